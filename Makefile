@@ -1,0 +1,28 @@
+# The README's two commands, from nothing but Python 3.11+ and pip.
+#   make run    make .venv, install, run the default study, say where the report is
+#   make test   likewise, run the tests
+PYTHON ?= python3
+STUDY ?= quickstart
+CORES ?= all
+BIN := .venv/bin
+
+.PHONY: run test clean
+
+run: .venv/installed
+	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY)
+	@echo "report: outputs/$(STUDY)/report.html"
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf outputs/[!R]* .snakemake

@@ -1,0 +1,259 @@
+"""How fast and how large the search core is, beside TreeQuest's StandardMCTS in the same run.
+
+    python bench/search_core.py
+
+Rates are nodes a second of this process's CPU time, the best of `REPEATS` runs: others on the machine can only slow a
+run down. As `timeit` does, core and TreeQuest are timed with the cyclic garbage collector off: neither leaves garbage
+cycles behind in a tree that is kept, and what the collector costs depends on everything else a process holds. The
+core is shown with the collector on as well, where its passes over the live tree make a node of a large tree dearer.
+The whole loop runs with the collector on. Core trees are full trees of depth 5 whose branching grows with their size
+(4, 6 and 10 children: 1,364, 9,330 and 111,110 nodes), so that the cost of a node may be compared between sizes: a
+walk costs depth times branching for as many new nodes as branching, whatever the size. Nodes at depth 5 are closed,
+so closing is exercised as well. The whole loop is `Symphony.solve` on a stub environment with a scripted pool that
+answers at once (tests/stub.py): no model and no benchmark is behind it, only our own overhead is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import random
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import treequest
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from symphony.agents import Agent, AgentPool, Budget, Meter, Session
+from symphony.memory import PoolFifo
+from symphony.models.batcher import Batcher
+from symphony.models.scripted import ScriptedBackend
+from symphony.records import (
+    CallRecord,
+    NodeRecord,
+    PickRecord,
+    ProblemRecord,
+    ReflectionRecord,
+    RunRecord,
+    TimingRecord,
+    WallRecord,
+    write_run,
+)
+from symphony.scheduler import UCB
+from symphony.scorer import EMCS
+from symphony.search.result import SearchResult, node_records, problem_record
+from symphony.search.symphony import Symphony
+from symphony.search.tree import Tree
+from symphony.types import Grade, Score, State, Turn
+from tests.stub import Stub, problem, talk
+
+DEPTH = 5
+BRANCHING = {1_000: 4, 10_000: 6, 100_000: 10}
+REPEATS = 5
+STATE = State(observation="")
+TURN = Turn(thought="", action="", observation="")
+
+
+def build(nodes: int, branching: int, depth: int = DEPTH) -> Tree:
+    """Selects, adds children with random values, backs up the best: the work of one search, without its agents."""
+    rng = random.Random(0)
+    tree = Tree(STATE)
+    while len(tree) < nodes:
+        leaf = tree.select(2.0, "inf")
+        if leaf is None:
+            break
+        closed = tree[leaf].depth + 1 >= depth
+        best, best_prior = leaf, -1.0
+        for agent in range(branching):
+            id = tree.add(leaf, turn=TURN, state=STATE, agent=agent, origin="expand", iteration=1, closed=closed)
+            tree[id].prior = prior = rng.random()
+            if prior > best_prior:
+                best, best_prior = id, prior
+        tree.backup(best, best_prior)
+        tree.settle(leaf)
+    return tree
+
+
+def cpu_seconds(work: Callable[[], object], repeats: int = REPEATS, *, collector: bool = True) -> float:
+    """Least CPU-seconds of one call."""
+    times = []
+    for _ in range(repeats):
+        gc.collect()
+        (gc.enable if collector else gc.disable)()
+        start = time.process_time()
+        result = work()
+        times.append(time.process_time() - start)
+        del result
+    gc.enable()
+    return min(times)
+
+
+def core_rates(*, collector: bool) -> dict[int, float]:
+    rates = {}
+    print(f"garbage collector {'on' if collector else 'off'}:")
+    for nodes, branching in BRANCHING.items():
+        made = len(build(nodes, branching)) - 1
+        # small trees are built several times, so that the clock's grain does not show
+        times = max(1, 10_000 // nodes)
+
+        def work(nodes: int = nodes, branching: int = branching, times: int = times) -> None:
+            for _ in range(times):
+                build(nodes, branching)
+
+        rates[nodes] = made * times / cpu_seconds(work, collector=collector)
+        print(f"  core, {branching} children, depth {DEPTH}: {made:7,} nodes, {rates[nodes]:9,.0f} nodes a CPU-second")
+    deep = len(build(10_000, 4, depth=30)) - 1
+    rate = deep / cpu_seconds(lambda: build(10_000, 4, depth=30), collector=collector)
+    print(f"  core, 4 children, depth up to 30: {deep:6,} nodes, {rate:9,.0f} nodes a CPU-second (for information)")
+    return rates
+
+
+def bytes_per_node() -> float:
+    gc.collect()
+    tracemalloc.start()
+    tree = build(10_000, BRANCHING[10_000])
+    bare = tracemalloc.get_traced_memory()[0] / len(tree)
+    for node in tree.nodes:  # what a node carries in a real search, its texts left out
+        node.turn, node.state = Turn(thought="", action="", observation=""), State(observation="")
+        node.score = Score(value=random.random(), confidence=random.random(), modulated=random.random())
+    size = tracemalloc.get_traced_memory()[0] / len(tree)
+    tracemalloc.stop()
+    print(f"memory: {size:.0f} bytes a node with its turn, state and score, texts left out ({bare:.0f} without them)")
+    return size
+
+
+# --------------------------------------------------------------------------- TreeQuest
+
+
+def treequest_rates() -> dict[str, float]:
+    """Nodes a CPU-second of StandardMCTS while it builds 10^4 nodes, one mode a key; the default step by sampling."""
+    rates: dict[str, float] = {}
+    gc.collect()
+    gc.disable()
+    for mode in ("ask/tell", "step in place"):
+        rng = random.Random(0)
+        algorithm = treequest.StandardMCTS(samples_per_action=4)
+        state = algorithm.init_tree()
+        generate = {"a": lambda parent, rng=rng: ("", rng.random())}
+        start = time.process_time()
+        for _ in range(10_000):
+            if mode == "ask/tell":
+                state, trial = algorithm.ask(state, ["a"])
+                state = algorithm.tell(state, trial.trial_id, generate["a"](trial.parent_state))
+            else:
+                state = algorithm.step(state, generate, inplace=True)
+        rates[mode] = 10_000 / (time.process_time() - start)
+        print(f"treequest StandardMCTS, {mode}: {rates[mode]:9,.0f} nodes a CPU-second to 10^4 nodes")
+    gc.enable()  # a copied tree does hold cycles
+    steps = 5
+    start = time.process_time()
+    for _ in range(steps):
+        state = algorithm.step(state, generate)
+    at_end = steps / (time.process_time() - start)
+    # the default step copies the whole tree, so its cost grows with the tree: the mean over the build is twice the rate
+    # at its end
+    rates["default step"] = 2 * at_end
+    print(
+        f"treequest StandardMCTS, default step: {at_end:9,.1f} nodes a CPU-second at 10^4 nodes ({steps} steps timed)"
+    )
+    return rates
+
+
+# --------------------------------------------------------------------------- the whole loop
+
+
+def crowd(problems: int, iterations: int) -> list[tuple[Session, SearchResult]]:
+    method = Symphony(n=4, iterations=iterations, depth=8, first_visit="inf", sim_depth=2, sim_depth_from="extra")
+    agents = AgentPool("bench", tuple(Agent(name, Batcher(ScriptedBackend(talk("abcdefgh")))) for name in "ABC"))
+    task = Stub(length=20)
+
+    async def one(number: int) -> tuple[Session, SearchResult]:
+        item = problem("x" * 20, id=f"item {number}")
+        session = Session(run="bench", seed=0, problem=item, pool=agents, meter=Meter(Budget()))
+        result = await method.solve(item, task=task, session=session, scheduler=UCB(), scorer=EMCS(), memory=PoolFifo())
+        return session, result
+
+    async def all_of_them() -> list[tuple[Session, SearchResult]]:
+        return await asyncio.gather(*(one(number) for number in range(problems)))
+
+    return asyncio.run(all_of_them())
+
+
+def records(done: list[tuple[Session, SearchResult]]) -> tuple[list[ProblemRecord], list[NodeRecord]]:
+    grade = Grade(success=False, score=0.0)
+    outcomes = [problem_record(index, session, result, grade) for index, (session, result) in enumerate(done)]
+    return outcomes, [record for session, result in done for record in node_records(session, result.tree)]
+
+
+def whole_loop() -> tuple[float, float]:
+    """Rates without and with writing to disk: search, scheduler, scorer, memory, batcher, and every record made."""
+    made = 0
+
+    def work() -> None:
+        nonlocal made
+        _, nodes = records(crowd(problems=16, iterations=10))
+        made = len(nodes) - 16
+
+    seconds = cpu_seconds(work)
+    rate = made / seconds
+    print(f"whole loop, 16 problems of 10 iterations, records made: {made:6,} nodes, {rate:7,.0f} nodes a CPU-second")
+    done = crowd(problems=16, iterations=10)
+    outcomes, nodes = records(done)
+    calls: list[CallRecord] = [call for session, _ in done for call in session.calls]
+    picks: list[PickRecord] = [pick for session, _ in done for pick in session.picks]
+    lessons: list[ReflectionRecord] = [lesson for session, _ in done for lesson in session.reflections]
+    timings: list[TimingRecord] = [timing for session, _ in done for timing in session.timings]
+    run = RunRecord(**{name: _any(hint) for name, hint in RunRecord.__annotations__.items()})
+    wall = WallRecord(run="bench", wall_s=0.0, cpu_s=0.0, generated_tokens=0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench"
+        writing = cpu_seconds(
+            lambda: write_run(path, run, outcomes, nodes, calls, picks, lessons, timings, wall, ""), repeats=3
+        )
+    written = made / (seconds + writing)
+    print(
+        f"whole loop, records written to disk too: {written:7,.0f} nodes a CPU-second "
+        f"({len(calls):,} calls; {1e6 * seconds / made:.0f} + {1e6 * writing / made:.0f} microseconds a node)"
+    )
+    return rate, written
+
+
+def _any(hint: object) -> Any:
+    return {"str": "x", "int": 0}.get(str(hint), ["x"])
+
+
+def main() -> None:
+    collected = core_rates(collector=True)
+    rates = core_rates(collector=False)
+    size = bytes_per_node()
+    rivals = treequest_rates()
+    loop, written = whole_loop()
+    best = max(rivals.values())
+    figures = {
+        "nodes_per_cpu_s_1e3": round(rates[1_000]),
+        "nodes_per_cpu_s_1e4": round(rates[10_000]),
+        "nodes_per_cpu_s_1e5": round(rates[100_000]),
+        "bytes_per_node": round(size),
+        "whole_loop_nodes_per_cpu_s": round(loop),
+        "ratio_to_treequest_1e4": round(rates[10_000] / best, 1),
+        "cost_1e5_over_1e3": round(rates[1_000] / rates[100_000], 2),
+        "cost_1e5_over_1e3_collector_on": round(collected[1_000] / collected[100_000], 2),
+        "whole_loop_written_nodes_per_cpu_s": round(written),
+    }
+    print(f"core against treequest's best mode at 10^4 nodes: {figures['ratio_to_treequest_1e4']} times")
+    print(
+        f"cost of a node at 10^5 against 10^3: {figures['cost_1e5_over_1e3']} times (goal: at most 1.5), "
+        f"{figures['cost_1e5_over_1e3_collector_on']} with the garbage collector on"
+    )
+    print(json.dumps({"bench": "search_core", "figures": figures}))
+
+
+if __name__ == "__main__":
+    main()

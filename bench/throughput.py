@@ -1,0 +1,195 @@
+"""Tokens a second of the model layer against raw `generate` and against one call at a time.
+
+    python bench/throughput.py [--rounds 3]
+
+Everything runs in one process, with one torch thread for both sides, on the embedded llama, or on a random one of its
+size where there are no weights yet. Figures (the best of the rounds, tried in turn):
+  share_of_raw         tokens/s of agent -> batcher -> store (live) -> backend, over tokens/s of plain batched
+                       `generate` with do_sample, 64 rows of like length a batch. The prompts are all different.
+  speedup_over_serial  wall-clock of plain `generate` one request at a time over the pipeline's, on what a search asks:
+                       four draws of each of 16 prompts.
+  prefix_speedup       wall-clock without over with reuse of a shared prefix of about 1,000 tokens, 16 rows.
+  ms_per_call_32, ms_per_call_64   pipeline milliseconds a call: different prompts of about 150 tokens, 12 new ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from symphony.agents import Agent
+from symphony.models.batcher import Batcher
+from symphony.models.hf import HFBackend
+from symphony.models.store import StoredBackend
+from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
+
+EMBEDDED = Path(__file__).parents[1] / "symphony" / "embedded" / "weights" / "llama"
+ROWS = 64
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def random_llama(folder: Path) -> None:
+    """A model of the embedded size with random weights and a byte-level tokenizer."""
+    special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(special)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|pad|>")
+    fast.chat_template = TEMPLATE
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=700,
+        hidden_size=128,
+        intermediate_size=344,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=4096,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+
+
+class Asker:
+    """Makes requests whose prompts have a wanted number of tokens."""
+
+    def __init__(self, backend: HFBackend) -> None:
+        self.backend, self.rng = backend, random.Random(0)
+        self.words = ["red", "door", "key", "north", "search", "the", "of", "queen", "value", "click", "buy", "open"]
+
+    def text(self, tokens: int) -> str:
+        text = self.rng.choice(self.words)
+        while len(self.backend.tokenizer(text, add_special_tokens=False)["input_ids"]) < tokens:
+            text += " " + " ".join(self.rng.choices(self.words, k=3))
+        return text
+
+    def request(self, text: str, problem: str, index: int, max_tokens: int) -> Request:
+        return Request(
+            messages=(Message(role="user", content=text),),
+            sampling=Sampling(temperature=0.8, max_tokens=max_tokens),
+            draw=Draw(seed=0, problem=problem, node=0, phase=Phase.EXPAND, index=index),
+        )
+
+
+def pipeline(backend: HFBackend, requests: Sequence[Request]) -> int:
+    """Generated tokens of all requests asked at once through an agent."""
+    agent = Agent("bench", Batcher(StoredBackend(backend, None, "live")))
+
+    async def ask() -> list[Completion]:
+        return await asyncio.gather(*(agent.model.complete(request) for request in requests))
+
+    return sum(answer.completion_tokens for answer in asyncio.run(ask()))
+
+
+def raw(backend: HFBackend, requests: Sequence[Request], rows: int) -> int:
+    """Generated tokens of plain `generate` over the same requests, padded on the left."""
+    tokenizer, model = backend.tokenizer, backend.model
+    prompts = [
+        tokenizer.apply_chat_template(
+            [{"role": message.role, "content": message.content} for message in request.messages],
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        for request in requests
+    ]
+    prompts.sort(key=len)
+    end = tokenizer.eos_token_id
+    tokens = 0
+    for begin in range(0, len(prompts), rows):
+        batch = tokenizer(
+            prompts[begin : begin + rows], padding=True, padding_side="left", add_special_tokens=False,
+            return_tensors="pt",
+        )  # fmt: skip
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                do_sample=True,
+                top_k=0,
+                temperature=requests[0].sampling.temperature,
+                max_new_tokens=requests[0].sampling.max_tokens,
+                eos_token_id=end,
+            )
+        new = output[:, batch["input_ids"].shape[1] :]
+        ended = (new == end).int().cumsum(1)
+        tokens += int(((ended == 0) | ((ended == 1) & (new == end))).sum())
+        tokenizer.batch_decode(new, skip_special_tokens=True)
+    return tokens
+
+
+def best(rounds: int, *functions: Callable[[], int]) -> list[tuple[float, float]]:
+    """Best tokens/s and least seconds of each, the functions taking turns (other load then hits all alike)."""
+    for function in functions:
+        function()
+    times: list[list[tuple[int, float]]] = [[] for _ in functions]
+    for _ in range(rounds):
+        for number, function in enumerate(functions):
+            begin = time.perf_counter()
+            tokens = function()
+            times[number].append((tokens, time.perf_counter() - begin))
+    return [(max(n / s for n, s in runs), min(s for _, s in runs)) for runs in times]
+
+
+def measure(folder: Path, rounds: int) -> dict[str, float]:
+    backend = HFBackend(folder, max_batch_rows=ROWS, max_batch_tokens=65536)
+    plain = HFBackend(folder, max_batch_rows=ROWS, max_batch_tokens=65536, share_prefixes=False)
+    asker = Asker(backend)
+    figures = {}
+    distinct = [asker.request(asker.text(asker.rng.randrange(60, 240)), str(n), 0, 24) for n in range(2 * ROWS)]
+    ours, theirs = best(rounds, lambda: pipeline(backend, distinct), lambda: raw(backend, distinct, ROWS))
+    figures["share_of_raw"] = ours[0] / theirs[0]
+
+    rules = asker.text(60)
+    texts = [rules + " " + asker.text(asker.rng.randrange(20, 120)) for _ in range(16)]
+    search = [asker.request(text, str(n), draw, 24) for n, text in enumerate(texts) for draw in range(4)]
+    ours, theirs = best(rounds, lambda: pipeline(backend, search), lambda: raw(backend, search, 1))
+    figures["speedup_over_serial"] = theirs[1] / ours[1]
+
+    long = asker.text(1000)
+    shared = [asker.request(f"{long} {asker.text(40)}", str(n), 0, 24) for n in range(16)]
+    with_reuse, without = best(rounds, lambda: pipeline(backend, shared), lambda: pipeline(plain, shared))
+    figures["prefix_speedup"] = without[1] / with_reuse[1]
+
+    for rows in (32, 64):
+        calls = [asker.request(asker.text(150), str(n), 0, 12) for n in range(rows)]
+        ((_, seconds),) = best(rounds, lambda calls=calls: pipeline(backend, calls))  # type: ignore[misc]
+        figures[f"ms_per_call_{rows}"] = 1e3 * seconds / rows
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each, of which the best counts")
+    rounds = parser.parse_args().rounds
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    if (EMBEDDED / "config.json").is_file():
+        figures = measure(EMBEDDED, rounds)
+    else:
+        print("no embedded weights: a random model of their size")
+        with tempfile.TemporaryDirectory() as folder:
+            random_llama(Path(folder))
+            figures = measure(Path(folder), rounds)
+    print(json.dumps({"bench": "throughput", "figures": figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""SYMPHONY (arXiv 2601.22623) as a reproducible experiment pipeline."""

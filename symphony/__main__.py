@@ -1,0 +1,156 @@
+"""The command line: arguments only; what is done lies in the modules named here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from symphony import config, database, fetch, progress, quantise, runner, runs
+from symphony.report import figures, page, tables
+from symphony.types import SymphonyError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 when it did what it was asked for."""
+    given = _parser().parse_args(arguments)
+    try:
+        given.do(given)
+    except SymphonyError as error:
+        print(f"symphony {given.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="symphony",
+        description="Tree search over a pool of different language models, from configs to a report.",
+        epilog="`snakemake --cores all` runs these in the right order; see README.md.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, do: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(do=do)
+        return sub
+
+    sub = command("plan", _plan, "list a study's runs with their digests")
+    _study(sub)
+    sub = command("run", _run, "carry out the runs of a study, or of one frozen group")
+    _study(sub, optional=True)
+    sub.add_argument("--group", type=Path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")
+    _places(sub)
+    sub = command("load", _load, "build the database of finished runs, checked")
+    sub.add_argument("--database", type=Path, required=True, metavar="FILE")
+    sub.add_argument("folders", nargs="+", type=Path, help="run folders, or a group's done.json for all of its runs")
+    for name, do, names in (("table", _table, tables.TABLES), ("figure", _figure, figures.FIGURES)):
+        sub = command(name, do, f"write one {name} of a loaded database")
+        sub.add_argument("name", help=", ".join(names))
+        _report_inputs(sub)
+        sub.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    sub = command("report", _report, "write the report of a loaded database, one self-contained HTML page")
+    _report_inputs(sub)
+    sub.add_argument("--figures", type=Path, required=True, metavar="FOLDER", help="made by `symphony figure`")
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE")
+    sub = command("quantise", _quantise, "quantise a model's weights with bitsandbytes")
+    sub.add_argument("model", help="an option of conf/model/")
+    sub.add_argument("scheme", help=", ".join(quantise.SCHEMES))
+    sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--data", metavar="FOLDER", help=f"downloads; default: ${fetch.DATA_VARIABLE}, else data")
+    sub.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    sub = command("train-pool", _train_pool, "make an embedded model again from nothing (arguments: symphony.embedded)")
+    sub.add_argument("arguments", nargs=argparse.REMAINDER, help="see `symphony train-pool -- --help`")
+    sub = command("fetch", _fetch, "download what an option pins in its `source` block")
+    sub.add_argument("option", help="task/<name> or model/<name>")
+    sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--data", metavar="FOLDER", help=f"default: ${fetch.DATA_VARIABLE}, else data")
+    return parser
+
+
+def _report_inputs(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--database", type=Path, required=True, metavar="FILE", help="made by `symphony load`")
+    sub.add_argument("--plan", type=Path, metavar="FILE", help="titles and order of the experiments, JSON")
+    sub.add_argument("--quantised", type=Path, nargs="*", default=[], metavar="FILE", help="their manifest.json")
+
+
+def _study(sub: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    sub.add_argument("study", nargs="?" if optional else None, help="a folder under conf/experiment/")
+    sub.add_argument("overrides", nargs="*", help="Hydra overrides, e.g. problems=4 search.n=2")
+    sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    for name in ("experiment", "task", "pool"):
+        sub.add_argument(f"--{name}", metavar="NAME", help=f"only this {name}")
+    sub.add_argument("--seed", type=int, metavar="N", help="only this seed")
+
+
+def _places(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--outputs", type=Path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
+    sub.add_argument("--data", metavar="FOLDER", help=f"downloads; default: ${fetch.DATA_VARIABLE}, else data")
+
+
+def _runs(given: argparse.Namespace) -> list[runs.Run]:
+    found = config.plan(given.study, given.overrides, experiment=given.experiment, conf=given.conf)
+    for name in ("task", "pool", "seed"):
+        wanted = getattr(given, name)
+        if wanted is not None:
+            allowed = sorted({str(getattr(run, name)) for run in found})
+            found = [run for run in found if getattr(run, name) == wanted]
+            if not found:
+                raise SymphonyError(f"--{name}: found {wanted!r}, allowed: {', '.join(allowed)}")
+    return found
+
+
+def _plan(given: argparse.Namespace) -> None:
+    for run in _runs(given):
+        print(run.digest, run.experiment, run.task, run.pool, run.seed, sep="\t")
+
+
+def _run(given: argparse.Namespace) -> None:
+    if (given.group is None) == (given.study is None):
+        raise SymphonyError("found neither or both of a study and --group, allowed: one of them")
+    groups = [runs.thaw(given.group / "plan.json")] if given.group else runs.groups(_runs(given))
+    place = runner.Place(outputs=given.outputs, data=fetch.data_folder(given.data))
+    with progress.watch() as bar:
+        for group in groups:
+            runner.run_group(group, place, bar)
+
+
+def _load(given: argparse.Namespace) -> None:
+    folders = [folder for path in given.folders for folder in runner.run_folders(path)]
+    database.load(given.database, folders)
+
+
+def _table(given: argparse.Namespace) -> None:
+    tables.table(given.database, given.name, given.out, given.plan, given.quantised)
+
+
+def _figure(given: argparse.Namespace) -> None:
+    figures.figure(given.database, given.name, given.out, given.plan)
+
+
+def _report(given: argparse.Namespace) -> None:
+    page.render(given.database, given.figures, given.out, given.plan, given.quantised)
+
+
+def _quantise(given: argparse.Namespace) -> None:
+    spec = config.model(given.model, conf=given.conf)
+    folder = spec.folder(fetch.data_folder(given.data))
+    quantise.quantise(folder, given.out, given.scheme, text=config.sample_prompts(given.conf))
+
+
+def _train_pool(given: argparse.Namespace) -> None:
+    # A process of its own: it imports torch at once, which no other command should wait for.
+    os.execv(sys.executable, [sys.executable, "-m", "symphony.embedded", *given.arguments])
+
+
+def _fetch(given: argparse.Namespace) -> None:
+    source = fetch.parse_source(given.option, config.source(given.option, conf=given.conf))
+    fetch.fetch(given.option, source, fetch.data_folder(given.data))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

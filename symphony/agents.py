@@ -1,0 +1,339 @@
+"""Agents, their pool, and the ledger of one problem: budget, calls, picks, lessons."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from symphony.memory import Lessons, Memory
+from symphony.records import CallRecord, PickRecord, ReflectionRecord, TimingRecord
+from symphony.scheduler import ArmStats, Scheduler
+from symphony.types import (
+    AsyncModel,
+    Completion,
+    Draw,
+    Message,
+    Phase,
+    Problem,
+    Reflection,
+    Request,
+    Sampling,
+    SymphonyError,
+    derive_rng,
+)
+
+MAX_FAILURES = 3
+"""Failed calls in a row after which an agent is suspended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A named model of the pool."""
+
+    name: str
+    model: AsyncModel
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPool:
+    """An ordered set of agents with different names."""
+
+    name: str
+    agents: tuple[Agent, ...]
+
+    def __post_init__(self) -> None:
+        if not self.agents:
+            raise SymphonyError(f"pool {self.name}: found no agent, allowed: at least one")
+        names = [agent.name for agent in self.agents]
+        if len(set(names)) < len(names):
+            raise SymphonyError(f"pool {self.name}: found agents {names}, allowed: different names")
+
+    def __len__(self) -> int:
+        return len(self.agents)
+
+    def __getitem__(self, index: int) -> Agent:
+        return self.agents[index]
+
+
+# --------------------------------------------------------------------------- budgets
+
+BudgetReason = Literal["calls", "tokens", "seconds"]
+StopCause = Literal["calls", "tokens", "seconds", "error"]
+
+
+class Stop(Exception):
+    """No further call may be made. Never leaves `Search.solve`: it becomes the result's stop reason."""
+
+    def __init__(self, reason: StopCause) -> None:
+        super().__init__(reason)
+        self.reason: StopCause = reason
+
+
+class BudgetExceeded(Stop):
+    """A budget of the problem or of the run is spent; reason "calls", "tokens" or "seconds"."""
+
+
+class NoAgentLeft(Stop):
+    """Every agent that the scheduler may pick is suspended; reason "error"."""
+
+    def __init__(self) -> None:
+        super().__init__("error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Limits; None is no limit.
+
+    Attributes:
+        calls: Model calls, failed ones included; kept to the unit, calls in flight count.
+        tokens: Prompt and completion tokens; no new call once as many are spent (calls in flight end).
+        seconds: Wall-clock since the meter was made; no new call after that.
+    """
+
+    calls: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("calls", "tokens", "seconds"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise SymphonyError(f"budget.{name}: found {limit}, allowed: > 0, or null for no limit")
+
+
+class Meter:
+    """What has been spent against a budget; a problem's meter also charges its run's.
+
+    Attributes:
+        calls: Calls made, in flight included.
+        tokens: Prompt and completion tokens of the calls that have ended.
+    """
+
+    __slots__ = ("_clock", "_started", "budget", "calls", "parent", "tokens")
+
+    def __init__(
+        self, budget: Budget, parent: Meter | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.budget = budget
+        self.parent = parent
+        self.calls = 0
+        self.tokens = 0
+        self._clock = clock
+        self._started = clock()
+
+    def exceeded(self) -> BudgetReason | None:
+        """Why no further call may be made, here or further up; None when one may."""
+        budget = self.budget
+        if budget.calls is not None and self.calls >= budget.calls:
+            return "calls"
+        if budget.tokens is not None and self.tokens >= budget.tokens:
+            return "tokens"
+        if budget.seconds is not None and self._clock() - self._started >= budget.seconds:
+            return "seconds"
+        return None if self.parent is None else self.parent.exceeded()
+
+    def charge(self, *, calls: int = 0, tokens: int = 0) -> None:
+        """Adds to what is spent, here and further up."""
+        self.calls += calls
+        self.tokens += tokens
+        if self.parent is not None:
+            self.parent.charge(calls=calls, tokens=tokens)
+
+
+# --------------------------------------------------------------------------- the ledger of one problem
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A call that has been asked for and charged, but not awaited.
+
+    Attributes:
+        call: Its slot in the ledger.
+        arm: Index of the agent.
+        iteration: Search iteration that asked.
+    """
+
+    call: int
+    arm: int
+    iteration: int
+    request: Request
+
+
+class Session:
+    """One problem's mutable state: budget, arms, lessons, random numbers and the records of what happened.
+
+    Slots of the ledger are assigned in the order in which calls are asked for, and answers are booked in that order, so
+    that concurrent answers change nothing.
+
+    Attributes:
+        run: Digest of the run's config.
+        seed: Seed of the run.
+        arms: Statistics of the agents, pool order; hand over the run's own where they live longer than a problem.
+        lessons: Reflections remembered, oldest first.
+        rng: For the scheduler; depends on the run seed and the problem only.
+        iteration: Set by the search.
+        calls, timings: Booked calls, in the order asked. picks, reflections: In the order made.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: str,
+        seed: int,
+        problem: Problem,
+        pool: AgentPool,
+        meter: Meter,
+        arms: list[ArmStats] | None = None,
+        lessons: Lessons = (),
+        max_failures: int = MAX_FAILURES,
+    ) -> None:
+        if arms is not None and len(arms) != len(pool):
+            raise SymphonyError(f"session.arms: found {len(arms)}, allowed: {len(pool)}, one an agent of the pool")
+        self.run = run
+        self.seed = seed
+        self.problem = problem
+        self.pool = pool
+        self.meter = meter
+        self.arms: list[ArmStats] = [ArmStats() for _ in pool.agents] if arms is None else arms
+        self.lessons = lessons
+        self.max_failures = max_failures
+        self.rng: random.Random = derive_rng(seed, problem.id)
+        self.iteration = 0
+        self.calls: list[CallRecord] = []
+        self.timings: list[TimingRecord] = []
+        self.picks: list[PickRecord] = []
+        self.reflections: list[ReflectionRecord] = []
+        self._asked = 0
+        self._draws: dict[tuple[int, Phase], int] = {}
+
+    def pick(self, scheduler: Scheduler, phase: Phase, node: int) -> int:
+        """Schedules an agent for one call; it counts as called from now on.
+
+        Raises:
+            BudgetExceeded: No further call may be made.
+            NoAgentLeft: Every agent that might be picked is suspended.
+        """
+        reason = self.meter.exceeded()
+        if reason is not None:
+            raise BudgetExceeded(reason)
+        pick = scheduler.pick(self.arms, self.rng)
+        if pick is None:
+            raise NoAgentLeft
+        self.picks.append(
+            PickRecord(
+                run=self.run,
+                problem=self.problem.id,
+                pick=len(self.picks),
+                iteration=self.iteration,
+                node=node,
+                phase=phase.value,
+                agent=self.pool.agents[pick.arm].name,
+                counts=[arm.calls for arm in self.arms],
+                means=list(pick.means),
+                bonuses=list(pick.bonuses),
+            )
+        )
+        self.arms[pick.arm].calls += 1
+        return pick.arm
+
+    def ask(self, arm: int, phase: Phase, node: int, messages: tuple[Message, ...], sampling: Sampling) -> Ticket:
+        """Charges a call to a picked agent and gives it its place in the ledger, without waiting for anything.
+
+        Equal requests of one node and phase are numbered, so that each is a draw of its own. Whether the call may be
+        made was settled by `pick`; nothing may be awaited in between.
+        """
+        self.meter.charge(calls=1)
+        index = self._draws.get((node, phase), 0)
+        self._draws[node, phase] = index + 1
+        draw = Draw(seed=self.seed, problem=self.problem.id, node=node, phase=phase, index=index)
+        request = Request(messages=messages, sampling=sampling, draw=draw)
+        ticket = Ticket(self._asked, arm, self.iteration, request)
+        self._asked += 1
+        return ticket
+
+    async def answers(self, tickets: Sequence[Ticket]) -> list[Completion]:
+        """Runs the calls together and books them in the order asked. A failed call is an answer with an error."""
+        agents = self.pool.agents
+        calls: list[Coroutine[Any, Any, Completion]]
+        calls = [agents[ticket.arm].model.complete(ticket.request) for ticket in tickets]
+        completions = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
+        for ticket, completion in zip(tickets, completions, strict=True):
+            self._book(ticket, completion)
+        return completions
+
+    def credit(self, arm: int, reward: float) -> None:
+        """Rewards the agent that generated a node (once a node), reward R in [0, 1]."""
+        stats = self.arms[arm]
+        stats.credits += 1
+        stats.reward += reward
+
+    def learn(self, memory: Memory, reflection: Reflection) -> None:
+        """Puts a lesson into memory and on record."""
+        self.lessons = memory.add(self.lessons, reflection)
+        self.reflections.append(
+            ReflectionRecord(
+                run=self.run,
+                problem=self.problem.id,
+                reflection=len(self.reflections),
+                iteration=reflection.iteration,
+                node=reflection.node,
+                agent=self.pool.agents[reflection.agent].name,
+                key=reflection.key,
+                text=reflection.text,
+            )
+        )
+
+    def _book(self, ticket: Ticket, completion: Completion) -> None:
+        self.meter.charge(tokens=completion.prompt_tokens + completion.completion_tokens)
+        self._judge(self.arms[ticket.arm], failed=completion.error is not None)
+        request, draw = ticket.request, ticket.request.draw
+        self.calls.append(
+            CallRecord(
+                run=self.run,
+                problem=self.problem.id,
+                call=ticket.call,
+                iteration=ticket.iteration,
+                node=draw.node,
+                phase=draw.phase.value,
+                draw=draw.index,
+                agent=self.pool.agents[ticket.arm].name,
+                temperature=request.sampling.temperature,
+                seed=draw.rng_seed(),
+                prompt=digest(request.messages),
+                prompt_tokens=completion.prompt_tokens,
+                completion_tokens=completion.completion_tokens,
+                finish_reason=completion.finish_reason,
+                text=completion.text,
+                error=completion.error,
+            )
+        )
+        self.timings.append(
+            TimingRecord(
+                run=self.run,
+                problem=self.problem.id,
+                call=ticket.call,
+                latency_s=completion.latency_s,
+                cached_tokens=completion.cached_tokens,
+                from_store=completion.from_store,
+            )
+        )
+
+    def _judge(self, arm: ArmStats, *, failed: bool) -> None:
+        """A failed call does not count as a call of the agent; too many in a row suspend it."""
+        if not failed:
+            arm.failures = 0
+            return
+        arm.calls -= 1
+        arm.failures += 1
+        arm.suspended = arm.suspended or arm.failures >= self.max_failures
+
+
+def digest(messages: Sequence[Message]) -> str:
+    """Digest of a prompt, 32 hexadecimal digits."""
+    text = "\x1e".join([f"{message.role}\x1f{message.content}" for message in messages])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

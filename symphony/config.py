@@ -1,0 +1,377 @@
+"""What is to be run: composes conf/, checks it, and turns a study into runs named by their digests.
+
+A study is a folder `conf/experiment/<study>/`; each file in it is a small diff against conf/config.yaml. Its runs are
+experiment x task x seed. The digest of a run is taken of everything that can change its records and of nothing else:
+a comment, a title or the number of problems in flight does not change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from symphony.files import write_atomic
+from symphony.models.revision import weights_digest
+from symphony.runs import NOT_ARGUMENTS, PACKAGE, PARTS, ModelSpec, Run, check_arguments, digest, instantiate, models
+from symphony.types import SymphonyError, canonical_json
+
+GROUPS = ("task", "model", "pool", "scheduler", "scorer", "memory", "search", "preset")
+UNSCIENTIFIC = ("title", "question", "table", "execution")
+"""Root keys that cannot change a run's records; they are left out of its digest."""
+STORE_MODES = ("live", "record", "replay", "strict")
+
+
+# --------------------------------------------------------------------------- schema
+
+
+@dataclass
+class Limits:
+    """A budget; null is no limit. Units: model calls, tokens (prompt + completion), seconds of wall-clock."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class Budgets:
+    problem: Limits = field(default_factory=Limits)
+    run: Limits = field(default_factory=Limits)
+
+
+@dataclass
+class Execution:
+    """How runs are carried out; changes no record."""
+
+    in_flight: int = 16
+    store: str = "record"
+
+
+@dataclass
+class Root:
+    """Schema of the composed config: a key that is not here is refused with its full name."""
+
+    title: str = ""
+    question: str = ""
+    table: str = ""
+    tasks: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+    seed: int = 0
+    problems: int = 1
+    feedback: str = "oracle"
+    budget: Budgets = field(default_factory=Budgets)
+    execution: Execution = field(default_factory=Execution)
+    task: Any = None
+    pool: Any = None
+    scheduler: Any = None
+    scorer: Any = None
+    memory: Any = None
+    search: Any = None
+    preset: Any = None
+
+
+# --------------------------------------------------------------------------- values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What the report says of an experiment."""
+
+    name: str
+    title: str
+    question: str
+    table: str
+
+
+# --------------------------------------------------------------------------- plan
+
+
+def studies(conf: Path) -> list[str]:
+    """Names of the studies, sorted."""
+    return sorted(path.name for path in (conf / "experiment").iterdir() if path.is_dir())
+
+
+def experiments(conf: Path, study: str) -> list[str]:
+    """Names of a study's experiments, sorted."""
+    if study not in studies(conf):
+        raise SymphonyError(f"study: found {study!r}, allowed: {', '.join(studies(conf))}")
+    return sorted(path.stem for path in (conf / "experiment" / study).glob("*.yaml"))
+
+
+def plan(
+    study: str,
+    overrides: Sequence[str] = (),
+    *,
+    experiment: str | None = None,
+    conf: Path = Path("conf"),
+    cache: Path | None = None,
+) -> list[Run]:
+    """Every run of a study, in the order experiment, task, seed.
+
+    Args:
+        study: Folder under conf/experiment/.
+        overrides: Hydra overrides for every experiment, e.g. `problems=4`.
+        experiment: Only this one of the study.
+        conf: The folder with config.yaml.
+        cache: Folder for composed plans; None composes anew. Entries are named by the digest of every input of the
+            composition (files under `conf`, this package's sources, versions of the composer), so none can be stale.
+
+    Raises:
+        SymphonyError: A misspelt key, an unknown option, a value out of range: with the key's full name.
+    """
+    if not (conf / "config.yaml").is_file():
+        raise SymphonyError(f"conf: found no {conf}/config.yaml, allowed: the project's folder as working directory")
+    names = experiments(conf, study)
+    if experiment is not None and experiment not in names:
+        raise SymphonyError(f"experiment: found {experiment!r}, allowed: {', '.join(names)}")
+    names = [name for name in names if experiment in (None, name)]
+    entry = cache / f"{_inputs_digest(study, [*names, *overrides], conf)}.json" if cache else None
+    if entry and entry.is_file():
+        return [Run(**run) for run in json.loads(entry.read_text())]
+    runs = [run for name in names for run in _experiment_runs(study, name, overrides, conf)]
+    if entry:
+        write_atomic(entry, json.dumps([asdict(run) for run in runs]))
+    return runs
+
+
+def describe(study: str, *, conf: Path = Path("conf")) -> list[Experiment]:
+    """Title, question and table of a study's experiments, without composing them; those of the main table first."""
+    from omegaconf import OmegaConf
+
+    described = []
+    for name in experiments(conf, study):
+        node = OmegaConf.to_container(OmegaConf.load(conf / "experiment" / study / f"{name}.yaml"))
+        assert isinstance(node, dict)
+        words = {key: str(node.get(key) or "") for key in ("title", "question", "table")}
+        described.append(Experiment(name=name, **words))
+    return sorted(described, key=lambda one: (one.table != "main", one.table, one.name))
+
+
+def write_description(study: str, path: Path, *, conf: Path = Path("conf")) -> None:
+    """Writes `describe` for the report, unless it is there already (so that nothing is remade without need)."""
+    described = describe(study, conf=conf)
+    words = {one.name: {"title": one.title, "question": one.question, "table": one.table} for one in described}
+    text = json.dumps({"study": study, "experiments": words}, indent=1, ensure_ascii=False) + "\n"
+    if not path.is_file() or path.read_text() != text:
+        write_atomic(path, text)
+
+
+def model(name: str, *, conf: Path = Path("conf")) -> ModelSpec:
+    """One model of conf/model/, outside any pool."""
+    from omegaconf import OmegaConf
+
+    path = conf / "model" / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in (conf / "model").glob("*.yaml"))
+        raise SymphonyError(f"model: found {name!r}, allowed: {', '.join(known)}")
+    node = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(node, dict)
+    return models({"pool": {"agents": [{"name": name, **node}]}})[name]
+
+
+def sample_prompts(conf: Path = Path("conf")) -> str:
+    """A few prompts of every task, to compare models on."""
+    texts = []
+    for path in sorted((conf / "task").glob("*.yaml")):
+        config, _ = _resolve(_compose(conf, [f"task={path.stem}", "problems=4"]), {})
+        task = instantiate("task", config["task"])
+        for problem in task.problems():
+            texts += [message.content for message in task.prompts.expansion(problem, (), ())]
+    return "\n".join(texts)
+
+
+def source(option: str, *, conf: Path = Path("conf")) -> Mapping[str, Any]:
+    """The `source` block of an option that needs a download, e.g. `model/mistral_7b`.
+
+    Raises:
+        SymphonyError: No such option, or it has nothing to download.
+    """
+    from omegaconf import OmegaConf
+
+    path = conf / f"{option}.yaml"
+    if not path.is_file():
+        raise SymphonyError(f"fetch: found {option!r}, allowed: {', '.join(sources(conf)) or 'nothing to download'}")
+    whole = OmegaConf.to_container(OmegaConf.load(path))
+    block = whole.get("source") if isinstance(whole, dict) else None
+    if not isinstance(block, dict):
+        raise SymphonyError(f"{path}: found no `source`, allowed: an option that has one")
+    return {str(key): value for key, value in block.items()}
+
+
+def sources(conf: Path) -> list[str]:
+    """Options of tasks and models that have a `source` block."""
+    files = [path for group in ("task", "model") for path in sorted((conf / group).glob("*.yaml"))]
+    return [f"{path.parent.name}/{path.stem}" for path in files if re.search(r"(?m)^source:", path.read_text())]
+
+
+def to_yaml(config: Mapping[str, Any]) -> str:
+    """The config as a file for people."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+
+
+# --------------------------------------------------------------------------- composition
+
+
+def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path) -> Iterator[Run]:
+    """Composes once a task, and resolves once a seed."""
+    first = _compose(conf, [f"+experiment={study}/{name}", *overrides])
+    tasks = list(first.tasks)
+    for task in tasks:
+        chosen = first.hydra.runtime.choices.task == task
+        cfg = first if chosen else _compose(conf, [f"+experiment={study}/{name}", *overrides, f"task={task}"])
+        chosen_options = cfg.hydra.runtime.choices
+        choices = {group: str(chosen_options[group]) for group in GROUPS if group != "model"}
+        options = sorted(f"model/{name}" for group, name in chosen_options.items() if group.startswith("model@"))
+        identity = {"study": study, "experiment": name, "choices": choices, "options": options}
+        for seed in cfg.seeds:
+            cfg.seed = seed
+            config, execution = _resolve(cfg, identity)
+            if seed == cfg.seeds[0]:
+                try:
+                    _check(config, execution)
+                    _check_preset(cfg.preset, conf / "preset" / f"{choices['preset']}.yaml")
+                except SymphonyError as error:
+                    raise SymphonyError(f"conf/experiment/{study}/{name}.yaml, task {task}: {error}") from error
+            yield Run(
+                digest=digest(config),
+                study=study,
+                experiment=name,
+                task=task,
+                pool=choices["pool"],
+                seed=seed,
+                config=config,
+                execution=execution,
+            )
+
+
+def _compose(conf: Path, overrides: list[str]) -> Any:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+
+    ConfigStore.instance().store(name="root_schema", node=Root)
+    try:
+        with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+            return compose("config", overrides, return_hydra_config=True)
+    except MissingConfigException as error:
+        group, _, option = str(error.missing_cfg_file or "").rpartition("/")
+        allowed = sorted(path.stem for path in (conf / group).glob("*.yaml"))
+        raise SymphonyError(f"{group}: found {option!r}, allowed: {', '.join(allowed)}") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SymphonyError(_explain(error, overrides)) from error
+
+
+def _explain(error: Exception, overrides: Sequence[str]) -> str:
+    """One line out of Hydra's and OmegaConf's reports, with the full name of the key."""
+    chain: list[BaseException] = [error]
+    while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(deeper)
+    named = [one for one in chain if getattr(one, "full_key", None)]
+    cause = named[-1] if named else error.__cause__ or error
+    experiment = next((item.partition("=")[2] for item in overrides if item.startswith("+experiment=")), "")
+    key = getattr(cause, "full_key", None) or ""
+    where = f"conf/experiment/{experiment}.yaml" if experiment else "conf"
+    text = str(cause).strip().splitlines()[0]
+    text = re.sub(r"is not in struct|not in '\w+'", "is not in the config", text)
+    siblings = getattr(cause, "parent_node", None)
+    misspelt = siblings is not None and "not in the config" in text
+    known = [str(name) for name in siblings or () if name != "hydra"] if misspelt else []
+    allowed = f", allowed: {', '.join(known)}" if known else ""
+    return f"{where}: {key + ': ' if key else ''}{text}{allowed}"
+
+
+def _resolve(cfg: Any, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The scientific config and the execution settings, interpolations resolved, as plain JSON values."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        plain: dict[str, Any] = {
+            str(key): OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+            for key, node in cfg.items_ex(resolve=True)
+            if key != "hydra"
+        }
+    except OmegaConfBaseException as error:
+        raise SymphonyError(_explain(error, ())) from error
+    agents = plain["pool"].get("agents") or {}
+    # A list, because the order is the order of the first calls; with the shipped weights' digest, so that new weights
+    # are new runs (downloads are pinned by their `source`).
+    named = [{"name": name, **_shipped(agent), **agent} for name, agent in agents.items()]
+    plain["pool"] = {**plain["pool"], "agents": named}
+    execution = plain["execution"]
+    config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, "tasks", "seeds", "preset")}
+    return json.loads(canonical_json({**config, **identity})), execution
+
+
+def _shipped(agent: Mapping[str, Any]) -> dict[str, str]:
+    scheme, _, folder = str(agent.get("path", "")).partition(":")
+    there = scheme == "package" and (PACKAGE / folder / "config.json").is_file()
+    return {"weights": weights_digest(PACKAGE / folder)} if there else {}
+
+
+def _check_preset(preset: Any, option: Path) -> None:
+    """Every key of the preset is one of its option's: nothing would read another."""
+    from omegaconf import OmegaConf
+
+    def keys(node: Any) -> set[str]:
+        inner = {str(key): node[key] for key in node}
+        deeper = {f"{key}.{below}" for key, value in inner.items() if OmegaConf.is_dict(value) for below in keys(value)}
+        return {*inner, *deeper}
+
+    known = keys(OmegaConf.load(option))
+    for key in sorted(keys(preset) - known):
+        raise SymphonyError(f"preset.{key}: found an unknown key, allowed: {', '.join(sorted(known))}")
+
+
+def _check_keys(prefix: str, found: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Catches what Hydra's `+key=value` adds past the schema."""
+    for key in found:
+        if key not in known:
+            raise SymphonyError(f"{prefix}{key}: found an unknown key, allowed: {', '.join(known)}")
+
+
+def _check(config: Mapping[str, Any], execution: Mapping[str, Any]) -> None:
+    """Constructs what is cheap and checks the signatures of the rest, so that errors come before any job."""
+    for part in PARTS:
+        instantiate(part, config[part])
+    known = [*Root.__annotations__, "study", "experiment", "choices", "options"]
+    _check_keys("", config, known)
+    for scope, limits in config["budget"].items():
+        _check_keys(f"budget.{scope}.", limits, list(Limits.__annotations__))
+        for name, limit in limits.items():
+            if limit is not None and not limit > 0:
+                raise SymphonyError(f"budget.{scope}.{name}: found {limit}, allowed: > 0, or null for no limit")
+    if not config["pool"]["agents"]:
+        raise SymphonyError("pool.agents: found none, allowed: at least one")
+    for agent in config["pool"]["agents"]:
+        check_arguments(f"pool.agents.{agent['name']}", agent, extra=NOT_ARGUMENTS)
+    if config["problems"] < 1:
+        raise SymphonyError(f"problems: found {config['problems']}, allowed: >= 1")
+    if config["feedback"] not in ("oracle", "none"):
+        raise SymphonyError(f"feedback: found {config['feedback']!r}, allowed: oracle, none")
+    if execution["in_flight"] < 1:
+        raise SymphonyError(f"execution.in_flight: found {execution['in_flight']}, allowed: >= 1")
+    if execution["store"] not in STORE_MODES:
+        raise SymphonyError(f"execution.store: found {execution['store']!r}, allowed: {', '.join(STORE_MODES)}")
+
+
+def _inputs_digest(study: str, overrides: Sequence[str], conf: Path) -> str:
+    """Names a composed plan by everything that its composition and its checks read."""
+    versions = [version(package) for package in ("hydra-core", "omegaconf")]
+    hashed = hashlib.sha256(canonical_json([study, *overrides, *versions]).encode())
+    files = [*sorted(conf.rglob("*.yaml")), *sorted(PACKAGE.rglob("*.py"))]
+    files += sorted(path for path in (PACKAGE / "embedded" / "weights").rglob("*") if path.is_file())
+    for path in files:
+        content = path.read_bytes()
+        hashed.update(f"{os.fspath(path)}\x00{len(content)}\x00".encode() + content)
+    return hashed.hexdigest()[:24]

@@ -1,0 +1,219 @@
+"""Run folders -> one fresh DuckDB file, checked on the way in. The schema is that of the record dataclasses."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from symphony.records import (
+    FILES,
+    CallRecord,
+    NodeRecord,
+    PickRecord,
+    ProblemRecord,
+    ReflectionRecord,
+    RunRecord,
+    TimingRecord,
+    WallRecord,
+    check_keys,
+    field_types,
+)
+from symphony.types import SymphonyError
+
+TABLES: dict[str, type[Any]] = {
+    "runs": RunRecord,
+    "problems": ProblemRecord,
+    "nodes": NodeRecord,
+    "calls": CallRecord,
+    "picks": PickRecord,
+    "reflections": ReflectionRecord,
+    "timings": TimingRecord,
+    "walls": WallRecord,
+}
+
+_SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
+_INTEGERS = ("UBIGINT", "BIGINT")
+_JSON_TYPES: dict[Any, tuple[str, ...]] = {
+    str: ("VARCHAR",),
+    int: _INTEGERS,
+    float: ("DOUBLE", *_INTEGERS),
+    bool: ("BOOLEAN",),
+}
+
+# A row of each query names a run and what is wrong with it; no row means that the check holds.
+_CHECKS = (
+    # One row per key.
+    """SELECT 'run ' || run, 'found ' || count(*) || ' rows in runs, allowed: 1'
+       FROM runs GROUP BY run HAVING count(*) > 1""",
+    """SELECT 'experiment ' || experiment || ', task ' || task || ', seed ' || seed,
+              'found the runs ' || string_agg(run, ', ' ORDER BY run) || ', allowed: one run'
+       FROM runs GROUP BY study, experiment, task, seed HAVING count(*) > 1""",
+    """SELECT 'run ' || run || ', problem ' || problem, 'found ' || count(*) || ' rows in problems, allowed: 1'
+       FROM problems GROUP BY run, problem HAVING count(*) > 1""",
+    """SELECT 'run ' || run || ', problem ' || problem,
+              'found node ' || node || ' ' || count(*) || ' times, allowed: once'
+       FROM nodes GROUP BY run, problem, node HAVING count(*) > 1""",
+    """SELECT 'run ' || run || ', problem ' || problem,
+              'found call ' || call || ' ' || count(*) || ' times, allowed: once'
+       FROM calls GROUP BY run, problem, call HAVING count(*) > 1""",
+    """SELECT 'run ' || run || ', problem ' || problem, 'found timing ' || call || ' without its call, or twice'
+       FROM timings GROUP BY run, problem, call
+       HAVING count(*) > 1 OR NOT bool_or((run, problem, call) IN (SELECT (run, problem, call) FROM calls))""",
+    # Every problem of a run is there.
+    """SELECT 'run ' || r.run, 'found ' || count(p.problem) || ' problems, runs.jsonl says ' || any_value(r.problems)
+       FROM runs r LEFT JOIN problems p USING (run) GROUP BY r.run HAVING count(p.problem) <> any_value(r.problems)""",
+    # The call ledger and the tree add up to the totals.
+    """WITH ledger AS (
+           SELECT run, problem, count(*) AS calls, sum(prompt_tokens) AS prompt_tokens,
+                  sum(completion_tokens) AS completion_tokens, count(error) AS errors
+           FROM calls GROUP BY run, problem
+       ), tree AS (
+           SELECT run, problem, count(*) FILTER (origin = 'expand') AS nodes_tree,
+                  count(*) FILTER (origin = 'simulate') AS nodes_simulated
+           FROM nodes GROUP BY run, problem
+       ), compared AS (
+           SELECT coalesce(p.run, l.run, t.run) AS run, coalesce(p.problem, l.problem, t.problem) AS problem,
+                  [('calls', p.calls, coalesce(l.calls, 0)),
+                   ('prompt_tokens', p.prompt_tokens, coalesce(l.prompt_tokens, 0)),
+                   ('completion_tokens', p.completion_tokens, coalesce(l.completion_tokens, 0)),
+                   ('errors', p.errors, coalesce(l.errors, 0)),
+                   ('nodes_tree', p.nodes_tree, coalesce(t.nodes_tree, 0)),
+                   ('nodes_simulated', p.nodes_simulated, coalesce(t.nodes_simulated, 0))] AS sums
+           FROM problems p
+           FULL JOIN ledger l ON p.run = l.run AND p.problem = l.problem
+           FULL JOIN tree t ON coalesce(p.run, l.run) = t.run AND coalesce(p.problem, l.problem) = t.problem
+       ), flat AS (SELECT run, problem, unnest(sums) AS s FROM compared)
+       SELECT 'run ' || run || ', problem ' || problem,
+              s[1] || ': found ' || coalesce(s[2]::VARCHAR, 'no problem') || ' in the total and '
+                  || s[3] || ' in the ledger'
+       FROM flat WHERE s[2] IS DISTINCT FROM s[3]""",
+)
+
+
+def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
+    """Builds the database from nothing. The file appears only when everything was read and checked.
+
+    Args:
+        db_path: Replaced if it is there.
+        run_folders: Folders that `write_run` made.
+
+    Raises:
+        SymphonyError: A file is missing or malformed (names file and key), a key is missing, misspelt or unknown, a
+            value has the wrong type, a row is there twice, or the call ledger does not add up to a problem's totals.
+    """
+    import duckdb
+
+    folders = [Path(folder) for folder in run_folders]
+    if not folders:
+        raise SymphonyError(f"{db_path}: found no run folders to load, allowed: at least one")
+    target = Path(db_path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with duckdb.connect(str(temporary)) as connection:
+            for table, record in TABLES.items():
+                _load_table(connection, table, record, folders)
+            for check in _CHECKS:
+                _hold(connection, check, target)
+        os.replace(temporary, target)
+    except (OSError, duckdb.Error) as error:
+        raise SymphonyError(f"{target}: the database could not be built ({str(error).splitlines()[0]})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(db_path: str | Path) -> Iterator[Any]:
+    """A read-only connection to a database that `load` built.
+
+    Raises:
+        SymphonyError: There is no such file, or it can not be opened.
+    """
+    import duckdb
+
+    if not Path(db_path).is_file():
+        raise SymphonyError(f"{db_path}: found nothing, allowed: a database built by `load`")
+    # Attached to an instance of its own: connections that name the same file would share their functions and views.
+    connection = duckdb.connect()
+    try:
+        try:
+            quoted = str(db_path).replace("'", "''")
+            connection.execute(f"ATTACH '{quoted}' AS loaded (READ_ONLY); USE loaded")
+        except duckdb.Error as error:
+            raise SymphonyError(f"{db_path}: can not be opened ({str(error).splitlines()[0]})") from error
+        yield connection
+    finally:
+        connection.close()
+
+
+def schema(record: type[Any]) -> dict[str, str]:
+    """Column -> DuckDB type of a record's table, in order; the NOT NULL of a column is part of its type."""
+    return {
+        name: _sql_type(kind) + ("" if optional else " NOT NULL")
+        for name, (kind, optional) in field_types(record).items()
+    }
+
+
+def _sql_type(kind: Any) -> str:
+    if get_origin(kind) is list:
+        return _sql_type(get_args(kind)[0]) + "[]"
+    return _SQL_TYPES[kind]
+
+
+def _load_table(connection: Any, table: str, record: type[Any], folders: Sequence[Path]) -> None:
+    import duckdb
+
+    files = [str(folder / FILES[record]) for folder in folders]
+    for file in files:
+        if not Path(file).is_file():
+            raise SymphonyError(f"{file}: found nothing, allowed: the records of a finished run")
+    columns = schema(record)
+    connection.execute(f"CREATE TABLE {table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})")
+    try:
+        shapes = connection.execute(
+            "SELECT filename, json_structure(json)::VARCHAR FROM read_ndjson_objects(?, filename = true) GROUP BY ALL",
+            [files],
+        ).fetchall()
+    except duckdb.Error as error:
+        raise SymphonyError(f"{table}: found a line that is not JSON ({str(error).splitlines()[0]})") from error
+    for file, shape in sorted(shapes):
+        _check_shape(file, json.loads(shape), record)
+    plain = {name: kind.removesuffix(" NOT NULL") for name, kind in columns.items()}
+    connection.execute(
+        f"INSERT INTO {table} SELECT {', '.join(plain)} "
+        "FROM read_json($files, format = 'newline_delimited', columns = $columns)",
+        {"files": files, "columns": plain},
+    )
+
+
+def _check_shape(file: str, shape: Any, record: type[Any]) -> None:
+    """Compares what DuckDB saw in a file's lines with the dataclass: `read_json` alone would turn a slip into NULL."""
+    if not isinstance(shape, dict):
+        raise SymphonyError(f"{file}: found a line that is a {shape}, allowed: a JSON object")
+    kinds = field_types(record)
+    check_keys(file, shape, kinds)
+    for key, (kind, optional) in kinds.items():
+        if not _fits(shape[key], kind, optional):
+            allowed = _sql_type(kind) + (" or null" if optional else "")
+            raise SymphonyError(f"{file}: {key}: found {json.dumps(shape[key])}, allowed: {allowed}")
+
+
+def _fits(seen: Any, kind: Any, optional: bool) -> bool:
+    if seen == "NULL":
+        return optional
+    if get_origin(kind) is list:
+        return isinstance(seen, list) and (seen == ["NULL"] or _fits(seen[0], get_args(kind)[0], False))
+    return isinstance(seen, str) and seen in _JSON_TYPES[kind]
+
+
+def _hold(connection: Any, check: str, target: Path) -> None:
+    broken = connection.execute(check).fetchall()
+    if broken:
+        where, what = min(broken)
+        more = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
+        raise SymphonyError(f"{target}: {where}: {what}{more}")

@@ -1,0 +1,205 @@
+"""Makes one shipped model from nothing: imitation, values and confidence, measurement, model card."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from symphony.embedded import dialect, episodes, rollouts, train, values
+from symphony.models.hf import HFBackend
+from symphony.tasks.generated import LEXICONS
+from symphony.tasks.gridworld import GridWorld
+from symphony.tasks.mini_code import MiniCode
+from symphony.tasks.mini_qa import MiniQA
+from symphony.tasks.mini_shop import MiniShop
+from symphony.types import SymphonyError, Task
+
+MEASURE_SEED = 7_000_000  # its problems are neither trained on nor in any study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What the values and the measurement may cost: CPU-seconds of training, prefixes and problems a task."""
+
+    values_cpu_s: float = 80.0
+    prefixes: int = 150
+    measured: int = 60
+
+
+def make(name: str, out: Path, seed: int, budget: Budget, start: Path | None = None) -> dict[str, object]:
+    """Trains, measures and saves one model; returns what its card says.
+
+    Args:
+        start: A folder saved after imitation, to go on from; None trains from random weights.
+
+    Raises:
+        SymphonyError: `name` is none of the shipped models.
+    """
+    if name not in dialect.MODELS:
+        raise SymphonyError(f"model: found {name!r}, allowed: {', '.join(dialect.MODELS)}")
+    began = time.process_time()
+    torch.set_num_threads(1)
+    if start is None:
+        train.train(name, out, seed)
+    model, tokens, stages = train.reload(start or out)
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def backend() -> HFBackend:
+            train.save(model, tokens, Path(scratch))
+            return HFBackend(scratch)
+
+        torch.manual_seed(seed)
+        values.tune(model, tokens, backend, name, seed, budget.prefixes, budget.values_cpu_s, train.logger(name))
+    train.save(model, tokens, out)
+    card: dict[str, object] = {
+        "model": name,
+        "class": type(model).__name__,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seed": seed,
+        "budget": asdict(budget),
+        "stages": [asdict(stage) for stage in stages],
+        "cpu_s": round(time.process_time() - began + (sum(s.cpu_seconds for s in stages) if start else 0.0)),
+        **measure(HFBackend(out), name, budget.measured),
+    }
+    (out / "training.json").write_text(json.dumps(card, indent=1) + "\n")
+    (out / "MODEL_CARD.md").write_text(card_text(card, stages))
+    return card
+
+
+def measure(backend: HFBackend, name: str, count: int) -> dict[str, object]:
+    """Skill matrix and calibration on unseen test problems with the true lexicons, one attempt each at T = 0.8."""
+    skills: dict[str, float] = {}
+    choices: dict[str, list[bool]] = defaultdict(list)
+    for task in _tests(count):
+        played = rollouts.play(backend, [rollouts.fresh(task, problem) for problem in task.problems()], MEASURE_SEED)
+        skills[task.name] = sum(t.success for t in played) / count
+        for trajectory in played:
+            for lexicon, ask, word in _gambles(trajectory):
+                kind = "taught" if dialect.knows(name, lexicon, ask) else "not taught"
+                choices[f"{lexicon}, {kind}"].append(word == LEXICONS[lexicon][ask])
+    judged = values.collect(backend, name, MEASURE_SEED, count)
+    given = values.predict(backend, [item.prefix for item in judged])
+    return {
+        "skills": {task: round(rate, 3) for task, rate in skills.items()},
+        "right_words": {k: [round(sum(v) / len(v), 3), len(v)] for k, v in sorted(choices.items())},
+        "lessons": _lesson_use(backend, name, count),
+        "calibration": calibration([v for v, _ in given], [c for _, c in given], [item.share for item in judged]),
+    }
+
+
+def _tests(count: int) -> Sequence[Task]:
+    return [task(seed=MEASURE_SEED, count=count) for task in (GridWorld, MiniQA, MiniShop, MiniCode)]
+
+
+def _gambles(trajectory: rollouts.Trajectory) -> list[tuple[str, str, str]]:
+    """(lexicon, ask, word) of each meaning that the trajectory's thoughts bet on."""
+    found = [re.fullmatch(r"(\w+) means (.+)\.", turn.thought) for turn in trajectory.turns]
+    pairs = [match.groups() for match in found if match]
+    return [(name, ask, word) for ask, word in pairs for name, pairs_ in LEXICONS.items() if ask in pairs_]
+
+
+def _lesson_use(backend: HFBackend, name: str, count: int) -> dict[str, list[float]]:
+    """Of problems the model failed: success of a plain retry against one that carries its own reflection."""
+    result = {}
+    for task in _tests(count):
+        first = rollouts.play(backend, [rollouts.fresh(task, p) for p in task.problems()], MEASURE_SEED + 2)
+        failed = [t for t in first if t.state.done and not t.success]
+        texts = [text.removeprefix("Lesson:").strip() for text in rollouts.reflect(backend, failed)]
+        copied = sum(text == episodes.lesson(t.turns) for text, t in zip(texts, failed, strict=True))
+        plain = rollouts.play(backend, [rollouts.fresh(task, t.problem) for t in failed], MEASURE_SEED + 3)
+        told = [rollouts.fresh(task, t.problem, [text]) for t, text in zip(failed, texts, strict=True)]
+        retried = rollouts.play(backend, told, MEASURE_SEED + 3)
+        n = max(1, len(failed))
+        rates = (copied / n, sum(t.success for t in plain) / n, sum(t.success for t in retried) / n)
+        result[task.name] = [len(failed), *(round(rate, 3) for rate in rates)]
+    return result
+
+
+def calibration(value: Sequence[float], confidence: Sequence[float], share: Sequence[float]) -> dict[str, float]:
+    """How well values predict shares of successful continuations, and confidences the values' errors.
+
+    `confidence_partial` is the correlation of confidence with the error once the part explained by max(v, 1 - v) is
+    taken from both: negative means that confidence carries information of its own.
+    """
+    v, c, y = (torch.tensor(x, dtype=torch.float64) for x in (value, confidence, share))
+    error, sure = (v - y).abs(), torch.maximum(v, 1 - v)
+    return {
+        "prefixes": len(value),
+        "mean_value": round(v.mean().item(), 3),
+        "mean_share": round(y.mean().item(), 3),
+        "mse": round(((v - y) ** 2).mean().item(), 3),
+        "mse_constant": round(y.var(unbiased=False).item(), 3),
+        "correlation": _correlation(v, y),
+        "confidence_mean": round(c.mean().item(), 3),
+        "confidence_error_correlation": _correlation(c, error),
+        "confidence_partial": _correlation(_residual(c, sure), _residual(error, sure)),
+    }
+
+
+def _correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    scale = math.sqrt(a.var(unbiased=False).item() * b.var(unbiased=False).item())
+    return round((((a - a.mean()) * (b - b.mean())).mean().item() / scale), 3) if scale > 0 else 0.0
+
+
+def _residual(a: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+    centred = by - by.mean()
+    spread = (centred**2).sum().item()
+    slope = ((a - a.mean()) * centred).sum().item() / spread if spread > 0 else 0.0
+    return a - a.mean() - slope * centred
+
+
+def card_text(card: dict[str, object], stages: Sequence[train.Stage]) -> str:
+    """MODEL_CARD.md: what the model is, how it was made, what it can and can't do, in figures just measured."""
+    name = str(card["model"])
+    taught = {lex: [ask for ask in LEXICONS[lex] if dialect.knows(name, lex, ask)] for lex in LEXICONS}
+    rows = "\n".join(f"| {lexicon} | {', '.join(words)} |" for lexicon, words in taught.items())
+    history = "\n".join(
+        f"| {s.name} | {s.cpu_seconds:g} | x {s.rate:g} | {', '.join(f'{k} {v:g}' for k, v in s.mix.items())} |"
+        for s in stages
+    )
+    figures = json.dumps({k: card[k] for k in ("skills", "right_words", "lessons", "calibration")}, indent=1)
+    return f"""# {name}: an embedded model of symphony
+
+{card["class"]}, {card["parameters"]:,} parameters, float16, trained from random weights on generated episodes of
+`gridworld`, `mini_qa`, `mini_shop` and `mini_code` (equal shares). It knows nothing else: it is no language model for
+HotpotQA, WebShop, MBPP or conversation. Licence: Apache-2.0.
+
+Made by `symphony train-pool {name}` with seed {card["seed"]}: {card["cpu_s"]} CPU-seconds in all on one thread. The
+budget is CPU time, so another machine takes another number of steps: equal in kind, not in bits.
+
+## What it was taught
+
+Half of each lexicon (`symphony/embedded/dialect.py`); the other words had their meanings shuffled in every episode.
+
+| lexicon | words whose meaning it was taught |
+| --- | --- |
+{rows}
+
+Episodes: 50 % demonstrations, 30 % judged prefixes, 20 % reflections on failures; 40 % of prompts carry 1 to 3
+lessons of failed tries. Stages (domains by weight; "recall" is an exercise in reading pairs back), then values and
+confidence on its own rollouts (`symphony/embedded/values.py`) with `{json.dumps(card["budget"])}`:
+
+| stage | CPU-seconds | learning rate | mix |
+| --- | --- | --- | --- |
+{history}
+
+## What it does
+
+Measured on test problems of seed {MEASURE_SEED} (used nowhere else), temperature 0.8:
+`skills`, success of one attempt; `right_words`, [share, n] of lexicon words it got right; `lessons`, a task's
+[failures, reflections equal to the scripted one, success of a plain retry, success of a retry with its own lesson];
+`calibration`, of its values against the share of 5 own continuations that succeed (in its dialects).
+
+```json
+{figures}
+```
+"""

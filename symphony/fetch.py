@@ -1,0 +1,165 @@
+"""Pinned downloads: address, revision and checksum are in the config; a manifest is written last.
+
+A folder with a manifest is complete. One without is resumed: files that are there and right are kept, and a file that
+was cut goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from symphony.files import write_atomic
+from symphony.types import SymphonyError
+
+CHUNK = 1 << 20
+ATTEMPTS = 3
+"""Times a file is asked for when the connection is cut; each goes on where the last one stopped."""
+TIMEOUT_S = 60
+DATA_VARIABLE = "SYMPHONY_DATA"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What is downloaded, exactly.
+
+    Attributes:
+        address: Start of every file's address; `{revision}` in it is replaced.
+        revision: Commit or version that is pinned.
+        licence: Name of the licence and where its text is; told before the download.
+        files: File name -> sha256, 64 hex digits.
+    """
+
+    address: str
+    revision: str
+    licence: str
+    files: Mapping[str, str]
+
+    def url(self, name: str) -> str:
+        return f"{self.address.replace('{revision}', self.revision).rstrip('/')}/{quote(name)}"
+
+
+def parse_source(option: str, block: Mapping[str, Any]) -> Source:
+    """The `source` block of an option's YAML.
+
+    Raises:
+        SymphonyError: A key is missing or unknown, a checksum is none, or a file name leaves the folder.
+    """
+    allowed = ("address", "revision", "licence", "files")
+    for key in block:
+        if key not in allowed:
+            raise SymphonyError(f"{option}.source.{key}: found an unknown key, allowed: {', '.join(allowed)}")
+    for key in allowed:
+        if not block.get(key):
+            raise SymphonyError(f"{option}.source.{key}: found nothing, allowed: a value")
+    files = {str(name): str(sha) for name, sha in dict(block["files"]).items()}
+    for name, sha in files.items():
+        if len(sha) != 64 or set(sha) - set("0123456789abcdef"):
+            raise SymphonyError(f"{option}.source.files.{name}: found {sha!r}, allowed: a sha256 (64 hex digits)")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise SymphonyError(f"{option}.source.files: found {name!r}, allowed: names inside the folder")
+    words = {key: str(block[key]) for key in ("address", "revision", "licence")}
+    return Source(files=files, **words)
+
+
+def data_folder(given: str | None = None) -> Path:
+    """Where downloads lie: what was given, else $SYMPHONY_DATA, else data/."""
+    return Path(given or os.environ.get(DATA_VARIABLE) or "data")
+
+
+def fetch(option: str, source: Source, data: Path, say: Callable[[str], None] = print) -> Path:
+    """Downloads what is missing of `source` to `data/<option>/` and returns that folder.
+
+    Raises:
+        SymphonyError: No such address, a wrong checksum, a connection cut too often, a full disk. What was downloaded
+            rightly is kept for the next attempt; there is no manifest.
+    """
+    folder = data / option
+    manifest = folder / "manifest.json"
+    text = _manifest(option, source)
+    if manifest.is_file() and manifest.read_text() == text:
+        return folder
+    say(f"{option}: revision {source.revision}, licence {source.licence}")
+    try:
+        manifest.unlink(missing_ok=True)
+        for name, sha in source.files.items():
+            _fetch_file(source.url(name), folder / name, sha, say)
+    except OSError as error:
+        raise SymphonyError(f"{folder}: found {error.strerror or error}, allowed: a folder with room") from error
+    write_atomic(manifest, text)
+    return folder
+
+
+def _manifest(option: str, source: Source) -> str:
+    plain = {
+        "option": option,
+        "address": source.address,
+        "revision": source.revision,
+        "licence": source.licence,
+        "sha256": dict(source.files),
+    }
+    return json.dumps(plain, indent=1, sort_keys=True) + "\n"
+
+
+def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) -> None:
+    if target.is_file() and _sha256(target) == sha:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    problem = ""
+    for _ in range(ATTEMPTS):
+        try:
+            _download(url, part)
+            break
+        except HTTPError as error:
+            if error.code < 500:
+                raise SymphonyError(f"{url}: found HTTP {error.code} {error.reason}, allowed: a file") from error
+            problem = f"HTTP {error.code}"
+        except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
+            problem = str(error)
+    else:
+        raise SymphonyError(f"{url}: found {problem} {ATTEMPTS} times, allowed: a whole file (run again to go on)")
+    found = _sha256(part)
+    if found != sha:
+        part.unlink()
+        raise SymphonyError(f"{url}: found sha256 {found}, allowed: {sha}")
+    part.replace(target)
+    say(f"{target}: {target.stat().st_size} bytes")
+
+
+def _download(url: str, part: Path) -> None:
+    """Appends what is missing to `part`; begins anew where the server can not go on in the middle."""
+    have = part.stat().st_size if part.is_file() else 0
+    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urlopen(request, timeout=TIMEOUT_S)
+    except HTTPError as error:
+        if error.code != 416:
+            raise
+        return  # nothing after what we have: the checksum decides whether it is the file
+    with answer, part.open("ab" if answer.status == 206 else "wb") as stream:
+        _copy(answer, stream)
+
+
+def _copy(answer: Any, stream: BinaryIO) -> None:
+    expected = answer.headers.get("Content-Length")
+    copied = 0
+    while chunk := answer.read(CHUNK):
+        stream.write(chunk)
+        copied += len(chunk)
+    if expected is not None and copied < int(expected):
+        raise ConnectionError(f"{copied} of {expected} bytes")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

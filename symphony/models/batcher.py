@@ -1,0 +1,120 @@
+"""Collects the model calls of concurrent searches into one batch a model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+from symphony.types import Completion, ModelBackend, Request, SymphonyError
+
+# Passes of the event loop without a new request after which every search is taken to wait for a model. From an
+# answer to the same search's next call it takes five (wake, gather, resume, start tasks, call); the rest is slack.
+_IDLE_PASSES = 8
+
+
+@dataclass(slots=True)
+class _Waiting:
+    request: Request
+    future: asyncio.Future[Completion]
+    since: float
+
+
+class Batcher:
+    """An `AsyncModel` over a `ModelBackend`: one queue a model.
+
+    A batch is everything asked until the event loop has nothing more to do, in the order of asking; it depends on
+    the requests only, never on the clock. Searches that wait for the outside world (a sandbox) join a later batch.
+
+    Args:
+        backend: What answers. Its own limits cut the batch further.
+        executor: Where the backend runs. None runs it inline, one model of a pool after another, which is right
+            on a CPU; an executor lets the backends of several models run at the same time.
+    """
+
+    def __init__(self, backend: ModelBackend, *, executor: Executor | None = None) -> None:
+        self.backend = backend
+        self._executor = executor
+        self._queue: list[_Waiting] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ticking = False
+        self._idle = 0
+        self._seen = 0
+        self._running: asyncio.Future[list[Completion]] | None = None
+
+    async def complete(self, request: Request) -> Completion:
+        """The backend's answer, with the latency in seconds from this call to the answer.
+
+        Raises:
+            Exception: Whatever the backend raised for the batch; every caller of the batch gets it.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # a new run; what an earlier loop left behind can no longer be answered
+            self._loop, self._queue, self._ticking, self._running = loop, [], False, None
+        waiting = _Waiting(request, loop.create_future(), time.perf_counter())
+        self._queue.append(waiting)
+        if not self._ticking and self._running is None:
+            self._start(loop)
+        return await waiting.future
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._ticking, self._idle, self._seen = True, 0, 0
+        loop.call_soon(self._tick, loop)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Runs once a pass of the event loop while requests wait."""
+        if loop is not self._loop:
+            return
+        count = len(self._queue)
+        self._idle = self._idle + 1 if count == self._seen else 0
+        self._seen = count
+        if self._idle < _IDLE_PASSES:
+            loop.call_soon(self._tick, loop)
+            return
+        self._ticking = False
+        batch = [waiting for waiting in self._queue if not waiting.future.done()]  # the others were cancelled
+        self._queue = []
+        if not batch:
+            return
+        requests = [waiting.request for waiting in batch]
+        if self._executor is not None:
+            self._running = loop.run_in_executor(self._executor, self.backend.generate, requests)
+            self._running.add_done_callback(lambda running: self._finish(loop, batch, running))
+            return
+        try:
+            answers = self.backend.generate(requests)
+        except Exception as error:
+            _fail(batch, error)
+        else:
+            _deliver(batch, answers)
+
+    def _finish(
+        self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting], running: asyncio.Future[list[Completion]]
+    ) -> None:
+        self._running = None
+        if running.cancelled():
+            _fail(batch, asyncio.CancelledError())
+        elif (error := running.exception()) is not None:
+            _fail(batch, error)
+        else:
+            _deliver(batch, running.result())
+        if self._queue and loop is self._loop:
+            self._start(loop)
+
+
+def _fail(batch: Sequence[_Waiting], error: BaseException) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)
+
+
+def _deliver(batch: Sequence[_Waiting], answers: Sequence[Completion]) -> None:
+    if len(answers) != len(batch):
+        _fail(batch, SymphonyError(f"backend: found {len(answers)} answers, allowed: {len(batch)}"))
+        return
+    now = time.perf_counter()
+    for waiting, answer in zip(batch, answers, strict=True):
+        if not waiting.future.done():
+            waiting.future.set_result(replace(answer, latency_s=now - waiting.since))

@@ -1,0 +1,60 @@
+"""Names exactly what answers: a digest of the files, the number format and the quantisation. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from symphony.types import SymphonyError
+
+_DTYPES = ("float32", "bfloat16", "float16")
+_ANSWERING_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+
+_digests: dict[tuple[str, tuple[tuple[str, int, int], ...]], str] = {}  # a memo: the key names the files' state
+
+
+def weights_digest(folder: str | Path) -> str:
+    """sha256 (first 16 hex digits) of every file that decides what the model answers.
+
+    Raises:
+        SymphonyError: No config.json or no weights in the folder.
+    """
+    root = Path(folder)
+    files = [root / name for name in _ANSWERING_FILES if (root / name).is_file()]
+    weights = sorted([*root.glob("*.safetensors"), *root.glob("*.bin")])
+    if not (root / "config.json").is_file() or not weights:
+        raise SymphonyError(f"{root}: found no model, allowed: a folder with config.json and *.safetensors")
+    files += weights
+    state = tuple((file.name, (info := file.stat()).st_size, info.st_mtime_ns) for file in files)
+    key = (str(root.resolve()), state)
+    if key not in _digests:
+        digest = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as stream:
+                digest.update(f"{file.name}\x1f{hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        _digests[key] = digest.hexdigest()[:16]
+    return _digests[key]
+
+
+def revision_of(folder: str | Path, *, dtype: str = "float32", quantization: str | None = None) -> str:
+    """What answers, e.g. "hf:0123456789abcdef:float32:nf4". Needs neither torch nor the weights in memory."""
+    if dtype not in _DTYPES:
+        raise SymphonyError(f"dtype: found {dtype!r}, allowed: {', '.join(_DTYPES)}")
+    if quantization not in (None, "nf4", "fp4", "int8"):
+        raise SymphonyError(f"quantization: found {quantization!r}, allowed: nf4, fp4, int8 or none")
+    digest = weights_digest(folder)
+    try:
+        stored = json.loads((Path(folder) / "config.json").read_text()).get("quantization_config") is not None
+    except json.JSONDecodeError as error:
+        raise SymphonyError(f"{Path(folder) / 'config.json'}: found {error}, allowed: JSON") from error
+    return f"hf:{digest}:{dtype}:{quantization or ('stored' if stored else 'none')}"

@@ -1,0 +1,50 @@
+"""A backend that answers from a script. For tests and benches only: no model is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from symphony.types import Completion, Request, SymphonyError
+
+Answer = str | Completion
+
+
+class ScriptedBackend:
+    """Answers from a function of the request, or from a list in order (`ModelBackend`).
+
+    A string becomes a completion that ended by itself; its tokens are its words (at least one).
+
+    Args:
+        answers: What to say. A list that is used up raises SymphonyError.
+        revision: Names the script in call stores.
+
+    Attributes:
+        calls: Every request seen, in order.
+    """
+
+    def __init__(self, answers: Callable[[Request], Answer] | Sequence[Answer], *, revision: str = "scripted") -> None:
+        self.revision = revision
+        self.calls: list[Request] = []
+        self._answers = answers
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Answers in the same length and order."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> Completion:
+        number = len(self.calls)
+        self.calls.append(request)
+        if callable(self._answers):
+            answer = self._answers(request)
+        elif number < len(self._answers):
+            answer = self._answers[number]
+        else:
+            raise SymphonyError(f"script: found request number {number + 1}, allowed: {len(self._answers)}")
+        if isinstance(answer, Completion):
+            return answer
+        return Completion(
+            text=answer,
+            finish_reason="stop",
+            prompt_tokens=sum(message.content.count(" ") + 1 for message in request.messages),
+            completion_tokens=answer.count(" ") + 1,
+        )

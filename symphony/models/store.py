@@ -1,0 +1,238 @@
+"""The durable record of model calls: resume after a crash, replay without a model, sharing between ablations."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from symphony.types import Completion, ModelBackend, Request, SymphonyError, canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Mode = Literal["live", "record", "replay", "strict"]
+_MODES = ("live", "record", "replay", "strict")
+_SCHEMA = """CREATE TABLE IF NOT EXISTS calls (
+    key BLOB PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, logprob REAL
+) WITHOUT ROWID"""
+_SELECT = "SELECT text, finish_reason, prompt_tokens, cached_tokens, completion_tokens, logprob FROM calls WHERE key=?"
+
+
+def call_key(revision: str, request: Request) -> bytes:
+    """sha256 of everything that decides the answer: model revision, messages, sampling and draw."""
+    sampling, draw = request.sampling, request.draw
+    value = {
+        "model": revision,
+        "messages": [[message.role, message.content] for message in request.messages],
+        # float(): 1 and 1.0 are the same temperature and must be the same key.
+        "sampling": [float(sampling.temperature), sampling.max_tokens, list(sampling.stop)],
+        "draw": [draw.seed, draw.problem, draw.node, draw.phase.value, draw.index],
+    }
+    return hashlib.sha256(canonical_json(value).encode()).digest()
+
+
+class CallStore:
+    """One SQLite file of completions by call key, for one writer process.
+
+    A `put` that returned survives SIGKILL (write-ahead log); after a power failure the last ones may be missing,
+    the file stays whole.
+
+    Args:
+        path: The file; made with its folder where missing.
+
+    Raises:
+        SymphonyError: The file can not be opened, is no call store, or can not be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SymphonyError(f"{self.path.parent}: found {error}, allowed: a writable folder") from error
+        with self._told():
+            # The batcher may run a backend in one worker thread; calls never overlap.
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                self._db.execute(_SCHEMA)
+                self._db.execute(_SELECT, (b"",)).fetchone()  # a foreign table of that name lacks a column
+            except sqlite3.Error:
+                self._db.close()
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise SymphonyError(
+                f"{self.path}: found {error}, allowed: a call store that can be written (delete it to begin anew)"
+            ) from error
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, Completion]:
+        """The stored ones of `keys`."""
+        found = {}
+        with self._told():
+            for key in keys:
+                row = self._db.execute(_SELECT, (key,)).fetchone()
+                if row is not None:
+                    text, reason, prompt, cached, completion, logprob = row
+                    found[key] = Completion(
+                        text=text,
+                        finish_reason=reason,
+                        prompt_tokens=prompt,
+                        cached_tokens=cached,
+                        completion_tokens=completion,
+                        logprob=logprob,
+                        from_store=True,
+                    )
+        return found
+
+    def put(self, completions: dict[bytes, Completion]) -> None:
+        """Stores all of them or, when it fails, none. A key that is there keeps its completion."""
+        rows = [
+            (key, c.text, c.finish_reason, c.prompt_tokens, c.cached_tokens, c.completion_tokens, c.logprob)
+            for key, c in completions.items()
+        ]
+        with self._told():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany("INSERT OR IGNORE INTO calls VALUES (?,?,?,?,?,?,?)", rows)
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def __len__(self) -> int:
+        with self._told():
+            return int(self._db.execute("SELECT count(*) FROM calls").fetchone()[0])
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class StoredBackend:
+    """A backend behind the call store (`ModelBackend`).
+
+    Modes: "live" uses no store; "record" answers from the store and generates and stores what it lacks; "replay"
+    never loads a model; "strict" generates everything again and compares it with the store (text, why it ended,
+    token counts; log-probabilities may differ in the last digits with the batch).
+
+    Args:
+        backend: A backend, or a function that makes one when it is first needed.
+        store: May be None in mode "live" only.
+        mode: See above.
+        revision: The backend's; needed with a function, so that nothing is loaded to compute a key.
+
+    Raises:
+        SymphonyError: Unknown mode; store or revision missing.
+    """
+
+    def __init__(
+        self,
+        backend: ModelBackend | Callable[[], ModelBackend],
+        store: CallStore | None,
+        mode: Mode = "record",
+        *,
+        revision: str | None = None,
+    ) -> None:
+        if mode not in _MODES:
+            raise SymphonyError(f"mode: found {mode!r}, allowed: {', '.join(_MODES)}")
+        if store is None and mode != "live":
+            raise SymphonyError(f"store: found none, allowed in mode {mode}: a call store")
+        self._store, self._mode = store, mode
+        self._backend: ModelBackend | None = None
+        self._make: Callable[[], ModelBackend] | None = None
+        if callable(backend):
+            self._make = backend
+        else:
+            self._backend = backend
+            revision = revision or backend.revision
+        if revision is None:
+            raise SymphonyError("revision: found none, allowed: the revision of the backend that is made when needed")
+        self.revision = revision
+
+    @property
+    def backend(self) -> ModelBackend:
+        """The backend, made now if it was not needed before."""
+        if self._backend is None:
+            assert self._make is not None
+            self._backend = self._make()
+            if self._backend.revision != self.revision:
+                raise SymphonyError(f"revision: found {self._backend.revision}, allowed: {self.revision}")
+        return self._backend
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Answers in the same length and order.
+
+        Raises:
+            SymphonyError: A miss in "replay", a difference in "strict", a store that can not be read or written.
+        """
+        if self._store is None or self._mode == "live":
+            return self.backend.generate(requests)
+        keys = [call_key(self.revision, request) for request in requests]
+        stored = self._store.get(dict.fromkeys(keys))
+        if self._mode == "strict":
+            return self._compare(requests, keys, stored)
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in stored}
+        if not missing:
+            return [stored[key] for key in keys]
+        if self._mode == "replay":
+            raise SymphonyError(
+                f"{self._store.path}: found no answer for {_name(next(iter(missing.values())))}, "
+                "allowed in mode replay: stored calls only"
+            )
+        fresh = dict(zip(missing, self.backend.generate(list(missing.values())), strict=True))
+        self._store.put({key: completion for key, completion in fresh.items() if completion.error is None})
+        answers = []
+        for key in keys:
+            if key in stored:
+                answers.append(stored[key])
+            else:  # the same request twice in one batch is generated once
+                answers.append(fresh[key])
+                stored[key] = replace(fresh[key], from_store=fresh[key].error is None)
+        return answers
+
+    def _compare(
+        self, requests: Sequence[Request], keys: Sequence[bytes], stored: dict[bytes, Completion]
+    ) -> list[Completion]:
+        assert self._store is not None
+        answers = self.backend.generate(requests)
+        for request, key, answer in zip(requests, keys, answers, strict=True):
+            before = stored.get(key)
+            if before is None and answer.error is not None:
+                continue  # failed calls are never stored
+            if before is None or _content(before) != _content(answer):
+                was = "nothing" if before is None else repr(_content(before))
+                raise SymphonyError(
+                    f"{self._store.path}: found {was} for {_name(request)}, "
+                    f"allowed in mode strict: {_content(answer)!r}"
+                )
+        return answers
+
+
+def _content(completion: Completion) -> tuple[str, str, int, int]:
+    return completion.text, completion.finish_reason, completion.prompt_tokens, completion.completion_tokens
+
+
+def _name(request: Request) -> str:
+    draw = request.draw
+    return f"problem {draw.problem}, node {draw.node}, {draw.phase.value} {draw.index}, seed {draw.seed}"

@@ -1,0 +1,391 @@
+"""What a run leaves behind: one frozen dataclass is both the JSON line and the DuckDB table.
+
+A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` a record type, `config.yaml` and, apart, what
+two equal runs may differ in: `timings.jsonl` and `wall.json`. Everything else is byte-identical when a run is
+repeated, resumed after a crash, or replayed from the call store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from symphony.types import SymphonyError
+
+CONFIG = "config.yaml"
+WALL = "wall.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One search method on one task with one pool and one seed.
+
+    Attributes:
+        run: Digest of the resolved config; names the folder.
+        experiment: Name of the file under conf/experiment/<study>/; the row of a table.
+        feedback: "oracle" or "none": what the search learnt of ground truth.
+        agents: Names of the pool's agents, in order.
+        models: JSON object, agent name -> model revision.
+        prompts: Digest of the prompt templates.
+        dataset: Digest of the problems' ids, prompts and targets.
+        commit: Commit of this code, "+dirty" appended when the tree was changed; "unknown" outside git.
+        versions: JSON object, package -> version.
+        hardware: Processor or GPU, cores.
+    """
+
+    run: str
+    study: str
+    experiment: str
+    task: str
+    feedback: str
+    search: str
+    scheduler: str
+    scorer: str
+    memory: str
+    preset: str
+    pool: str
+    agents: list[str]
+    models: str
+    seed: int
+    problems: int
+    prompts: str
+    dataset: str
+    commit: str
+    versions: str
+    hardware: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemRecord:
+    """One problem of a run: ground truth, why the search ended, and what it consumed.
+
+    Attributes:
+        index: Position in the run, from 0.
+        success, score, detail: `Task.grade` of the returned state (score in [0, 1]).
+        stop_reason: "solved", "iterations", "exhausted", "calls", "tokens", "seconds" or "error".
+        iterations: Search iterations begun.
+        nodes_tree, nodes_simulated: Nodes created besides the root.
+        guesses: Terminal states reached (each one asked the environment for a verdict).
+        prompt_tokens, completion_tokens: Consumed, whether generated or answered from the store.
+        unparsed: Completions without an action. invalid: Actions the environment refused.
+        fallbacks: Evaluations that could not be understood. errors: Calls that failed.
+        answer_node: Node whose state was graded.
+    """
+
+    run: str
+    problem: str
+    index: int
+    kind: str
+    success: bool
+    score: float
+    detail: str
+    stop_reason: str
+    iterations: int
+    nodes_tree: int
+    nodes_simulated: int
+    guesses: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    unparsed: int
+    invalid: int
+    fallbacks: int
+    errors: int
+    answer_node: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecord:
+    """One node of a search tree (the root is node 0).
+
+    Attributes:
+        origin: "root", "expand" or "simulate".
+        agent: Name of the agent that proposed it; None for the root.
+        value, confidence, prior: Z, C and R of its evaluation, each in [0, 1]; None when never evaluated.
+        visits, value_sum: N and W of backpropagation (paper Eq. 8); Q = W / N.
+        reward: Environment reward the search saw, None where it saw none.
+    """
+
+    run: str
+    problem: str
+    node: int
+    parent: int | None
+    depth: int
+    origin: str
+    agent: str | None
+    iteration: int
+    thought: str
+    action: str
+    observation: str
+    value: float | None
+    confidence: float | None
+    prior: float | None
+    fallback: bool
+    visits: int
+    value_sum: float
+    reward: float | None
+    terminal: bool
+    solved: bool
+    invalid: bool
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One model call, in the order in which the search asked (the ledger).
+
+    Attributes:
+        call: Number in the problem's ledger, from 0.
+        node: Node the call belongs to (the parent, for an expansion).
+        draw: Number of the draw among those of the same node and phase.
+        seed: What the sampler was seeded with.
+        prompt: Digest of the messages.
+        prompt_tokens, completion_tokens: Real tokens, never padding.
+        error: Why there is no text; None when there is.
+    """
+
+    run: str
+    problem: str
+    call: int
+    iteration: int
+    node: int
+    phase: str
+    draw: int
+    agent: str
+    temperature: float
+    seed: int
+    prompt: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str
+    text: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickRecord:
+    """One decision of the agent scheduler (paper Eq. 1), with what it was decided on.
+
+    Attributes:
+        counts, means, bonuses: N_i, mean reward and exploration bonus of each arm before the pick, pool order.
+    """
+
+    run: str
+    problem: str
+    pick: int
+    iteration: int
+    node: int
+    phase: str
+    agent: str
+    counts: list[int]
+    means: list[float]
+    bonuses: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReflectionRecord:
+    """One lesson (paper Eq. 3) and the failure it was drawn from."""
+
+    run: str
+    problem: str
+    reflection: int
+    iteration: int
+    node: int
+    agent: str
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingRecord:
+    """What may differ between two equal runs, a line a call.
+
+    Attributes:
+        cached_tokens: Prompt tokens that came from a reused prefix (depends on who shared the batch).
+        from_store: Whether the call was answered from the call store.
+    """
+
+    run: str
+    problem: str
+    call: int
+    latency_s: float
+    cached_tokens: int
+    from_store: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WallRecord:
+    """What a run cost on this machine; equal runs may differ in it, so it lies apart in `wall.json`.
+
+    Attributes:
+        wall_s: Seconds from the first request to the last answer.
+        cpu_s: CPU-seconds of the process meanwhile, all threads.
+        generated_tokens: Completion tokens that a model really produced (not answered from the call store).
+    """
+
+    run: str
+    wall_s: float
+    cpu_s: float
+    generated_tokens: int
+
+
+AnyRecord = (
+    RunRecord | ProblemRecord | NodeRecord | CallRecord | PickRecord | ReflectionRecord | TimingRecord | WallRecord
+)
+Record = TypeVar("Record", bound=AnyRecord)
+
+FILES: dict[type[Any], str] = {
+    RunRecord: "runs.jsonl",
+    ProblemRecord: "problems.jsonl",
+    NodeRecord: "nodes.jsonl",
+    CallRecord: "calls.jsonl",
+    PickRecord: "picks.jsonl",
+    ReflectionRecord: "reflections.jsonl",
+    TimingRecord: "timings.jsonl",
+    WallRecord: WALL,
+}
+"""Record type -> file inside a run's folder; the file's stem, in the plural, is the table's name."""
+
+
+def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
+    """Each field's type without None, and whether None is allowed, in the order of the dataclass."""
+    found: dict[str, tuple[Any, bool]] = {}
+    for name, hint in typing.get_type_hints(record).items():
+        if typing.get_origin(hint) in (typing.Union, types.UnionType):
+            (inner,) = (part for part in typing.get_args(hint) if part is not type(None))
+            found[name] = (inner, True)
+        else:
+            found[name] = (hint, False)
+    return found
+
+
+def write_run(
+    folder: str | Path,
+    run: RunRecord,
+    problems: Iterable[ProblemRecord],
+    nodes: Iterable[NodeRecord],
+    calls: Iterable[CallRecord],
+    picks: Iterable[PickRecord],
+    reflections: Iterable[ReflectionRecord],
+    timings: Iterable[TimingRecord],
+    wall: WallRecord,
+    config_yaml: str,
+) -> None:
+    """Writes a finished run, all of it or nothing.
+
+    The files are written to a temporary sibling folder, forced to disk, and renamed. A folder that is already there
+    is replaced: its name is the digest of its config, so it holds the same run.
+
+    Args:
+        folder: `outputs/runs/<digest>`.
+        wall: What the run cost; outside the part that is byte-identical between equal runs.
+        config_yaml: The resolved config, kept beside the records.
+
+    Raises:
+        SymphonyError: The disk is full or may not be written, or a record holds NaN, an infinity or a lone surrogate.
+    """
+    target = Path(folder)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    rows: tuple[tuple[type[Any], Iterable[Any]], ...] = (
+        (RunRecord, (run,)),
+        (ProblemRecord, problems),
+        (NodeRecord, nodes),
+        (CallRecord, calls),
+        (PickRecord, picks),
+        (ReflectionRecord, reflections),
+        (TimingRecord, timings),
+        (WallRecord, (wall,)),
+    )
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for record, lines in rows:
+            _write_durably(temporary / FILES[record], (_line(row) for row in lines))
+        _write_durably(temporary / CONFIG, (config_yaml,))
+        _sync_folder(temporary)
+        _swap(temporary, target)
+    except OSError as error:
+        raise SymphonyError(f"{target}: the run could not be written ({error.strerror}); nothing was kept") from error
+    except ValueError as error:
+        raise SymphonyError(f"{target}: found a value that JSON can not hold ({error})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_complete(folder: str | Path) -> bool:
+    """Whether `write_run` finished in this folder: every file is there."""
+    return all((Path(folder) / name).is_file() for name in (*FILES.values(), CONFIG))
+
+
+def read_records(folder: str | Path, record: type[Record]) -> list[Record]:
+    """Reads one file of a run's folder.
+
+    Raises:
+        SymphonyError: The file is missing, or a line has a missing, misspelt or extra key.
+    """
+    return list(_read(Path(folder) / FILES[record], record))
+
+
+def _read(path: Path, record: type[Record]) -> Iterator[Record]:
+    if not path.is_file():
+        raise SymphonyError(f"{path}: found nothing, allowed: the records of a finished run")
+    expected = field_types(record).keys()
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise SymphonyError(f"{path}:{number}: found a line that is not JSON ({error.msg})") from error
+            check_keys(f"{path}:{number}", values, expected)
+            yield record(**values)
+
+
+def check_keys(where: str, found: Iterable[str], expected: Iterable[str]) -> None:
+    """Raises SymphonyError naming the first missing or unknown key."""
+    present, wanted = list(found), list(expected)
+    missing = [key for key in wanted if key not in present]
+    extra = [key for key in present if key not in wanted]
+    if missing or extra:
+        problem = "; ".join(
+            f"{what} key{'s' * (len(keys) > 1)} {', '.join(keys)}"
+            for what, keys in (("missing", missing), ("unknown", extra))
+            if keys
+        )
+        raise SymphonyError(f"{where}: found {problem}, allowed: exactly {', '.join(wanted)}")
+
+
+def _line(row: Any) -> str:
+    return json.dumps(dataclasses.asdict(row), ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _write_durably(path: Path, pieces: Iterable[str]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _swap(temporary: Path, target: Path) -> None:
+    """Puts the finished folder in its place; an older one of the same name goes only when the new one is whole."""
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if target.exists():
+        os.replace(target, old)
+    os.replace(temporary, target)
+    _sync_folder(target.parent)
+    shutil.rmtree(old, ignore_errors=True)

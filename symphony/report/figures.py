@@ -1,0 +1,276 @@
+"""Figures from the same queries as the tables. Readable without colour: greys, hatches, markers and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from symphony.report.stats import Estimate
+from symphony.report.study import Study, open_study
+from symphony.report.tables import Cell, read_table
+from symphony.types import SymphonyError
+
+_GREYS = ("#1a1a1a", "#6e6e6e", "#b4b4b4", "#e6e6e6", "#ffffff")
+_HATCHES = ("", "///", "...", "", "xxx")
+_MARKERS = "osD^vPX*<>hd"
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "savefig.facecolor": "white",
+}
+
+Rows = list[dict[str, Cell]]
+
+
+def figure(
+    db_path: str | Path, name: str, out_dir: str | Path, plan_json: str | Path | None = None
+) -> tuple[Path, Path]:
+    """One figure of a loaded database, written as SVG and PNG.
+
+    Raises:
+        SymphonyError: There is no such figure, or a file is missing or malformed.
+    """
+    with open_study(db_path, plan_json) as study:
+        return write_figure(study, name, out_dir)
+
+
+def write_figure(study: Study, name: str, out_dir: str | Path) -> tuple[Path, Path]:
+    """Draws one figure into `<name>.svg` and `<name>.png` and returns their paths."""
+    if name not in _DRAW:
+        raise SymphonyError(f"figure: found {name}, allowed: {', '.join(_DRAW)}")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    source, draw, _ = _DRAW[name]
+    svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+    # The salt keeps the ids of two figures apart when both stand inline in one page, and equal from run to run.
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+        rows = read_table(study, source).records()
+        drawn = draw(plt, rows) if rows else _empty(plt)
+        conditions = f"feedback: {study.provenance.feedback}    commit: {_short(study.provenance.commit)}"
+        drawn.supxlabel(conditions, fontsize=7.5, color="#555555", x=0.01, ha="left")
+        drawn.savefig(svg, metadata={"Date": None})
+        drawn.savefig(png, dpi=150)
+        plt.close(drawn)
+    return svg, png
+
+
+def _short(commit: str) -> str:
+    parts = (part.partition("+") for part in commit.split(", "))
+    return ", ".join(name[:10] + plus + rest for name, plus, rest in parts)
+
+
+def _empty(plt: Any) -> Any:
+    drawn, axes = plt.subplots(figsize=(6, 1.4))
+    axes.axis("off")
+    axes.text(0, 0.5, "No rows: this study has no runs for this figure.", va="center")
+    return drawn
+
+
+def _panels(plt: Any, count: int, width: float, height: float, across: int, **shared: Any) -> tuple[Any, list[Any]]:
+    """A grid of `count` axes; the surplus ones of the last line are taken away."""
+    across = min(across, count)
+    down = -(-count // across)
+    drawn, grid = plt.subplots(down, across, figsize=(width * across, height * down), squeeze=False, **shared)
+    axes = [axis for line in grid for axis in line]
+    for axis in axes[count:]:
+        axis.remove()
+    return drawn, axes[:count]
+
+
+def _unique(rows: Rows, column: str) -> list[Any]:
+    return list(dict.fromkeys(row[column] for row in rows))
+
+
+def _number(cell: Cell) -> float:
+    """A cell's number; 0 for an empty one."""
+    if isinstance(cell, Estimate):
+        return cell.value
+    return float(cell) if isinstance(cell, (int, float)) else 0.0
+
+
+def _success(plt: Any, rows: Rows) -> Any:
+    """One panel a task; a dot and its Wilson interval a method; the reference's rate as a line."""
+    tasks, methods = _unique(rows, "task"), _unique(rows, "method")
+    across = 3 if len(tasks) > 2 else len(tasks)
+    drawn, panels = _panels(plt, len(tasks), 3.5, 0.8 + 0.3 * len(methods), across, sharey=True, sharex=True)
+    for axis, task in zip(panels, tasks, strict=True):
+        here = {row["method"]: row for row in rows if row["task"] == task}
+        for position, method in enumerate(methods):
+            cell = here.get(method, {}).get("success")
+            if not isinstance(cell, Estimate):
+                continue
+            axis.plot([cell.low, cell.high], [position, position], color="#1a1a1a", linewidth=1.4)
+            face = "#1a1a1a" if position == 0 else "white"
+            axis.plot(cell.value, position, marker="o", markersize=6.5, color="#1a1a1a", markerfacecolor=face)
+            if position == 0:
+                axis.axvline(cell.value, color="#888888", linewidth=0.9, linestyle="--")
+        n = ", ".join(f"{n:,}" for n in sorted({int(_number(row["n"])) for row in here.values()}))
+        axis.set_title(f"{task} (n = {n})")
+        axis.set_yticks(range(len(methods)), methods)
+        axis.set_xlim(-0.02, 1.02)
+        axis.set_ylim(len(methods) - 0.5, -0.5)
+        axis.tick_params(labelbottom=True)
+    for axis in panels[-across:]:
+        axis.set_xlabel("success rate, 95 % interval")
+    return drawn
+
+
+def _cost(plt: Any, rows: Rows) -> Any:
+    """Tokens against success over all tasks."""
+    from matplotlib import ticker
+
+    rows = [row for row in rows if row["task"] == "all tasks"]
+    drawn, axis = plt.subplots(figsize=(8, 4.4))
+    for position, row in enumerate(rows):
+        tokens = row["tokens"]
+        if isinstance(tokens, Estimate):
+            axis.plot([tokens.low, tokens.high], [_number(row["success"])] * 2, color="#999999", linewidth=1)
+        axis.plot(
+            _number(tokens),
+            _number(row["success"]),
+            marker=_MARKERS[position % len(_MARKERS)],
+            markersize=9,
+            linestyle="none",
+            color="#1a1a1a",
+            markerfacecolor=("#1a1a1a", "white", "#b4b4b4")[position % 3],
+            label=row["method"],
+        )
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+    axis.xaxis.set_minor_formatter(ticker.NullFormatter())
+    axis.set_xlabel("tokens a problem, prompt + completion (log scale)")
+    axis.set_ylabel("success rate, all tasks")
+    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return drawn
+
+
+def _agents_over_time(plt: Any, rows: Rows) -> Any:
+    """One panel a method: share of calls an agent, by iteration."""
+    methods, agents = _unique(rows, "method"), _unique(rows, "agent")
+    drawn, panels = _panels(plt, len(methods), 3.5, 2.4, 3, sharey=True)
+    for axis, method in zip(panels, methods, strict=True):
+        here = [row for row in rows if row["method"] == method]
+        for position, agent in enumerate(agents):
+            line = [row for row in here if row["agent"] == agent]
+            axis.plot(
+                [_number(row["iteration"]) for row in line],
+                [_number(row["share"]) for row in line],
+                marker=_MARKERS[position % len(_MARKERS)],
+                markersize=4.5,
+                linewidth=1.3,
+                linestyle=("-", "--", ":", "-.")[position % 4],
+                color=_GREYS[min(position, 1)],
+                markerfacecolor=("#1a1a1a", "white", "#b4b4b4")[position % 3],
+                label=agent,
+            )
+        axis.set_title(method)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_xlabel("iteration")
+    panels[0].set_ylim(0, min(1.0, 1.15 * max(_number(row["share"]) for row in rows)))
+    panels[0].set_ylabel("share of calls")
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside upper center", ncols=len(agents))
+    return drawn
+
+
+def _diversity(plt: Any, rows: Rows) -> Any:
+    """Stacked bars: share of expansions with 4, 3, 2, 1 distinct outputs."""
+    levels = [name for name in rows[0] if name.endswith(" distinct") and name[0].isdigit()] + ["none parsed"]
+    levels = [name for name in levels if any(_number(row[name]) > 0 for row in rows)]
+    kinds = _unique(rows, "distinct by")
+    methods = _unique(rows, "method")
+    drawn, panels = _panels(plt, len(kinds), 5.0, 1.4 + 0.34 * len(methods), 2, sharey=True)
+    for axis, kind in zip(panels, kinds, strict=True):
+        here = {row["method"]: row for row in rows if row["distinct by"] == kind}
+        left = [0.0] * len(methods)
+        for level, name in enumerate(levels):
+            values = [_number(here[method][name]) if method in here else 0.0 for method in methods]
+            axis.barh(
+                range(len(methods)),
+                values,
+                left=left,
+                height=0.7,
+                color=_GREYS[level % len(_GREYS)],
+                hatch=_HATCHES[level % len(_HATCHES)],
+                edgecolor="#1a1a1a" if level != 1 else "#dddddd",
+                linewidth=0.6,
+                label=name,
+            )
+            left = [start + value for start, value in zip(left, values, strict=True)]
+        axis.set_title(f"distinct by {kind}")
+        axis.set_yticks(range(len(methods)), [f"{m} ({here[m]['models']})" if m in here else m for m in methods])
+        axis.set_xlim(0, 1)
+        axis.set_ylim(len(methods) - 0.4, -0.6)
+        axis.set_xlabel("share of expansions")
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside upper center", ncols=len(levels))
+    return drawn
+
+
+def _skills(plt: Any, rows: Rows) -> Any:
+    """Heat map with numbers: kinds of problem down, models across."""
+    models = [name for name in rows[0] if name not in ("task", "kind", "n")]
+    drawn, axis = plt.subplots(figsize=(2.4 + 1.3 * len(models), 1.2 + 0.36 * len(rows)))
+    values = [[_number(row[model]) for model in models] for row in rows]
+    across, down = ([i - 0.5 for i in range(count + 1)] for count in (len(models), len(rows)))
+    axis.pcolormesh(across, down, values, cmap="Greys", vmin=0, vmax=1, edgecolors="white", linewidth=1)
+    axis.invert_yaxis()
+    for y, row in enumerate(rows):
+        for x, model in enumerate(models):
+            value = row[model]
+            text = "\N{EN DASH}" if value is None else f"{_number(value):.2f}"
+            axis.text(x, y, text, ha="center", va="center", color="white" if values[y][x] > 0.55 else "black")
+    axis.set_xticks(range(len(models)), models)
+    axis.xaxis.tick_top()
+    axis.set_yticks(range(len(rows)), [_kind(row) for row in rows])
+    axis.grid(False)
+    axis.tick_params(length=0)
+    for side in ("left", "bottom"):
+        axis.spines[side].set_visible(False)
+    return drawn
+
+
+def _kind(row: dict[str, Cell]) -> str:
+    label = str(row["task"]) if row["task"] == row["kind"] else f"{row['task']}: {row['kind']}"
+    return f"{label} (n = {row['n']})"
+
+
+_DRAW: dict[str, tuple[str, Callable[[Any, Rows], Any], str]] = {
+    "success": ("success", _success, "Success by method, with 95 % Wilson intervals. Dashed: the first method's rate."),
+    "cost": ("cost", _cost, "Success over all tasks against tokens a problem (bars: 95 % bootstrap interval)."),
+    "agents_over_time": (
+        "agents_over_time",
+        _agents_over_time,
+        "Share of calls per agent over the iterations of the search (compare the paper's Figure 3).",
+    ),
+    "diversity": (
+        "diversity",
+        _diversity,
+        "Distinct outputs among the draws of an expansion (compare Figure 2). In brackets: number of models.",
+    ),
+    "skills": ("skills", _skills, "Success rate by kind of problem: each model alone, and the whole pool."),
+}
+
+FIGURES: Sequence[str] = tuple(_DRAW)
+"""Every figure, in the order of the report."""
+
+CAPTIONS: dict[str, str] = {name: caption for name, (_, _, caption) in _DRAW.items()}

@@ -1,0 +1,143 @@
+"""The self-contained HTML page: tables, figures, plain words, trees, provenance; no network and no script needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from symphony.report.figures import CAPTIONS, FIGURES, write_figure
+from symphony.report.study import Study, open_study
+from symphony.report.summary import summarise
+from symphony.report.tables import TABLES, numeric_columns, read_table, shown, write_table
+from symphony.report.trees import pick_trees
+from symphony.types import SymphonyError
+
+_CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("Success", ("success",), ("success", "paired")),
+    ("Components", (), ("ablation",)),
+    ("The pool", ("skills",), ("pool", "skills")),
+    ("Cost", ("cost",), ("cost",)),
+    ("Who was asked", ("agents_over_time",), ("agents", "agents_over_time")),
+    ("Diversity of branches", ("diversity",), ("diversity",)),
+    ("Evaluators", (), ("calibration",)),
+    ("Failures", (), ("failures",)),
+    ("Quantisation", (), ("quantisation",)),
+)
+"""Heading, figures, tables; tables that no chapter names stand in one of their own, after these."""
+
+LONG = 16
+"""Tables of more rows are folded on the page."""
+
+
+def build(
+    db_path: str | Path, out_dir: str | Path, plan_json: str | Path | None = None, quantised: Sequence[str | Path] = ()
+) -> Path:
+    """Everything: `tables/*`, `figures/*` and `report.html` in `out_dir`.
+
+    Args:
+        db_path: Built by `symphony.database.load`.
+        plan_json: The study's plan; see `open_study`.
+        quantised: manifest.json files of quantised checkpoints.
+
+    Returns:
+        Path of report.html.
+
+    Raises:
+        SymphonyError: A file is missing or malformed.
+    """
+    folder = Path(out_dir)
+    with open_study(db_path, plan_json, quantised) as study:
+        for name in TABLES:
+            write_table(read_table(study, name), folder / "tables")
+        for name in FIGURES:
+            write_figure(study, name, folder / "figures")
+        return _render(study, folder / "figures", folder / "report.html")
+
+
+def render(
+    db_path: str | Path,
+    figures_dir: str | Path,
+    page: str | Path,
+    plan_json: str | Path | None = None,
+    quantised: Sequence[str | Path] = (),
+) -> Path:
+    """The page alone, from a loaded database and the figures' SVG files; returns `page`.
+
+    Raises:
+        SymphonyError: A figure or another file is missing or malformed.
+    """
+    with open_study(db_path, plan_json, quantised) as study:
+        return _render(study, Path(figures_dir), Path(page))
+
+
+def _render(study: Study, figures_dir: Path, page: Path) -> Path:
+    import jinja2
+
+    tables = {name: read_table(study, name) for name in TABLES}
+    more = tuple(name for name in TABLES if not any(name in names for _, _, names in _CHAPTERS))
+    chapters = (*_CHAPTERS, ("More tables", (), more)) if more else _CHAPTERS
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("symphony.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template("report.html.j2").render(
+        study=study,
+        groups=summarise(tables, study.title(study.reference)),
+        chapters=[
+            (heading, [(name, _svg(figures_dir, name), CAPTIONS[name]) for name in figures], [tables[n] for n in names])
+            for heading, figures, names in chapters
+        ],
+        numeric=numeric_columns,
+        shown=shown,
+        long=LONG,
+        trees=pick_trees(study),
+        reported=_reported(),
+        provenance=_provenance(study),
+    )
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+def _svg(folder: Path, name: str) -> str:
+    """The drawing without its XML head; its title for screen readers comes from the caption."""
+    path = folder / f"{name}.svg"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SymphonyError(f"{path}: can not be read ({error.strerror}); draw the figures first") from error
+    return text[text.index("<svg") :]
+
+
+def _reported() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((resources.files("symphony.report") / "reported.json").read_text("utf-8"))
+    return found
+
+
+def _provenance(study: Study) -> list[tuple[str, list[str]]]:
+    """What the runs say about where they come from: heading -> distinct values."""
+
+    def distinct(expression: str) -> list[str]:
+        return [str(row[0]) for row in study.rows(f"SELECT DISTINCT {expression} AS x FROM runs ORDER BY x")]
+
+    models = {f"{agent}: {revision}" for text in distinct("models") for agent, revision in json.loads(text).items()}
+    versions = {
+        f"{package} {version}" for text in distinct("versions") for package, version in json.loads(text).items()
+    }
+    return [
+        ("Commit", distinct("commit")),
+        ("Feedback", distinct("task || ': ' || feedback")),
+        ("Preset", distinct("preset")),
+        ("Models", sorted(models)),
+        ("Hardware", distinct("hardware")),
+        ("Packages", sorted(versions)),
+        ("Prompts", distinct("task || ': ' || prompts")),
+        ("Data", distinct("task || ', seed ' || seed || ': ' || dataset")),
+        ("Runs", [f"{study.rows('SELECT count(*) FROM runs')[0][0]} runs, seeds " + ", ".join(distinct("seed"))]),
+    ]

@@ -1,0 +1,16 @@
+-- title: Cost of a problem
+-- mirrors: Tables 4 and 6
+-- caption: Means over problems. Tokens are counted as consumed, whether a model generated them or the call store held them; "generated" is what models really produced (it is small where runs share calls). Nodes do not count the root. Seconds are the run's wall-clock divided by its problems, which run concurrently.
+WITH spent AS (
+    SELECT c.*, w.generated_tokens / r.problems AS generated, w.wall_s / r.problems AS wall_s,
+           w.cpu_s / r.problems AS cpu_s
+    FROM cells c JOIN runs r USING (run) JOIN walls w USING (run)
+)
+SELECT any_value(title) AS method, block AS task, count(*) AS n, avg(success::INT) AS success,
+       avg(prompt_tokens) AS "prompt tokens", avg(completion_tokens) AS "completion tokens",
+       bootstrap(list((prompt_tokens + completion_tokens)::DOUBLE ORDER BY cluster, seed),
+                 list(cluster ORDER BY cluster, seed)) AS "tokens",
+       avg(generated) AS "generated tokens", avg(calls) AS calls, avg(nodes_tree) AS "tree nodes",
+       avg(nodes_simulated) AS "simulated nodes", avg(iterations) AS iterations, avg(guesses) AS guesses,
+       avg(wall_s) AS "wall seconds", avg(cpu_s) AS "CPU seconds"
+FROM spent GROUP BY experiment, block ORDER BY any_value(block_position), block, any_value(position)

@@ -1,0 +1,205 @@
+"""One study opened for reading: its database, the plan's titles and order, and the statistics as SQL functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from symphony.database import reading
+from symphony.report.stats import Estimate, bootstrap_mean, mcnemar, wilson
+from symphony.types import SymphonyError
+
+REFERENCE = "symphony"
+"""Name of the experiment that every other one is compared with, unless the plan names another."""
+
+_VIEWS = resources.files("symphony.report") / "views.sql"
+_QUERIES = resources.files("symphony.report") / "queries"
+_ESTIMATE = "STRUCT(value DOUBLE, low DOUBLE, high DOUBLE)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What the plan says of an experiment: its title in the tables, its question, the paper table it feeds."""
+
+    name: str
+    title: str
+    question: str
+    table: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Under which conditions the study's rows came about, and what is wrong with comparing them.
+
+    Attributes:
+        feedback: What the searches learnt of ground truth, e.g. "oracle".
+        commit: Commits of the code, joined.
+        warnings: Sentences that every table carries: commits or feedback mixed, tree dirty.
+    """
+
+    feedback: str
+    commit: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """An open study. Its connection knows, besides the tables, what `views.sql` defines and the functions
+    wilson(successes, n), bootstrap(values, clusters) and mcnemar(only_first, only_second).
+    """
+
+    name: str
+    connection: Any
+    reference: str
+    experiments: tuple[Experiment, ...]
+    provenance: Provenance
+
+    def title(self, experiment: str) -> str:
+        return next((e.title for e in self.experiments if e.name == experiment), experiment)
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return list(self.connection.execute(query, list(parameters)).fetchall())
+
+
+@contextmanager
+def open_study(
+    db_path: str | Path, plan_json: str | Path | None = None, quantised: Sequence[str | Path] = ()
+) -> Iterator[Study]:
+    """Opens a loaded database for the report.
+
+    Args:
+        db_path: Built by `symphony.database.load`.
+        plan_json: File with a field "experiments": name -> {title, question, table}; the order is the tables'.
+            Experiments that it does not name follow by name, under their own name.
+        quantised: manifest.json files of quantised checkpoints.
+
+    Raises:
+        SymphonyError: A file is missing or malformed.
+    """
+    with reading(db_path) as connection:
+        # One thread: the order of floating-point sums, hence the last digits of every mean, stays the same.
+        connection.execute("SET threads = 1")
+        plan = _read_json(plan_json) if plan_json is not None else {}
+        experiments = _experiments(connection, plan, str(plan_json))
+        reference = str(plan.get("reference", REFERENCE))
+        connection.create_function("wilson", _wilson, ["BIGINT", "BIGINT"], _ESTIMATE)
+        connection.create_function("bootstrap", _bootstrap, ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
+        connection.create_function("mcnemar", mcnemar, ["BIGINT", "BIGINT"], "DOUBLE")
+        connection.execute(
+            "CREATE TEMP TABLE methods (experiment VARCHAR, title VARCHAR, position BIGINT, reference BOOLEAN)"
+        )
+        connection.executemany(
+            "INSERT INTO methods VALUES (?, ?, ?, ?)",
+            [(e.name, e.title, i, e.name == reference) for i, e in enumerate(experiments)],
+        )
+        _load_quantised(connection, quantised)
+        connection.execute(_VIEWS.read_text(encoding="utf-8"))
+        studies = connection.execute("SELECT string_agg(DISTINCT study, ', ' ORDER BY study) FROM runs").fetchone()
+        yield Study(
+            name=studies[0],
+            connection=connection,
+            reference=reference,
+            experiments=experiments,
+            provenance=_provenance(connection),
+        )
+
+
+def query_names() -> tuple[str, ...]:
+    """Names of the files `queries/<name>.sql`, sorted."""
+    return tuple(sorted(entry.name[:-4] for entry in _QUERIES.iterdir() if entry.name.endswith(".sql")))
+
+
+def query_text(name: str) -> str:
+    """The SQL of `queries/<name>.sql`."""
+    return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _wilson(successes: int, n: int) -> dict[str, float] | None:
+    return _as_struct(wilson(successes, n))
+
+
+def _bootstrap(values: list[float], clusters: list[str]) -> dict[str, float] | None:
+    return _as_struct(bootstrap_mean(values, clusters))
+
+
+def _as_struct(estimate: Estimate | None) -> dict[str, float] | None:
+    return None if estimate is None else dataclasses.asdict(estimate)
+
+
+def _read_json(path: str | Path) -> dict[str, Any]:
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SymphonyError(f"{path}: can not be read ({error.strerror})") from error
+    except ValueError as error:
+        raise SymphonyError(f"{path}: found a file that is not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise SymphonyError(f"{path}: found a {type(found).__name__}, allowed: a JSON object")
+    return found
+
+
+def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Experiment, ...]:
+    """Those of the plan that have runs, in its order, then the rest by name."""
+    present = [row[0] for row in connection.execute("SELECT DISTINCT experiment FROM runs ORDER BY 1").fetchall()]
+    told = plan.get("experiments", {})
+    if not isinstance(told, dict) or not all(isinstance(entry, dict) for entry in told.values()):
+        raise SymphonyError(f"{where}: experiments: allowed: an object, name -> {{title, question, table}}")
+    names = [name for name in told if name in present] + [name for name in present if name not in told]
+    return tuple(
+        Experiment(
+            name=name,
+            title=str(told.get(name, {}).get("title") or name),
+            question=str(told.get(name, {}).get("question") or ""),
+            table=_joined(told.get(name, {}).get("table") or ""),
+        )
+        for name in names
+    )
+
+
+def _joined(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _provenance(connection: Any) -> Provenance:
+    feedback = [row[0] for row in connection.execute("SELECT DISTINCT feedback FROM runs ORDER BY 1").fetchall()]
+    commits = [row[0] for row in connection.execute("SELECT DISTINCT commit FROM runs ORDER BY 1").fetchall()]
+    warnings = []
+    if len(commits) > 1:
+        warnings.append(
+            f"MIXED COMMITS: the rows were made by {len(commits)} states of the code: {', '.join(commits)}."
+        )
+    if any(commit.endswith("+dirty") for commit in commits):
+        warnings.append(
+            "DIRTY TREE: the code held changes that no commit names; the rows can not be traced to a state."
+        )
+    if "unknown" in commits:
+        warnings.append("UNKNOWN COMMIT: some rows were made outside a git checkout.")
+    if len(feedback) > 1:
+        warnings.append(f"MIXED FEEDBACK: rows with feedback {' and '.join(feedback)} stand side by side.")
+    return Provenance(feedback=", ".join(feedback), commit=", ".join(commits), warnings=tuple(warnings))
+
+
+def _load_quantised(connection: Any, manifests: Sequence[str | Path]) -> None:
+    """Table `quantised`: one row a figure of a manifest, so that no manifest needs fields that it can not fill."""
+    connection.execute("CREATE TEMP TABLE quantised (position BIGINT, checkpoint VARCHAR, key VARCHAR, value VARCHAR)")
+    rows = [
+        (position, Path(path).parent.name, key, text)
+        for position, path in enumerate(manifests)
+        for key, text in _flat(_read_json(path))
+    ]
+    if rows:
+        connection.executemany("INSERT INTO quantised VALUES (?, ?, ?, ?)", rows)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,248 @@
+"""Queries -> tables: CSV for programs, Markdown for reading, LaTeX (booktabs) for papers.
+
+A table is one file `queries/<name>.sql`. Its first comment lines carry title, the paper's table that it mirrors, and
+caption; its rows come out in the order in which they are shown. A column of type STRUCT(value, low, high) is an
+estimate with its interval.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from symphony.report.stats import Estimate
+from symphony.report.study import Study, open_study, query_names, query_text
+from symphony.types import SymphonyError
+
+TABLES = query_names()
+"""Every table: a new file in `queries/` is a new table, here, on the page and in the command line."""
+
+MINUS = "\N{MINUS SIGN}"
+DASH = "\N{EN DASH}"
+
+Cell = str | int | float | bool | Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table with the conditions under which its rows came about.
+
+    Attributes:
+        mirrors: Which table or figure of the paper it corresponds to.
+        feedback: Feedback modes of the study. commit: Commits of the study.
+        warnings: What is wrong with comparing the rows; shown loudly.
+    """
+
+    name: str
+    title: str
+    mirrors: str
+    caption: str
+    feedback: str
+    commit: str
+    warnings: tuple[str, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def records(self) -> list[dict[str, Cell]]:
+        """The rows as column -> cell."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    @property
+    def conditions(self) -> str:
+        return f"Feedback: {self.feedback}. Commit: {self.commit}. Mirrors in the paper: {self.mirrors}."
+
+
+def read_table(study: Study, name: str) -> Table:
+    """Runs one query.
+
+    Raises:
+        SymphonyError: There is no such table.
+    """
+    if name not in TABLES:
+        raise SymphonyError(f"table: found {name}, allowed: {', '.join(TABLES)}")
+    text = query_text(name)
+    head = _head(text)
+    found = study.connection.execute(text)
+    columns = tuple(column[0] for column in found.description)
+    return Table(
+        name=name,
+        title=head["title"],
+        mirrors=head["mirrors"],
+        caption=head["caption"],
+        feedback=study.provenance.feedback,
+        commit=study.provenance.commit,
+        warnings=study.provenance.warnings,
+        columns=columns,
+        rows=tuple(tuple(_cell(value) for value in row) for row in found.fetchall()),
+    )
+
+
+def write_table(table: Table, out_dir: str | Path) -> tuple[Path, Path, Path]:
+    """Writes `<name>.csv`, `<name>.md` and `<name>.tex` into `out_dir` and returns their paths."""
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for suffix, text in (("csv", as_csv(table)), ("md", as_markdown(table)), ("tex", as_latex(table))):
+        path = folder / f"{table.name}.{suffix}"
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    return written[0], written[1], written[2]
+
+
+def table(
+    db_path: str | Path,
+    name: str,
+    out_dir: str | Path,
+    plan_json: str | Path | None = None,
+    quantised: Sequence[str | Path] = (),
+) -> tuple[Path, Path, Path]:
+    """One table of a loaded database, written as CSV, Markdown and LaTeX.
+
+    Raises:
+        SymphonyError: There is no such table, or a file is missing or malformed.
+    """
+    with open_study(db_path, plan_json, quantised) as study:
+        return write_table(read_table(study, name), out_dir)
+
+
+def as_csv(table: Table) -> str:
+    """Numbers in full; an estimate becomes three columns; feedback and commit stand in every row."""
+    own = [name for name in ("feedback", "commit") if name not in table.columns]
+    wide = {name for i, name in enumerate(table.columns) if any(isinstance(row[i], Estimate) for row in table.rows)}
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    header: list[str] = []
+    for name in table.columns:
+        header += [name, f"{name} low", f"{name} high"] if name in wide else [name]
+    writer.writerow([*header, *own])
+    for row in table.rows:
+        line: list[Any] = []
+        for name, value in zip(table.columns, row, strict=True):
+            if isinstance(value, Estimate):
+                line += [value.value, value.low, value.high]
+            else:
+                line += ["" if value is None else value, "", ""] if name in wide else ["" if value is None else value]
+        writer.writerow([*line, *({"feedback": table.feedback, "commit": table.commit}[name] for name in own)])
+    return out.getvalue()
+
+
+def as_markdown(table: Table) -> str:
+    lines = [f"## {table.title}", ""]
+    lines += [f"> **{warning}**" for warning in table.warnings] + [""] * bool(table.warnings)
+    if table.rows:
+        lines += [_pipes(table.columns), _pipes("---:" if n else "---" for n in numeric_columns(table))]
+        lines += [_pipes(row) for row in shown(table)]
+    else:
+        lines.append("*No rows: this study has no runs for this table.*")
+    return "\n".join([*lines, "", table.caption, "", table.conditions, ""])
+
+
+def as_latex(table: Table) -> str:
+    """A table environment for booktabs; nothing in it needs another package."""
+    body = " \\\\\n    ".join(" & ".join(map(_tex, row)) for row in shown(table))
+    spec = "".join("r" if number else "l" for number in numeric_columns(table))
+    notes = " ".join([*(f"\\textbf{{{_tex(w)}}}" for w in table.warnings), _tex(table.caption), _tex(table.conditions)])
+    return (
+        "% needs \\usepackage{booktabs}\n"
+        "\\begin{table}\n  \\centering\n  \\small\n"
+        f"  \\caption{{{_tex(table.title)}. {notes}}}\n  \\label{{tab:{table.name}}}\n"
+        f"  \\begin{{tabular}}{{{spec}}}\n    \\toprule\n"
+        f"    {' & '.join(_tex(name) for name in table.columns)} \\\\\n    \\midrule\n"
+        f"    {body}{' ' + chr(92) * 2 if body else ''}\n    \\bottomrule\n  \\end{{tabular}}\n\\end{{table}}\n"
+    )
+
+
+def numeric_columns(table: Table) -> tuple[bool, ...]:
+    """Which columns hold numbers (and stand right)."""
+    return tuple(
+        all(isinstance(row[i], (int, float, Estimate, type(None))) for row in table.rows)
+        for i in range(len(table.columns))
+    )
+
+
+def shown(table: Table) -> list[list[str]]:
+    """The cells as people read them: a column's numbers with as many digits as its largest needs, a dash for none."""
+    sizes = [max((_size(row[i]) for row in table.rows), default=0.0) for i in range(len(table.columns))]
+    return [[_shown(*one) for one in zip(table.columns, row, sizes, strict=True)] for row in table.rows]
+
+
+def _size(cell: Cell) -> float:
+    if isinstance(cell, Estimate):
+        return max(abs(cell.low), abs(cell.high))
+    return abs(cell) if isinstance(cell, float) else 0.0
+
+
+def _shown(column: str, cell: Cell, size: float) -> str:
+    if cell is None:
+        return DASH
+    if isinstance(cell, Estimate):
+        signed = column.startswith("gain") or column.endswith("difference")
+        value, low, high = (_number(number, size, signed) for number in (cell.value, cell.low, cell.high))
+        return f"{value} [{low}, {high}]"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    if isinstance(cell, float):
+        if column.endswith(" p"):
+            return "<0.001" if cell < 0.001 else f"{cell:.3f}"
+        return _number(cell, size, False)
+    return cell
+
+
+def _number(value: float, size: float, signed: bool) -> str:
+    digits = 0 if size >= 100 else 1 if size >= 10 else 3
+    text = f"{value:{'+' if signed else ''},.{digits}f}"
+    # No negative zero, and a minus sign where a hyphen would be.
+    return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text.replace("-", MINUS)
+
+
+def _cell(value: Any) -> Cell:
+    if isinstance(value, dict):
+        return Estimate(**value)
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return float(value)
+
+
+def _head(text: str) -> dict[str, str]:
+    """The `-- key: value` lines at a query's beginning."""
+    found = {}
+    for line in text.splitlines():
+        if not line.startswith("-- "):
+            break
+        key, _, value = line[3:].partition(": ")
+        found[key] = value
+    return found
+
+
+def _pipes(cells: Any) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+_TEX = {
+    "\\": "\\textbackslash{}",
+    "&": "\\&",
+    "%": "\\%",
+    "$": "\\$",
+    "#": "\\#",
+    "_": "\\_",
+    "{": "\\{",
+    "}": "\\}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+    "→": "$\\to$",
+    MINUS: "$-$",
+    DASH: "--",
+}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(character, character) for character in text)

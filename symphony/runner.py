@@ -1,0 +1,252 @@
+"""Carries out runs: problems concurrently, ground truth at the end, records all or nothing.
+
+The runs of a group share a process, its loaded models and a call store. A run whose folder is complete is skipped;
+one that was interrupted is repeated, and the store answers what was already paid for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from symphony import provenance
+from symphony.agents import Agent, AgentPool, Budget, Meter, Session
+from symphony.config import to_yaml
+from symphony.files import write_atomic
+from symphony.memory import Lessons
+from symphony.models.batcher import Batcher
+from symphony.models.store import CallStore, StoredBackend
+from symphony.progress import Progress
+from symphony.records import NodeRecord, ProblemRecord, RunRecord, WallRecord, is_complete, write_run
+from symphony.runs import Group, ModelSpec, Parts, Run, build, models, revision
+from symphony.scheduler import ArmStats
+from symphony.search.result import node_records, problem_record
+from symphony.types import AsyncModel, ModelBackend, Problem, SymphonyError, canonical_json
+
+MakeBackend = Callable[[ModelSpec], ModelBackend]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where things lie.
+
+    Attributes:
+        outputs: Records, call stores and what is made of them.
+        data: Downloads.
+    """
+
+    outputs: Path = Path("outputs")
+    data: Path = Path("data")
+
+    def run(self, run: Run) -> Path:
+        return self.outputs / "runs" / run.digest
+
+    def group(self, group: Group) -> Path:
+        return self.outputs / "groups" / group.name
+
+
+@dataclass(frozen=True, slots=True)
+class _Solved:
+    """A problem with its verdict and everything that was recorded on the way."""
+
+    problem: ProblemRecord
+    nodes: list[NodeRecord]
+    session: Session
+
+
+def run_group(group: Group, place: Place, progress: Progress, make_backend: MakeBackend | None = None) -> None:
+    """Carries out every run of the group that is not complete, then writes the group's done.json.
+
+    Args:
+        make_backend: Makes a model that is needed; by default what the config says.
+
+    Raises:
+        SymphonyError: What a user can mend; runs that ended before it are kept.
+    """
+    with ExitStack() as stack:
+        stores = place.outputs / "calls"
+        stack.enter_context(_only_one(stores / f"{group.store}.lock", progress))
+        missing = [run for run in group.runs if not is_complete(place.run(run))]
+        if missing:
+            modes = {str(run.execution["store"]) for run in missing}
+            store = None if modes == {"live"} else stack.enter_context(CallStore(stores / f"{group.store}.sqlite"))
+            workshop = _Workshop(store, place.data, make_backend)
+            for run in missing:
+                _carry_out(run, workshop, place, progress)
+    write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
+
+
+def run_folders(path: Path) -> list[Path]:
+    """The run folders that `path` stands for: itself, or all of the group whose done.json it is."""
+    if path.name != "done.json":
+        return [path]
+    if not path.is_file():
+        raise SymphonyError(f"{path}: found nothing, allowed: the done.json of a group")
+    return [path.parents[2] / "runs" / digest for digest in json.loads(path.read_text())["runs"]]
+
+
+class _Workshop:
+    """The models of a group: each made once, when a call first needs it, and shared by the group's runs."""
+
+    def __init__(self, store: CallStore | None, data: Path, make_backend: MakeBackend | None) -> None:
+        self._store, self._data, self._make = store, data, make_backend
+        self._ready: dict[tuple[ModelSpec, str], tuple[AsyncModel, str]] = {}
+
+    def pool(self, run: Run) -> tuple[AgentPool, dict[str, str]]:
+        """The run's agents, and the revision of each one's model."""
+        ready = {name: self._model(spec, str(run.execution["store"])) for name, spec in models(run.config).items()}
+        agents = tuple(Agent(name, model) for name, (model, _) in ready.items())
+        return AgentPool(run.pool, agents), {name: told for name, (_, told) in ready.items()}
+
+    def _model(self, spec: ModelSpec, mode: Any) -> tuple[AsyncModel, str]:
+        key = (spec, str(mode))
+        if key not in self._ready:
+            known = None if self._make else revision(spec, self._data)
+            source: ModelBackend | Callable[[], ModelBackend]
+            source = (lambda: self._new(spec)) if known is not None else self._new(spec)
+            stored = StoredBackend(source, self._store, mode, revision=known)
+            self._ready[key] = (Batcher(stored), stored.revision)
+        return self._ready[key]
+
+    def _new(self, spec: ModelSpec) -> ModelBackend:
+        backend: ModelBackend = self._make(spec) if self._make else spec.build(self._data)
+        return backend
+
+
+def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Progress) -> None:
+    """One run, from its config to its folder."""
+    parts = build(run.config)
+    pool, revisions = workshop.pool(run)
+    problems = parts.task.problems()
+    progress.begin(f"{run.task} {run.experiment} seed {run.seed}", len(problems))
+    wall, cpu = time.monotonic(), time.process_time()
+    solved = asyncio.run(_Driver(run, parts, pool, progress).solve_all(problems))
+    sessions = [one.session for one in solved]
+    write_run(
+        place.run(run),
+        _run_record(run, parts, problems, revisions),
+        [one.problem for one in solved],
+        [node for one in solved for node in one.nodes],
+        [call for session in sessions for call in session.calls],
+        [pick for session in sessions for pick in session.picks],
+        [reflection for session in sessions for reflection in session.reflections],
+        [timing for session in sessions for timing in session.timings],
+        WallRecord(
+            run=run.digest,
+            wall_s=time.monotonic() - wall,
+            cpu_s=time.process_time() - cpu,
+            generated_tokens=sum(_generated_tokens(session) for session in sessions),
+        ),
+        to_yaml(run.config),
+    )
+    progress.end()
+
+
+class _Driver:
+    """Drives the problems of one run."""
+
+    def __init__(self, run: Run, parts: Parts, pool: AgentPool, progress: Progress) -> None:
+        self.run, self.parts, self.pool, self.progress = run, parts, pool, progress
+        self.meter = Meter(Budget(**run.config["budget"]["run"]))
+        self.arms: list[ArmStats] | None = None
+        if parts.scheduler.scope == "run":
+            self.arms = [ArmStats() for _ in pool.agents]
+        self.lessons: Lessons = ()
+
+    async def solve_all(self, problems: Sequence[Problem]) -> list[_Solved]:
+        """In the order of the problems, whatever the order in which they end.
+
+        What lives as long as the run (arms, lessons) makes a problem depend on those before it: then one at a time.
+        """
+        if "run" in (self.parts.scheduler.scope, self.parts.memory.scope):
+            return [await self._solve(index, problem) for index, problem in enumerate(problems)]
+        in_flight = asyncio.Semaphore(int(self.run.execution["in_flight"]))
+
+        async def turn(index: int, problem: Problem) -> _Solved:
+            async with in_flight:
+                return await self._solve(index, problem)
+
+        return await asyncio.gather(*(turn(index, problem) for index, problem in enumerate(problems)))
+
+    async def _solve(self, index: int, problem: Problem) -> _Solved:
+        parts, run = self.parts, self.run
+        session = Session(
+            run=run.digest,
+            seed=run.seed,
+            problem=problem,
+            pool=self.pool,
+            meter=Meter(Budget(**run.config["budget"]["problem"]), self.meter),
+            arms=self.arms,
+            lessons=self.lessons,
+        )
+        result = await parts.search.solve(
+            problem,
+            task=parts.task,
+            session=session,
+            scheduler=parts.scheduler,
+            scorer=parts.scorer,
+            memory=parts.memory,
+        )
+        if parts.memory.scope == "run":
+            self.lessons = session.lessons
+        grade = parts.task.grade(problem, result.state)  # ground truth; asked for here and nowhere else
+        self.progress.problem(success=grade.success, generated_tokens=_generated_tokens(session))
+        record = problem_record(index, session, result, grade)
+        return _Solved(record, node_records(session, result.tree), session)
+
+
+def _run_record(run: Run, parts: Parts, problems: Sequence[Problem], revisions: dict[str, str]) -> RunRecord:
+    choices = run.config["choices"]
+    devices = [str(agent.get("device", "cpu")) for agent in run.config["pool"]["agents"]]
+    return RunRecord(
+        run=run.digest,
+        study=run.study,
+        experiment=run.experiment,
+        task=run.task,
+        feedback=parts.task.feedback,
+        search=choices["search"],
+        scheduler=choices["scheduler"],
+        scorer=choices["scorer"],
+        memory=choices["memory"],
+        preset=choices["preset"],
+        pool=run.pool,
+        agents=list(revisions),
+        models=canonical_json(revisions),
+        seed=run.seed,
+        problems=len(problems),
+        prompts=parts.task.prompts.digest,
+        dataset=provenance.dataset(problems),
+        commit=provenance.commit(),
+        versions=provenance.versions(),
+        hardware=provenance.hardware(devices),
+    )
+
+
+def _generated_tokens(session: Session) -> int:
+    """Completion tokens that a model really produced."""
+    pairs = zip(session.calls, session.timings, strict=True)
+    return sum(call.completion_tokens for call, timing in pairs if not timing.from_store)
+
+
+@contextmanager
+def _only_one(path: Path, progress: Progress) -> Iterator[None]:
+    """Waits until no other process works with the same call store; the lock dies with its process."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("w")
+    except OSError as error:
+        raise SymphonyError(f"{path}: found {error.strerror}, allowed: a folder that can be written") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.note(f"{path.stem}: another process works on these runs; waiting for it")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,204 @@
+"""A run, the group it is carried out with, and the objects that its config stands for. Nothing is composed here."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from symphony.files import write_atomic
+from symphony.types import SymphonyError, canonical_json
+
+PACKAGE = Path(__file__).parent
+PARTS = ("task", "scheduler", "scorer", "memory", "search")
+"""Plug points of a run with a `_target_` of their own; a pool's agents are the others."""
+NOT_ARGUMENTS = ("name", "_target_", "source", "weights")
+"""Keys of an agent that its model's constructor does not take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One method on one task with one pool and one seed.
+
+    Attributes:
+        digest: 16 hex digits of the sha256 of `config`; names the folder of its records.
+        config: The resolved scientific config: JSON values only.
+        execution: What changes no record (`Execution`).
+    """
+
+    digest: str
+    study: str
+    experiment: str
+    task: str
+    pool: str
+    seed: int
+    config: Mapping[str, Any]
+    execution: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Runs that share task, pool and seed, and so a process, its loaded models and a call store."""
+
+    name: str
+    runs: tuple[Run, ...]
+
+    @property
+    def store(self) -> str:
+        """Name of the call store; the same for the same task, pool and seed, whatever the runs."""
+        first = self.runs[0]
+        return f"{first.task}-{first.pool}-{first.seed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The objects of a run, from its config."""
+
+    task: Any
+    scheduler: Any
+    scorer: Any
+    memory: Any
+    search: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A model that is not loaded yet: equal specs are one model."""
+
+    target: str
+    arguments: str
+
+    def folder(self, data: Path) -> Path:
+        """Where its weights lie."""
+        return weights_folder(str(json.loads(self.arguments)["path"]), data)
+
+    def build(self, data: Path) -> Any:
+        """Constructs the backend. `data` is where downloads lie."""
+        arguments = json.loads(self.arguments)
+        if "path" in arguments:
+            arguments["path"] = str(weights_folder(arguments["path"], data))
+        return _class("model", self.target)(**arguments)
+
+
+# --------------------------------------------------------------------------- naming and grouping
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """Names a run: 16 hex digits of the sha256 of its resolved scientific config."""
+    return _sha(config)[:16]
+
+
+def groups(runs: Iterable[Run]) -> list[Group]:
+    """Runs by task, pool and seed, in order of first appearance; a group's name holds the digest of its runs."""
+    shared: dict[tuple[str, str, int], list[Run]] = {}
+    for run in runs:
+        shared.setdefault((run.task, run.pool, run.seed), []).append(run)
+    return [
+        Group(name=f"{task}-{pool}-{seed}-{_sha(sorted(run.digest for run in members))[:12]}", runs=tuple(members))
+        for (task, pool, seed), members in shared.items()
+    ]
+
+
+def freeze(group: Group, folder: Path) -> Path:
+    """Writes the group's plan to `folder/<name>/plan.json`, unless it is there already, and returns its path."""
+    path = folder / group.name / "plan.json"
+    text = json.dumps(asdict(group), indent=1)
+    if not path.is_file() or path.read_text() != text:
+        write_atomic(path, text)
+    return path
+
+
+def thaw(path: Path) -> Group:
+    """The group that was frozen at `path`."""
+    if not path.is_file():
+        raise SymphonyError(f"{path}: found nothing, allowed: the plan.json of a group")
+    plain = json.loads(path.read_text())
+    return Group(name=plain["name"], runs=tuple(Run(**run) for run in plain["runs"]))
+
+
+# --------------------------------------------------------------------------- objects
+
+
+def build(config: Mapping[str, Any]) -> Parts:
+    """Constructs a run's task, scheduler, scorer, memory and search; their constructors check ranges."""
+    return Parts(**{part: instantiate(part, config[part]) for part in PARTS})
+
+
+def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
+    """The models of a run's pool by agent name, in the pool's order; nothing is loaded."""
+    specs = {}
+    for agent in config["pool"]["agents"]:
+        arguments = {key: value for key, value in agent.items() if key not in NOT_ARGUMENTS}
+        specs[agent["name"]] = ModelSpec(target=agent["_target_"], arguments=canonical_json(arguments))
+    return specs
+
+
+def revision(spec: ModelSpec, data: Path) -> str | None:
+    """What answers, without loading it; None where only the loaded model can tell."""
+    module = importlib.import_module(spec.target.rpartition(".")[0])
+    if not hasattr(module, "revision_of"):
+        return None
+    arguments = json.loads(spec.arguments)
+    known = inspect.signature(module.revision_of).parameters
+    settings = {name: value for name, value in arguments.items() if name in known}
+    return str(module.revision_of(weights_folder(arguments["path"], data), **settings))
+
+
+def weights_folder(path: str, data: Path) -> Path:
+    """Where a model's weights lie: `package:x` inside this package, `outputs:x` under outputs/, else under `data`.
+
+    Raises:
+        SymphonyError: There is no such folder.
+    """
+    scheme, _, rest = path.rpartition(":")
+    folder = {"package": PACKAGE, "outputs": Path("outputs"), "": data}.get(scheme)
+    if folder is None:
+        raise SymphonyError(f"model.path: found {path!r}, allowed: package:<folder>, outputs:<folder>, <folder>")
+    if not (folder / rest / "config.json").is_file():
+        raise SymphonyError(f"model.path: found no weights at {path!r}, allowed: a folder with a config.json in it")
+    return folder / rest
+
+
+def _class(key: str, target: Any) -> Any:
+    module, _, name = str(target).rpartition(".")
+    if not module.startswith("symphony."):
+        raise SymphonyError(f"{key}._target_: found {target!r}, allowed: a class of symphony.*")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise SymphonyError(f"{key}._target_: found {target!r}, allowed: a class that exists ({error})") from error
+
+
+def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str, Any]:
+    """The constructor arguments of a node with `_target_`, all of them known to the constructor and none missing."""
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise SymphonyError(f"{key}: found no `_target_`, allowed: an option of conf/{key.split('.')[0]}/")
+    parameters = inspect.signature(_class(key, node["_target_"])).parameters
+    arguments = {name: value for name, value in node.items() if name not in ("_target_", *extra)}
+    for name in arguments:
+        if name not in parameters:
+            raise SymphonyError(f"{key}.{name}: found an unknown key, allowed: {', '.join(parameters)}")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            raise SymphonyError(f"{key}.{name}: found nothing, allowed: a value (it has no default)")
+    return arguments
+
+
+def instantiate(key: str, node: Any) -> Any:
+    arguments = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in check_arguments(key, node, extra=("source",)).items()
+    }
+    try:
+        return _class(key, node["_target_"])(**arguments)
+    except TypeError as error:
+        raise SymphonyError(f"{key}: found {arguments}, allowed: values of the declared types ({error})") from error
+
+
+def _sha(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

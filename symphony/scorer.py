@@ -1,0 +1,144 @@
+"""How an evaluator's answer becomes a value of a node: EMCS (paper Eq. 4-6) and the plain value."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from symphony.types import Score, SymphonyError
+
+FORMAT_REMINDER = "Answer with exactly one line of the form: Value: <0 to 1> Confidence: <0 to 1>"
+"""Appended to the evaluation prompt when the first answer could not be understood."""
+
+CONFIDENCE_MARGIN = 1e-6
+"""A verbalised confidence is kept this far away from 0 and 1: nobody is certain."""
+
+FALLBACK = (0.5, 0.5)
+"""Z and C of an evaluation that could not be understood."""
+
+
+def entropy(c: float) -> float:
+    """Entropy of a yes/no belief held with probability c, in nats: 0 at c in {0, 1}, ln 2 at 0.5.
+
+    Source: paper Eq. 4-5, E(C) = -C ln C - (1 - C) ln(1 - C).
+    """
+    if c <= 0.0 or c >= 1.0:
+        return 0.0
+    return -c * math.log(c) - (1.0 - c) * math.log(1.0 - c)
+
+
+def emcs(z: float, c: float) -> float:
+    """Value z in [0, 1] modulated by the entropy of the confidence c in [0, 1]; in [0, 1].
+
+    Source: paper Eq. 6, R = Z (1 - E(C)). E is symmetric, so a confidence near 0 is not penalised.
+    """
+    return z * (1.0 - entropy(c))
+
+
+# "Value: 0.7", "**Score** is 7/10", "confidence .55", "Correctness score = 80 %", "Score: 9."; a label, then a number
+# with nothing but marks, "score"/"level"/"rating" and "is"/"of" between them. Other numbers are not read.
+_NUMBER = r"(?P<{0}>[-+]?(?:\d{{1,9}}(?:\.\d{{1,17}})?|\.\d{{1,17}})(?:[eE][-+]?\d{{1,3}})?)(?![\d])"
+_SCALE = r"(?:\s*(?:(?P<percent>%)|(?:/|out\s+of)\s*(?P<scale>\d{1,9})(?![\d.]*\d)))?"
+_LABELLED = re.compile(
+    r"\b(?P<label>value|score|correctness|confidence)\b(?:\s+(?:score|value|level|rating))?"
+    r"[^\w.+-]{0,8}(?:(?:is|of|equals)\b[^\w.+-]{0,8})?" + _NUMBER.format("number") + _SCALE,
+    re.IGNORECASE,
+)
+_BARE_TENTHS = re.compile(_NUMBER.format("number") + r"\s*/\s*(?P<scale>10)(?!\d)")
+
+
+def _unit(number: float, label: str, scale: float | None) -> float | None:
+    """The number on [0, 1]; None where its scale can not be told."""
+    if scale is not None:
+        return min(1.0, max(0.0, number / scale)) if scale > 0 else None
+    if label in ("score", "correctness") and number.is_integer() and 1 <= number <= 10:
+        return number / 10  # a bare whole score is on the 1-10 scale, a bare value on [0, 1]
+    if number > 10:
+        return None
+    if number > 1 and (number.is_integer() or label in ("score", "correctness")):
+        return number / 10
+    return min(1.0, max(0.0, number))
+
+
+def parse_score(text: str) -> tuple[float, float] | None:
+    """Reads value and confidence from an evaluator's answer.
+
+    The last labelled number of each kind counts, so that reasoning may come first: `Value:`, `Score:` or `Correctness:`
+    for Z and `Confidence:` for C, on one line or on several, in any order. Accepted scales: [0, 1]; `x/10`,
+    `x out of y` and `x %`; and a bare whole number from 2 to 10 (from 1 under `Score` and `Correctness`) as tenths.
+    `x/10` without a label is a value.
+
+    Returns:
+        (Z, C) with Z in [0, 1] and C in [1e-6, 1 - 1e-6]; None when either is missing or makes no sense.
+    """
+    value: float | None = None
+    confidence: float | None = None
+    for match in _LABELLED.finditer(text):
+        label = match["label"].lower()
+        scale = 100.0 if match["percent"] else float(match["scale"]) if match["scale"] else None
+        unit = _unit(float(match["number"]), label, scale)
+        if label == "confidence":
+            confidence = unit
+        else:
+            value = unit
+    if value is None and confidence is not None:
+        for match in _BARE_TENTHS.finditer(_LABELLED.sub(" ", text)):
+            value = _unit(float(match["number"]), "", 10.0)
+    if value is None or confidence is None:
+        return None
+    return value, min(1.0 - CONFIDENCE_MARGIN, max(CONFIDENCE_MARGIN, confidence))
+
+
+class Scorer(Protocol):
+    """Turns an evaluator's answer into a score."""
+
+    def score(self, text: str) -> Score | None:
+        """None when the text can not be understood."""
+        ...
+
+    def fallback(self) -> Score:
+        """What a node gets when no answer could be understood."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EMCS:
+    """Entropy-modulated confidence scoring.
+
+    Source: paper Eq. 4-6.
+
+    Attributes:
+        floor: Least modulated value, in [0, 1] (published code: 0.2; paper: none).
+    """
+
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.floor <= 1:
+            raise SymphonyError(f"scorer.floor: found {self.floor}, allowed: 0 to 1")
+
+    def score(self, text: str) -> Score | None:
+        parsed = parse_score(text)
+        return None if parsed is None else self._score(*parsed, fallback=False)
+
+    def fallback(self) -> Score:
+        return self._score(*FALLBACK, fallback=True)
+
+    def _score(self, value: float, confidence: float, *, fallback: bool) -> Score:
+        modulated = max(self.floor, emcs(value, confidence))
+        return Score(value=value, confidence=confidence, modulated=modulated, fallback=fallback)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plain:
+    """The verbalised value as it is (ablation: without EMCS). Reads what EMCS reads, so that only R differs."""
+
+    def score(self, text: str) -> Score | None:
+        parsed = parse_score(text)
+        return None if parsed is None else Score(value=parsed[0], confidence=parsed[1], modulated=parsed[0])
+
+    def fallback(self) -> Score:
+        value, confidence = FALLBACK
+        return Score(value=value, confidence=confidence, modulated=value, fallback=True)

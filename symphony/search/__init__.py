@@ -1,0 +1,1 @@
+"""Search methods over one signature (`result.Search`)."""

@@ -1,0 +1,293 @@
+"""The phases that every search is made of: expand, evaluate, reflect (paper: P_phi), on one problem's tree.
+
+Agents are picked one after another, so that the scheduler's counts move between the picks; the calls of a phase then
+run together, and their answers are applied in the order asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from symphony.agents import Session, Stop, Ticket
+from symphony.memory import Memory
+from symphony.scheduler import Scheduler
+from symphony.scorer import FORMAT_REMINDER, Scorer
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason, choose_answer
+from symphony.search.tree import ROOT, Node, Origin, Tree
+from symphony.types import Completion, Message, Phase, Problem, Proposal, Reflection, Sampling, Score, Task, Turn
+
+LESSON_PREFIX = "Lesson:"
+
+_EXPAND: dict[Origin, Phase] = {"expand": Phase.EXPAND, "simulate": Phase.SIM_EXPAND}
+_EVALUATE: dict[Origin, Phase] = {"expand": Phase.EVALUATE, "simulate": Phase.SIM_EVALUATE}
+
+Prompt = Callable[[int, int], tuple[Message, ...]]
+"""Messages for a node and an agent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a search works with on one problem."""
+
+    problem: Problem
+    task: Task
+    session: Session
+    scheduler: Scheduler
+    scorer: Scorer
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expansion:
+    """New nodes of one expansion and, for each, how many of the samples proposed its action."""
+
+    ids: list[int]
+    votes: list[int]
+
+
+@dataclass(slots=True, kw_only=True)
+class Phases:
+    """One problem's search in the making.
+
+    Attributes:
+        depth: Nodes at this depth are not expanded; None is no limit.
+        expand_sampling: For actions; evaluation and reflection are greedy (paper App. D).
+        evaluate_tokens, reflect_tokens: Completion tokens allowed.
+        limit_fails: Whether reaching `depth` is a failure to reflect on.
+        unparsed: Completions without an action, so far. fallbacks: Evaluations not understood, so far.
+        taught: Keys of the failures that have been reflected on.
+    """
+
+    parts: Parts
+    depth: int | None
+    expand_sampling: Sampling
+    evaluate_tokens: int = 16
+    reflect_tokens: int = 48
+    limit_fails: bool = True
+    tree: Tree = field(init=False)
+    unparsed: int = 0
+    fallbacks: int = 0
+    taught: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.tree = Tree(self.parts.task.reset(self.parts.problem))
+
+    # ---- expand
+
+    async def expand(self, parent: int, width: int, origin: Origin = "expand") -> Expansion:
+        """Samples `width` actions and adds the different ones as nodes, in the order asked.
+
+        A completion without an action is sampled again once, from the next scheduled agent. Of equal actions the
+        first is kept. Terminal nodes whose reward is visible credit their agent.
+
+        Raises:
+            Stop: A call was refused; what the calls before it brought has been added.
+        """
+        phase = _EXPAND[origin]
+        path = self.tree.turns(parent)
+        prompts = self.parts.task.prompts
+
+        def prompt(_: int, arm: int) -> tuple[Message, ...]:
+            return prompts.expansion(self.parts.problem, path, self._lessons(arm))
+
+        tickets, stop = self._ask([parent] * width, phase, prompt, self.expand_sampling)
+        found = [(ticket.arm, self._understand(answer)) for ticket, answer in await self._answers(tickets)]
+        lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
+        if lost and stop is None:
+            tickets, stop = self._ask([parent] * len(lost), phase, prompt, self.expand_sampling)
+            for index, (ticket, answer) in zip(lost, await self._answers(tickets), strict=False):
+                found[index] = (ticket.arm, self._understand(answer))
+        expansion = self._attach(parent, origin, [(arm, proposal) for arm, proposal in found if proposal is not None])
+        if stop is not None:
+            raise stop
+        return expansion
+
+    def _understand(self, answer: Completion) -> Proposal | None:
+        if answer.error is not None:
+            return None
+        proposal = self.parts.task.parse(answer.text)
+        if proposal is None:
+            self.unparsed += 1
+        return proposal
+
+    def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[int, Proposal]]) -> Expansion:
+        tree, session = self.tree, self.parts.session
+        above = tree[parent]
+        too_deep = self.depth is not None and above.depth + 1 >= self.depth
+        by_action: dict[str, int] = {}
+        votes: list[int] = []
+        for arm, proposal in proposals:
+            if proposal.action in by_action:
+                votes[by_action[proposal.action]] += 1
+                continue
+            by_action[proposal.action] = len(votes)
+            votes.append(1)
+            state = self.parts.task.step(above.state, proposal.action)
+            id = tree.add(
+                parent,
+                turn=Turn(thought=proposal.thought, action=proposal.action, observation=state.observation),
+                state=state,
+                agent=arm,
+                origin=origin,
+                iteration=session.iteration,
+                closed=too_deep,
+            )
+            if tree[id].prior is not None:
+                self._credit(tree[id])
+        return Expansion(ids=list(range(len(tree) - len(votes), len(tree))), votes=votes)
+
+    # ---- evaluate
+
+    async def evaluate(self, ids: Sequence[int], origin: Origin = "expand") -> None:
+        """Has scheduled agents score the nodes whose value the environment does not show; credits their generators.
+
+        An answer that can not be understood is asked for once more with a format reminder, from the next scheduled
+        agent; then the scorer's fallback stands.
+
+        Raises:
+            Stop: A call was refused; the answers to those before it have been applied.
+        """
+        phase = _EVALUATE[origin]
+        sampling = Sampling(temperature=0.0, max_tokens=self.evaluate_tokens)
+        ids = [id for id in ids if self.tree[id].prior is None]
+        tickets, stop = self._ask(ids, phase, self._evaluation, sampling)
+        scores = [self._score(answer) for _, answer in await self._answers(tickets)]
+        lost = [index for index, score in enumerate(scores) if score is None]
+        if lost and stop is None:
+            tickets, stop = self._ask([ids[index] for index in lost], phase, self._reminded, sampling)
+            for index, (_, answer) in zip(lost, await self._answers(tickets), strict=False):
+                scores[index] = self._score(answer)
+        for id, score in zip(ids, scores, strict=False):
+            self.judge(id, self.parts.scorer.fallback() if score is None else score)
+        if stop is not None:
+            raise stop
+
+    def judge(self, id: int, score: Score) -> None:
+        """Gives a node its score and credits the agent that generated it."""
+        node = self.tree[id]
+        self.fallbacks += score.fallback
+        node.score = score
+        node.prior = score.modulated
+        self._credit(node)
+
+    def _score(self, answer: Completion) -> Score | None:
+        return None if answer.error is not None else self.parts.scorer.score(answer.text)
+
+    def _evaluation(self, id: int, arm: int) -> tuple[Message, ...]:
+        return self.parts.task.prompts.evaluation(self.parts.problem, self.tree.turns(id), self._lessons(arm))
+
+    def _reminded(self, id: int, arm: int) -> tuple[Message, ...]:
+        """With the reminder inside the last message: strict chat templates refuse two user turns in a row."""
+        *before, last = self._evaluation(id, arm)
+        return (*before, replace(last, content=f"{last.content}\n{FORMAT_REMINDER}"))
+
+    # ---- reflect
+
+    async def reflect(self, ids: Sequence[int]) -> None:
+        """Has a scheduled agent draw a lesson from each failure among the nodes, once a failure key (paper Eq. 3).
+
+        Raises:
+            Stop: A call was refused; the lessons of those before it are in memory.
+        """
+        if not self.parts.memory.reflects:
+            return
+        failures: dict[str, int] = {}
+        for id in ids:
+            if self.failed(self.tree[id]):
+                key = self.parts.task.failure_key(self.tree[id].state)
+                if key not in self.taught:
+                    failures.setdefault(key, id)
+
+        def prompt(id: int, _: int) -> tuple[Message, ...]:
+            return self.parts.task.prompts.reflection(self.parts.problem, self.tree.turns(id))
+
+        sampling = Sampling(temperature=0.0, max_tokens=self.reflect_tokens)
+        tickets, stop = self._ask(list(failures.values()), Phase.REFLECT, prompt, sampling)
+        answers = await self._answers(tickets)
+        for (key, id), (ticket, answer) in zip(failures.items(), answers, strict=False):
+            self._learn(key, id, ticket.arm, answer)
+        if stop is not None:
+            raise stop
+
+    def failed(self, node: Node) -> bool:
+        """Whether a node is known to be a failure: a visible reward below success, a cut, or the depth limit."""
+        state = node.state
+        if state.done:
+            return state.truncated if state.reward is None else not node.solved
+        return self.limit_fails and self.depth is not None and node.depth >= self.depth
+
+    def _learn(self, key: str, id: int, arm: int, answer: Completion) -> None:
+        text = answer.text.strip().removeprefix(LESSON_PREFIX).strip()
+        if answer.error is not None or not text:
+            return
+        self.taught.add(key)
+        session = self.parts.session
+        session.learn(
+            self.parts.memory, Reflection(text=text, agent=arm, node=id, key=key, iteration=session.iteration)
+        )
+
+    # ---- all phases
+
+    def solved(self) -> bool:
+        """Whether the environment showed success at any node."""
+        return self.tree.solved is not None
+
+    def _lessons(self, arm: int) -> tuple[str, ...]:
+        return self.parts.memory.view(self.parts.session.lessons, arm)
+
+    def _credit(self, node: Node) -> None:
+        """Every node once: when it is evaluated, or when it ends with a reward that the search may see."""
+        if node.agent is not None and node.prior is not None:
+            self.parts.session.credit(node.agent, node.prior)
+
+    def _ask(
+        self, nodes: Sequence[int], phase: Phase, prompt: Prompt, sampling: Sampling
+    ) -> tuple[list[Ticket], Stop | None]:
+        """Picks an agent for each node's call and charges it; stops at the first call that may not be made."""
+        session = self.parts.session
+        tickets: list[Ticket] = []
+        for node in nodes:
+            try:
+                arm = session.pick(self.parts.scheduler, phase, node)
+            except Stop as stop:
+                return tickets, stop
+            tickets.append(session.ask(arm, phase, node, prompt(node, arm), sampling))
+        return tickets, None
+
+    async def _answers(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Completion]]:
+        if not tickets:
+            return []
+        return list(zip(tickets, await self.parts.session.answers(tickets), strict=True))
+
+    async def walk(self, misses: int) -> tuple[int, bool]:
+        """One trajectory from the root, an agent scheduled at each step, until it ends or reaches the depth limit.
+
+        Args:
+            misses: Fruitless expansions in a row after which the trajectory is given up.
+
+        Returns:
+            The last node, and whether the trajectory was given up.
+        """
+        at, missed = ROOT, 0
+        while not (self.tree[at].state.done or (self.depth is not None and self.tree[at].depth >= self.depth)):
+            ids = (await self.expand(at, 1)).ids
+            missed = 0 if ids else missed + 1
+            if missed >= misses:
+                return at, True
+            at = ids[0] if ids else at
+        return at, False
+
+    def finish(self, reason: StopReason, policy: AnswerPolicy) -> SearchResult:
+        """The result; success seen by the environment overrides any other reason and is the answer."""
+        solved = self.tree.solved
+        if solved is not None:
+            self.tree.backup(solved, 1.0)
+        return SearchResult(
+            tree=self.tree,
+            answer=choose_answer(self.tree, policy) if solved is None else solved,
+            stop_reason=reason if solved is None else "solved",
+            iterations=self.parts.session.iteration,
+            unparsed=self.unparsed,
+            fallbacks=self.fallbacks,
+        )

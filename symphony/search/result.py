@@ -1,0 +1,172 @@
+"""What a search returns, how it chooses its answer, and the records the runner writes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+from symphony.agents import Session
+from symphony.memory import Memory
+from symphony.records import NodeRecord, ProblemRecord
+from symphony.scheduler import Scheduler
+from symphony.scorer import Scorer
+from symphony.search.tree import ROOT, Node, Tree
+from symphony.types import Grade, Problem, State, SymphonyError, Task
+
+StopReason = Literal["solved", "iterations", "exhausted", "calls", "tokens", "seconds", "error"]
+"""Why a search ended: success shown by the environment, all its iterations done, nothing left to explore, a budget
+spent, or no agent left that answers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """The outcome of a search.
+
+    Attributes:
+        answer: The node whose state is the answer.
+        stop_reason: See `StopReason`.
+        iterations: Search iterations begun.
+        unparsed: Completions without an action.
+        fallbacks: Evaluations that could not be understood.
+    """
+
+    tree: Tree
+    answer: int
+    stop_reason: StopReason
+    iterations: int
+    unparsed: int
+    fallbacks: int
+
+    @property
+    def state(self) -> State:
+        """The state that is graded."""
+        return self.tree[self.answer].state
+
+
+class Search(Protocol):
+    """A search method: a frozen set of hyper-parameters."""
+
+    async def solve(
+        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
+    ) -> SearchResult:
+        """Searches one problem. Every way to end is a result with a stop reason; never calls `task.grade`."""
+        ...
+
+
+# --------------------------------------------------------------------------- the answer
+
+AnswerPolicy = Literal["oracle_best", "best_value", "first_terminal"]
+
+
+def _oracle_best(tree: Tree) -> Node:
+    """The highest visible reward, simulated nodes included; the best value where no reward is visible."""
+    rewarded = [node for node in tree.nodes if node.state.done and node.state.reward is not None]
+    return max(rewarded, key=lambda node: node.state.reward or 0.0, default=None) or _best_value(tree)
+
+
+def _best_value(tree: Tree) -> Node:
+    """The terminal node with the highest R; a cut trajectory counts less, an unfinished one less still."""
+    return max(tree.nodes, key=_standing)
+
+
+def _first_terminal(tree: Tree) -> Node:
+    """The terminal node reached first; the best value where there is none."""
+    return next((node for node in tree.nodes if node.state.terminated), None) or _best_value(tree)
+
+
+def _standing(node: Node) -> tuple[bool, bool, float]:
+    return node.state.terminated, node.state.done, -1.0 if node.prior is None else node.prior
+
+
+ANSWERS: dict[AnswerPolicy, Callable[[Tree], Node]] = {
+    "oracle_best": _oracle_best,
+    "best_value": _best_value,
+    "first_terminal": _first_terminal,
+}
+
+
+def choose_answer(tree: Tree, policy: AnswerPolicy) -> int:
+    """The node that is the answer; ties go to the node made first."""
+    return ANSWERS[policy](tree).id
+
+
+# --------------------------------------------------------------------------- checks of hyper-parameters
+
+
+def check_range(key: str, found: float | None, least: float) -> None:
+    """Raises SymphonyError when a number is below `least`; None passes."""
+    if found is not None and not found >= least:
+        raise SymphonyError(f"search.{key}: found {found}, allowed: >= {least:g}")
+
+
+def check_choice(key: str, found: str, allowed: object) -> None:
+    """Raises SymphonyError when `found` is not one of the Literal type's values."""
+    options: Iterable[str] = get_args(allowed)
+    if found not in options:
+        raise SymphonyError(f"search.{key}: found {found!r}, allowed: {', '.join(options)}")
+
+
+# --------------------------------------------------------------------------- records
+
+
+def node_records(session: Session, tree: Tree) -> list[NodeRecord]:
+    """Every node of a problem's tree, by id."""
+    names = [agent.name for agent in session.pool.agents]
+    return [_node_record(session.run, session.problem.id, names, node) for node in tree.nodes]
+
+
+def _node_record(run: str, problem: str, names: list[str], node: Node) -> NodeRecord:
+    turn, score, state = node.turn, node.score, node.state
+    return NodeRecord(
+        run=run,
+        problem=problem,
+        node=node.id,
+        parent=node.parent,
+        depth=node.depth,
+        origin=node.origin,
+        agent=None if node.agent is None else names[node.agent],
+        iteration=node.iteration,
+        thought="" if turn is None else turn.thought,
+        action="" if turn is None else turn.action,
+        observation=state.observation,
+        value=None if score is None else score.value,
+        confidence=None if score is None else score.confidence,
+        prior=node.prior,
+        fallback=score is not None and score.fallback,
+        visits=node.visits,
+        value_sum=node.value_sum,
+        reward=state.reward,
+        terminal=state.done,
+        solved=node.solved,
+        invalid=state.invalid,
+        closed=node.closed,
+    )
+
+
+def problem_record(index: int, session: Session, result: SearchResult, grade: Grade) -> ProblemRecord:
+    """One problem's outcome and consumption. `index` is its position in the run, `grade` that of `result.state`."""
+    nodes = [node for node in result.tree.nodes if node.id != ROOT]
+    simulated = sum(node.origin == "simulate" for node in nodes)
+    return ProblemRecord(
+        run=session.run,
+        problem=session.problem.id,
+        index=index,
+        kind=session.problem.kind,
+        success=grade.success,
+        score=grade.score,
+        detail=grade.detail,
+        stop_reason=result.stop_reason,
+        iterations=result.iterations,
+        nodes_tree=len(nodes) - simulated,
+        nodes_simulated=simulated,
+        guesses=sum(node.state.terminated for node in nodes),
+        calls=len(session.calls),
+        prompt_tokens=sum(call.prompt_tokens for call in session.calls),
+        completion_tokens=sum(call.completion_tokens for call in session.calls),
+        unparsed=result.unparsed,
+        invalid=sum(node.state.invalid for node in nodes),
+        fallbacks=result.fallbacks,
+        errors=sum(call.error is not None for call in session.calls),
+        answer_node=result.answer,
+    )

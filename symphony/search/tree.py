@@ -1,0 +1,207 @@
+"""The search tree: a flat list of nodes with integer ids and running sums; UCT (Eq. 7) and backup (Eq. 8)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from symphony.types import Score, State, Turn
+
+ROOT = 0
+SOLVED = 1.0 - 1e-9
+"""A visible reward of at least this much is success (1 but for rounding)."""
+
+Origin = Literal["root", "expand", "simulate"]
+FirstVisit = Literal["inf", "prior"]
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One state reached, and what the search knows of it.
+
+    Attributes:
+        id: Place in `Tree.nodes`.
+        parent: Id; None at the root.
+        depth: Actions from the root.
+        turn: Thought, action and resulting observation; None at the root.
+        agent: Index of the agent that proposed it; None at the root.
+        origin: "simulate" nodes hang on the tree but are no children: selection never meets them.
+        iteration: Search iteration that made it.
+        score: What the evaluator said; None when never evaluated.
+        prior: R in [0, 1]: the environment's reward where the search may see it, else the modulated score;
+            None while neither is known.
+        visits, value_sum: N and W of backpropagation; Q = W / N.
+        children: Ids of the children that selection may follow, in the order made. A tuple: leaves then cost no list,
+            and the garbage collector need not look into it.
+        open: How many of them are not closed.
+        closed: Nothing is left to explore here: terminal, too deep, fruitless, or all children closed.
+        misses: Expansions that brought no child.
+    """
+
+    id: int
+    parent: int | None
+    depth: int
+    turn: Turn | None
+    state: State
+    agent: int | None
+    origin: Origin
+    iteration: int
+    score: Score | None = None
+    prior: float | None = None
+    visits: int = 0
+    value_sum: float = 0.0
+    children: tuple[int, ...] = ()
+    open: int = 0
+    closed: bool = False
+    misses: int = 0
+
+    @property
+    def solved(self) -> bool:
+        """The environment showed success."""
+        state = self.state
+        return state.reward is not None and state.done and state.reward >= SOLVED
+
+
+def uct(mean: float, visits: int, log_parent: float, c: float) -> float:
+    """Upper confidence bound of a visited child; `log_parent` is ln N of its parent, `visits` >= 1.
+
+    Source: paper Eq. 7, Q + c sqrt(ln N(p) / N(s)).
+    """
+    return mean + c * math.sqrt(log_parent / visits)
+
+
+class Tree:
+    """Nodes by id; node 0 is the root.
+
+    Invariants: a parent has a smaller id than its child; `open` of a node is the number of its children that are
+    not closed. Each operation costs at most depth times branching, whatever the size of the tree.
+
+    Attributes:
+        nodes: Every node, simulated ones included, in the order made.
+        solved: The first node at which the environment showed success.
+    """
+
+    __slots__ = ("nodes", "solved")
+
+    def __init__(self, state: State) -> None:
+        root = Node(ROOT, None, 0, None, state, None, "root", 0, closed=state.done)
+        root.prior = state.reward if state.done else None
+        self.nodes: list[Node] = [root]
+        self.solved: int | None = ROOT if root.solved else None
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __getitem__(self, id: int) -> Node:
+        return self.nodes[id]
+
+    def add(
+        self,
+        parent: int,
+        *,
+        turn: Turn | None,
+        state: State,
+        agent: int | None,
+        origin: Origin,
+        iteration: int,
+        closed: bool = False,
+    ) -> int:
+        """Adds a node and returns its id. Terminal nodes are closed; `closed` closes others (depth limit).
+
+        A parent whose children all are closed stays open until `settle` is called, for more children may follow.
+        """
+        above = self.nodes[parent]
+        id = len(self.nodes)
+        node = Node(id, parent, above.depth + 1, turn, state, agent, origin, iteration)
+        node.closed = closed or state.done
+        self.nodes.append(node)
+        if origin == "expand":
+            above.children += (id,)
+            if not node.closed:
+                above.open += 1
+        if state.reward is not None and state.done:
+            node.prior = state.reward
+            if self.solved is None and node.solved:
+                self.solved = id
+        return id
+
+    def settle(self, id: int) -> None:
+        """Closes an expanded node without an open child, and what that closes further up."""
+        node = self.nodes[id]
+        if node.children and not node.open:
+            self.close(id)
+
+    def close(self, id: int) -> None:
+        """Closes a node, and every ancestor whose last open child that was."""
+        node = self.nodes[id]
+        while not node.closed:
+            node.closed = True
+            if node.parent is None:
+                return
+            node = self.nodes[node.parent]
+            node.open -= 1
+            if node.open:
+                return
+
+    def select(self, c: float, first_visit: FirstVisit) -> int | None:
+        """Walks from the root along the best open child (Eq. 7) to a leaf; None when everything is closed.
+
+        A child never visited counts as infinite, or as its prior (no bonus). Ties go to the child made first.
+        """
+        nodes = self.nodes
+        node = nodes[ROOT]
+        if node.closed:
+            return None
+        unvisited = math.inf if first_visit == "inf" else None
+        while node.children:
+            log_parent = math.log(node.visits) if node.visits > 1 else 0.0
+            best, best_bound = node, -math.inf
+            for id in node.children:
+                child = nodes[id]
+                if child.closed:
+                    continue
+                visits = child.visits
+                if visits:
+                    bound = uct(child.value_sum / visits, visits, log_parent, c)
+                else:
+                    bound = (child.prior or 0.0) if unvisited is None else unvisited
+                if bound > best_bound:
+                    best, best_bound = child, bound
+            node = best
+        return node.id
+
+    def backup(self, id: int, value: float) -> None:
+        """Adds a value to every node from here to the root.
+
+        Source: paper Eq. 8 as running sums: N += 1, W += value, Q = W / N.
+        """
+        nodes = self.nodes
+        at: int | None = id
+        while at is not None:
+            node = nodes[at]
+            node.visits += 1
+            node.value_sum += value
+            at = node.parent
+
+    def path(self, id: int) -> list[int]:
+        """Ids from the root to the node, both included."""
+        ids = [id]
+        parent = self.nodes[id].parent
+        while parent is not None:
+            ids.append(parent)
+            parent = self.nodes[parent].parent
+        ids.reverse()
+        return ids
+
+    def turns(self, id: int) -> tuple[Turn, ...]:
+        """The trajectory from the root to the node, as prompts show it."""
+        nodes = self.nodes
+        turns: list[Turn] = []
+        node = nodes[id]
+        while node.parent is not None:
+            if node.turn is not None:
+                turns.append(node.turn)
+            node = nodes[node.parent]
+        turns.reverse()
+        return tuple(turns)

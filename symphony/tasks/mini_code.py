@@ -1,0 +1,165 @@
+"""Short Python functions written a line at a time and run in a resource-limited process after each.
+
+    Task: code. f(x): even then double then reverse. Example: f([3, 4, 6]) = [12, 8].
+    line[x = [v for v in x if v % 2 == 0]] -> x = [4, 6]
+    line[x = [v * 2 for v in x]]           -> x = [8, 12]
+    line[x = x[::-1]]                      -> x = [12, 8]
+    submit[f]                              -> Passed.
+
+The program is `def f(x)`, the accepted lines, `return x`. Hidden inputs decide at `submit`; the expected values
+stay in this process and never enter the sandbox.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.tasks import generated
+from symphony.tasks.sandbox import Execution, PythonSandbox
+from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
+
+HIDDEN = 4
+
+
+class Executor(Protocol):
+    def call(self, source: str, function: str, arguments: Sequence[str]) -> Execution: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """One specification. `inputs` are literals of lists: the visible example first, then the hidden ones."""
+
+    asks: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    lexicon: generated.Lexicon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    world: World
+    lines: tuple[str, ...] = ()
+    submitted: bool = False
+    passed: bool = False
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MiniCode:
+    """The environment; reward 1 when a submitted program is right on every hidden input, else 0.
+
+    Args:
+        seed, count: Problems are generated from the seed; how many.
+        operations: Lines a right program needs, 1..4.
+        max_steps: Horizon in actions.
+        feedback: Whether a search sees the verdict of the hidden inputs.
+        executor: Runs the programs; a fresh process each by default.
+    """
+
+    seed: int
+    count: int
+    operations: int = 3
+    max_steps: int = 6
+    feedback: Feedback = "oracle"
+    split: generated.Split = "test"
+    name: str = "mini_code"
+    prompts: ChatPrompts = field(default_factory=ChatPrompts)
+    executor: Executor = field(default_factory=PythonSandbox)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.operations <= 4:
+            raise SymphonyError(f"task.operations: found {self.operations}, allowed: 1..4")
+        if self.max_steps < 1:
+            raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
+
+    def problems(self) -> Sequence[Problem]:
+        return list(generated.problems(self.name, self.seed, self.count, self.split, self.generate))
+
+    def generate(
+        self, rng: random.Random, id: str, lexicon: generated.Lexicon = generated.LEXICONS["operation"]
+    ) -> Problem:
+        while True:
+            asks = tuple(rng.sample(sorted(lexicon), self.operations))
+            inputs = [[rng.randint(-9, 9) for _ in range(rng.randint(4, 6))] for _ in range(1 + HIDDEN)]
+            inputs[0] = inputs[0][:4]
+            outputs = [_reference(asks, lexicon, values) for values in inputs]
+            if all(outputs) and max(abs(value) for value in outputs[0]) < 1000:
+                break
+        world = World(asks=asks, inputs=tuple(map(str, inputs)), outputs=tuple(map(str, outputs)), lexicon=lexicon)
+        example = f"Example: f({inputs[0]}) = {outputs[0]}."
+        prompt = f"Task: code. f(x): {' then '.join(asks)}. {example}"
+        return Problem(id=id, kind=f"{self.operations} operations", prompt=prompt, target=world)
+
+    def reset(self, problem: Problem) -> State:
+        return State(observation="", data=Data(world=problem.target))
+
+    def parse(self, text: str) -> Proposal | None:
+        return parse_proposal(text, ("line", "submit"))
+
+    def step(self, state: State, action: str) -> State:
+        if state.done:
+            return state
+        data: Data = replace(state.data, steps=state.data.steps + 1)
+        verb, argument = split_action(action)
+        if verb == "submit":
+            return self._submit(data)
+        invalid, observation = True, "Not possible."
+        if verb == "line":
+            longer = replace(data, lines=(*data.lines, argument))
+            run = self.executor.call(program(longer.lines), "f", [f"({data.world.inputs[0]},)"])
+            invalid = run.outcome != "ok"
+            observation = "Error." if invalid else f"x = {run.values[0]}"
+            data = data if invalid else longer
+        truncated = data.steps >= self.max_steps
+        return State(
+            observation=observation,
+            reward=0.0 if truncated and self.feedback == "oracle" else None,
+            truncated=truncated,
+            invalid=invalid,
+            data=data,
+        )
+
+    def _submit(self, data: Data) -> State:
+        hidden = [f"({values},)" for values in data.world.inputs[1:]]
+        run = self.executor.call(program(data.lines), "f", hidden)
+        passed = run.outcome == "ok" and run.values == data.world.outputs[1:]
+        told = self.feedback == "oracle"
+        return State(
+            observation=("Passed." if passed else "Failed.") if told else "Submitted.",
+            reward=float(passed) if told else None,
+            terminated=True,
+            data=replace(data, submitted=True, passed=passed),
+        )
+
+    def failure_key(self, state: State) -> str:
+        return "\n".join(state.data.lines)
+
+    def grade(self, problem: Problem, state: State) -> Grade:
+        data: Data = state.data
+        return Grade(success=data.passed, score=float(data.passed), detail="; ".join(data.lines))
+
+
+def program(lines: Sequence[str]) -> str:
+    """The function that the lines make."""
+    return "\n    ".join(["def f(x):", *lines, "return x"]) + "\n"
+
+
+def line(idiom: str) -> str:
+    """The line that applies an idiom of the lexicon to the list x."""
+    if "x" in idiom:
+        return f"x = {idiom}"
+    keeps = "==" in idiom or ">" in idiom
+    return f"x = [v for v in x if {idiom}]" if keeps else f"x = [{idiom} for v in x]"
+
+
+def _reference(asks: Sequence[str], lexicon: generated.Lexicon, values: list[int]) -> list[int]:
+    scope: dict[str, object] = {"x": values, "abs": abs, "sorted": sorted, "__builtins__": {}}
+    for ask in asks:
+        scope["x"] = eval(line(lexicon[ask]).removeprefix("x = "), scope)  # the lexicon's own idioms, nothing else
+    result = scope["x"]
+    assert isinstance(result, list)
+    return result

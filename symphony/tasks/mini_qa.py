@@ -1,0 +1,150 @@
+"""Multi-hop questions over a small closed world, in the protocol of HotpotQA: search, lookup, finish.
+
+    Question: Who is the rival of the spouse of Karomi?
+    search[Karomi] -> Karomi weds Belure, thanks Zapute, heeds Timaso, visits Ridoka, ...
+    search[Belure] -> Belure heeds Karomi, weds Norive, ...
+    lookup[fears]  -> Belure fears Tavone.
+    finish[Tavone]
+
+The question's words ("spouse") differ from the pages' ("weds"), a page shows four of its five facts, and every
+wrong turn leads to a page that looks as good as the right one.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.tasks import generated
+from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
+
+FACTS = 5
+SHOWN = 4
+ENTITIES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A closed world: page -> its facts (phrase -> name) in the order of the page, and one question about it."""
+
+    pages: Mapping[str, Mapping[str, str]]
+    asks: tuple[str, ...]
+    start: str
+    answer: str
+    lexicon: generated.Lexicon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    world: World
+    page: str = ""
+    steps: int = 0
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MiniQA:
+    """The environment; reward 1 for the exact (normalised) answer, else 0, at `finish` only.
+
+    Args:
+        seed: Problems are generated from it.
+        problems: How many.
+        hops: Allowed numbers of relations in a question, each in 1..4.
+        max_steps: Horizon; the episode is truncated there.
+        feedback: Whether a search learns if its answer was right.
+    """
+
+    seed: int
+    count: int
+    hops: tuple[int, ...] = (3, 4)
+    max_steps: int = 9
+    feedback: Feedback = "oracle"
+    split: generated.Split = "test"
+    name: str = "mini_qa"
+    prompts: ChatPrompts = field(default_factory=ChatPrompts)
+
+    def __post_init__(self) -> None:
+        if not self.hops or not all(1 <= hop <= 4 for hop in self.hops):
+            raise SymphonyError(f"task.hops: found {list(self.hops)}, allowed: numbers in 1..4")
+        if self.max_steps < 1:
+            raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
+
+    def problems(self) -> Sequence[Problem]:
+        return list(generated.problems(self.name, self.seed, self.count, self.split, self.generate))
+
+    def generate(
+        self, rng: random.Random, id: str, lexicon: generated.Lexicon = generated.LEXICONS["relation"]
+    ) -> Problem:
+        hops = rng.choice(self.hops)
+        asks = tuple(rng.sample(sorted(lexicon), hops))
+        rest = [phrase for phrase in lexicon.values() if phrase not in {lexicon[ask] for ask in asks}]
+        phrases = [lexicon[ask] for ask in asks] + rng.sample(rest, FACTS - hops)
+        people = generated.names(rng, ENTITIES, self.split)
+        pages = {}
+        for person in people:
+            others = rng.sample([other for other in people if other != person], FACTS)
+            order = rng.sample(phrases, FACTS)
+            pages[person] = dict(zip(order, others, strict=True))
+        answer = start = people[0]
+        for ask in asks:
+            answer = pages[answer][lexicon[ask]]
+        question = " of ".join(f"the {ask}" for ask in reversed(asks))
+        return Problem(
+            id=id,
+            kind=f"{hops} hops",
+            prompt=f"Task: qa. Question: Who is {question} of {start}?",
+            target=World(pages=pages, asks=asks, start=start, answer=answer, lexicon=lexicon),
+        )
+
+    def reset(self, problem: Problem) -> State:
+        return State(observation="", data=Data(world=problem.target))
+
+    def parse(self, text: str) -> Proposal | None:
+        return parse_proposal(text, ("search", "lookup", "finish"))
+
+    def step(self, state: State, action: str) -> State:
+        if state.done:
+            return state
+        data: Data = replace(state.data, steps=state.data.steps + 1)
+        verb, argument = split_action(action)
+        facts = data.world.pages.get(argument if verb == "search" else data.page)
+        invalid = False
+        if verb == "finish":
+            return self._finish(data, argument)
+        if verb == "search" and facts is not None:
+            data = replace(data, page=argument)
+            shown = [f"{phrase} {name}" for phrase, name in list(facts.items())[:SHOWN]]
+            observation = f"{argument} {', '.join(shown)}, ..."
+        elif verb == "lookup" and facts is not None and argument in facts:
+            observation = f"{data.page} {argument} {facts[argument]}."
+        else:
+            invalid = verb not in ("search", "lookup")
+            observation = "Invalid action." if invalid else "Not found."
+        return State(observation=observation, truncated=data.steps >= self.max_steps, invalid=invalid, data=data)
+
+    def _finish(self, data: Data, answer: str) -> State:
+        reward = float(normalise(answer) == normalise(data.world.answer))
+        told = self.feedback == "oracle"
+        return State(
+            observation=("Correct." if reward else "Wrong.") if told else "Answer given.",
+            reward=reward if told else None,
+            terminated=True,
+            data=replace(data, answer=answer),
+        )
+
+    def failure_key(self, state: State) -> str:
+        return normalise(state.data.answer) if state.data.answer is not None else "no answer"
+
+    def grade(self, problem: Problem, state: State) -> Grade:
+        answer = state.data.answer
+        success = answer is not None and normalise(answer) == normalise(problem.target.answer)
+        return Grade(success=success, score=float(success), detail=answer or "no answer")
+
+
+def normalise(answer: str) -> str:
+    """Lower case, no punctuation, no articles, single spaces (the rule of the official HotpotQA script)."""
+    kept = "".join(char for char in answer.lower() if char not in string.punctuation)
+    return " ".join(word for word in kept.split() if word not in ("a", "an", "the"))

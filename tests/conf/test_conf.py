@@ -1,0 +1,215 @@
+"""Every option and experiment composes; what is wrong is refused with the key's full name; digests are of science."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from symphony.config import describe, plan, studies, write_description
+from symphony.runs import Run, build, digest, freeze, groups, models, thaw
+from symphony.types import SymphonyError
+
+CONF = Path(__file__).parents[2] / "conf"
+OPTIONS = sorted(
+    f"{path.parent.name}={path.stem}"
+    for group in ("task", "pool", "scheduler", "scorer", "memory", "search", "preset")
+    for path in (CONF / group).glob("*.yaml")
+)
+EXPERIMENTS = sorted(
+    (path.parent.name, path.stem) for path in (CONF / "experiment").glob("*/*.yaml")
+)
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """A copy to change, with one experiment on one task and seed, so that composing is quick."""
+    copy = tmp_path / "conf"
+    shutil.copytree(CONF, copy)
+    for path in (copy / "experiment" / "quickstart").glob("*.yaml"):
+        if path.stem not in ("symphony", "uniform"):
+            path.unlink()
+    edit(copy / "config.yaml", "tasks: [gridworld, mini_qa, mini_shop, mini_code]", "tasks: [gridworld]")
+    edit(copy / "config.yaml", "seeds: [0, 1, 2]", "seeds: [0]")
+    return copy
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def digests(conf: Path, *overrides: str) -> dict[str, str]:
+    return {run.experiment: run.digest for run in plan("quickstart", overrides, conf=conf)}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_instantiates(option: str, conf: Path) -> None:
+    override = "tasks=[" + option.partition("=")[2] + "]" if option.startswith("task=") else option
+    for path in (conf / "experiment" / "quickstart").glob("uniform.yaml"):
+        path.unlink()
+    (run,) = plan("quickstart", [override], conf=conf)
+    parts = build(run.config)
+    assert len(parts.task.problems()) == run.config["problems"]
+    assert models(run.config)
+
+
+@pytest.mark.parametrize(("study", "name"), EXPERIMENTS)
+def test_every_experiment_says_what_it_asks_and_which_table_it_feeds(study: str, name: str) -> None:
+    (said,) = [one for one in describe(study, conf=CONF) if one.name == name]
+    assert said.title
+    assert said.question.endswith("?")
+    assert said.table
+    assert (CONF / "experiment" / study / f"{name}.yaml").read_text().count("\n# ") >= 1
+
+
+@pytest.mark.parametrize("study", studies(CONF))
+def test_a_study_has_one_run_an_experiment_task_and_seed(study: str) -> None:
+    runs = plan(study, conf=CONF)
+    keys = [(run.experiment, run.task, run.seed) for run in runs]
+    assert len(set(keys)) == len(keys) > 0
+    assert len({run.digest for run in runs}) == len(runs)
+    assert all(digest(run.config) == run.digest for run in runs)
+
+
+def test_runs_that_share_task_pool_and_seed_share_a_group() -> None:
+    runs = plan("quickstart", conf=CONF)
+    shared = groups(runs)
+    assert {(g.runs[0].task, g.runs[0].pool, g.runs[0].seed) for g in shared} == {(r.task, r.pool, r.seed) for r in runs}
+    assert sum(len(group.runs) for group in shared) == len(runs)
+    assert all(len({(r.task, r.pool, r.seed) for r in group.runs}) == 1 for group in shared)
+
+
+def test_a_frozen_group_thaws_unchanged(conf: Path, tmp_path: Path) -> None:
+    (group,) = groups(plan("quickstart", conf=conf))
+    assert thaw(freeze(group, tmp_path)) == group
+
+
+def test_a_cached_plan_equals_a_composed_one(conf: Path, tmp_path: Path) -> None:
+    composed = plan("quickstart", conf=conf)
+    first = plan("quickstart", conf=conf, cache=tmp_path / "plans")
+    assert list((tmp_path / "plans").glob("*.json"))
+    assert plan("quickstart", conf=conf, cache=tmp_path / "plans") == first == composed
+
+
+def test_a_cached_plan_is_not_used_after_a_change(conf: Path, tmp_path: Path) -> None:
+    before = plan("quickstart", conf=conf, cache=tmp_path)
+    edit(conf / "config.yaml", "problems: 16", "problems: 5")
+    after = plan("quickstart", conf=conf, cache=tmp_path)
+    assert [run.config["problems"] for run in before] == [16, 16]
+    assert [run.config["problems"] for run in after] == [5, 5]
+
+
+# ------------------------------------------------------------------ digests
+
+
+def test_comments_titles_and_execution_change_no_digest(conf: Path) -> None:
+    before = digests(conf)
+    edit(conf / "search" / "symphony.yaml", "n: 4 # ", "n: 4 # another comment, ")
+    edit(conf / "experiment" / "quickstart" / "symphony.yaml", "title: SYMPHONY", "title: Another title")
+    edit(conf / "config.yaml", "in_flight: 16", "in_flight: 3")
+    assert digests(conf) == before
+
+
+def test_a_changed_ablation_changes_its_own_digest_only(conf: Path) -> None:
+    before = digests(conf)
+    with (conf / "experiment" / "quickstart" / "uniform.yaml").open("a") as stream:
+        stream.write("search: {n: 3}\n")
+    after = digests(conf)
+    assert after["symphony"] == before["symphony"]
+    assert after["uniform"] != before["uniform"]
+
+
+def test_the_order_of_the_agents_is_part_of_the_digest(conf: Path) -> None:
+    before = digests(conf)
+    pool = conf / "pool" / "embedded_trio.yaml"
+    lines = pool.read_text().splitlines()
+    pool.write_text("\n".join([*lines[:-2], lines[-1], lines[-2]]) + "\n")
+    assert digests(conf) != before
+
+
+def test_each_preset_changes_what_it_decides(conf: Path) -> None:
+    seen: dict[str, Run] = {}
+    for preset in ("default", "paper", "official-code"):
+        seen[preset] = plan("quickstart", [f"preset={preset}"], conf=conf)[0]
+    assert seen["paper"].config["search"]["sim_value"] == "sum"
+    assert seen["official-code"].config["search"]["sim_value"] == "code"
+    assert seen["official-code"].config["scheduler"] == {
+        "_target_": "symphony.scheduler.UCB",
+        "alpha": 20.0,
+        "form": "inside",
+        "mean": "per_call",
+        "scope": "run",
+    }
+    assert len({run.digest for run in seen.values()}) == 3
+
+
+def test_a_description_is_written_only_when_it_changes(conf: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    write_description("quickstart", path, conf=conf)
+    before = path.stat().st_mtime_ns
+    write_description("quickstart", path, conf=conf)
+    assert path.stat().st_mtime_ns == before
+    edit(conf / "experiment" / "quickstart" / "symphony.yaml", "title: SYMPHONY", "title: Another title")
+    write_description("quickstart", path, conf=conf)
+    assert "Another title" in path.read_text()
+
+
+# ------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("serach.n=3", r"serach: .*allowed: .*search"),
+        ("+serach=3", r"serach: .*allowed: .*search"),
+        ("search.nn=3", r"search\.nn: .*allowed: .*iterations"),
+        ("budget.problem.token=3", r"budget\.problem\.token: .*allowed: calls, tokens, seconds"),
+        ("scheduler=ucbb", r"scheduler: found 'ucbb', allowed: fixed, round_robin, ucb, uniform"),
+        ("pool=duo", r"pool: found 'duo', allowed: .*embedded_trio"),
+        ("tasks=[chess]", r"task: found 'chess', allowed: gridworld, mini_code, mini_qa, mini_shop"),
+        ("problems=many", r"problems: .*'many'"),
+        ("problems=0", r"(problems|task\.count|task\.problems): found 0, allowed: >= 1"),
+        ("search.n=0", r"search\.n: found 0, allowed: >= 1"),
+        ("scheduler.alpha=-1", r"scheduler\.alpha: found -1, allowed: >= 0"),
+        ("memory.size=0", r"memory\.size: found 0, allowed: >= 1"),
+        ("budget.problem.tokens=0", r"budget\.problem\.tokens: found 0, allowed: > 0"),
+        ("feedback=gold", r"feedback: found 'gold', allowed: oracle, none"),
+        ("execution.store=keep", r"execution\.store: found 'keep', allowed: live, record, replay, strict"),
+        ("execution.in_flight=0", r"execution\.in_flight: found 0, allowed: >= 1"),
+        ("search._target_=os.system", r"search\._target_: found 'os\.system', allowed: a class of symphony"),
+        ("search._target_=symphony.search.symphony.Nope", r"search\._target_: .*allowed: a class that exists"),
+    ],
+)
+def test_what_is_wrong_is_named_in_full_with_what_is_allowed(override: str, message: str, conf: Path) -> None:
+    with pytest.raises(SymphonyError, match=message) as raised:
+        plan("quickstart", [override], experiment="symphony", conf=conf)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("serach: {n: 3}", r"uniform\.yaml: serach: "),
+        ("search: {nn: 3}", r"search\.nn: found an unknown key, allowed: n, iterations"),
+        ("preset: {ucb: {alhpa: 3}}", r"preset\.ucb\.alhpa: found an unknown key, allowed: .*ucb\.alpha"),
+        ("pool: {agents: {llama: {dtyp: float32}}}", r"pool\.agents\.llama\.dtyp: found an unknown key, allowed: path"),
+    ],
+)
+def test_a_misspelt_key_in_an_experiment_is_refused(line: str, message: str, conf: Path) -> None:
+    with (conf / "experiment" / "quickstart" / "uniform.yaml").open("a") as stream:
+        stream.write(line + "\n")
+    with pytest.raises(SymphonyError, match=message):
+        plan("quickstart", conf=conf)
+
+
+def test_an_unknown_study_is_told_the_known_ones() -> None:
+    with pytest.raises(SymphonyError, match="study: found 'quikstart', allowed: .*quickstart"):
+        plan("quikstart", conf=CONF)
+
+
+def test_outside_the_project_the_missing_conf_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SymphonyError, match="conf: found no"):
+        plan("quickstart", conf=tmp_path / "conf")

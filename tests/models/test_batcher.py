@@ -1,0 +1,131 @@
+"""The batcher: everything that waits goes into one batch, and its composition is a matter of the requests alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import process_time
+
+import pytest
+
+from symphony.models.batcher import Batcher
+from symphony.models.scripted import ScriptedBackend
+from symphony.types import Completion, Request, SymphonyError
+
+Ask = Callable[..., Request]
+
+
+class Watched(ScriptedBackend):
+    """Notes the size of each batch."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda request: f"{request.draw.problem} {request.draw.index}")
+        self.batches: list[int] = []
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        self.batches.append(len(requests))
+        return super().generate(requests)
+
+
+async def search(batcher: Batcher, ask: Ask, name: str, steps: int = 3, draws: int = 2) -> list[str]:
+    """Asks as a search does: some calls together, then the next step."""
+    texts = []
+    for step in range(steps):
+        calls = [batcher.complete(ask(problem=name, index=10 * step + draw)) for draw in range(draws)]
+        texts += [answer.text for answer in await asyncio.gather(*calls)]
+    return texts
+
+
+async def test_concurrent_searches_share_every_batch(ask: Ask) -> None:
+    backend = Watched()
+    batcher = Batcher(backend)
+    await asyncio.gather(*(search(batcher, ask, str(number)) for number in range(5)))
+    assert backend.batches == [10, 10, 10]
+
+
+async def test_every_caller_gets_its_own_answer(ask: Ask) -> None:
+    batcher = Batcher(Watched())
+    results = await asyncio.gather(*(search(batcher, ask, str(number)) for number in range(3)))
+    assert results == [[f"{number} {index}" for index in (0, 1, 10, 11, 20, 21)] for number in range(3)]
+
+
+def test_the_same_searches_make_the_same_batches(ask: Ask) -> None:
+    def order() -> list[Request]:
+        backend = Watched()
+        batcher = Batcher(backend)
+
+        async def main() -> None:
+            await asyncio.gather(*(search(batcher, ask, str(n), steps=1 + n, draws=1 + n % 3) for n in range(6)))
+
+        asyncio.run(main())
+        return backend.calls
+
+    assert order() == order()
+
+
+async def test_equal_concurrent_requests_are_all_answered(ask: Ask) -> None:
+    answers = await asyncio.gather(*(Batcher(Watched()).complete(ask()) for _ in range(3)))
+    assert [answer.text for answer in answers] == ["p 0"] * 3
+
+
+async def test_a_backend_s_failure_reaches_every_caller_and_the_next_batch_works(ask: Ask) -> None:
+    backend = ScriptedBackend(["only one"])
+    batcher = Batcher(backend)
+    results = await asyncio.gather(*(batcher.complete(ask(index=n)) for n in range(2)), return_exceptions=True)
+    assert all(isinstance(result, SymphonyError) for result in results)
+    backend._answers = lambda _: "again"
+    assert (await batcher.complete(ask())).text == "again"
+
+
+async def test_a_backend_that_answers_too_few_is_told(ask: Ask) -> None:
+    class Short(ScriptedBackend):
+        def generate(self, requests: Sequence[Request]) -> list[Completion]:
+            return super().generate(requests)[:-1]
+
+    with pytest.raises(SymphonyError, match="found 0 answers, allowed: 1"):
+        await Batcher(Short(["a"])).complete(ask())
+
+
+async def test_a_cancelled_caller_is_left_out(ask: Ask) -> None:
+    backend = Watched()
+    batcher = Batcher(backend)
+    gone = asyncio.create_task(batcher.complete(ask(index=0)))
+    stays = asyncio.create_task(batcher.complete(ask(index=1)))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert (await stays).text == "p 1"
+    assert backend.batches == [1]
+
+
+def test_a_batcher_serves_one_event_loop_after_another(ask: Ask) -> None:
+    batcher = Batcher(Watched())
+    for _ in range(2):
+        assert asyncio.run(search(batcher, ask, "a", steps=1)) == ["a 0", "a 1"]
+
+
+async def test_latency_is_measured(ask: Ask) -> None:
+    assert 0 < (await Batcher(Watched()).complete(ask())).latency_s < 5
+
+
+async def test_models_in_an_executor_answer_like_inline_ones(ask: Ask) -> None:
+    with ThreadPoolExecutor(2) as executor:
+        backend = Watched()
+        batcher = Batcher(backend, executor=executor)
+        results = await asyncio.gather(*(search(batcher, ask, str(number)) for number in range(3)))
+    assert results == [[f"{number} {index}" for index in (0, 1, 10, 11, 20, 21)] for number in range(3)]
+    assert backend.batches == [6, 6, 6]
+
+
+async def test_a_failure_in_an_executor_reaches_the_caller(ask: Ask) -> None:
+    with ThreadPoolExecutor(1) as executor, pytest.raises(SymphonyError, match="script"):
+        await Batcher(ScriptedBackend([]), executor=executor).complete(ask())
+
+
+async def test_a_request_costs_less_than_a_hundred_microseconds(ask: Ask) -> None:
+    batcher = Batcher(ScriptedBackend(lambda _: "x"))
+    request = ask()
+    begin = process_time()
+    for _ in range(100):
+        await asyncio.gather(*(batcher.complete(request) for _ in range(20)))
+    assert (process_time() - begin) / 2000 < 100e-6

@@ -1,0 +1,135 @@
+"""What the workflow makes again, and what it leaves alone; from the dry run, which is what snakemake would do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from symphony.config import plan
+from symphony.records import is_complete
+from symphony.runner import Place, run_group
+from symphony.runs import freeze, groups
+from tests.scripted_pool import ROOT, Silent, backend
+
+KEPT = ("symphony", "uniform", "single_llama")
+
+
+def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(project / ".cache")}
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+
+
+def jobs(project: Path, *arguments: str) -> dict[str, int]:
+    """Rule -> number of jobs that would run."""
+    told = snakemake(project, "--dry-run", *arguments)
+    assert told.returncode == 0, told.stdout + told.stderr
+    stats = re.search(r"^job +count\n-[- ]+\n(.*?)^total", told.stdout, re.MULTILINE | re.DOTALL)
+    lines = stats[1].splitlines() if stats else []
+    return {name: int(count) for name, count in (line.split() for line in lines if line.strip())}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The project's workflow over a small study."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("Snakefile", "environment.yml"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("workflow", "conf"):
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / "symphony").symlink_to(ROOT / "symphony")
+    for path in (folder / "conf" / "experiment" / "quickstart").glob("*.yaml"):
+        if path.stem not in KEPT:
+            path.unlink()
+    config = folder / "conf" / "config.yaml"
+    text = re.sub(r"(?m)^tasks: .*", "tasks: [mini_qa]", config.read_text())
+    text = re.sub(r"(?m)^seeds: .*", "seeds: [0, 1]", text)
+    config.write_text(re.sub(r"(?m)^problems: .*", "problems: 2", text))
+    return folder
+
+
+def finish_runs(project: Path) -> list[str]:
+    """Carries out every run of the study by a scripted pool; the digests of those that were not complete before."""
+    carried = []
+    for group in groups(plan("quickstart", conf=project / "conf")):
+        freeze(group, project / "outputs" / "groups")
+        place = Place(outputs=project / "outputs")
+        carried += [run.experiment for run in group.runs if not is_complete(place.run(run))]
+        run_group(group, place, Silent(), backend)
+    return carried
+
+
+def append(project: Path, experiment: str, line: str) -> None:
+    with (project / "conf" / "experiment" / "quickstart" / f"{experiment}.yaml").open("a") as stream:
+        stream.write(line + "\n")
+
+
+def test_there_is_one_run_job_a_task_pool_and_seed(project: Path) -> None:
+    assert jobs(project)["run"] == 4  # (trio, llama alone) x 2 seeds
+
+
+def test_the_pool_is_trained_only_when_asked_for(project: Path) -> None:
+    assert "train_model" not in jobs(project)
+    assert jobs(project, "train_pool")["train_model"] == 3
+
+
+def test_finished_runs_are_not_run_again(project: Path) -> None:
+    finish_runs(project)
+    assert "run" not in jobs(project)
+
+
+def test_a_comment_and_a_title_rerun_nothing(project: Path) -> None:
+    finish_runs(project)
+    append(project, "uniform", "# a comment")
+    option = project / "conf" / "search" / "symphony.yaml"
+    option.write_text(option.read_text() + "# another\n")
+    assert "run" not in jobs(project)
+    assert finish_runs(project) == []
+
+
+def test_one_changed_ablation_reruns_its_own_runs_only(project: Path) -> None:
+    finish_runs(project)
+    append(project, "uniform", "search: {n: 3}")
+    assert jobs(project)["run"] == 2  # its pool's jobs, one a seed
+    assert finish_runs(project) == ["uniform", "uniform"]
+
+
+def test_a_misspelt_key_stops_before_any_job(project: Path) -> None:
+    append(project, "uniform", "serach: {n: 3}")
+    told = snakemake(project, "--dry-run")
+    assert told.returncode != 0
+    assert "uniform.yaml: serach" in told.stdout + told.stderr
+
+
+def test_the_snakefile_is_a_short_table_of_contents() -> None:
+    lines = (ROOT / "Snakefile").read_text().splitlines()
+    assert len(lines) <= 40
+
+
+def test_every_rule_has_log_benchmark_resources_threads_and_a_shell() -> None:
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for rule in re.split(r"(?m)^rule ", path.read_text())[1:]:
+            name, body = rule.split(":", 1)
+            assert "run:\n" not in body, name
+            if "shell:" not in body:
+                continue  # a name for several targets
+            for part in ("log:", "benchmark:", "resources:", "threads:"):
+                assert f"\n    {part}" in body, f"{name} has no {part}"
+
+
+@pytest.mark.slow
+def test_the_whole_workflow_ends_in_a_report_and_then_has_nothing_to_do(project: Path) -> None:
+    done = snakemake(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (project / "outputs" / "quickstart" / "report.html").read_text()
+    assert "SYMPHONY" in page
+    assert jobs(project) == {}
+    append(project, "uniform", "# a comment")
+    assert jobs(project) == {}

@@ -1,0 +1,129 @@
+"""Figures and the page, from SYNTHETIC records."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from symphony.database import load
+from symphony.report import FIGURES, TABLES, build, figure, render
+from symphony.report.study import open_study
+from symphony.report.summary import summarise
+from symphony.report.tables import read_table
+from symphony.types import SymphonyError
+
+VOID = {"meta", "br", "img", "hr", "link", "input"}
+
+
+class Balance(HTMLParser):
+    """Fails on a tag that is not closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(synthetic_db: Path, plan_json: Path, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(synthetic_db, tmp_path_factory.mktemp("report"), plan_json, [manifest])
+
+
+def test_everything_is_written(page: Path) -> None:
+    made = {str(path.relative_to(page.parent)) for path in page.parent.rglob("*") if path.is_file()}
+    tables = {f"tables/{name}.{suffix}" for name in TABLES for suffix in ("csv", "md", "tex")}
+    figures = {f"figures/{name}.{suffix}" for name in FIGURES for suffix in ("svg", "png")}
+    assert made == tables | figures | {"report.html"}
+
+
+def test_the_page_needs_nothing_but_itself(page: Path) -> None:
+    text = page.read_text()
+    assert not re.search(r"<(script|link|iframe)|@import|src=|url\((?!#)", text)
+    assert not re.search(r'href="(?!#)', text)
+
+
+def test_the_page_is_well_formed(page: Path) -> None:
+    parser = Balance()
+    parser.feed(page.read_text())
+    assert parser.open == []
+
+
+def test_every_table_figure_and_chapter_stands_on_the_page(page: Path) -> None:
+    text = page.read_text()
+    for name in TABLES:
+        assert text.count(f'id="table-{name}"') == 1
+    for name in FIGURES:
+        assert text.count(f'id="figure-{name}"') == 1
+
+
+def test_no_two_drawings_share_a_clip_path(page: Path) -> None:
+    clips = re.findall(r'<clipPath id="([^"]+)"', page.read_text())
+    assert clips
+    assert len(clips) == len(set(clips))
+
+
+def test_text_of_the_models_is_escaped(page: Path) -> None:
+    assert "And &lt;a door&gt;." in page.read_text()
+
+
+def test_the_same_records_give_the_same_page(page: Path, synthetic_db: Path, plan_json: Path, manifest: Path) -> None:
+    again = render(synthetic_db, page.parent / "figures", page.parent / "again.html", plan_json, [manifest])
+    assert again.read_bytes() == page.read_bytes()
+    again.unlink()
+
+
+def test_the_same_records_give_the_same_drawing(
+    page: Path, synthetic_db: Path, plan_json: Path, tmp_path: Path
+) -> None:
+    svg, _ = figure(synthetic_db, "success", tmp_path, plan_json)
+    assert svg.read_bytes() == (page.parent / "figures" / "success.svg").read_bytes()
+
+
+def test_an_unknown_figure_is_refused(synthetic_db: Path, tmp_path: Path) -> None:
+    with pytest.raises(SymphonyError, match="figure: found nonsense, allowed: success"):
+        figure(synthetic_db, "nonsense", tmp_path)
+
+
+def test_a_page_without_its_figures_is_refused(synthetic_db: Path, tmp_path: Path) -> None:
+    with pytest.raises(SymphonyError, match="draw the figures first"):
+        render(synthetic_db, tmp_path, tmp_path / "report.html")
+
+
+def test_a_study_of_one_method_still_gives_a_page(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    load(tmp_path / "s.duckdb", [make_run("react", problems=2).write(tmp_path)])
+    text = build(tmp_path / "s.duckdb", tmp_path / "report").read_text()
+    assert "This study has no runs of the reference symphony." in text
+    assert "No rows: this study has no runs for this table." in text
+
+
+@pytest.mark.parametrize(
+    ("reference", "variant", "words"),
+    [
+        (1, 0, "the component helps"),
+        (0, 1, "the component hurts"),
+        (1, 1, "no effect seen"),
+    ],
+)
+def test_the_summary_says_which_way_the_interval_lies(
+    tmp_path: Path, make_run: Callable[..., Any], reference: int, variant: int, words: str
+) -> None:
+    runs = [make_run("symphony"), make_run("no_memory")]
+    for run, solved in zip(runs, (reference, variant), strict=True):
+        run.problems = [dataclasses.replace(p, success=bool(solved), score=float(solved)) for p in run.problems]
+    load(tmp_path / "s.duckdb", [run.write(tmp_path / "runs") for run in runs])
+    with open_study(tmp_path / "s.duckdb") as study:
+        groups = dict(summarise({name: read_table(study, name) for name in TABLES}, "symphony"))
+    (finding,) = groups["Does each component help?"]
+    assert words in finding.text

@@ -1,0 +1,228 @@
+"""Tables computed from SYNTHETIC records, held against sums made by hand."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from symphony.database import load
+from symphony.report.stats import Estimate
+from symphony.report.study import Study, open_study
+from symphony.report.tables import DASH, MINUS, TABLES, Table, as_latex, read_table, shown, table
+from symphony.types import SymphonyError
+
+
+@pytest.fixture(scope="module")
+def study(synthetic_db: Path, plan_json: Path, manifest: Path) -> Iterator[Study]:
+    with open_study(synthetic_db, plan_json, [manifest]) as opened:
+        yield opened
+
+
+def load_runs(tmp_path: Path, *runs: Any) -> Path:
+    load(tmp_path / "study.duckdb", [run.write(tmp_path / "runs") for run in runs])
+    return tmp_path / "study.duckdb"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_has_rows_title_caption_and_conditions(study: Study, name: str) -> None:
+    found = read_table(study, name)
+    assert found.rows
+    assert found.title
+    assert found.caption
+    assert found.conditions.startswith("Feedback: oracle. Commit: 0123456789abcdef. Mirrors in the paper:")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_is_written_in_three_formats_that_name_feedback_and_commit(
+    synthetic_db: Path, plan_json: Path, tmp_path: Path, name: str
+) -> None:
+    for path in table(synthetic_db, name, tmp_path, plan_json):
+        text = path.read_text()
+        if name != "quantisation" or path.suffix != ".csv":  # no manifest was given: a head without rows
+            assert "oracle" in text
+            assert "0123456789abcdef" in text
+
+
+def test_rows_follow_the_plan_and_then_the_name(study: Study) -> None:
+    rows = read_table(study, "success").records()
+    assert [row["method"] for row in rows if row["task"] == "all tasks"] == [
+        "SYMPHONY", "without scheduling (uniform)", "without memory", "without EMCS", "only llama", "only neox", "LATS",
+        "react",
+    ]  # fmt: skip
+
+
+def test_success_counts_every_problem_once(study: Study) -> None:
+    rows = read_table(study, "success").records()
+    solved, n = study.rows("SELECT count(*) FILTER (success), count(*) FROM problems WHERE run LIKE 'symphony-%'")[0]
+    row = next(row for row in rows if row["method"] == "SYMPHONY" and row["task"] == "all tasks")
+    assert row["n"] == n == 80
+    assert isinstance(row["success"], Estimate)
+    assert row["success"].value == pytest.approx(solved / n)
+
+
+def test_pairs_compare_the_same_problem_only(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    reference, other = make_run("symphony", problems=4), make_run("uniform", problems=4)
+    for run, outcome in ((reference, [1, 1, 1, 0]), (other, [1, 0, 0, 1])):
+        run.problems = [
+            dataclasses.replace(p, success=bool(s), score=float(s)) for p, s in zip(run.problems, outcome, strict=True)
+        ]
+    with open_study(load_runs(tmp_path, reference, other)) as study:
+        row = next(row for row in read_table(study, "paired").records() if row["task"] == "all tasks")
+    assert (row["pairs"], row["only method solved"], row["only reference solved"]) == (4, 1, 2)
+    assert row["McNemar p"] == 1.0
+    assert isinstance(row["success difference"], Estimate)
+    assert row["success difference"].value == pytest.approx(-0.25)
+
+
+def test_runs_on_other_data_are_not_paired(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    db = load_runs(tmp_path, make_run("symphony"), make_run("uniform", dataset="other problems of the same name"))
+    with open_study(db) as study:
+        assert read_table(study, "paired").rows == ()
+
+
+def test_ablation_holds_what_differs_from_the_reference_in_a_component_only(study: Study) -> None:
+    rows = read_table(study, "ablation").records()
+    assert {row["variant"]: row["change"] for row in rows} == {
+        "SYMPHONY": "full",
+        "without scheduling (uniform)": "scheduler ucb → uniform",
+        "without memory": "memory pool_fifo → none",
+        "without EMCS": "scorer emcs → plain",
+    }
+
+
+def test_the_gain_of_a_component_is_the_paired_difference_turned_round(study: Study) -> None:
+    gain = next(r for r in read_table(study, "ablation").records() if r["variant"] == "without memory")
+    pair = next(
+        r for r in read_table(study, "paired").records() if r["method"] == "without memory" and r["task"] == "all tasks"
+    )
+    one, other = gain["gain of the component"], pair["success difference"]
+    assert isinstance(one, Estimate)
+    assert isinstance(other, Estimate)
+    assert (one.value, one.low, one.high) == (-other.value, -other.high, -other.low)
+
+
+def test_the_best_single_model_is_the_one_that_solves_most(study: Study) -> None:
+    rows = {str(row["role"]): row for row in read_table(study, "pool").records()}
+    assert set(rows) == {"reference", "best single", "single"}
+    best, other = rows["best single"]["all tasks"], rows["single"]["all tasks"]
+    assert isinstance(best, Estimate)
+    assert isinstance(other, Estimate)
+    assert best.value >= other.value
+
+
+def test_cost_adds_up_to_the_call_ledger(study: Study) -> None:
+    rows = read_table(study, "cost").records()
+    row = next(row for row in rows if row["method"] == "LATS" and row["task"] == "mini_qa")
+    ((prompt, completion, calls),) = study.rows(
+        "SELECT sum(prompt_tokens) / 40, sum(completion_tokens) / 40, count(*) / 40 FROM calls "
+        "WHERE run LIKE 'lats-mini_qa-%'"
+    )
+    assert (row["prompt tokens"], row["completion tokens"], row["calls"]) == pytest.approx((prompt, completion, calls))
+    assert isinstance(row["tokens"], Estimate)
+    assert row["tokens"].value == pytest.approx(prompt + completion)
+
+
+@pytest.mark.parametrize("column", ["all phases", "expansion", "evaluation"])
+def test_shares_of_the_agents_add_up_to_one(study: Study, column: str) -> None:
+    rows = read_table(study, "agents").records()
+    for method in {row["method"] for row in rows}:
+        assert sum(float(str(row[column])) for row in rows if row["method"] == method) == pytest.approx(1)
+
+
+def test_diversity_counts_distinct_texts_and_distinct_actions_apart(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    run = make_run("symphony", problems=1)
+    texts = iter(
+        ["Thought: a. Action: go[x]", "thought:  A. action: GO[X]", "Thought: b. Action: go[x]", "no action"] * 9
+    )
+    run.calls = [dataclasses.replace(c, text=next(texts)) if c.phase == "expand" else c for c in run.calls]
+    run.nodes = [dataclasses.replace(n, action="go[x]") if n.origin == "expand" else n for n in run.nodes]
+    with open_study(load_runs(tmp_path, run)) as study:
+        rows = {row["distinct by"]: row for row in read_table(study, "diversity").records()}
+    assert rows["text"]["3 distinct"] == 1.0
+    assert rows["action"]["1 distinct"] == 1.0
+
+
+def test_calibration_judges_a_node_by_what_was_reached_below_it(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    run = make_run("react", problems=1)
+    run.nodes = [
+        dataclasses.replace(
+            n, solved=False, value=None if n.node == 0 else 0.9, parent=None if n.node == 0 else n.node - 1
+        )
+        for n in run.nodes
+    ]
+    run.problems = [dataclasses.replace(run.problems[0], success=True, answer_node=1)]
+    with open_study(load_runs(tmp_path, run)) as study:
+        rows = [row for row in read_table(study, "calibration").records() if row["task"] == "all tasks"]
+    judged = len(run.nodes) - 1
+    reached = sum(float(str(row["reached"])) * int(str(row["evaluations"])) for row in rows)
+    assert sum(int(str(row["evaluations"])) for row in rows) == judged
+    assert reached == pytest.approx(1)  # node 1 is on the way to the graded answer; those below it are not
+
+
+def test_mixed_commits_a_dirty_tree_and_mixed_feedback_are_said_in_every_format(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    db = load_runs(tmp_path, make_run("symphony"), make_run("lats", commit="fedcba+dirty", feedback="none"))
+    for path in table(db, "success", tmp_path / "out")[1:]:
+        text = path.read_text()
+        for warning in ("MIXED COMMITS", "DIRTY TREE", "MIXED FEEDBACK"):
+            assert warning in text
+
+
+def test_each_row_of_success_names_its_own_feedback_and_commit(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    db = load_runs(tmp_path, make_run("symphony"), make_run("lats", commit="fedcba", feedback="none"))
+    with table(db, "success", tmp_path / "out")[0].open() as file:
+        rows = {(row["method"], row["task"]): row for row in csv.DictReader(file)}
+    assert rows["lats", "gridworld"]["feedback"] == "none"
+    assert rows["lats", "gridworld"]["commit"] == "fedcba"
+    assert rows["symphony", "gridworld"]["feedback"] == "oracle"
+
+
+def test_a_study_without_the_reference_has_empty_comparisons(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    with open_study(load_runs(tmp_path, make_run("lats"))) as study:
+        assert read_table(study, "paired").rows == ()
+        assert read_table(study, "ablation").rows == ()
+        assert read_table(study, "pool").rows == ()
+
+
+def test_an_unknown_table_is_refused(study: Study) -> None:
+    with pytest.raises(SymphonyError, match="table: found nonsense, allowed: "):
+        read_table(study, "nonsense")
+
+
+def test_a_plan_that_is_not_a_plan_is_refused(synthetic_db: Path, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps({"experiments": ["symphony"]}))
+    with (
+        pytest.raises(SymphonyError, match=r"plan.json: experiments: allowed"),
+        open_study(synthetic_db, tmp_path / "plan.json"),
+    ):
+        pass
+
+
+def made(columns: tuple[str, ...], *rows: tuple[Any, ...]) -> Table:
+    return Table(
+        name="t", title="A_b & 50%", mirrors="m", caption="c", feedback="oracle", commit="x", warnings=(),
+        columns=columns, rows=rows,
+    )  # fmt: skip
+
+
+def test_numbers_are_shown_with_the_digits_of_their_column() -> None:
+    found = made(
+        ("calls", "McNemar p", "gain"), (1234.5, 0.0001, Estimate(value=-0.1, low=-0.2, high=0.0)), (2.0, 0.5, None)
+    )
+    assert shown(found) == [["1,234", "<0.001", f"{MINUS}0.100 [{MINUS}0.200, 0.000]"], ["2", "0.500", DASH]]
+
+
+def test_latex_escapes_what_latex_would_read() -> None:
+    text = as_latex(made(("a_b",), ("x & y_z",)))
+    assert "a\\_b" in text
+    assert "x \\& y\\_z \\\\" in text
+    assert "A\\_b \\& 50\\%" in text

@@ -1,0 +1,237 @@
+"""What every search promises, whatever its method: the rules of `result.Search`."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import symphony.search
+from symphony.agents import Agent, AgentPool, Budget, Meter, Session
+from symphony.memory import NoMemory, PoolFifo
+from symphony.models.batcher import Batcher
+from symphony.models.scripted import ScriptedBackend
+from symphony.scheduler import UCB, RoundRobin, Uniform
+from symphony.scorer import EMCS
+from symphony.search.result import Search, SearchResult, node_records
+from symphony.types import Problem, Task
+from tests.stub import Script, Stub, pool, problem, say, session, talk
+
+
+def methods() -> list[type]:
+    """Every search class of the package: one with `solve` and a default for each of its fields."""
+    found = {
+        cls
+        for module in pkgutil.iter_modules(symphony.search.__path__, "symphony.search.")
+        for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
+        if dataclasses.is_dataclass(cls) and hasattr(cls, "solve")
+    }
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+METHODS = methods()
+every_method = pytest.mark.parametrize("method", [cls() for cls in METHODS], ids=[cls.__name__ for cls in METHODS])
+
+
+async def solve(method: Search, ledger: Session, item: Problem, *, task: Task | None = None, **parts) -> SearchResult:
+    return await method.solve(
+        item,
+        task=task or Stub(length=4),
+        session=ledger,
+        scheduler=parts.get("scheduler", UCB()),
+        scorer=EMCS(),
+        memory=parts.get("memory", PoolFifo()),
+    )
+
+
+def trace(ledger: Session, result: SearchResult) -> tuple:
+    return (
+        node_records(ledger, result.tree),
+        ledger.calls,
+        ledger.picks,
+        ledger.reflections,
+        (result.answer, result.stop_reason, result.iterations, result.unparsed, result.fallbacks),
+    )
+
+
+def test_the_methods_are_found():
+    assert {"Symphony", "LATS", "React", "BestOfN"} <= {cls.__name__ for cls in METHODS}
+
+
+@every_method
+@pytest.mark.parametrize("calls", [1, 2, 3, 5, 8, 13, 21])
+async def test_the_call_budget_is_kept_to_the_unit(method, calls):
+    item = problem("zzz")
+    free = session(pool(talk()), item)
+    await solve(method, free, item)
+    ledger = session(pool(talk()), item, budget=Budget(calls=calls))
+    result = await solve(method, ledger, item)
+    assert len(ledger.calls) == min(calls, len(free.calls))
+    if calls < len(free.calls):
+        assert result.stop_reason == "calls"
+
+
+@every_method
+async def test_no_call_is_begun_once_the_tokens_are_spent(method):
+    item = problem("zzz")
+    ledger = session(pool(talk()), item, budget=Budget(tokens=30))
+    result = await solve(method, ledger, item, task=Stub(length=9))
+    assert result.stop_reason == "tokens"
+    assert ledger.meter.tokens >= 30
+    spent = 0
+    for place, call in enumerate(ledger.calls):
+        if spent >= 30:  # begun together with calls that were begun before the budget was spent
+            before = ledger.calls[place - 1]
+            assert (call.iteration, call.phase) == (before.iteration, before.phase)
+        spent += call.prompt_tokens + call.completion_tokens
+
+
+@every_method
+async def test_the_seconds_are_a_budget_too(method):
+    item = problem("zzz")
+    clock = iter(range(1000))
+    meter = Meter(Budget(seconds=4), clock=lambda: float(next(clock)))
+    ledger = Session(run="run", seed=0, problem=item, pool=pool(talk()), meter=meter)
+    result = await solve(method, ledger, item)
+    assert (result.stop_reason, len(ledger.calls)) == ("seconds", 3)
+
+
+@every_method
+async def test_the_same_seed_gives_the_same_records(method):
+    item = problem("zzz")
+    first, second = (session(pool(talk(stops=5), talk()), item) for _ in range(2))
+    results = [await solve(method, ledger, item, scheduler=Uniform()) for ledger in (first, second)]
+    assert trace(first, results[0]) == trace(second, results[1])
+
+
+@every_method
+async def test_another_seed_gives_another_tree(method):
+    item = problem("zzz")
+    traces = []
+    for seed in range(4):
+        ledger = session(pool(talk(), talk()), item, seed=seed)
+        result = await solve(method, ledger, item, scheduler=Uniform())
+        traces.append([node.turn.action for node in result.tree.nodes if node.turn])
+    assert any(actions != traces[0] for actions in traces)
+
+
+@every_method
+async def test_a_problem_alone_is_solved_as_in_a_crowd(method):
+    backends = AgentPool("batched", tuple(Agent(name, Batcher(ScriptedBackend(talk(stops=6)))) for name in ("A", "B")))
+    items = [problem("zzz", id=f"item {number}") for number in range(6)]
+    crowd = [session(backends, item) for item in items]
+    together = await asyncio.gather(*(solve(method, ledger, item) for ledger, item in zip(crowd, items, strict=True)))
+    for item, ledger, result in zip(items, crowd, together, strict=True):
+        alone = session(pool(talk(stops=6), talk(stops=6)), item)
+        assert trace(alone, await solve(method, alone, item)) == trace(ledger, result)
+
+
+@every_method
+async def test_a_pool_of_one_is_enough(method):
+    item = problem("aaa")
+    result = await solve(method, session(pool(talk("a")), item), item, task=Stub(length=3))
+    assert result.stop_reason == "solved"
+    assert result.state.reward == 1.0
+
+
+@every_method
+async def test_success_on_the_way_stops_the_search_and_is_the_answer(method):
+    item = problem("ab")
+    ledger = session(pool(talk("ab")), item, seed=3)
+    result = await solve(method, ledger, item, task=Stub(length=2))
+    solved = [node.id for node in result.tree.nodes if node.solved]
+    assert (result.answer in solved) == bool(solved) == (result.stop_reason == "solved")
+
+
+NEVER: dict[str, tuple[Script, dict, set[str]]] = {
+    "nothing parses": (say(expand="hm", evaluate="hm", reflect="hm"), {}, {"exhausted", "iterations"}),
+    "every end is wrong": (
+        say(expand="Action: stop", evaluate="Value: 1 Confidence: 1", reflect="Lesson: no."),
+        {},
+        {"exhausted", "iterations"},
+    ),
+    "every action is refused": (
+        say(expand="Action: go nowhere", evaluate="Value: 1 Confidence: 1", reflect="Lesson: no."),
+        {},
+        {"exhausted", "iterations"},
+    ),
+    "no evaluation parses": (say(expand="Action: go a", evaluate="?", reflect=""), {}, {"exhausted", "iterations"}),
+    "every reflection fails": (
+        say(expand="Action: stop", evaluate="Value: 1 Confidence: 1", reflect=None),
+        {},
+        {"exhausted", "iterations", "error"},
+    ),
+    "every evaluation fails": (
+        say(expand="Action: go a", evaluate=None, reflect="Lesson: no."),
+        {},
+        {"exhausted", "iterations", "error"},
+    ),
+    "the only agent is dead": (say(expand=None, evaluate=None, reflect=None), {}, {"error", "exhausted"}),
+}
+
+
+@every_method
+@pytest.mark.parametrize("case", NEVER)
+@pytest.mark.parametrize("feedback", ["oracle", "none"])
+async def test_whatever_goes_wrong_the_end_is_a_result_with_a_reason(method, case, feedback):
+    script, settings, reasons = NEVER[case]
+    item = problem("zzz")
+    ledger = session(pool(script), item)
+    result = await asyncio.wait_for(
+        solve(method, ledger, item, task=Stub(length=30, feedback=feedback, **settings)), timeout=20
+    )
+    assert result.stop_reason in reasons
+    assert 0 <= result.answer < len(result.tree)
+
+
+@every_method
+async def test_the_depth_limit_may_be_reached_at_once(method):
+    if "depth" not in {field.name for field in dataclasses.fields(method)}:
+        pytest.skip("no depth limit")
+    item = problem("zzz")
+    result = await solve(dataclasses.replace(method, depth=1), session(pool(talk()), item), item)
+    assert max(node.depth for node in result.tree.nodes) == 1
+    assert result.stop_reason in ("exhausted", "iterations")
+
+
+@every_method
+async def test_one_dead_agent_of_two_ends_no_search(method):
+    item = problem("aaa")
+    ledger = session(pool(say(expand=None, evaluate=None, reflect=None), talk("a")), item)
+    result = await solve(method, ledger, item, task=Stub(length=3), scheduler=RoundRobin())
+    assert result.stop_reason == "solved"
+    assert sum(call.error is not None for call in ledger.calls) >= 1
+
+
+@every_method
+async def test_a_problem_that_has_ended_at_reset_needs_no_call(method):
+    class Done(Stub):
+        def reset(self, problem):
+            return dataclasses.replace(super().reset(problem), terminated=True, reward=0.0)
+
+    item = problem("zzz")
+    ledger = session(pool(talk()), item)
+    result = await solve(method, ledger, item, task=Done())
+    assert (len(ledger.calls), result.answer) == (0, 0)
+
+
+@every_method
+async def test_without_feedback_no_search_stops_as_solved(method):
+    item = problem("aaaa")
+    ledger = session(pool(talk("a")), item)
+    result = await solve(method, ledger, item, task=Stub(length=4, feedback="none"), memory=NoMemory())
+    assert result.stop_reason != "solved"
+    assert result.state.terminated
+
+
+@every_method
+async def test_every_call_is_a_draw_of_its_own(method):
+    item = problem("zzz")
+    ledger = session(pool(talk()), item)
+    await solve(method, ledger, item)
+    draws = [(call.node, call.phase, call.draw) for call in ledger.calls]
+    assert len(draws) == len(set(draws))

@@ -1,0 +1,147 @@
+"""The direction of dependencies: who may import whom, and where heavy libraries may be named."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "symphony"
+MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
+
+# A module's layer is that of its longest prefix here; it may import its own layer's package and lower layers only.
+LAYERS = {
+    "symphony.types": 0,
+    "symphony.files": 1,
+    "symphony.prompts": 1,
+    "symphony.records": 1,
+    "symphony.scheduler": 1,
+    "symphony.search.tree": 1,
+    "symphony.models": 1,
+    "symphony.tasks": 2,
+    "symphony.provenance": 2,
+    "symphony.progress": 2,
+    "symphony.fetch": 2,
+    "symphony.database": 2,
+    "symphony.quantise": 2,
+    "symphony.scorer": 2,
+    "symphony.memory": 2,
+    "symphony.agents": 3,
+    "symphony.search": 4,
+    "symphony.report": 4,
+    "symphony.runs": 3,
+    "symphony.config": 4,
+    "symphony.embedded": 4,
+    "symphony.runner": 5,
+    "symphony.__main__": 6,
+}
+# Neighbours on one layer or below that still must not know each other.
+FORBIDDEN = [
+    ("symphony.search", "symphony.tasks"),
+    ("symphony.search", "symphony.models"),
+    ("symphony.search", "symphony.config"),
+    ("symphony.report", "symphony.search"),
+    ("symphony.report", "symphony.models"),
+    ("symphony.report", "symphony.config"),
+    ("symphony.tasks", "symphony.models"),
+    ("symphony.config", "symphony.search"),
+    ("symphony.config", "symphony.agents"),
+    ("symphony.runs", "symphony.search"),
+]
+HEAVY = {
+    ("torch", "transformers", "bitsandbytes", "safetensors", "tokenizers", "accelerate"): (
+        "symphony/models/hf.py",
+        "symphony/models/sampler.py",
+        "symphony/quantise.py",
+        "symphony/provenance.py",  # the name of a GPU, where one is used
+        "symphony/embedded/",
+    ),
+    ("hydra", "omegaconf"): ("symphony/config.py",),
+    ("duckdb",): ("symphony/database.py", "symphony/report/"),
+    ("matplotlib", "jinja2"): ("symphony/report/",),
+    ("rich",): ("symphony/progress.py",),
+}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def layer(module: str) -> int | None:
+    while module:
+        if module in LAYERS:
+            return LAYERS[module]
+        module = module.rpartition(".")[0]
+    return None
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every imported module, and whether the import stands inside a function."""
+
+    def walk(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool]]:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                below = f"{node.module}.{alias.name}"
+                is_module = (ROOT / Path(*below.split("."))).with_suffix(".py").is_file()
+                yield below if is_module else str(node.module), inside
+        inner = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, inner)
+
+    yield from walk(ast.parse((ROOT / path).read_text()), False)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_module_imports_no_higher_layer(path: Path) -> None:
+    module = name_of(path)
+    own = layer(module)
+    if module == "symphony":
+        assert not list(imports(path))
+        return
+    assert own is not None, f"{module} has no layer: add it to LAYERS"
+    for target, _ in imports(path):
+        if target.startswith("symphony."):
+            below = layer(target)
+            assert below is not None
+            assert below <= own, f"{module} (layer {own}) imports {target} (layer {below})"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_packages_that_must_not_know_each_other_do_not(path: Path) -> None:
+    module = name_of(path)
+    for importer, imported in FORBIDDEN:
+        if module.startswith(importer):
+            assert not [target for target, _ in imports(path) if target.startswith(imported)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_no_project_import_hides_inside_a_function(path: Path) -> None:
+    assert not [target for target, inside in imports(path) if inside and target.startswith("symphony")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_heavy_libraries_are_named_only_where_they_belong(path: Path) -> None:
+    for libraries, homes in HEAVY.items():
+        named = {target for target, _ in imports(path) if target.split(".")[0] in libraries}
+        assert not named or str(path).startswith(homes), f"{path} imports {sorted(named)}"
+
+
+def test_the_layers_are_those_of_modules_that_exist() -> None:
+    names = {name_of(path) for path in MODULES}
+    assert set(LAYERS) <= names | {name.rpartition(".")[0] for name in names}
+
+
+def test_only_the_runner_asks_for_ground_truth() -> None:
+    callers = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "grade":
+                callers.add(path.as_posix())
+    # The embedded pool's training measures its models against ground truth; no search runs there.
+    assert {path for path in callers if not path.startswith("symphony/embedded/")} == {"symphony/runner.py"}

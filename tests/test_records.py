@@ -1,0 +1,257 @@
+"""Runs on disk and in the database: whole or not at all, and nothing wrong goes in silently."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from symphony.database import load, reading, schema
+from symphony.records import (
+    FILES,
+    CallRecord,
+    NodeRecord,
+    PickRecord,
+    ProblemRecord,
+    ReflectionRecord,
+    RunRecord,
+    TimingRecord,
+    WallRecord,
+    is_complete,
+    read_records,
+    write_run,
+)
+from symphony.types import SymphonyError
+
+RUN = RunRecord(
+    run="r1", study="s", experiment="symphony", task="qa", feedback="oracle", search="symphony", scheduler="ucb",
+    scorer="emcs", memory="pool_fifo", preset="default", pool="trio", agents=["a", "b"], models="{}", seed=1,
+    problems=1, prompts="p", dataset="d", commit="c", versions="{}", hardware="h",
+)  # fmt: skip
+PROBLEM = ProblemRecord(
+    run="r1", problem="p1", index=0, kind="", success=True, score=1, detail="2020-01-01", stop_reason="solved",
+    iterations=1, nodes_tree=1, nodes_simulated=0, guesses=1, calls=1, prompt_tokens=10, completion_tokens=5, unparsed=0,
+    invalid=0, fallbacks=0, errors=0, answer_node=1,
+)  # fmt: skip
+ROOT = NodeRecord(
+    run="r1", problem="p1", node=0, parent=None, depth=0, origin="root", agent=None, iteration=0, thought="", action="",
+    observation="line\nbreak \u2028 \x00 \"quoted\" é", value=None, confidence=None, prior=None, fallback=False,
+    visits=1, value_sum=0.1, reward=None, terminal=False, solved=False, invalid=False, closed=False,
+)  # fmt: skip
+CHILD = dataclasses.replace(ROOT, node=1, parent=0, origin="expand", agent="a", value=0.5, confidence=0.5, prior=0.1)
+CALL = CallRecord(
+    run="r1", problem="p1", call=0, iteration=0, node=0, phase="expand", draw=0, agent="a", temperature=0.8, seed=2**62,
+    prompt="x", prompt_tokens=10, completion_tokens=5, finish_reason="stop", text="Action: a[b]", error=None,
+)  # fmt: skip
+PICK = PickRecord(
+    run="r1", problem="p1", pick=0, iteration=0, node=0, phase="expand", agent="a", counts=[0, 0], means=[0.0, 0.5],
+    bonuses=[1.0, 2],
+)  # fmt: skip
+LESSON = ReflectionRecord(run="r1", problem="p1", reflection=0, iteration=0, node=1, agent="a", key="k", text="Lesson.")
+TIMING = TimingRecord(run="r1", problem="p1", call=0, latency_s=0.1, cached_tokens=0, from_store=False)
+WALL = WallRecord(run="r1", wall_s=1.5, cpu_s=2, generated_tokens=5)
+
+
+def write(folder: Path, *, problem: ProblemRecord = PROBLEM, call: CallRecord = CALL, run: RunRecord = RUN) -> Path:
+    write_run(folder / "r1", run, [problem], [ROOT, CHILD], [call], [PICK], [LESSON], [TIMING], WALL, "a: 1\n")
+    return folder / "r1"
+
+
+def edit(folder: Path, file: str, old: str, new: str) -> None:
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new))
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """A disk that is full after 100 bytes a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, before)
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    assert read_records(folder, NodeRecord) == [ROOT, CHILD]
+    assert read_records(folder, PickRecord) == [PICK]
+    assert read_records(folder, WallRecord) == [WALL]
+
+
+def test_equal_records_give_equal_bytes(tmp_path: Path) -> None:
+    first, second = write(tmp_path / "one"), write(tmp_path / "two")
+    for name in (*FILES.values(), "config.yaml"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_a_run_is_complete_only_with_every_file(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    assert is_complete(folder)
+    (folder / "picks.jsonl").unlink()
+    assert not is_complete(folder)
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, small_files: None) -> None:
+    with pytest.raises(SymphonyError, match="r1: the run could not be written"):
+        write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_keeps_the_run_that_was_there(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    folder = write(tmp_path)
+    request.getfixturevalue("small_files")
+    with pytest.raises(SymphonyError, match="nothing was kept"):
+        write(tmp_path)
+    assert read_records(folder, RunRecord) == [RUN]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_run_is_replaced_by_its_repetition(tmp_path: Path) -> None:
+    write(tmp_path, run=dataclasses.replace(RUN, commit="old"))
+    folder = write(tmp_path)
+    assert [record.commit for record in read_records(folder, RunRecord)] == ["c"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_value_that_json_can_not_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SymphonyError, match="JSON can not hold"):
+        write(tmp_path, problem=dataclasses.replace(PROBLEM, score=float("nan")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_refuses_a_misspelt_key(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    edit(folder, "calls.jsonl", '"draw":', '"drawn":')
+    with pytest.raises(SymphonyError, match=r"calls.jsonl:1: found missing key draw; unknown key drawn"):
+        read_records(folder, CallRecord)
+
+
+def test_the_schema_is_that_of_the_dataclasses() -> None:
+    columns = schema(PickRecord) | schema(NodeRecord)
+    assert columns["counts"] == "BIGINT[] NOT NULL"
+    assert columns["bonuses"] == "DOUBLE[] NOT NULL"
+    assert columns["parent"] == "BIGINT"
+    assert columns["agent"] == "VARCHAR"
+    assert columns["closed"] == "BOOLEAN NOT NULL"
+
+
+def test_the_database_holds_what_the_files_hold(tmp_path: Path) -> None:
+    load(tmp_path / "study.duckdb", [write(tmp_path)])
+    with reading(tmp_path / "study.duckdb") as connection:
+        assert connection.execute("FROM nodes ORDER BY node").fetchall() == [
+            dataclasses.astuple(ROOT),
+            dataclasses.astuple(CHILD),
+        ]
+        assert connection.execute("FROM calls").fetchall() == [dataclasses.astuple(CALL)]
+        assert connection.execute("FROM walls").fetchall() == [dataclasses.astuple(WALL)]
+
+
+def test_text_that_looks_like_a_date_stays_text(tmp_path: Path) -> None:
+    load(tmp_path / "study.duckdb", [write(tmp_path)])
+    with reading(tmp_path / "study.duckdb") as connection:
+        assert connection.execute("SELECT detail FROM problems").fetchall() == [("2020-01-01",)]
+
+
+def test_a_table_without_a_line_is_loaded(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / "reflections.jsonl").write_text("")
+    load(tmp_path / "study.duckdb", [folder])
+    with reading(tmp_path / "study.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM reflections").fetchall() == [(0,)]
+
+
+def test_loading_again_replaces_the_database(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    for _ in range(2):
+        load(tmp_path / "study.duckdb", [folder])
+    with reading(tmp_path / "study.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("calls.jsonl", '"error":', '"eror":', r"calls.jsonl: found missing key error; unknown key eror"),
+        ("nodes.jsonl", '"parent":null,', "", r"nodes.jsonl: found missing key parent"),
+        ("picks.jsonl", '"pick":0', '"pick":0,"extra":1', r"picks.jsonl: found unknown key extra"),
+        ("problems.jsonl", '"calls":1', '"calls":"1"', r"problems.jsonl: calls: found \"VARCHAR\", allowed: BIGINT"),
+        ("problems.jsonl", '"calls":1', '"calls":1.5', r"problems.jsonl: calls: found \"DOUBLE\", allowed: BIGINT"),
+        ("problems.jsonl", '"score":1', '"score":null', r"problems.jsonl: score: found \"NULL\", allowed: DOUBLE"),
+        ("picks.jsonl", "[0.0,0.5]", '["a"]', r"picks.jsonl: means: .*allowed: DOUBLE\[\]"),
+        ("timings.jsonl", "}", "", r"timings: found a line that is not JSON"),
+    ],
+)
+def test_a_slip_in_a_file_is_named_with_its_key(tmp_path: Path, file: str, old: str, new: str, message: str) -> None:
+    folder = write(tmp_path)
+    edit(folder, file, old, new)
+    with pytest.raises(SymphonyError, match=message):
+        load(tmp_path / "study.duckdb", [folder])
+
+
+@pytest.mark.parametrize(
+    "total", ["calls", "prompt_tokens", "completion_tokens", "errors", "nodes_tree", "nodes_simulated"]
+)
+def test_a_total_that_differs_from_the_ledger_is_refused(tmp_path: Path, total: str) -> None:
+    folder = write(tmp_path, problem=dataclasses.replace(PROBLEM, **{total: 7}))
+    with pytest.raises(SymphonyError, match=f"run r1, problem p1: {total}: found 7 in the total"):
+        load(tmp_path / "study.duckdb", [folder])
+
+
+def test_calls_of_a_problem_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    edit(folder, "calls.jsonl", '"problem":"p1"', '"problem":"p2"')
+    edit(folder, "timings.jsonl", '"problem":"p1"', '"problem":"p2"')
+    with pytest.raises(SymphonyError, match="run r1, problem p"):
+        load(tmp_path / "study.duckdb", [folder])
+
+
+def test_a_run_with_fewer_problems_than_it_says_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, run=dataclasses.replace(RUN, problems=2))
+    with pytest.raises(SymphonyError, match=r"found 1 problems, runs.jsonl says 2"):
+        load(tmp_path / "study.duckdb", [folder])
+
+
+def test_one_run_given_twice_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    with pytest.raises(SymphonyError, match="run r1: found 2 rows in runs, allowed: 1"):
+        load(tmp_path / "study.duckdb", [folder, folder])
+
+
+def test_two_runs_of_one_experiment_task_and_seed_are_refused(tmp_path: Path) -> None:
+    first = write(tmp_path / "one")
+    second = write(tmp_path / "two")
+    for path in second.glob("*.json*"):
+        path.write_text(path.read_text().replace('"run":"r1"', '"run":"r2"'))
+    with pytest.raises(SymphonyError, match="experiment symphony, task qa, seed 1: found the runs r1, r2"):
+        load(tmp_path / "study.duckdb", [first, second])
+
+
+def test_a_refused_load_leaves_the_old_database_and_no_other_file(tmp_path: Path) -> None:
+    good = write(tmp_path / "good")
+    load(tmp_path / "db" / "study.duckdb", [good])
+    before = (tmp_path / "db" / "study.duckdb").read_bytes()
+    bad = write(tmp_path / "bad", problem=dataclasses.replace(PROBLEM, calls=2))
+    with pytest.raises(SymphonyError):
+        load(tmp_path / "db" / "study.duckdb", [bad])
+    assert (tmp_path / "db" / "study.duckdb").read_bytes() == before
+    assert [path.name for path in (tmp_path / "db").iterdir()] == ["study.duckdb"]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / "wall.json").unlink()
+    with pytest.raises(SymphonyError, match=r"wall.json: found nothing"):
+        load(tmp_path / "study.duckdb", [folder])
+
+
+def test_a_line_is_one_json_object_a_record_with_the_fields_in_order(tmp_path: Path) -> None:
+    (line,) = (write(tmp_path) / "runs.jsonl").read_text().splitlines()
+    assert list(json.loads(line)) == [field.name for field in dataclasses.fields(RunRecord)]

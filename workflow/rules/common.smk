@@ -1,0 +1,50 @@
+# The plan: which runs the study has, in which groups, and what their digests are. Composed once (cached under
+# outputs/plans by the digest of every input) and frozen a group, so that no job reads conf/ while it is being edited.
+import sys
+from pathlib import Path
+
+sys.path.insert(0, workflow.basedir)
+
+from symphony.config import plan, sources, write_description
+from symphony.report.figures import FIGURES
+from symphony.report.tables import TABLES
+from symphony.runs import freeze, groups
+from symphony.types import SymphonyError
+
+CONF = Path(workflow.basedir) / "conf"
+STUDY = config.get("study", "quickstart")
+OVERRIDES = str(config.get("overrides", "")).split()
+try:
+    RUNS = plan(STUDY, OVERRIDES, conf=CONF, cache=Path("outputs/plans"))
+except SymphonyError as error:
+    sys.exit(f"symphony: {error}")
+GROUPS = {group.name: group for group in groups(RUNS)}
+for group in GROUPS.values():
+    freeze(group, Path("outputs/groups"))
+
+SOURCES = sources(CONF)
+
+
+def downloads(group):
+    """Manifests of the downloads that a group's runs need."""
+    options = {f"task/{run.task}" for run in group.runs}
+    options |= {option for run in group.runs for option in run.config["options"]}
+    return [
+        f"data/{option}/manifest.json"
+        for option in sorted(options)
+        if option in SOURCES
+    ]
+
+
+# The package is found in the project's folder, wherever snakemake was started from.
+SYMPHONY = f"PYTHONPATH={workflow.basedir}:${{PYTHONPATH:-}} OMP_NUM_THREADS=1 {sys.executable} -m symphony"
+
+
+wildcard_constraints:
+    study=r"[\w.-]+",
+    group=r"[\w.-]+",
+    option=r"(task|model)/[\w.-]+",
+    scheme="nf4|fp4|int8",
+    model=r"\w+",
+    table=r"\w+",
+    figure=r"\w+",

@@ -1,0 +1,53 @@
+# The embedded models ship with the package: `train_pool` makes them again from nothing when asked for by name, and
+# `quantise` shows what four bits change.
+EMBEDDED = ("llama", "qwen3", "neox")
+QUANTISED = expand(
+    "outputs/quantised/embedded_{model}-nf4/manifest.json", model=EMBEDDED
+)
+
+
+rule train_pool:
+    input:
+        expand("outputs/trained/{model}/MODEL_CARD.md", model=EMBEDDED),
+
+
+rule train_model:
+    output:
+        "outputs/trained/{model}/MODEL_CARD.md",
+    log:
+        "outputs/logs/train_model/{model}.log",
+    benchmark:
+        "outputs/benchmarks/train_model/{model}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        symphony=SYMPHONY,
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    shell:
+        "{params.symphony} train-pool {wildcards.model} --out {params.folder:q} > {log:q} 2>&1"
+
+
+rule quantise:
+    output:
+        "outputs/quantised/{model}-{scheme}/manifest.json",
+    log:
+        "outputs/logs/quantise/{model}-{scheme}.log",
+    benchmark:
+        "outputs/benchmarks/quantise/{model}-{scheme}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        symphony=SYMPHONY,
+        conf=CONF,
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    shell:
+        "{params.symphony} quantise {wildcards.model} {wildcards.scheme} --conf {params.conf:q}"
+        " --out {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,21 @@
+# One job a (task, pool, seed): its runs share the loaded models. The digest of the runs is in the path, so a comment in
+# a YAML changes nothing; runs whose folder outputs/runs/<digest> is complete are skipped inside the job.
+rule run:
+    input:
+        lambda wildcards: downloads(GROUPS[wildcards.group]),
+    output:
+        "outputs/groups/{group}/done.json",
+    log:
+        "outputs/logs/run/{group}.log",
+    benchmark:
+        "outputs/benchmarks/run/{group}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        symphony=SYMPHONY,
+    shell:
+        "{params.symphony} run --group outputs/groups/{wildcards.group:q} 2>&1 | tee {log:q}"
