@@ -13,7 +13,7 @@ run: .venv/installed
 	@echo "report: outputs/$(STUDY)/report.html"
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -37,7 +37,9 @@ def test_another_wording_has_another_digest():
 
 
 def test_the_thought_is_all_text_before_the_first_action():
-    proposal = parse_proposal("Thought 2: it: is so\nmore\nAction 2: Search[House: Season 3]\nAction: finish[no]", VERBS)
+    proposal = parse_proposal(
+        "Thought 2: it: is so\nmore\nAction 2: Search[House: Season 3]\nAction: finish[no]", VERBS
+    )
     assert proposal is not None
     assert (proposal.thought, proposal.action) == ("it: is so more", "search[House: Season 3]")
 

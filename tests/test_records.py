@@ -35,8 +35,8 @@ RUN = RunRecord(
 )  # fmt: skip
 PROBLEM = ProblemRecord(
     run="r1", problem="p1", index=0, kind="", success=True, score=1, detail="2020-01-01", stop_reason="solved",
-    iterations=1, nodes_tree=1, nodes_simulated=0, guesses=1, calls=1, prompt_tokens=10, completion_tokens=5, unparsed=0,
-    invalid=0, fallbacks=0, errors=0, answer_node=1,
+    iterations=1, nodes_tree=1, nodes_simulated=0, guesses=1, calls=1, prompt_tokens=10, completion_tokens=5,
+    unparsed=0, invalid=0, fallbacks=0, errors=0, answer_node=1,
 )  # fmt: skip
 ROOT = NodeRecord(
     run="r1", problem="p1", node=0, parent=None, depth=0, origin="root", agent=None, iteration=0, thought="", action="",

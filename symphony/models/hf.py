@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 Quantization = Literal["nf4", "fp4", "int8"]
+_BLOCK = 64  # weights that share a scale in four-bit schemes
 _WORTH_SHARING = 192  # prompt tokens; below this the extra forward pass of a shared prefill costs more than it saves
 
 
@@ -44,6 +45,7 @@ def load_model(folder: Path, *, dtype: str, device: str, quantization: str | Non
             bnb_4bit_quant_type=quantization,
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch_dtype,
+            llm_int8_skip_modules=_left_whole(folder),
         )
     placed: dict[str, Any] = {} if config is None else {"quantization_config": config, "device_map": device}
     try:
@@ -53,6 +55,25 @@ def load_model(folder: Path, *, dtype: str, device: str, quantization: str | Non
     if getattr(model, "quantization_method", None) is None:
         model = model.to(device)
     return model.eval()
+
+
+def _left_whole(folder: Path) -> list[str]:
+    """Modules that four bits leave alone: the head, and layers whose rows are not whole blocks.
+
+    On CPUs with avx512_bf16, bitsandbytes 0.50 packs row by row and fails on an input width that is no multiple of 64.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, KeyError) as error:
+        raise SymphonyError(f"{folder}: found {error}, allowed: a causal language model's folder") from error
+    head = model.get_output_embeddings()
+    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    return [name for name, module in linear if module is head or module.in_features % _BLOCK]
 
 
 class HFBackend:

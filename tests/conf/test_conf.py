@@ -17,9 +17,7 @@ OPTIONS = sorted(
     for group in ("task", "pool", "scheduler", "scorer", "memory", "search", "preset")
     for path in (CONF / group).glob("*.yaml")
 )
-EXPERIMENTS = sorted(
-    (path.parent.name, path.stem) for path in (CONF / "experiment").glob("*/*.yaml")
-)
+EXPERIMENTS = sorted((path.parent.name, path.stem) for path in (CONF / "experiment").glob("*/*.yaml"))
 
 
 @pytest.fixture
@@ -77,7 +75,9 @@ def test_a_study_has_one_run_an_experiment_task_and_seed(study: str) -> None:
 def test_runs_that_share_task_pool_and_seed_share_a_group() -> None:
     runs = plan("quickstart", conf=CONF)
     shared = groups(runs)
-    assert {(g.runs[0].task, g.runs[0].pool, g.runs[0].seed) for g in shared} == {(r.task, r.pool, r.seed) for r in runs}
+    assert {(g.runs[0].task, g.runs[0].pool, g.runs[0].seed) for g in shared} == {
+        (r.task, r.pool, r.seed) for r in runs
+    }
     assert sum(len(group.runs) for group in shared) == len(runs)
     assert all(len({(r.task, r.pool, r.seed) for r in group.runs}) == 1 for group in shared)
 
@@ -206,7 +206,7 @@ def test_a_misspelt_key_in_an_experiment_is_refused(line: str, message: str, con
 
 
 def test_an_unknown_study_is_told_the_known_ones() -> None:
-    with pytest.raises(SymphonyError, match="study: found 'quikstart', allowed: .*quickstart"):
+    with pytest.raises(SymphonyError, match=r"study: found 'quikstart', allowed: .*quickstart"):
         plan("quikstart", conf=CONF)
 
 

@@ -23,7 +23,8 @@ from symphony.runner import Place, run_group
 from symphony.runs import thaw
 from tests.scripted_pool import Logged, Silent
 plan, outputs, log, seconds = sys.argv[1:]
-run_group(thaw(Path(plan)), Place(outputs=Path(outputs)), Silent(), lambda spec: Logged(spec, Path(log), float(seconds)))
+place = Place(outputs=Path(outputs))
+run_group(thaw(Path(plan)), place, Silent(), lambda spec: Logged(spec, Path(log), float(seconds)))
 """
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -106,6 +110,25 @@ def test_a_misspelt_key_stops_before_any_job(project: Path) -> None:
     told = snakemake(project, "--dry-run")
     assert told.returncode != 0
     assert "uniform.yaml: serach" in told.stdout + told.stderr
+
+
+def test_a_pinned_download_is_fetched_by_its_rule(project: Path, tmp_path: Path) -> None:
+    served = tmp_path / "served" / "v1"
+    served.mkdir(parents=True)
+    (served / "config.json").write_text("{}")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        (project / "conf" / "model" / "tiny.yaml").write_text(
+            "_target_: symphony.models.hf.HFBackend\npath: model/tiny\nsource:\n"
+            f"  address: http://127.0.0.1:{server.server_port}/{{revision}}\n  revision: v1\n  licence: MIT\n"
+            f"  files: {{config.json: {hashlib.sha256(b'{}').hexdigest()}}}\n"
+        )
+        done = snakemake(project, "data/model/tiny/manifest.json")
+        server.shutdown()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project / "data" / "model" / "tiny" / "config.json").read_text() == "{}"
+    assert "MIT" in (project / "outputs" / "logs" / "fetch" / "model" / "tiny.log").read_text()
 
 
 def test_the_snakefile_is_a_short_table_of_contents() -> None:

@@ -124,6 +124,41 @@ async def test_a_terminal_first_child_shifts_no_value():
     assert [node.visits for node in result.tree.nodes] == [1, 0, 0, 1]
 
 
+async def test_a_simulation_starts_from_an_unfinished_node_even_beside_a_better_end():
+    def script(request: Request) -> str:
+        if request.draw.phase is Phase.EXPAND:
+            return (
+                ("Action: go a", "Action: go b", "Action: stop")[request.draw.index]
+                if request.draw.node
+                else ("Action: go a")
+            )
+        return "Value: 0.1 Confidence: 1"
+
+    method = Symphony(n=3, iterations=2, sim_depth=0, answer="best_value")
+    result, _ = await search(script, task=Stub(length=9, partial=True), target="aa", method=method)
+    ended = next(node for node in result.tree.nodes if node.state.done)
+    assert (ended.prior, ended.visits, result.answer) == (0.5, 0, ended.id)
+    assert result.tree[0].value_sum == pytest.approx(0.2)
+
+
+async def test_success_among_the_ends_of_a_simulation_step_comes_before_other_ends():
+    def script(request: Request) -> str:
+        if request.draw.phase is Phase.SIM_EXPAND:
+            return ("Action: stop", "Action: go a")[request.draw.index]
+        return "Action: go a" if request.draw.phase is Phase.EXPAND else "Value: 0.1 Confidence: 1"
+
+    method = Symphony(n=1, iterations=1, sim_width=2, sim_depth=2)
+    result, _ = await search(script, task=Stub(length=2, partial=True), target="aa", method=method)
+    assert (result.stop_reason, result.state.reward) == ("solved", 1.0)
+    assert [node.visits for node in result.tree.nodes if node.origin == "simulate"] == [0, 1]
+
+
+async def test_the_end_of_a_simulation_is_reflected_on():
+    method = Symphony(n=1, iterations=1, sim_width=1, sim_depth=9)
+    result, ledger = await search(in_turn("go a"), task=Stub(length=3), memory=PoolFifo(), method=method)
+    assert [(lesson.key, lesson.node) for lesson in ledger.reflections] == [("aaa", len(result.tree) - 1)]
+
+
 async def test_an_environment_reward_never_counts_more_than_1():
     result, ledger = await search(in_turn("stop", "go a"), task=Stub(partial=True), target="abc")
     assert all(0 <= (node.prior or 0) <= 1 for node in result.tree.nodes)
@@ -170,6 +205,16 @@ async def test_what_cannot_be_parsed_is_sampled_once_more_by_the_next_agent_then
     expansions = [(call.agent, call.draw) for call in ledger.calls if call.phase == "expand"]
     assert expansions == [("A", 0), ("B", 1), ("A", 2)]
     assert (result.unparsed, len(result.tree)) == (2, 2)
+
+
+async def test_a_node_belongs_to_the_agent_whose_second_sample_brought_it():
+    result, ledger = await search(
+        say(expand="hm", evaluate="Value: 1 Confidence: 1"),
+        in_turn("go a"),
+        method=Symphony(n=1, iterations=1, sim_depth=0),
+        scheduler=RoundRobin(),
+    )
+    assert (result.tree[1].agent, [arm.credits for arm in ledger.arms]) == (1, [0, 1])
 
 
 async def test_a_node_that_brings_no_child_is_closed_after_max_misses():

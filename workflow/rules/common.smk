@@ -6,12 +6,14 @@ from pathlib import Path
 sys.path.insert(0, workflow.basedir)
 
 from symphony.config import plan, sources, write_description
+from symphony.fetch import data_folder
 from symphony.report.figures import FIGURES
 from symphony.report.tables import TABLES
 from symphony.runs import freeze, groups
 from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"
+DATA = data_folder()
 STUDY = config.get("study", "quickstart")
 OVERRIDES = str(config.get("overrides", "")).split()
 try:
@@ -30,7 +32,7 @@ def downloads(group):
     options = {f"task/{run.task}" for run in group.runs}
     options |= {option for run in group.runs for option in run.config["options"]}
     return [
-        f"data/{option}/manifest.json"
+        f"{DATA}/{option}/manifest.json"
         for option in sorted(options)
         if option in SOURCES
     ]

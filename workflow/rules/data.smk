@@ -1,7 +1,7 @@
 # Downloads: only what an option of the plan pins in its `source` block. The quickstart has none.
 rule fetch:
     output:
-        "data/{option}/manifest.json",
+        f"{DATA}/{{option}}/manifest.json",
     log:
         "outputs/logs/fetch/{option}.log",
     benchmark:
@@ -15,5 +15,6 @@ rule fetch:
     params:
         symphony=SYMPHONY,
         conf=CONF,
+        data=DATA,
     shell:
-        "{params.symphony} fetch {wildcards.option} --conf {params.conf:q} --data data > {log:q} 2>&1"
+        "{params.symphony} fetch {wildcards.option} --conf {params.conf:q} --data {params.data:q} > {log:q} 2>&1"
