@@ -7,7 +7,6 @@ repeated, resumed after a crash, or replayed from the call store.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -362,8 +361,12 @@ def check_keys(where: str, found: Iterable[str], expected: Iterable[str]) -> Non
         raise SymphonyError(f"{where}: found {problem}, allowed: exactly {', '.join(wanted)}")
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def _line(row: Any) -> str:
-    return json.dumps(dataclasses.asdict(row), ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+    """A row in the order of its fields. Flat rows need no `asdict`, which costs three times as much."""
+    return _ENCODER.encode({name: getattr(row, name) for name in row.__slots__}) + "\n"
 
 
 def _write_durably(path: Path, pieces: Iterable[str]) -> None:

@@ -15,6 +15,8 @@ from symphony.files import write_atomic
 from symphony.types import SymphonyError, canonical_json
 
 PACKAGE = Path(__file__).parent
+SHARED = ("task", "pool", "seed")
+"""What the runs of one process have in common; a model is loaded once a process."""
 PARTS = ("task", "scheduler", "scorer", "memory", "search")
 """Plug points of a run with a `_target_` of their own; a pool's agents are the others."""
 NOT_ARGUMENTS = ("name", "_target_", "source", "weights")
@@ -50,9 +52,8 @@ class Group:
 
     @property
     def store(self) -> str:
-        """Name of the call store; the same for the same task, pool and seed, whatever the runs."""
-        first = self.runs[0]
-        return f"{first.task}-{first.pool}-{first.seed}"
+        """Name of the call store; the same whatever the runs, so that changed runs find what was paid for."""
+        return _shared(self.runs[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,14 +95,18 @@ def digest(config: Mapping[str, Any]) -> str:
 
 
 def groups(runs: Iterable[Run]) -> list[Group]:
-    """Runs by task, pool and seed, in order of first appearance; a group's name holds the digest of its runs."""
-    shared: dict[tuple[str, str, int], list[Run]] = {}
+    """Runs by what `SHARED` names, in order of first appearance; a group's name holds the digest of its runs."""
+    shared: dict[str, list[Run]] = {}
     for run in runs:
-        shared.setdefault((run.task, run.pool, run.seed), []).append(run)
+        shared.setdefault(_shared(run), []).append(run)
     return [
-        Group(name=f"{task}-{pool}-{seed}-{_sha(sorted(run.digest for run in members))[:12]}", runs=tuple(members))
-        for (task, pool, seed), members in shared.items()
+        Group(name=f"{name}-{_sha(sorted(run.digest for run in members))[:12]}", runs=tuple(members))
+        for name, members in shared.items()
     ]
+
+
+def _shared(run: Run) -> str:
+    return "-".join(str(getattr(run, name)) for name in SHARED)
 
 
 def freeze(group: Group, folder: Path) -> Path:

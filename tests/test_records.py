@@ -7,6 +7,7 @@ import json
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -68,15 +69,17 @@ def edit(folder: Path, file: str, old: str, new: str) -> None:
     (folder / file).write_text(text.replace(old, new))
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """A disk that is full after 100 bytes a file."""
+    """A disk that is full after 100 bytes a file, for as long as the test itself writes nothing else."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
@@ -99,16 +102,15 @@ def test_a_run_is_complete_only_with_every_file(tmp_path: Path) -> None:
     assert not is_complete(folder)
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, small_files: None) -> None:
-    with pytest.raises(SymphonyError, match="r1: the run could not be written"):
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    with small_files(), pytest.raises(SymphonyError, match="r1: the run could not be written"):
         write(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_keeps_the_run_that_was_there(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_full_disk_keeps_the_run_that_was_there(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    request.getfixturevalue("small_files")
-    with pytest.raises(SymphonyError, match="nothing was kept"):
+    with small_files(), pytest.raises(SymphonyError, match="nothing was kept"):
         write(tmp_path)
     assert read_records(folder, RunRecord) == [RUN]
     assert list(tmp_path.iterdir()) == [folder]

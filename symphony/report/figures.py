@@ -108,7 +108,8 @@ def _number(cell: Cell) -> float:
 
 def _success(plt: Any, rows: Rows) -> Any:
     """One panel a task; a dot and its Wilson interval a method; the reference's rate as a line."""
-    tasks, methods = _unique(rows, "task"), _unique(rows, "method")
+    tasks = _unique(rows, "task")
+    methods = _unique([row for row in rows if row["task"] == "all tasks"], "method")
     across = 3 if len(tasks) > 2 else len(tasks)
     drawn, panels = _panels(plt, len(tasks), 3.5, 0.8 + 0.3 * len(methods), across, sharey=True, sharex=True)
     for axis, task in zip(panels, tasks, strict=True):
@@ -164,7 +165,11 @@ def _cost(plt: Any, rows: Rows) -> Any:
 
 
 def _agents_over_time(plt: Any, rows: Rows) -> Any:
-    """One panel a method: share of calls an agent, by iteration."""
+    """One panel a method that iterates: share of calls an agent, while five problems or more are still searched."""
+    rows = [row for row in rows if _number(row["problems"]) >= 5]
+    rows = [row for row in rows if len({r["iteration"] for r in rows if r["method"] == row["method"]}) > 1]
+    if not rows:
+        return _empty(plt)
     methods, agents = _unique(rows, "method"), _unique(rows, "agent")
     drawn, panels = _panels(plt, len(methods), 3.5, 2.4, 3, sharey=True)
     for axis, method in zip(panels, methods, strict=True):
@@ -260,7 +265,8 @@ _DRAW: dict[str, tuple[str, Callable[[Any, Rows], Any], str]] = {
     "agents_over_time": (
         "agents_over_time",
         _agents_over_time,
-        "Share of calls per agent over the iterations of the search (compare the paper's Figure 3).",
+        "Share of calls per agent over the iterations of the search, while at least five problems are still searched "
+        "(compare the paper's Figure 3).",
     ),
     "diversity": (
         "diversity",

@@ -182,6 +182,13 @@ def _provenance(connection: Any) -> Provenance:
         warnings.append("UNKNOWN COMMIT: some rows were made outside a git checkout.")
     if len(feedback) > 1:
         warnings.append(f"MIXED FEEDBACK: rows with feedback {' and '.join(feedback)} stand side by side.")
+    covered: dict[str, set[tuple[str, int, str]]] = {}
+    for experiment, *place in connection.execute("SELECT experiment, task, seed, dataset FROM runs").fetchall():
+        covered.setdefault(experiment, set()).add(tuple(place))
+    if len({frozenset(places) for places in covered.values()}) > 1:
+        warnings.append(
+            "UNEVEN RUNS: experiments cover different tasks or seeds; only paired columns compare like with like."
+        )
     return Provenance(feedback=", ".join(feedback), commit=", ".join(commits), warnings=tuple(warnings))
 
 

@@ -177,6 +177,13 @@ def test_mixed_commits_a_dirty_tree_and_mixed_feedback_are_said_in_every_format(
             assert warning in text
 
 
+def test_experiments_that_cover_different_runs_are_said_to(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    db = load_runs(tmp_path, make_run("symphony"), make_run("symphony", seed=2), make_run("lats"))
+    with open_study(db) as study:
+        (warning,) = study.provenance.warnings
+    assert warning.startswith("UNEVEN RUNS")
+
+
 def test_each_row_of_success_names_its_own_feedback_and_commit(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     db = load_runs(tmp_path, make_run("symphony"), make_run("lats", commit="fedcba", feedback="none"))
     with table(db, "success", tmp_path / "out")[0].open() as file:
