@@ -169,8 +169,9 @@ def card_text(card: dict[str, object], stages: Sequence[train.Stage]) -> str:
     figures = json.dumps({k: card[k] for k in ("skills", "right_words", "lessons", "calibration")}, indent=1)
     return f"""# {name}: an embedded model of symphony
 
-{card["class"]}, {card["parameters"]:,} parameters, float16, trained from random weights on generated episodes of
-`gridworld`, `mini_qa`, `mini_shop` and `mini_code` (equal shares). It knows nothing else: it is no language model for
+{card["class"]}, {card["parameters"]:,} parameters, float16, trained from a structured
+random start (`symphony/embedded/structure.py`) on generated episodes of
+`gridworld`, `mini_qa`, `mini_shop` and `mini_code` (shares below). It knows nothing else: it is no language model for
 HotpotQA, WebShop, MBPP or conversation. Licence: Apache-2.0.
 
 Made by `symphony train-pool {name}` with seed {card["seed"]}: {card["cpu_s"]} CPU-seconds in all on one thread. The
