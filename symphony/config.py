@@ -304,8 +304,8 @@ def _resolve(cfg: Any, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     except OmegaConfBaseException as error:
         raise SymphonyError(_explain(error, ())) from error
     agents = plain["pool"].get("agents") or {}
-    # A list, because the order is the order of the first calls; with the shipped weights' digest, so that new weights
-    # are new runs (downloads are pinned by their `source`).
+    # A list, because the order is the order of the first calls; with the digest of the shipped weights that a model is
+    # or was made from, so that new weights are new runs (downloads are pinned by their `source`).
     named = [{"name": name, **_shipped(agent), **agent} for name, agent in agents.items()]
     plain["pool"] = {**plain["pool"], "agents": named}
     execution = plain["execution"]
@@ -314,7 +314,7 @@ def _resolve(cfg: Any, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dic
 
 
 def _shipped(agent: Mapping[str, Any]) -> dict[str, str]:
-    scheme, _, folder = str(agent.get("path", "")).partition(":")
+    scheme, _, folder = str(agent.get("made_from", agent.get("path", ""))).partition(":")
     there = scheme == "package" and (PACKAGE / folder / "config.json").is_file()
     return {"weights": weights_digest(PACKAGE / folder)} if there else {}
 

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from symphony.models.hf import load_model
+from symphony.models.hf import HFBackend, load_model
 from symphony.models.revision import weights_digest
-from symphony.types import SymphonyError
+from symphony.types import Completion, Draw, Message, Phase, Request, Sampling, SymphonyError
 
 SCHEMES = ("nf4", "fp4", "int8", "none")
+
+_DRAWS, _ANSWER_TOKENS = 2, 48
+"""Answers to each prompt that source and target are compared on, and the most tokens of one (as in the searches)."""
+
+_MEASURED = (
+    "relative_logit_error",
+    "top1_agreement",
+    "perplexity_before",
+    "perplexity_after",
+    "tokens_per_second_before",
+    "tokens_per_second_after",
+)
 
 
 def quantise(source: Path, target: Path, scheme: str, *, text: str | None = None) -> dict[str, Any]:
@@ -24,12 +38,11 @@ def quantise(source: Path, target: Path, scheme: str, *, text: str | None = None
         source: A Hugging Face folder.
         target: Replaced when it is there.
         scheme: One of `SCHEMES`.
-        text: Compared on: relative error of the logits (2-norm) and share of positions with the same best token.
+        text: Prompts, one a line. The source answers them, and both are compared on these answers.
 
     Returns:
         The manifest: source digest, scheme, `source_bytes` and `target_bytes` (weight files), `memory_bytes` (of the
-        loaded target), `load_seconds` (of the target), `relative_logit_error` and `top1_agreement` (None
-        without text).
+        loaded target), `load_seconds` (of the target), and what `_compare` measures (None without text).
 
     Raises:
         SymphonyError: Unknown scheme, no model at `source`, or a target that can not be written.
@@ -40,8 +53,7 @@ def quantise(source: Path, target: Path, scheme: str, *, text: str | None = None
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-    before = None if text is None else _logits(_load(source, None), tokenizer, text)
-    made = _load(source, None if scheme == "none" else scheme)
+    made = load_model(source, dtype="float32", device="cpu", quantization=None if scheme == "none" else scheme)
     draft = target.with_name(f"{target.name}.part")
     try:
         shutil.rmtree(draft, ignore_errors=True)
@@ -50,18 +62,15 @@ def quantise(source: Path, target: Path, scheme: str, *, text: str | None = None
         tokenizer.save_pretrained(draft)
         del made
         begin = time.perf_counter()
-        saved = _load(draft, None)
-        load_seconds = time.perf_counter() - begin
-        error, agreement = (None, None) if before is None else _compare(before, _logits(saved, tokenizer, text or ""))
+        saved = load_model(draft, dtype="float32", device="cpu", quantization=None)
         manifest = {
             "source_digest": digest,
             "scheme": scheme,
             "source_bytes": _weight_bytes(source),
             "target_bytes": _weight_bytes(draft),
+            "load_seconds": round(time.perf_counter() - begin, 3),
             "memory_bytes": int(saved.get_memory_footprint()),
-            "load_seconds": round(load_seconds, 3),
-            "relative_logit_error": error,
-            "top1_agreement": agreement,
+            **_compare(source, draft, (text or "").splitlines()),
         }
         shutil.rmtree(target, ignore_errors=True)
         draft.rename(target)
@@ -73,25 +82,71 @@ def quantise(source: Path, target: Path, scheme: str, *, text: str | None = None
     return manifest
 
 
-def _load(folder: Path, quantization: str | None) -> Any:
-    return load_model(folder, dtype="float32", device="cpu", quantization=quantization)
-
-
 def _weight_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for pattern in ("*.safetensors", "*.bin") for file in folder.glob(pattern))
 
 
-def _logits(model: Any, tokenizer: Any, text: str) -> Any:
+def _compare(source: Path, target: Path, prompts: Sequence[str]) -> dict[str, float | None]:
+    """What quantisation changes where a search would notice it: at the tokens that the source answers.
+
+    Returns:
+        Over these tokens: `relative_logit_error` (2-norm of the difference over that of the source's logits),
+        `top1_agreement` (share with the same most probable token) and `perplexity_before` and `perplexity_after`
+        (exp of the mean negative log-likelihood); and the speed of batched generation, `tokens_per_second_before` and
+        `tokens_per_second_after`.
+    """
+    if not prompts:
+        return dict.fromkeys(_MEASURED)
+    requests = [
+        Request(
+            messages=(Message(role="user", content=prompt),),
+            sampling=Sampling(temperature=1.0, max_tokens=_ANSWER_TOKENS),
+            draw=Draw(seed=0, problem=prompt, node=0, phase=Phase.EXPAND, index=index),
+        )
+        for prompt in prompts
+        for index in range(_DRAWS)
+    ]
+    before, after = HFBackend(source), HFBackend(target)
+    answers, speed_before = _timed(before, requests)
+    speed_after = _timed(after, requests)[1]
     import torch
 
-    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
-    if ids.shape[1] < 1:
-        raise SymphonyError("text: found no tokens, allowed: at least one")
     with torch.inference_mode():
-        return model(ids).logits[0].float()
+        parts = zip(*_logits(before, after, requests, answers), strict=True)
+        logits, others, ids = (torch.cat(part) for part in parts)
+        values = (
+            float((others - logits).norm() / logits.norm()),
+            float((others.argmax(-1) == logits.argmax(-1)).float().mean()),
+            *(math.exp(float(torch.nn.functional.cross_entropy(table, ids))) for table in (logits, others)),
+            round(speed_before, 1),
+            round(speed_after, 1),
+        )
+    return dict(zip(_MEASURED, values, strict=True))
 
 
-def _compare(before: Any, after: Any) -> tuple[float, float]:
-    """Relative 2-norm error and share of equal best tokens of two logit tables (positions, vocabulary)."""
-    error = float((after - before).norm() / before.norm())
-    return error, float((after.argmax(-1) == before.argmax(-1)).float().mean())
+def _timed(backend: HFBackend, requests: Sequence[Request]) -> tuple[list[Completion], float]:
+    """The answers, and completion tokens a second: of the faster of two times, as the first one warms up."""
+    speeds = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        answers = backend.generate(requests)
+        speeds.append(sum(answer.completion_tokens for answer in answers) / (time.perf_counter() - begin))
+    return answers, max(speeds)
+
+
+def _logits(
+    before: HFBackend, after: HFBackend, requests: Sequence[Request], answers: Sequence[Completion]
+) -> Iterator[tuple[Any, Any, Any]]:
+    """For each answer: both models' logits (tokens, vocabulary) where its tokens were drawn, and the tokens."""
+    import torch
+
+    tokenizer = before.tokenizer
+    for request, answer in zip(requests, answers, strict=True):
+        turns = [{"role": message.role, "content": message.content} for message in request.messages]
+        prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        first, ids = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, answer.text))
+        if not first or not ids:
+            continue
+        whole = torch.tensor([first + ids])
+        tables = [backend.model(whole).logits[0, len(first) - 1 : -1].float() for backend in (before, after)]
+        yield tables[0], tables[1], whole[0, len(first) :]

@@ -19,7 +19,7 @@ SHARED = ("task", "pool", "seed")
 """What the runs of one process have in common; a model is loaded once a process."""
 PARTS = ("task", "scheduler", "scorer", "memory", "search")
 """Plug points of a run with a `_target_` of their own; a pool's agents are the others."""
-NOT_ARGUMENTS = ("name", "_target_", "source", "weights")
+NOT_ARGUMENTS = ("name", "_target_", "source", "made_from", "weights")
 """Keys of an agent that its model's constructor does not take."""
 
 
@@ -69,20 +69,33 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """A model that is not loaded yet: equal specs are one model."""
+    """A model that is not loaded yet: equal specs are one model.
+
+    Attributes:
+        origin: Digest of the weights that a quantised checkpoint has to be made from; "" where it is not made here.
+    """
 
     target: str
     arguments: str
+    origin: str = ""
 
     def folder(self, data: Path) -> Path:
-        """Where its weights lie."""
-        return weights_folder(str(json.loads(self.arguments)["path"]), data)
+        """Where its weights lie.
+
+        Raises:
+            SymphonyError: There are none, or they were made from other weights than the config says.
+        """
+        path = str(json.loads(self.arguments)["path"])
+        folder = weights_folder(path, data)
+        if self.origin and (found := _origin(folder)) != self.origin:
+            raise SymphonyError(f"model.path: found {path!r} made from weights {found}, allowed: from {self.origin}")
+        return folder
 
     def build(self, data: Path) -> Any:
         """Constructs the backend. `data` is where downloads lie."""
         arguments = json.loads(self.arguments)
         if "path" in arguments:
-            arguments["path"] = str(weights_folder(arguments["path"], data))
+            arguments["path"] = str(self.folder(data))
         return _class("model", self.target)(**arguments)
 
 
@@ -139,7 +152,8 @@ def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
     specs = {}
     for agent in config["pool"]["agents"]:
         arguments = {key: value for key, value in agent.items() if key not in NOT_ARGUMENTS}
-        specs[agent["name"]] = ModelSpec(target=agent["_target_"], arguments=canonical_json(arguments))
+        origin = agent["weights"] if "made_from" in agent and "weights" in agent else ""
+        specs[agent["name"]] = ModelSpec(target=agent["_target_"], arguments=canonical_json(arguments), origin=origin)
     return specs
 
 
@@ -151,7 +165,7 @@ def revision(spec: ModelSpec, data: Path) -> str | None:
     arguments = json.loads(spec.arguments)
     known = inspect.signature(module.revision_of).parameters
     settings = {name: value for name, value in arguments.items() if name in known}
-    return str(module.revision_of(weights_folder(arguments["path"], data), **settings))
+    return str(module.revision_of(spec.folder(data), **settings))
 
 
 def weights_folder(path: str, data: Path) -> Path:
@@ -165,8 +179,15 @@ def weights_folder(path: str, data: Path) -> Path:
     if folder is None:
         raise SymphonyError(f"model.path: found {path!r}, allowed: package:<folder>, outputs:<folder>, <folder>")
     if not (folder / rest / "config.json").is_file():
-        raise SymphonyError(f"model.path: found no weights at {path!r}, allowed: a folder with a config.json in it")
+        made = f"; `snakemake outputs/{rest}/manifest.json` makes it" if scheme == "outputs" else ""
+        raise SymphonyError(f"model.path: found no weights at {path!r}, allowed: a folder with a config.json{made}")
     return folder / rest
+
+
+def _origin(folder: Path) -> str:
+    """What the manifest of a quantised checkpoint says it was made from."""
+    manifest = folder / "manifest.json"
+    return str(json.loads(manifest.read_text())["source_digest"]) if manifest.is_file() else "that it does not name"
 
 
 def _class(key: str, target: Any) -> Any:

@@ -45,12 +45,21 @@ def test_the_manifest_says_what_was_made_of_what(source: Path, tmp_path: Path) -
     assert manifest["source_digest"] == weights_digest(source)
     assert 0 < manifest["relative_logit_error"] < 1
     assert 0 <= manifest["top1_agreement"] <= 1
+    assert manifest["perplexity_after"] != manifest["perplexity_before"] > 1
+    assert manifest["tokens_per_second_before"] > 0
+    assert manifest["tokens_per_second_after"] > 0
+
+
+def test_without_prompts_nothing_is_compared(source: Path, tmp_path: Path) -> None:
+    manifest = quantise(source, tmp_path / "q", "nf4")
+    assert manifest["relative_logit_error"] is manifest["perplexity_after"] is None
 
 
 def test_a_copy_at_full_precision_has_no_error(source: Path, tmp_path: Path) -> None:
     manifest = quantise(source, tmp_path / "q", "none", text=TEXT)
     assert manifest["relative_logit_error"] == 0
     assert manifest["top1_agreement"] == 1
+    assert manifest["perplexity_after"] == manifest["perplexity_before"]
 
 
 def test_another_scheme_is_another_revision(source: Path, tmp_path: Path) -> None:

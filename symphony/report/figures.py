@@ -8,7 +8,7 @@ from typing import Any
 
 from symphony.report.stats import Estimate
 from symphony.report.study import Study, open_study
-from symphony.report.tables import Cell, read_table
+from symphony.report.tables import Cell, read_table, short
 from symphony.types import SymphonyError
 
 _GREYS = ("#1a1a1a", "#6e6e6e", "#b4b4b4", "#e6e6e6", "#ffffff")
@@ -64,17 +64,12 @@ def write_figure(study: Study, name: str, out_dir: str | Path) -> tuple[Path, Pa
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         rows = read_table(study, source).records()
         drawn = draw(plt, rows) if rows else _empty(plt)
-        conditions = f"feedback: {study.provenance.feedback}    commit: {_short(study.provenance.commit)}"
+        conditions = f"feedback: {study.provenance.feedback}    commit: {short(study.provenance.commit)}"
         drawn.supxlabel(conditions, fontsize=7.5, color="#555555", x=0.01, ha="left")
         drawn.savefig(svg, metadata={"Date": None})
         drawn.savefig(png, dpi=150)
         plt.close(drawn)
     return svg, png
-
-
-def _short(commit: str) -> str:
-    parts = (part.partition("+") for part in commit.split(", "))
-    return ", ".join(name[:10] + plus + rest for name, plus, rest in parts)
 
 
 def _empty(plt: Any) -> Any:
@@ -120,13 +115,16 @@ def _success(plt: Any, rows: Rows) -> Any:
                 continue
             axis.plot([cell.low, cell.high], [position, position], color="#1a1a1a", linewidth=1.4)
             face = "#1a1a1a" if position == 0 else "white"
-            axis.plot(cell.value, position, marker="o", markersize=6.5, color="#1a1a1a", markerfacecolor=face)
+            axis.plot(
+                cell.value, position, marker="o", markersize=6.5, color="#1a1a1a", markerfacecolor=face, clip_on=False
+            )
             if position == 0:
                 axis.axvline(cell.value, color="#888888", linewidth=0.9, linestyle="--")
         n = ", ".join(f"{n:,}" for n in sorted({int(_number(row["n"])) for row in here.values()}))
         axis.set_title(f"{task} (n = {n})")
         axis.set_yticks(range(len(methods)), methods)
         axis.set_xlim(-0.02, 1.02)
+        axis.set_xticks((0, 0.25, 0.5, 0.75, 1), ("0", "", "0.5", "", "1"))
         axis.set_ylim(len(methods) - 0.5, -0.5)
         axis.tick_params(labelbottom=True)
     for axis in panels[-across:]:
@@ -158,7 +156,7 @@ def _cost(plt: Any, rows: Rows) -> Any:
     axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
     axis.xaxis.set_minor_formatter(ticker.NullFormatter())
-    axis.set_xlabel("tokens a problem, prompt + completion (log scale)")
+    axis.set_xlabel("tokens per problem, prompt + completion (log scale)")
     axis.set_ylabel("success rate, all tasks")
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     return drawn
@@ -237,7 +235,7 @@ def _skills(plt: Any, rows: Rows) -> Any:
     drawn, axis = plt.subplots(figsize=(2.4 + 1.3 * len(models), 1.2 + 0.36 * len(rows)))
     values = [[_number(row[model]) for model in models] for row in rows]
     across, down = ([i - 0.5 for i in range(count + 1)] for count in (len(models), len(rows)))
-    axis.pcolormesh(across, down, values, cmap="Greys", vmin=0, vmax=1, edgecolors="white", linewidth=1)
+    axis.pcolormesh(across, down, values, cmap="Greys", vmin=0, vmax=1, edgecolors="#999999", linewidth=0.8)
     axis.invert_yaxis()
     for y, row in enumerate(rows):
         for x, model in enumerate(models):
@@ -261,7 +259,7 @@ def _kind(row: dict[str, Cell]) -> str:
 
 _DRAW: dict[str, tuple[str, Callable[[Any, Rows], Any], str]] = {
     "success": ("success", _success, "Success by method, with 95 % Wilson intervals. Dashed: the first method's rate."),
-    "cost": ("cost", _cost, "Success over all tasks against tokens a problem (bars: 95 % bootstrap interval)."),
+    "cost": ("cost", _cost, "Success over all tasks against tokens per problem (bars: 95 % bootstrap interval)."),
     "agents_over_time": (
         "agents_over_time",
         _agents_over_time,

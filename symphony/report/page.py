@@ -11,25 +11,26 @@ from typing import Any
 from symphony.report.figures import CAPTIONS, FIGURES, write_figure
 from symphony.report.study import Study, open_study
 from symphony.report.summary import summarise
-from symphony.report.tables import TABLES, numeric_columns, read_table, shown, write_table
+from symphony.report.tables import TABLES, numeric_columns, read_table, short, shown, write_table
 from symphony.report.trees import pick_trees
 from symphony.types import SymphonyError
 
 _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Success", ("success",), ("success", "paired")),
     ("Components", (), ("ablation",)),
-    ("The pool", ("skills",), ("pool", "skills")),
-    ("Cost", ("cost",), ("cost",)),
-    ("Who was asked", ("agents_over_time",), ("agents", "agents_over_time")),
+    ("Scheduling: who was asked", ("agents_over_time",), ("scheduling", "agents", "agents_over_time")),
+    ("Memory", (), ("memory",)),
+    ("Evaluators and confidence", (), ("emcs", "calibration")),
+    ("The pool and its members", ("skills",), ("pool", "members", "skills")),
     ("Diversity of branches", ("diversity",), ("diversity",)),
-    ("Evaluators", (), ("calibration",)),
+    ("Cost", ("cost",), ("cost", "shape")),
     ("Failures", (), ("failures",)),
-    ("Quantisation", (), ("quantisation",)),
+    ("Quantisation", (), ("quantised_success", "quantisation")),
 )
 """Heading, figures, tables; tables that no chapter names stand in one of their own, after these."""
 
-LONG = 16
-"""Tables of more rows are folded on the page."""
+LONG = 24
+"""Tables of more rows are folded on the page; what is said of all tasks, or of the reference, stays in sight."""
 
 
 def build(
@@ -95,6 +96,7 @@ def _render(study: Study, figures_dir: Path, page: Path) -> Path:
         ],
         numeric=numeric_columns,
         shown=shown,
+        short=short,
         long=LONG,
         trees=pick_trees(study),
         reported=_reported(),

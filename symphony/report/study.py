@@ -18,6 +18,9 @@ from symphony.types import SymphonyError
 REFERENCE = "symphony"
 """Name of the experiment that every other one is compared with, unless the plan names another."""
 
+APART = "quantisation"
+"""Experiments that feed this table stand in no other one: they may cover fewer tasks and seeds."""
+
 _VIEWS = resources.files("symphony.report") / "views.sql"
 _QUERIES = resources.files("symphony.report") / "queries"
 _ESTIMATE = "STRUCT(value DOUBLE, low DOUBLE, high DOUBLE)"
@@ -88,15 +91,16 @@ def open_study(
         plan = _read_json(plan_json) if plan_json is not None else {}
         experiments = _experiments(connection, plan, str(plan_json))
         reference = str(plan.get("reference", REFERENCE))
-        connection.create_function("wilson", _wilson, ["BIGINT", "BIGINT"], _ESTIMATE)
+        connection.create_function("wilson", _wilson, ["BIGINT", "BIGINT"], _ESTIMATE, null_handling="special")
         connection.create_function("bootstrap", _bootstrap, ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
         connection.create_function("mcnemar", mcnemar, ["BIGINT", "BIGINT"], "DOUBLE")
         connection.execute(
-            "CREATE TEMP TABLE methods (experiment VARCHAR, title VARCHAR, position BIGINT, reference BOOLEAN)"
+            "CREATE TEMP TABLE methods "
+            "(experiment VARCHAR, title VARCHAR, position BIGINT, reference BOOLEAN, apart BOOLEAN)"
         )
         connection.executemany(
-            "INSERT INTO methods VALUES (?, ?, ?, ?)",
-            [(e.name, e.title, i, e.name == reference) for i, e in enumerate(experiments)],
+            "INSERT INTO methods VALUES (?, ?, ?, ?, ?)",
+            [(e.name, e.title, i, e.name == reference, e.table == APART) for i, e in enumerate(experiments)],
         )
         _load_quantised(connection, quantised)
         connection.execute(_VIEWS.read_text(encoding="utf-8"))
@@ -171,9 +175,7 @@ def _provenance(connection: Any) -> Provenance:
     commits = [row[0] for row in connection.execute("SELECT DISTINCT commit FROM runs ORDER BY 1").fetchall()]
     warnings = []
     if len(commits) > 1:
-        warnings.append(
-            f"MIXED COMMITS: the rows were made by {len(commits)} states of the code: {', '.join(commits)}."
-        )
+        warnings.append(f"MIXED COMMITS: the rows were made by {len(commits)} states of the code.")
     if any(commit.endswith("+dirty") for commit in commits):
         warnings.append(
             "DIRTY TREE: the code held changes that no commit names; the rows can not be traced to a state."
@@ -183,7 +185,8 @@ def _provenance(connection: Any) -> Provenance:
     if len(feedback) > 1:
         warnings.append(f"MIXED FEEDBACK: rows with feedback {' and '.join(feedback)} stand side by side.")
     covered: dict[str, set[tuple[str, int, str]]] = {}
-    for experiment, *place in connection.execute("SELECT experiment, task, seed, dataset FROM runs").fetchall():
+    compared = "SELECT experiment, task, seed, dataset FROM runs JOIN methods USING (experiment) WHERE NOT apart"
+    for experiment, *place in connection.execute(compared).fetchall():
         covered.setdefault(experiment, set()).add(tuple(place))
     if len({frozenset(places) for places in covered.values()}) > 1:
         warnings.append(

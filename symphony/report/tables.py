@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,12 @@ class Table:
 
     @property
     def conditions(self) -> str:
-        return f"Feedback: {self.feedback}. Commit: {self.commit}. Mirrors in the paper: {self.mirrors}."
+        return f"Feedback: {self.feedback}. Commit: {short(self.commit)}. In the paper: {self.mirrors}."
+
+
+def heading(name: str) -> dict[str, str]:
+    """A table's title, what it mirrors in the paper, and its caption."""
+    return _head(query_text(name))
 
 
 def read_table(study: Study, name: str) -> Table:
@@ -122,12 +128,15 @@ def as_csv(table: Table) -> str:
     for row in table.rows:
         line: list[Any] = []
         for name, value in zip(table.columns, row, strict=True):
-            if isinstance(value, Estimate):
-                line += [value.value, value.low, value.high]
-            else:
-                line += ["" if value is None else value, "", ""] if name in wide else ["" if value is None else value]
+            cells = (value.value, value.low, value.high) if isinstance(value, Estimate) else (value,)
+            line += [_plain(cell) for cell in cells] + [""] * (2 * (name in wide) + 1 - len(cells))
         writer.writerow([*line, *({"feedback": table.feedback, "commit": table.commit}[name] for name in own)])
     return out.getvalue()
+
+
+def _plain(cell: Cell) -> Any:
+    """A cell for programs: nothing for none, and no negative zero."""
+    return "" if cell is None else cell + 0.0 if isinstance(cell, float) else cell
 
 
 def as_markdown(table: Table) -> str:
@@ -180,8 +189,8 @@ def _shown(column: str, cell: Cell, size: float) -> str:
     if cell is None:
         return DASH
     if isinstance(cell, Estimate):
-        signed = column.startswith("gain") or column.endswith("difference")
-        value, low, high = (_number(number, size, signed) for number in (cell.value, cell.low, cell.high))
+        plus = column.startswith("gain") or column.endswith("difference")
+        value, low, high = (_number(number, size, plus) for number in (cell.value, cell.low, cell.high))
         return f"{value} [{low}, {high}]"
     if isinstance(cell, bool):
         return "yes" if cell else "no"
@@ -191,13 +200,23 @@ def _shown(column: str, cell: Cell, size: float) -> str:
         if column.endswith(" p"):
             return "<0.001" if cell < 0.001 else f"{cell:.3f}"
         return _number(cell, size, False)
-    return cell
+    return short(cell) if column == "commit" else cell
 
 
-def _number(value: float, size: float, signed: bool) -> str:
+def short(commits: str) -> str:
+    """Commits, joined by ", ", with ten digits each."""
+    parts = (part.partition("+") for part in commits.split(", "))
+    return ", ".join(name[:10] + plus + rest for name, plus, rest in parts)
+
+
+def _number(value: float, size: float, plus: bool) -> str:
     digits = 0 if size >= 100 else 1 if size >= 10 else 3
-    text = f"{value:{'+' if signed else ''},.{digits}f}"
-    # No negative zero, and a minus sign where a hyphen would be.
+    return signed(value, digits) if plus else signed(value, digits).lstrip("+")
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign; no negative zero, and a minus sign where a hyphen would be."""
+    text = f"{value:+,.{digits}f}"
     return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text.replace("-", MINUS)
 
 
@@ -245,4 +264,5 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
+    quoted = re.sub(r'"([^"]*)"', r"``\1''", text)
+    return "".join(_TEX.get(character, character) for character in quoted)

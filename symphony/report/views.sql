@@ -2,11 +2,14 @@
 
 -- One row a problem of a run. `cluster` is what the bootstrap draws: two runs with the same data set digest met the
 -- same problems, so their rows belong together; seeds that generate their own problems have digests of their own.
-CREATE TEMP VIEW outcomes AS
-SELECT r.experiment, m.title, m.position, m.reference, r.task, r.seed, r.dataset, r.search, r.scheduler, r.scorer,
+-- An experiment that stands apart (it covers other seeds, say) is in its own table and nowhere else.
+CREATE TEMP VIEW all_outcomes AS
+SELECT r.experiment, m.title, m.position, m.reference, m.apart, r.task, r.seed, r.dataset, r.search, r.scheduler, r.scorer,
        r.memory, r.pool, r.agents, r.feedback, r.commit, p.*,
        r.task || '|' || r.dataset || '|' || p.problem AS cluster
 FROM problems p JOIN runs r USING (run) JOIN methods m USING (experiment);
+
+CREATE TEMP VIEW outcomes AS SELECT * EXCLUDE apart FROM all_outcomes WHERE NOT apart;
 
 -- Every outcome twice: under its task, and under all tasks together.
 CREATE TEMP VIEW cells AS
@@ -49,3 +52,29 @@ SELECT experiment, block, any_value(block_position) AS block_position, count(*) 
        bootstrap(list(score - reference_score ORDER BY cluster, seed), list(cluster ORDER BY cluster, seed))
            AS score_difference
 FROM pairs GROUP BY experiment, block;
+
+-- Nodes that led to success: solved, the graded answer of a success, or on the way to one of these.
+CREATE TEMP VIEW reached AS
+WITH RECURSIVE up AS (
+    SELECT run, problem, node FROM nodes WHERE solved
+    UNION
+    SELECT run, problem, answer_node AS node FROM problems WHERE success
+    UNION
+    SELECT n.run, n.problem, n.parent AS node FROM up JOIN nodes n USING (run, problem, node) WHERE n.parent IS NOT NULL
+)
+SELECT run, problem, node, true AS good FROM up;
+
+-- One row an evaluated node: who judged it (the last one asked), Z and C, R = Z (1 - E(C)), and what became of it.
+CREATE TEMP VIEW judgements AS
+WITH last AS (
+    SELECT run, problem, node, arg_max(agent, call) AS agent
+    FROM calls WHERE phase IN ('evaluate', 'sim_evaluate') AND error IS NULL GROUP BY ALL
+)
+SELECT o.experiment, o.task, o.cluster, o.seed, run, problem, node, n.parent, n.iteration, n.origin, l.agent, n.fallback,
+       n.value AS z, n.confidence AS c,
+       n.value * (1 + CASE WHEN n.confidence IN (0, 1) THEN 0
+                      ELSE n.confidence * ln(n.confidence) + (1 - n.confidence) * ln(1 - n.confidence) END) AS r,
+       coalesce(h.good, false) AS good
+FROM last l JOIN nodes n USING (run, problem, node) JOIN outcomes o USING (run, problem)
+LEFT JOIN reached h USING (run, problem, node)
+WHERE n.value IS NOT NULL;

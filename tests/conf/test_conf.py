@@ -130,6 +130,29 @@ def test_the_order_of_the_agents_is_part_of_the_digest(conf: Path) -> None:
     assert digests(conf) != before
 
 
+def test_new_weights_of_the_model_that_a_checkpoint_is_made_from_are_new_runs(conf: Path) -> None:
+    before = digests(conf, "pool=embedded_trio_nf4")
+    edit(conf / "model" / "embedded_llama_nf4.yaml", "package:embedded/weights/llama", "package:embedded/weights/neox")
+    assert not set(digests(conf, "pool=embedded_trio_nf4").values()) & set(before.values())
+
+
+def test_a_checkpoint_made_from_other_weights_is_refused(
+    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = models(plan("quickstart", ["pool=embedded_trio_nf4"], conf=conf)[0].config)["llama"]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SymphonyError, match=r"`snakemake outputs/quantised/embedded_llama-nf4/manifest.json` makes it"):
+        spec.folder(tmp_path)
+    made = tmp_path / "outputs" / "quantised" / "embedded_llama-nf4"
+    made.mkdir(parents=True)
+    (made / "config.json").write_text("{}")
+    (made / "manifest.json").write_text('{"source_digest": "older"}')
+    with pytest.raises(SymphonyError, match=rf"made from weights older, allowed: from {spec.origin}"):
+        spec.folder(tmp_path)
+    (made / "manifest.json").write_text(f'{{"source_digest": "{spec.origin}"}}')
+    assert spec.folder(tmp_path).resolve() == made.resolve()
+
+
 def test_each_preset_changes_what_it_decides(conf: Path) -> None:
     seen: dict[str, Run] = {}
     for preset in ("default", "paper", "official-code"):

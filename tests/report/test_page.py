@@ -113,7 +113,7 @@ def test_a_study_of_one_method_still_gives_a_page(tmp_path: Path, make_run: Call
     [
         (1, 0, "the component helps"),
         (0, 1, "the component hurts"),
-        (1, 1, "no effect seen"),
+        (1, 1, "no effect shown"),
     ],
 )
 def test_the_summary_says_which_way_the_interval_lies(

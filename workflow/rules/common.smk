@@ -5,10 +5,10 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 
-from symphony.config import plan, sources, write_description
+from symphony.config import model, plan, sources, write_description
 from symphony.fetch import data_folder
-from symphony.report.figures import FIGURES
-from symphony.report.tables import TABLES
+from symphony.report.figures import CAPTIONS, FIGURES
+from symphony.report.tables import TABLES, heading
 from symphony.runs import freeze, groups
 from symphony.types import SymphonyError
 
@@ -37,6 +37,26 @@ def downloads(group):
         if option in SOURCES
     ]
 
+
+def quantised(runs):
+    """Manifests of the quantised checkpoints among the models of some runs, made by rule quantise."""
+    agents = [agent for run in runs for agent in run.config["pool"]["agents"]]
+    paths = {str(agent.get("path")) for agent in agents}
+    return [
+        f"outputs/{path.removeprefix('outputs:')}/manifest.json"
+        for path in sorted(paths)
+        if path.startswith("outputs:quantised/")
+    ]
+
+
+def weights(option):
+    """What a model's weights lie in: the manifest of its download, or the files that ship with the package."""
+    if f"model/{option}" in SOURCES:
+        return f"{DATA}/model/{option}/manifest.json"
+    return sorted(map(str, model(option, conf=CONF).folder(DATA).glob("*.safetensors")))
+
+
+QUANTISED = quantised(RUNS)
 
 # The package is found in the project's folder, wherever snakemake was started from.
 SYMPHONY = f"PYTHONPATH={workflow.basedir}:${{PYTHONPATH:-}} OMP_NUM_THREADS=1 {sys.executable} -m symphony"

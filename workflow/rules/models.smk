@@ -1,9 +1,6 @@
 # The embedded models ship with the package: `train_pool` makes them again from nothing when asked for by name, and
-# `quantise` shows what four bits change.
+# `quantise` makes the checkpoints that a study's runs ask for.
 EMBEDDED = ("llama", "qwen3", "neox")
-QUANTISED = expand(
-    "outputs/quantised/embedded_{model}-nf4/manifest.json", model=EMBEDDED
-)
 
 
 rule train_pool:
@@ -27,11 +24,14 @@ rule train_model:
     params:
         symphony=SYMPHONY,
         folder=lambda wildcards, output: Path(output[0]).parent,
+        scale=config.get("train_scale", 1.0),
     shell:
-        "{params.symphony} train-pool {wildcards.model} --out {params.folder:q} > {log:q} 2>&1"
+        "{params.symphony} train-pool {wildcards.model} --out {params.folder:q} --scale {params.scale} > {log:q} 2>&1"
 
 
 rule quantise:
+    input:
+        lambda wildcards: weights(wildcards.model),
     output:
         "outputs/quantised/{model}-{scheme}/manifest.json",
     log:

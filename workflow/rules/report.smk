@@ -51,6 +51,8 @@ rule table:
         runtime=30,
     params:
         symphony=SYMPHONY,
+        study=STUDY,
+        words=lambda wildcards: heading(wildcards.table),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
         "{params.symphony} table {wildcards.table} --database {input.database:q} --plan {input.plan:q}"
@@ -80,6 +82,8 @@ rule figure:
         runtime=30,
     params:
         symphony=SYMPHONY,
+        study=STUDY,
+        words=lambda wildcards: CAPTIONS[wildcards.figure],
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
         "{params.symphony} figure {wildcards.figure} --database {input.database:q} --plan {input.plan:q}"
@@ -111,6 +115,7 @@ rule report:
         runtime=30,
     params:
         symphony=SYMPHONY,
+        study=STUDY,
         figures=lambda wildcards, input: Path(input.figures[0]).parent,
     shell:
         "{params.symphony} report --database {input.database:q} --plan {input.plan:q}"

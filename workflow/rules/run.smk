@@ -3,6 +3,7 @@
 rule run:
     input:
         lambda wildcards: downloads(GROUPS[wildcards.group]),
+        lambda wildcards: quantised(GROUPS[wildcards.group].runs),
     output:
         "outputs/groups/{group}/done.json",
     log:

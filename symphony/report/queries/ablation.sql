@@ -1,6 +1,6 @@
 -- title: Ablation: what each component adds
 -- mirrors: Table 5
--- caption: Variants with the search and the pool of the reference and another scheduler, memory or scorer. Task columns are success rates. "Gain of the component" = reference minus variant over all tasks on the same problems, with a 95 % paired bootstrap interval: positive means that the component helps.
+-- caption: Variants with the search and the pool of the reference, but another scheduler, memory or scorer. "All tasks" and the columns of the tasks are success rates. "Gain of the component" = reference minus variant over all tasks on the same problems, with a 95 % paired bootstrap interval: positive means that the component helps.
 WITH reference AS (SELECT * FROM designs WHERE reference),
 variants AS (
     SELECT d.*, concat_ws('; ',
@@ -19,7 +19,7 @@ rows AS (
     LEFT JOIN paired_cells p ON p.experiment = v.experiment AND p.block = 'all tasks'
     WHERE s.block <> 'all tasks' AND (v.reference OR v.change <> '')
 )
-SELECT * EXCLUDE (position, n, success, gain, p), n, success AS "all tasks", gain AS "gain of the component",
-       p AS "McNemar p"
+SELECT variant, change, n, success AS "all tasks", gain AS "gain of the component", p AS "McNemar p",
+       * EXCLUDE (variant, change, position, n, success, gain, p)
 FROM (PIVOT rows ON block USING first(rate) GROUP BY variant, change, position, n, success, gain, p)
 ORDER BY position

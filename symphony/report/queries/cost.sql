@@ -1,6 +1,6 @@
 -- title: Cost of a problem
 -- mirrors: Tables 4 and 6
--- caption: Means over problems. Tokens are counted as consumed, whether a model generated them or the call store held them; "generated" is what models really produced (it is small where runs share calls). Nodes do not count the root. Seconds are the run's wall-clock divided by its problems, which run concurrently.
+-- caption: Means over problems; tokens with a 95 % bootstrap interval. Tokens are counted as consumed, whether a model generated them or the call store held them; "generated" is what models really produced (it is small where runs share calls). Nodes do not count the root. Seconds are the run's wall-clock divided by its problems, which run concurrently.
 WITH spent AS (
     SELECT c.*, w.generated_tokens / r.problems AS generated, w.wall_s / r.problems AS wall_s,
            w.cpu_s / r.problems AS cpu_s
@@ -11,6 +11,6 @@ SELECT any_value(title) AS method, block AS task, count(*) AS n, avg(success::IN
        bootstrap(list((prompt_tokens + completion_tokens)::DOUBLE ORDER BY cluster, seed),
                  list(cluster ORDER BY cluster, seed)) AS "tokens",
        avg(generated) AS "generated tokens", avg(calls) AS calls, avg(nodes_tree) AS "tree nodes",
-       avg(nodes_simulated) AS "simulated nodes", avg(iterations) AS iterations, avg(guesses) AS guesses,
+       avg(nodes_simulated) AS "simulated nodes", avg(iterations) AS iterations,
        avg(wall_s) AS "wall seconds", avg(cpu_s) AS "CPU seconds"
 FROM spent GROUP BY experiment, block ORDER BY any_value(block_position), block, any_value(position)

@@ -1,0 +1,169 @@
+"""Why an effect was or was not there: each component's own evidence, read off its table as plain sentences.
+
+Every sentence is computed; none knows a result beforehand. A table without rows for a method gives no sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from symphony.report.stats import Estimate
+from symphony.report.tables import Cell, Table, signed
+
+Row = Mapping[str, Cell]
+
+
+def why(change: str, tables: Mapping[str, Table], reference: str, variant: str) -> str:
+    """The evidence on the components that an ablation changes.
+
+    Args:
+        change: Which ones, as the table `ablation` says it, e.g. "scheduler ucb → uniform".
+        reference: Title of the full method. variant: Of the ablation.
+    """
+    parts = [part.split(" ")[0] for part in change.split("; ")]
+    told = {
+        "scheduler": scheduling(tables["scheduling"], tables["agents"], reference, variant),
+        "memory": memory(tables["memory"], reference),
+        "scorer": emcs(tables["emcs"]),
+    }
+    return " ".join(told[part] for part in parts if part in told).strip()
+
+
+def scheduling(picks: Table, agents: Table, reference: str, variant: str) -> str:
+    """How far from equal shares the scheduler went, and whether rewards or turn-taking decided."""
+    rows = {row["method"]: row for row in picks.records()}
+    own, other = rows.get(reference), rows.get(variant)
+    if own is None:
+        return ""
+    text = f"Per problem, the agents' shares of the calls are {percent(own['unequal share'])} away from equal"
+    text += f" ({variant}: {percent(other['unequal share'])})" if other else ""
+    if own["decided by the mean"] is not None:
+        text += (
+            f"; the rewards it had learned decided {percent(own['decided by the mean'])} of its picks and turn-taking "
+            f"the rest: rewards differed by {number(own['spread of mean rewards'])} between agents, bonuses by "
+            f"{number(own['spread of bonuses'])}"
+        )
+    shares = [
+        f"{row['agent']} {percent(row['all phases'])} of the calls at mean reward {number(row['mean reward'])}"
+        for row in agents.records()
+        if row["method"] == reference
+    ]
+    return f"{text}. {'; '.join(shares)}." if shares else f"{text}."
+
+
+def memory(lessons: Table, reference: str) -> str:
+    """How often lessons were there, and what they changed on the problems that had one."""
+    row = next((row for row in lessons.records() if row["method"] == reference), None)
+    if row is None:
+        return ""
+    text = (
+        f"{reference} wrote {number(row['lessons per problem'])} lessons per problem; "
+        f"{percent(row['problems with a lesson'])} of the problems had one, and {percent(row['calls with a lesson'])} "
+        f"of its expansions and evaluations carried one. It solves {percent(row['success with a lesson'])} of the "
+        f"problems with a lesson and {percent(row['success without a lesson'])} of those without"
+    )
+    if row["difference"] is None:
+        return f"{text}."
+    return (
+        f"{text}. Of the {row['pairs with a lesson']} with a lesson, the variant without memory solves "
+        f"{percent(row['same problems, no memory'])} (difference {points(row['difference'])})."
+    )
+
+
+def emcs(order: Table) -> str:
+    """Whether R orders the nodes of a tree better than Z does, and how often it changes the choice."""
+    rows = [row for row in order.records() if row["task"] == "all tasks"]
+    whole = next((row for row in rows if row["agent"] == "all agents"), None)
+    if whole is None or whole["AUC of Z"] is None:
+        return ""
+    each = ", ".join(
+        f"{row['agent']} {number(row['AUC of Z'])} → {number(row['AUC of R'])}"
+        for row in rows
+        if row["agent"] != "all agents" and row["AUC of Z"] is not None
+    )
+    text = (
+        f"Within a tree Z ranks a node that led to success above one that did not in {percent(whole['AUC of Z'])} of "
+        f"the pairs, R in {percent(whole['AUC of R'])} (50 % is chance; difference {points(whole['AUC difference'])}"
+    )
+    text += f"; by evaluator, Z → R: {each})" if each else ")"
+    text += (
+        f". Confidence is {number(whole['mean C'])} on average, standard deviation {number(whole['std. dev. of C'])}"
+    )
+    changed = whole["best child changed"]
+    return (
+        f"{text}; weighing by it changes the best child of {percent(changed)} of the expansions."
+        if changed is not None
+        else text
+    )
+
+
+def pool(members: Table, diversity: Table, reference: str, best: str) -> str:
+    """Whether members solve different problems, and whether the pool is where each of them is strong."""
+    rows = {row["model"]: row for row in members.records()}
+    union, own = rows.get("at least one"), rows.get(best)
+    if union is None or own is None:
+        return ""
+    lone = ", ".join(
+        f"{name} {percent(row['only this one'])}" for name, row in rows.items() if row["only this one"] is not None
+    )
+    text = (
+        f"At least one member alone solves {percent(union['success'])} (with a budget each); problems that only one "
+        f"solves: {lone}. The pool solves {percent(own['pool where it solves'])} of the problems that {best} solves "
+        f"and {percent(own['pool where it fails'])} of those that it does not."
+    )
+    actions = {row["pool"]: row for row in diversity.records() if row["distinct by"] == "action" and row["models"] == 1}
+    whole = next(
+        (row for row in diversity.records() if row["distinct by"] == "action" and row["method"] == reference), None
+    )
+    if whole is None or not actions:
+        return text
+    single = ", ".join(f"{name} {number(row['mean distinct'])}" for name, row in actions.items())
+    return f"{text} Different actions among {whole['n']} draws: pool {number(whole['mean distinct'])}; {single}."
+
+
+def shape(spent: Table, reference: str, other: str) -> str:
+    """What both methods did with their tokens."""
+    rows = {row["method"]: row for row in spent.records() if row["task"] == "all tasks"}
+    own, its = rows.get(reference), rows.get(other)
+    if own is None or its is None:
+        return ""
+    return (
+        f"Tokens per problem: {whole(own['tokens'])} against {whole(its['tokens'])}; on problems not solved "
+        f"{_unsolved(own)} against {_unsolved(its)}; searches that ended at the "
+        f"token limit: {percent(own['at the limit'])} against {percent(its['at the limit'])}. Complete attempts per "
+        f"problem: {number(own['attempts'])} against {number(its['attempts'])}; first actions tried: "
+        f"{number(own['first actions'])} ({number(own['of these visited'])} visited) against "
+        f"{number(its['first actions'])} ({number(its['of these visited'])})."
+    )
+
+
+def _unsolved(row: Row) -> str:
+    return "nothing (all are solved)" if row["tokens if unsolved"] is None else whole(row["tokens if unsolved"])
+
+
+# --------------------------------------------------------------------------- numbers in words
+
+
+def points(cell: Cell) -> str:
+    """A difference of rates in percentage points, with its interval."""
+    assert isinstance(cell, Estimate)
+    value, low, high = (signed(100 * x, 1) for x in (cell.value, cell.low, cell.high))
+    return f"{value} points [{low}, {high}]"
+
+
+def percent(cell: Cell) -> str:
+    return "none" if (value := _value(cell)) is None else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
+
+
+def number(cell: Cell) -> str:
+    return "none" if (value := _value(cell)) is None else f"{value:.2f}"
+
+
+def whole(cell: Cell) -> str:
+    return "none" if (value := _value(cell)) is None else f"{value:,.0f}"
+
+
+def _value(cell: Cell) -> float | None:
+    if isinstance(cell, Estimate):
+        return cell.value
+    return float(cell) if isinstance(cell, (int, float)) else None

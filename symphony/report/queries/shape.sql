@@ -1,0 +1,16 @@
+-- title: What the tokens were spent on
+-- mirrors: no counterpart (the evidence behind comparing trees with independent attempts)
+-- caption: Means over problems. A search that sees success stops, so that a better method spends fewer tokens; "tokens if unsolved" are those of the problems that it did not solve. "At the limit": share of problems whose search ended because the tokens of the budget were spent. "Attempts": ends of an episode that were reached, each one a complete try. "First actions": different actions tried at the start, and how many of these were visited by the search. "Depth": actions to the deepest node.
+WITH trees AS (
+    SELECT run, problem, count(*) FILTER (parent = 0) AS roots, count(*) FILTER (parent = 0 AND visits > 0) AS visited,
+           max(depth) AS depth
+    FROM nodes GROUP BY run, problem
+)
+SELECT any_value(title) AS method, block AS task, count(*) AS n, any_value(s.success.value) AS success,
+       bootstrap(list((prompt_tokens + completion_tokens)::DOUBLE ORDER BY cluster, seed),
+                 list(cluster ORDER BY cluster, seed)) AS tokens,
+       avg(prompt_tokens + completion_tokens) FILTER (NOT c.success) AS "tokens if unsolved",
+       avg((stop_reason = 'tokens')::INT) AS "at the limit", avg(guesses) AS attempts,
+       avg(roots) AS "first actions", avg(visited) AS "of these visited", avg(depth) AS depth
+FROM cells c JOIN trees USING (run, problem) JOIN success_cells s USING (experiment, block)
+GROUP BY experiment, block ORDER BY any_value(block_position), block, any_value(position)
