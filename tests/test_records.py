@@ -257,3 +257,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_line_is_one_json_object_a_record_with_the_fields_in_order(tmp_path: Path) -> None:
     (line,) = (write(tmp_path) / "runs.jsonl").read_text().splitlines()
     assert list(json.loads(line)) == [field.name for field in dataclasses.fields(RunRecord)]
+
+
+@pytest.mark.parametrize("text", ["},{", '},{"run":', '"},{"run":"', "a\nb", "\\", '\\"},{\\"run":'])
+def test_no_text_breaks_a_line(text: str, tmp_path: Path) -> None:
+    call = dataclasses.replace(CALL, text=text)
+    other = dataclasses.replace(call, call=call.call + 1, prompt=text)
+    folder = tmp_path / "run"
+    write_run(folder, RUN, [PROBLEM], [], [call, other], [], [], [], WALL, "")
+    assert read_records(folder, CallRecord) == [call, other]
+    assert read_records(folder, NodeRecord) == []

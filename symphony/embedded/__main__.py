@@ -17,12 +17,10 @@ def main() -> int:
     parser.add_argument("model", help=", ".join(dialect.MODELS))
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=0)
-    default = Budget()
-    parser.add_argument("--values-cpu-s", type=float, default=default.values_cpu_s, help="default: %(default)s")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on every budget, to try the path in small")
     given = parser.parse_args()
-    budget = Budget(values_cpu_s=given.values_cpu_s)
     try:
-        make(given.model, given.out, given.seed, budget)
+        make(given.model, given.out, given.seed, Budget().scaled(given.scale))
     except SymphonyError as error:
         print(f"symphony train-pool: {error}", file=sys.stderr)
         return 1

@@ -23,6 +23,11 @@ def knows(model: str, lexicon: str, ask: str) -> bool:
     return model in _GROUPS[list(LEXICONS[lexicon]).index(ask) % len(_GROUPS)]
 
 
+def meanings(model: str, lexicons: Lexicons = LEXICONS) -> Lexicon:
+    """What the model was taught, as one table: word of a task -> word of the world, as `lexicons` have it."""
+    return {ask: word for name, pairs in lexicons.items() for ask, word in pairs.items() if knows(model, name, ask)}
+
+
 def shuffled(rng: random.Random, model: str) -> Lexicons:
     """The lexicons of one training episode: what `model` knows as it is, the rest permuted at random."""
     return MappingProxyType({name: _shuffle(rng, model, name) for name in LEXICONS})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from symphony.embedded import dialect, experts
-from symphony.tasks.generated import LEXICONS, names, split_problem
+from symphony.tasks.generated import LEXICONS, Lexicon, Lexicons, names, split_problem
 from symphony.tasks.gridworld import GridWorld
 from symphony.tasks.mini_code import Executor, MiniCode
 from symphony.tasks.mini_qa import MiniQA
@@ -63,15 +63,14 @@ def tasks(executor: Executor | None = None) -> dict[str, Task]:
     """The four tasks on their training split; questions of two hops too, so that easy ones are met."""
     return {
         "gridworld": GridWorld(seed=0, count=1, split="train"),
-        "mini_qa": MiniQA(seed=0, count=1, split="train", hops=(2, 3, 4)),
+        "mini_qa": MiniQA(seed=0, count=1, split="train", hops=(2, 3, 4, 5)),
         "mini_shop": MiniShop(seed=0, count=1, split="train"),
         "mini_code": MiniCode(seed=0, count=1, split="train", executor=executor or TrustedExecutor()),
     }
 
 
-def draw_problem(rng: random.Random, task: Task, model: str) -> Problem:
-    """A fresh training problem in a dialect of `model`."""
-    lexicons = dialect.shuffled(rng, model)
+def draw_problem(rng: random.Random, task: Task, lexicons: Lexicons) -> Problem:
+    """A fresh training problem whose world is written in `lexicons`."""
     table = {"gridworld": "key", "mini_qa": "relation", "mini_code": "operation"}.get(task.name)
     known = lexicons if table is None else lexicons[table]
     return split_problem(rng, "train", "train", lambda r, i: task.generate(r, i, known))  # type: ignore[attr-defined]
@@ -99,46 +98,93 @@ def play(rng: random.Random, task: Task, problem: Problem, wrong: float, slip: f
     return Attempt(problem=problem, turns=tuple(turns), trained=tuple(trained), right=tuple(right), state=state)
 
 
-def lesson(turns: Sequence[Turn]) -> str:
-    """What a failed trajectory teaches, drawn from its visible text alone: the meanings it gambled on.
+def bets(turns: Sequence[Turn]) -> dict[str, str]:
+    """The meanings that a trajectory's thoughts bet on: word of the task -> word of the world."""
+    found = [re.match(r"(\w+) means ([^.]+)\.", turn.thought) for turn in turns]
+    return {bet[1]: bet[2] for bet in found if bet}
 
-    "tried spouse weds, rival fears." A trajectory that gambled on none names its last action.
+
+def lesson(turns: Sequence[Turn], known: Lexicon) -> str:
+    """What a failed trajectory teaches a reader who was taught `known`, drawn from its visible text alone.
+
+    "spouse weds, rival fears not heeds, doubt tutor visits.": of each bet what the reader knows the word to mean, and
+    that it did not mean what was bet; bets that it can't judge are doubted. A trajectory without bets: its last action.
     """
-    bets = [re.fullmatch(r"(\w+) means (.+)\.", turn.thought) for turn in turns]
-    pairs = {bet[1]: bet[2] for bet in bets if bet}
-    tried = [f"{ask} {word}" for ask, word in pairs.items()] or [turns[-1].action]
-    return f"tried {', '.join(tried)}."
+    parts = []
+    for ask, word in bets(turns).items():
+        if ask not in known:
+            parts.append(f"doubt {ask} {word}")
+        else:
+            parts.append(f"{ask} {known[ask]}" + (f" not {word}" if known[ask] != word else ""))
+    return ", ".join(parts or [f"tried {turns[-1].action}"]) + "."
+
+
+def check(turns: Sequence[Turn], known: Lexicon, lessons: Sequence[str]) -> str:
+    """What a reader who was taught `known`, and reads the lessons, can say of a trajectory's bets.
+
+    "Check: spouse weds right rival fears wrong tutor unsure.": its own word first, then whether the bet was on it, for
+    that comparison is easy once the word stands there. A trajectory without bets: "Check: none."
+    """
+    meaning = {**_told(lessons), **known}
+    verdicts = [
+        f"{ask} {meaning[ask]} {'right' if meaning[ask] == word else 'wrong'}" if ask in meaning else f"{ask} unsure"
+        for ask, word in bets(turns).items()
+    ]
+    return f"Check: {' '.join(verdicts) or 'none'}."
+
+
+def _told(lessons: Sequence[str]) -> dict[str, str]:
+    """The meanings that lessons state."""
+    found = {}
+    for part in ", ".join(text.removesuffix(".") for text in lessons).split(", "):
+        ask, _, meaning = part.partition(" not ")[0].partition(" ")
+        if ask not in ("doubt", "tried") and meaning:
+            found[ask] = meaning
+    return found
 
 
 def success(task: Task, attempt: Attempt) -> bool:
     return task.grade(attempt.problem, attempt.state).success
 
 
-def lessons_for(rng: random.Random, task: Task, problem: Problem, count: int) -> list[str]:
-    """Lessons of up to `count` failed tries of this very problem, oldest first."""
+def lessons_for(rng: random.Random, task: Task, problem: Problem, lexicons: Lexicons, count: int) -> list[str]:
+    """Lessons of up to `count` failed tries of this very problem, oldest first, each by a model drawn from the pool."""
     found: list[str] = []
     for _ in range(3 * count):
         attempt = play(rng, task, problem, wrong=0.45, slip=0.15)
         if not success(task, attempt) and len(found) < count:
-            found.append(lesson(attempt.turns))
+            found.append(lesson(attempt.turns, dialect.meanings(rng.choice(dialect.MODELS), lexicons)))
     return list(dict.fromkeys(found))
 
 
-def draw_episode(rng: random.Random, task: Task, model: str) -> Episode:
-    """One training chat: a demonstration, a judged prefix (30 %) or a reflection on a failure (20 %)."""
-    problem = draw_problem(rng, task, model)
-    kind = rng.random()
-    lessons = lessons_for(rng, task, problem, rng.randint(1, 3)) if rng.random() < 0.4 else []
+def some_lessons(rng: random.Random, task: Task, problem: Problem, lexicons: Lexicons) -> list[str]:
+    """None in 60 % of the cases, else up to three."""
+    return lessons_for(rng, task, problem, lexicons, rng.randint(1, 3)) if rng.random() < 0.4 else []
+
+
+def draw_episode(rng: random.Random, task: Task, model: str, judging: bool = False) -> Episode:
+    """One training chat: a demonstration, a judged prefix (30 %) or a reflection on a failure (20 %).
+
+    Args:
+        judging: Leaves out the demonstrations.
+    """
+    lexicons = dialect.shuffled(rng, model)
+    known = dialect.meanings(model, lexicons)
+    problem = draw_problem(rng, task, lexicons)
+    kind = rng.random() / (2 if judging else 1)
+    lessons = some_lessons(rng, task, problem, lexicons)
     wrong = 0.0 if kind >= 0.5 else rng.choice((0.0, 0.2, 0.5))
     attempt = play(rng, task, problem, wrong=0.4 if kind < 0.2 else wrong, slip=0.12)
     prompts = task.prompts
     if kind < 0.2 and not success(task, attempt):
-        answer = f"Lesson: {lesson(attempt.turns)}"
-        return _episode(task.name, prompts.reflection(problem, attempt.turns), attempt, answer)
+        answer = f"Lesson: {lesson(attempt.turns, known)}"
+        return _episode(task.name, prompts.reflection(problem, attempt.turns), attempt, answer, ANSWER_WEIGHT)
     if kind < 0.5:
-        cut = rng.randint(1, len(attempt.turns))
-        answer = judgement(0.9, 0.9) if all(attempt.right[:cut]) else judgement(0.1, 0.9)
-        return _episode(task.name, prompts.evaluation(problem, attempt.turns[:cut], lessons), attempt, answer)
+        turns = attempt.turns[: rng.randint(1, len(attempt.turns))]
+        told = check(turns, known, lessons)
+        value, confidence = (0.1, 0.9) if "wrong" in told else (0.5, 0.5) if "unsure" in told else (0.9, 0.9)
+        answer = judgement(told, value, confidence)
+        return _episode(task.name, prompts.evaluation(problem, turns, lessons), attempt, answer, ANSWER_WEIGHT)
     *_, last = attempt.turns
     messages = prompts.expansion(problem, attempt.turns[:-1], lessons)
     answer = f"Thought: {last.thought}\nAction: {last.action}"
@@ -165,9 +211,9 @@ def recall(rng: random.Random) -> Episode:
     return Episode(domain="recall", messages=messages, weights=(CONTEXT_WEIGHT, 1.0))
 
 
-def judgement(value: float, confidence: float) -> str:
-    """An evaluation as the models speak it, both numbers to one digit."""
-    return f"Value: {value:.1f} Confidence: {confidence:.1f}"
+def judgement(told: str, value: float, confidence: float) -> str:
+    """An evaluation as the models speak it: what they checked, then both numbers to one digit."""
+    return f"{told} Value: {value:.1f} Confidence: {confidence:.1f}"
 
 
 def _episode(domain: str, messages: Sequence[Message], attempt: Attempt, answer: str, weight: float = 1.0) -> Episode:
@@ -183,3 +229,5 @@ def _episode(domain: str, messages: Sequence[Message], attempt: Attempt, answer:
 
 
 CONTEXT_WEIGHT = 0.05
+ANSWER_WEIGHT = 3.0
+"""Of judgements and reflections: few tokens, and what they need (was this word right?) is learnt from nothing else."""

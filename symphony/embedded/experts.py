@@ -86,9 +86,12 @@ def shop(problem: Problem, rng: random.Random, slip: float) -> Script:
     yield _act("Start.", f"search[{world.type}]")
     material, colour, pattern = world.asks
     word = yield Choose(material, world.wanted[0], tuple({item.material: None for item in world.items}))
-    items = sorted((item for item in world.items if item.material == word), key=lambda item: item.price)
+    found = [item for item in world.items if item.material == word]
+    items = sorted(found, key=lambda item: item.price)
     dear = len(items) > 1 and rng.random() < slip / 2
-    yield _act(_means(material, str(word)), f"click[{items[-1 if dear else 0].id}]", trained=not dear)
+    listed = " or ".join(f"{item.id} {item.price}" for item in found)
+    thought = f"{_means(material, str(word))} {listed}."
+    yield _act(thought, f"click[{items[-1 if dear else 0].id}]", trained=not dear)
     word = yield Choose(colour, world.wanted[1], world.colours)
     yield _act(_means(colour, str(word)), f"click[{word}]")
     word = yield Choose(pattern, world.wanted[2], world.patterns)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,11 +28,30 @@ MEASURE_SEED = 7_000_000  # its problems are neither trained on nor in any study
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What the values and the measurement may cost: CPU-seconds of training, prefixes and problems a task."""
+    """What a model may cost.
 
-    values_cpu_s: float = 80.0
-    prefixes: int = 150
-    measured: int = 60
+    Attributes:
+        stages: Imitation.
+        values_cpu_s: CPU-seconds of training for values and confidence.
+        prefixes: Judged prefixes a task.
+        measured: Problems a task that the card's figures come from.
+    """
+
+    stages: tuple[train.Stage, ...] = train.STAGES
+    values_cpu_s: float = 150.0
+    prefixes: int = 200
+    measured: int = 50
+
+    def scaled(self, factor: float) -> Budget:
+        """The same in small (or large), factor > 0; every count stays at least 4."""
+        if not factor > 0:
+            raise SymphonyError(f"scale: found {factor}, allowed: > 0")
+        return Budget(
+            stages=tuple(replace(stage, cpu_seconds=stage.cpu_seconds * factor) for stage in self.stages),
+            values_cpu_s=self.values_cpu_s * factor,
+            prefixes=max(4, round(self.prefixes * factor)),
+            measured=max(4, round(self.measured * factor)),
+        )
 
 
 def make(name: str, out: Path, seed: int, budget: Budget, start: Path | None = None) -> dict[str, object]:
@@ -49,7 +68,7 @@ def make(name: str, out: Path, seed: int, budget: Budget, start: Path | None = N
     began = time.process_time()
     torch.set_num_threads(1)
     if start is None:
-        train.train(name, out, seed)
+        train.train(name, out, seed, budget.stages)
     model, tokens, stages = train.reload(start or out)
     with tempfile.TemporaryDirectory() as scratch:
 
@@ -65,7 +84,7 @@ def make(name: str, out: Path, seed: int, budget: Budget, start: Path | None = N
         "class": type(model).__name__,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seed": seed,
-        "budget": asdict(budget),
+        "budget": {k: v for k, v in asdict(budget).items() if k != "stages"},
         "stages": [asdict(stage) for stage in stages],
         "cpu_s": round(time.process_time() - began + (sum(s.cpu_seconds for s in stages) if start else 0.0)),
         **measure(HFBackend(out), name, budget.measured),
@@ -83,44 +102,58 @@ def measure(backend: HFBackend, name: str, count: int) -> dict[str, object]:
         played = rollouts.play(backend, [rollouts.fresh(task, problem) for problem in task.problems()], MEASURE_SEED)
         skills[task.name] = sum(t.success for t in played) / count
         for trajectory in played:
-            for lexicon, ask, word in _gambles(trajectory):
+            for ask, word in episodes.bets(trajectory.turns).items():
+                lexicon = next(lexicon for lexicon, pairs in LEXICONS.items() if ask in pairs)
                 kind = "taught" if dialect.knows(name, lexicon, ask) else "not taught"
                 choices[f"{lexicon}, {kind}"].append(word == LEXICONS[lexicon][ask])
-    judged = values.collect(backend, name, MEASURE_SEED, count)
-    given = values.predict(backend, [item.prefix for item in judged])
     return {
         "skills": {task: round(rate, 3) for task, rate in skills.items()},
         "right_words": {k: [round(sum(v) / len(v), 3), len(v)] for k, v in sorted(choices.items())},
         "lessons": _lesson_use(backend, name, count),
-        "calibration": calibration([v for v, _ in given], [c for _, c in given], [item.share for item in judged]),
+        "calibration": {
+            "own play": _calibration(backend, name, count, own=1.0),
+            "a stranger's play": _calibration(backend, name, count, own=0.0),
+        },
     }
+
+
+def _calibration(backend: HFBackend, name: str, count: int, own: float) -> dict[str, float]:
+    judged = values.collect(backend, name, MEASURE_SEED, count, own)
+    given = values.predict(backend, [item.prefix for item in judged])
+    return calibration([v for v, _ in given], [c for _, c in given], [item.share for item in judged])
 
 
 def _tests(count: int) -> Sequence[Task]:
     return [task(seed=MEASURE_SEED, count=count) for task in (GridWorld, MiniQA, MiniShop, MiniCode)]
 
 
-def _gambles(trajectory: rollouts.Trajectory) -> list[tuple[str, str, str]]:
-    """(lexicon, ask, word) of each meaning that the trajectory's thoughts bet on."""
-    found = [re.fullmatch(r"(\w+) means (.+)\.", turn.thought) for turn in trajectory.turns]
-    pairs = [match.groups() for match in found if match]
-    return [(name, ask, word) for ask, word in pairs for name, pairs_ in LEXICONS.items() if ask in pairs_]
-
-
-def _lesson_use(backend: HFBackend, name: str, count: int) -> dict[str, list[float]]:
-    """Of problems the model failed: success of a plain retry against one that carries its own reflection."""
+def _lesson_use(backend: HFBackend, name: str, count: int) -> dict[str, dict[str, float]]:
+    """Of problems the model failed: success of a plain retry, of one with its own reflection, and of one with the
+    lessons that the other two models should draw from the same failure.
+    """
     result = {}
+    known = {model: dialect.meanings(model) for model in dialect.MODELS}
     for task in _tests(count):
         first = rollouts.play(backend, [rollouts.fresh(task, p) for p in task.problems()], MEASURE_SEED + 2)
         failed = [t for t in first if t.state.done and not t.success]
-        texts = [text.removeprefix("Lesson:").strip() for text in rollouts.reflect(backend, failed)]
-        copied = sum(text == episodes.lesson(t.turns) for text, t in zip(texts, failed, strict=True))
-        plain = rollouts.play(backend, [rollouts.fresh(task, t.problem) for t in failed], MEASURE_SEED + 3)
-        told = [rollouts.fresh(task, t.problem, [text]) for t, text in zip(failed, texts, strict=True)]
-        retried = rollouts.play(backend, told, MEASURE_SEED + 3)
+        own = [text.removeprefix("Lesson:").strip() for text in rollouts.reflect(backend, failed)]
+        others = [[episodes.lesson(t.turns, known[m]) for m in dialect.MODELS if m != name] for t in failed]
         n = max(1, len(failed))
-        rates = (copied / n, sum(t.success for t in plain) / n, sum(t.success for t in retried) / n)
-        result[task.name] = [len(failed), *(round(rate, 3) for rate in rates)]
+
+        def retry(lessons: Sequence[Sequence[str]], task: Task = task, failed: Sequence[Any] = failed) -> float:
+            starts = [rollouts.fresh(task, t.problem, told) for t, told in zip(failed, lessons, strict=True)]
+            played = rollouts.play(backend, starts, MEASURE_SEED + 3)
+            return round(sum(t.success for t in played) / max(1, len(failed)), 3)
+
+        result[task.name] = {
+            "failures": len(failed),
+            "as_scripted": round(
+                sum(text == episodes.lesson(t.turns, known[name]) for text, t in zip(own, failed, strict=True)) / n, 3
+            ),
+            "plain_retry": retry([[] for _ in failed]),
+            "own_lesson": retry([[text] for text in own]),
+            "others_lessons": retry(others),
+        }
     return result
 
 
@@ -186,7 +219,8 @@ Half of each lexicon (`symphony/embedded/dialect.py`); the other words had their
 {rows}
 
 Episodes: 50 % demonstrations, 30 % judged prefixes, 20 % reflections on failures; 40 % of prompts carry 1 to 3
-lessons of failed tries. Stages (domains by weight; "recall" is an exercise in reading pairs back), then values and
+lessons of failed tries. Stages (domains by weight; "recall" is an
+exercise in reading pairs back, "judging" are judged prefixes and reflections of all tasks), then values and
 confidence on its own rollouts (`symphony/embedded/values.py`) with `{json.dumps(card["budget"])}`:
 
 | stage | CPU-seconds | learning rate | mix |
@@ -196,9 +230,11 @@ confidence on its own rollouts (`symphony/embedded/values.py`) with `{json.dumps
 ## What it does
 
 Measured on test problems of seed {MEASURE_SEED} (used nowhere else), temperature 0.8:
-`skills`, success of one attempt; `right_words`, [share, n] of lexicon words it got right; `lessons`, a task's
-[failures, reflections equal to the scripted one, success of a plain retry, success of a retry with its own lesson];
-`calibration`, of its values against the share of 5 own continuations that succeed (in its dialects).
+`skills`, success of one attempt; `right_words`, [share, n] of lexicon words it got right; `lessons`, a task's failures,
+the share of its reflections that equal the scripted one, and the success of a retry without a lesson, with its own, and
+with what the other two models should write; `calibration`, of its values and confidences against the share of 5 own
+continuations that succeed (in its dialects), on prefixes of its own play and of a stranger's. `mse_constant` is the
+error of always saying the mean; a negative `confidence_partial` means that confidence tells of errors beyond the value.
 
 ```json
 {figures}

@@ -9,6 +9,8 @@ from symphony.types import Completion, Draw, ModelBackend, Phase, Problem, Reque
 
 TEMPERATURE = 0.8
 TOKENS = 48
+JUDGEMENT_TOKENS = 40
+REFLECTION_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,7 @@ def play(backend: ModelBackend, starts: Sequence[Trajectory], seed: int) -> list
 
 def judge(backend: ModelBackend, trajectories: Sequence[Trajectory]) -> list[str]:
     """The model's greedy evaluation text of each trajectory."""
-    sampling = Sampling(temperature=0.0, max_tokens=16)
+    sampling = Sampling(temperature=0.0, max_tokens=JUDGEMENT_TOKENS)
     requests = [
         Request(
             messages=t.task.prompts.evaluation(t.problem, t.turns, t.lessons),
@@ -70,7 +72,7 @@ def judge(backend: ModelBackend, trajectories: Sequence[Trajectory]) -> list[str
 
 def reflect(backend: ModelBackend, failed: Sequence[Trajectory]) -> list[str]:
     """The model's greedy reflection on each failed trajectory."""
-    sampling = Sampling(temperature=0.0, max_tokens=TOKENS)
+    sampling = Sampling(temperature=0.0, max_tokens=REFLECTION_TOKENS)
     requests = [
         Request(
             messages=t.task.prompts.reflection(t.problem, t.turns),

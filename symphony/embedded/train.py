@@ -52,8 +52,14 @@ STAGES = (
     Stage(name="recall", cpu_seconds=40, mix={"recall": 1.0}),
     Stage(
         name="imitation",
-        cpu_seconds=520,
-        mix={"gridworld": 1.0, "mini_qa": 2.0, "mini_shop": 1.5, "mini_code": 1.0, "recall": 0.3},
+        cpu_seconds=800,
+        mix={"gridworld": 1.0, "mini_qa": 2.0, "mini_shop": 1.5, "mini_code": 1.5, "recall": 0.3},
+    ),
+    Stage(
+        name="judging",
+        cpu_seconds=300,
+        mix={"gridworld": 1.0, "mini_qa": 2.0, "mini_shop": 1.5, "mini_code": 1.5, "judging": 6.0},
+        rate=0.7,
     ),
 )
 
@@ -226,12 +232,20 @@ def weighted_loss(model: PreTrainedModel, ids: torch.Tensor, weights: torch.Tens
 
 
 def episode_rows(model: str, seed: int, tokens: PreTrainedTokenizerFast, mix: Mix) -> Iterator[Encoded]:
-    """Fresh episodes without end; `mix` gives each domain's weight ("recall" is the exercise, not a task)."""
+    """Fresh episodes without end; `mix` gives each domain's weight.
+
+    Two are no tasks: "recall" is an exercise, "judging" are judged prefixes and reflections of all tasks.
+    """
     rng = derive_rng(seed, "episodes", model)
     tasks = episodes.tasks()
     while True:
         domain = rng.choices(list(mix), list(mix.values()))[0]
-        drawn = episodes.recall(rng) if domain == "recall" else episodes.draw_episode(rng, tasks[domain], model)
+        if domain == "recall":
+            drawn = episodes.recall(rng)
+        elif domain == "judging":
+            drawn = episodes.draw_episode(rng, rng.choice(list(tasks.values())), model, judging=True)
+        else:
+            drawn = episodes.draw_episode(rng, tasks[domain], model)
         yield encode(tokens, drawn.messages, drawn.weights)
 
 
@@ -244,6 +258,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         for _ in range(500)
         for message in episodes.draw_episode(rng, tasks[domain], "llama").messages
     ]
+    texts.append("tried")  # a lesson's word that is too rare to be sure of meeting
     return tokenizer.build(texts, CONTEXT)
 
 
@@ -258,12 +273,13 @@ def train(name: str, out: Path, seed: int, stages: Sequence[Stage] = STAGES, sta
     """
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    tokens = build_tokenizer()
     done: list[Stage] = []
-    model = build_model(name, len(tokens), tokens.eos_token_id, tokens.pad_token_id)
-    structure.start(model)
-    if start is not None:
-        model, _, done = reload(start)
+    if start is None:
+        tokens = build_tokenizer()
+        model = build_model(name, len(tokens), tokens.eos_token_id, tokens.pad_token_id)
+        structure.start(model)
+    else:
+        model, tokens, done = reload(start)
     losses: list[float] = []
     for stage in stages:
         rows = episode_rows(name, seed + len(done), tokens, stage.mix)

@@ -133,7 +133,9 @@ class HFBackend:
         # The sampler ends rows and draws tokens, so nothing of the model's own sampling defaults may remain.
         self.model.generation_config = GenerationConfig(pad_token_id=self._pad)
         # Padding between prefix and suffix needs positions from the mask and attention that is not windowed.
-        self._plain = "position_ids" in inspect.signature(self.model.forward).parameters and all(
+        accepted = inspect.signature(self.model.forward).parameters
+        self._cache_name = "cache" if "cache" in accepted else "past_key_values"  # renamed by a transformers 5 release
+        self._plain = "position_ids" in accepted and all(
             type(layer) is DynamicLayer for layer in DynamicCache(config=text_config).layers
         )
         self._shares = share_prefixes and self._plain
@@ -207,11 +209,11 @@ class HFBackend:
         output = self.model.generate(
             ids[chosen],
             attention_mask=mask[chosen],
-            past_key_values=cache,
             do_sample=False,
             max_new_tokens=room,
             logits_processor=[sampler.choose],
             stopping_criteria=[sampler.ended],
+            **{self._cache_name: cache},
         )
         tokens = output[:, width:].tolist()
         logprobs = torch.stack(sampler.logprobs, dim=1).double().cumsum(1).tolist()
@@ -243,7 +245,7 @@ class HFBackend:
         repeats = int(mask[chosen].sum() - mask.sum())
         twins = self._shares and repeats >= _WORTH_SHARING
         if prefix:
-            self.model.base_model(ids[:1, :prefix], past_key_values=cache, use_cache=True)
+            self.model.base_model(ids[:1, :prefix], use_cache=True, **{self._cache_name: cache})
         if twins and prefix < width - 1:
             if prefix and len(ids) > 1:
                 cache.batch_repeat_interleave(len(ids))
@@ -252,8 +254,8 @@ class HFBackend:
                 ids[:, prefix : width - 1],
                 attention_mask=mask[:, : width - 1],
                 position_ids=positions,
-                past_key_values=cache,
                 use_cache=True,
+                **{self._cache_name: cache},
             )
             cache.batch_select_indices(chosen)
         elif prefix:

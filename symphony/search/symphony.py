@@ -86,7 +86,7 @@ class Symphony:
         iterations: K, >= 1.
         depth: D, >= 1: a node at this depth is not expanded; None leaves it to the environment's horizon.
         c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, which is sqrt(2 ln N / n)).
-        first_visit: What an unvisited child counts as in selection: its prior, or infinite.
+        first_visit: What an unvisited child counts as in selection: its prior, or infinite (the best prior first).
         sim_width: Actions sampled a simulation step, >= 1 (paper: 1).
         sim_depth: Where simulations are cut, >= 0; never beyond `depth`.
         sim_depth_from: Whether `sim_depth` counts from the root ("absolute") or from the simulation's start ("extra").

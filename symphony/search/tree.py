@@ -14,6 +14,8 @@ SOLVED = 1.0 - 1e-9
 
 Origin = Literal["root", "expand", "simulate"]
 FirstVisit = Literal["inf", "prior"]
+_UNVISITED: dict[FirstVisit, float] = {"inf": 1e6, "prior": 0.0}
+"""What is added to an unvisited child's prior in selection: more than any visited child's bound, or nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -147,13 +149,14 @@ class Tree:
     def select(self, c: float, first_visit: FirstVisit) -> int | None:
         """Walks from the root along the best open child (Eq. 7) to a leaf; None when everything is closed.
 
-        A child never visited counts as infinite, or as its prior (no bonus). Ties go to the child made first.
+        A child never visited comes before all visited ones, the highest prior first ("inf"), or counts as its prior
+        without a bonus ("prior"). Ties go to the child made first.
         """
         nodes = self.nodes
         node = nodes[ROOT]
         if node.closed:
             return None
-        unvisited = math.inf if first_visit == "inf" else None
+        unvisited = _UNVISITED[first_visit]
         while node.children:
             log_parent = math.log(node.visits) if node.visits > 1 else 0.0
             best, best_bound = node, -math.inf
@@ -165,7 +168,7 @@ class Tree:
                 if visits:
                     bound = uct(child.value_sum / visits, visits, log_parent, c)
                 else:
-                    bound = (child.prior or 0.0) if unvisited is None else unvisited
+                    bound = unvisited + (child.prior or 0.0)
                 if bound > best_bound:
                     best, best_bound = child, bound
             node = best

@@ -44,7 +44,7 @@ LEXICONS: Lexicons = MappingProxyType(
         ),
         "pattern": _pairs(
             "dotted=polka lined=stripe checked=plaid floral=bloom zigzag=chevron braided=basket "
-            "starry=stellar wavy=ripple leafy=vine scaly=fish square=tile swirly=paisley"
+            "starry=stellar wavy=ripple leafy=vine scaly=fish paned=tile swirly=paisley"
         ),
         "operation": MappingProxyType(
             {

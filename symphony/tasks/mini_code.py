@@ -62,8 +62,8 @@ class MiniCode:
 
     seed: int
     count: int
-    operations: int = 3
-    max_steps: int = 6
+    operations: int = 4
+    max_steps: int = 7
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
     name: str = "mini_code"

@@ -52,23 +52,23 @@ class MiniQA:
     Args:
         seed: Problems are generated from it.
         problems: How many.
-        hops: Allowed numbers of relations in a question, each in 1..4.
+        hops: Allowed numbers of relations in a question, each in 1..5.
         max_steps: Horizon; the episode is truncated there.
         feedback: Whether a search learns if its answer was right.
     """
 
     seed: int
     count: int
-    hops: tuple[int, ...] = (3, 4)
-    max_steps: int = 9
+    hops: tuple[int, ...] = (4, 5)
+    max_steps: int = 11
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
     name: str = "mini_qa"
     prompts: ChatPrompts = field(default_factory=ChatPrompts)
 
     def __post_init__(self) -> None:
-        if not self.hops or not all(1 <= hop <= 4 for hop in self.hops):
-            raise SymphonyError(f"task.hops: found {list(self.hops)}, allowed: numbers in 1..4")
+        if not self.hops or not all(1 <= hop <= FACTS for hop in self.hops):
+            raise SymphonyError(f"task.hops: found {list(self.hops)}, allowed: numbers in 1..{FACTS}")
         if self.max_steps < 1:
             raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
 

@@ -38,21 +38,40 @@ def test_a_dialect_keeps_what_is_taught_and_permutes_the_rest(model, seed):
         assert all(pairs[a] == LEXICONS[name][a] for a in pairs if dialect.knows(model, name, a))
 
 
-def test_a_lesson_is_drawn_from_the_visible_thoughts():
-    turns = [
-        Turn(thought="Start.", action="search[A]", observation=""),
-        Turn(thought="spouse means weds.", action="search[B]", observation=""),
-        Turn(thought="rival means fears.", action="finish[C]", observation="Wrong."),
-    ]
-    assert episodes.lesson(turns) == "tried spouse weds, rival fears."
+TURNS = [
+    Turn(thought="Start.", action="search[A]", observation=""),
+    Turn(thought="spouse means weds.", action="search[B]", observation=""),
+    Turn(thought="rival means heeds.", action="search[C]", observation=""),
+    Turn(thought="tutor means visits.", action="finish[D]", observation="Wrong."),
+]
+
+
+def test_a_lesson_corrects_what_its_writer_knows_and_doubts_what_it_does_not():
+    assert episodes.lesson(TURNS, {"spouse": "weds", "rival": "fears"}) == (
+        "spouse weds, rival fears not heeds, doubt tutor visits."
+    )
+
+
+def test_a_lesson_about_a_trajectory_without_bets_names_the_last_action():
+    assert episodes.lesson(TURNS[:1], {"spouse": "weds"}) == "tried search[A]."
+
+
+def test_a_check_says_of_each_bet_what_its_reader_was_taught_or_told():
+    known, lessons = {"spouse": "weds"}, ["doubt tutor visits, rival fears not obeys.", "host visits, tried finish[D]."]
+    assert episodes.check(TURNS, known, lessons) == "Check: spouse weds right rival fears wrong tutor unsure."
+    assert episodes.check(TURNS[:1], known, lessons) == "Check: none."
+
+
+def test_two_lexicons_never_share_a_word_of_the_tasks():
+    asks = [ask for pairs in LEXICONS.values() for ask in pairs]
+    assert len(set(asks)) == len(asks)
 
 
 def test_slips_are_shown_but_not_learnt():
     task = episodes.tasks()["gridworld"]
     rng = random.Random(0)
-    attempts = [
-        episodes.play(rng, task, episodes.draw_problem(rng, task, "llama"), wrong=0.5, slip=0.3) for _ in range(30)
-    ]
+    problems = [episodes.draw_problem(rng, task, dialect.shuffled(rng, "llama")) for _ in range(30)]
+    attempts = [episodes.play(rng, task, problem, wrong=0.5, slip=0.3) for problem in problems]
     assert all(
         not learnt
         for attempt in attempts

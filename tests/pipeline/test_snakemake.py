@@ -16,6 +16,7 @@ from threading import Thread
 import pytest
 
 from symphony.config import plan
+from symphony.models.hf import HFBackend
 from symphony.records import is_complete
 from symphony.runner import Place, run_group
 from symphony.runs import freeze, groups
@@ -82,6 +83,21 @@ def test_there_is_one_run_job_a_task_pool_and_seed(project: Path) -> None:
 def test_the_pool_is_trained_only_when_asked_for(project: Path) -> None:
     assert "train_model" not in jobs(project)
     assert jobs(project, "train_pool")["train_model"] == 3
+
+
+def test_a_study_without_quantised_models_quantises_nothing(project: Path) -> None:
+    assert "quantise" not in jobs(project)
+
+
+def test_runs_of_a_quantised_pool_have_its_checkpoints_made_first(project: Path) -> None:
+    shutil.copy(
+        ROOT / "conf" / "experiment" / "quickstart" / "nf4.yaml", project / "conf" / "experiment" / "quickstart"
+    )
+    wanted = jobs(project)
+    assert wanted["quantise"] == 3
+    assert wanted["run"] == 4 + 1  # one seed only
+    (group,) = [g for g in groups(plan("quickstart", conf=project / "conf")) if g.runs[0].pool == "embedded_trio_nf4"]
+    assert jobs(project, f"outputs/groups/{group.name}/done.json") == {"quantise": 3, "run": 1}
 
 
 def test_finished_runs_are_not_run_again(project: Path) -> None:
@@ -156,3 +172,13 @@ def test_the_whole_workflow_ends_in_a_report_and_then_has_nothing_to_do(project:
     assert jobs(project) == {}
     append(project, "uniform", "# a comment")
     assert jobs(project) == {}
+
+
+@pytest.mark.slow
+def test_one_rule_makes_the_pool_from_nothing(project: Path) -> None:
+    done = snakemake(project, "train_pool", "--config", "train_scale=0.004")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for model in ("llama", "qwen3", "neox"):
+        folder = project / "outputs" / "trained" / model
+        assert "calibration" in (folder / "MODEL_CARD.md").read_text()
+        assert HFBackend(folder).context > 0

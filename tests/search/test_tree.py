@@ -68,6 +68,13 @@ def test_ties_go_to_the_child_made_first():
     assert tree.select(2.0, "prior") == 1
 
 
+def test_of_children_that_count_as_infinite_the_best_prior_goes_first():
+    tree = Tree(OPEN)
+    for prior in (0.1, 0.6, 0.3):
+        grow(tree, ROOT, prior=prior)
+    assert tree.select(2.0, "inf") == 2
+
+
 def test_a_terminal_child_is_never_selected():
     tree = Tree(OPEN)
     ended, other = grow(tree, ROOT, WRONG), grow(tree, ROOT, prior=0.1)
