@@ -1,0 +1,94 @@
+"""How much faster a run is when it is replayed from the call store than when its models answer.
+
+    python bench/replay.py [--problems 8]
+
+One run of the quickstart (symphony on mini_qa, seed 0) by the embedded trio: live and recorded, with the models loaded
+beforehand, then replayed by `symphony run` in a process of its own, which must not even import torch. The records must
+be equal byte for byte. CPU-seconds and wall-clock are those of the runs' own `wall.json`: searching and answering;
+starting Python, imports, loading models and writing records are on neither side.
+  replay_speedup       CPU-seconds live over replayed
+  replay_speedup_wall  the same by the wall's clock
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from symphony.config import plan
+from symphony.progress import watch
+from symphony.records import FILES, TimingRecord, WallRecord, read_records
+from symphony.runner import Place, run_group
+from symphony.runs import Group, freeze, groups, models
+from symphony.types import SymphonyError
+
+ROOT = Path(__file__).parents[1]
+REPLAY = "import sys; from symphony.__main__ import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
+"""Runs the command line and fails when a model was loaded."""
+APART = {FILES[TimingRecord], FILES[WallRecord]}
+
+
+def one_group(problems: int) -> Group:
+    overrides = ("tasks=[mini_qa]", "seeds=[0]", f"problems={problems}")
+    (group,) = groups(plan("quickstart", overrides, experiment="symphony", conf=ROOT / "conf"))
+    return group
+
+
+def live(group: Group, outputs: Path, data: Path) -> Path:
+    """Records the run with models that are loaded before it begins; returns its folder."""
+    (run,) = group.runs
+    ready = {spec: spec.build(data) for spec in models(run.config).values()}
+    place = Place(outputs=outputs, data=data)
+    with watch() as progress:
+        run_group(group, place, progress, lambda spec: ready[spec])
+    return place.run(run)
+
+
+def replayed(group: Group, outputs: Path) -> Path:
+    """Answers the run from the call store under `outputs` in a new process; returns its folder."""
+    run = replace(group.runs[0], execution={**group.runs[0].execution, "store": "replay"})
+    plan_file = freeze(replace(group, runs=(run,)), outputs / "groups")
+    command = ["run", "--group", str(plan_file.parent), "--outputs", str(outputs)]
+    if subprocess.run([sys.executable, "-c", REPLAY, *command], cwd=ROOT, check=False).returncode:
+        raise SymphonyError("replay: found a failed run or a loaded model, allowed: neither")
+    return Place(outputs=outputs).run(run)
+
+
+def check_equal(one: Path, other: Path) -> None:
+    for path in sorted(one.iterdir()):
+        if path.name not in APART and path.read_bytes() != (other / path.name).read_bytes():
+            raise SymphonyError(f"{path.name}: found different records, allowed: the same live and replayed")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--problems", type=int, default=8)
+    group = one_group(parser.parse_args().problems)
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder) / "live", Path(folder) / "replay"
+        recorded = live(group, first, ROOT / "data")
+        shutil.copytree(first / "calls", second / "calls")
+        repeated = replayed(group, second)
+        check_equal(recorded, repeated)
+        (before,), (after,) = read_records(recorded, WallRecord), read_records(repeated, WallRecord)
+        calls = len(read_records(recorded, TimingRecord))
+    figures = {
+        "replay_speedup": round(before.cpu_s / after.cpu_s, 1),
+        "replay_speedup_wall": round(before.wall_s / after.wall_s, 1),
+        "calls": calls,
+        "live_cpu_s": round(before.cpu_s, 3),
+        "live_wall_s": round(before.wall_s, 3),
+        "replay_cpu_s": round(after.cpu_s, 3),
+        "replay_wall_s": round(after.wall_s, 3),
+    }
+    print(json.dumps({"bench": "replay", "figures": figures}))
+
+
+if __name__ == "__main__":
+    main()
