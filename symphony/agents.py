@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from symphony.memory import Lessons, Memory
 from symphony.records import CallRecord, PickRecord, ReflectionRecord, TimingRecord
@@ -259,7 +259,6 @@ class Session:
     async def answers(self, tickets: Sequence[Ticket]) -> list[Completion]:
         """Runs the calls together and books them in the order asked. A failed call is an answer with an error."""
         agents = self.pool.agents
-        calls: list[Coroutine[Any, Any, Completion]]
         calls = [agents[ticket.arm].model.complete(ticket.request) for ticket in tickets]
         completions = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
         for ticket, completion in zip(tickets, completions, strict=True):

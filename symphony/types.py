@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
@@ -262,7 +262,7 @@ class ModelBackend(Protocol):
 class AsyncModel(Protocol):
     """What an agent talks to: a backend behind the store and the batcher."""
 
-    async def complete(self, request: Request) -> Completion: ...
+    def complete(self, request: Request) -> Awaitable[Completion]: ...
 
 
 # --------------------------------------------------------------------------- search

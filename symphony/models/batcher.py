@@ -44,8 +44,10 @@ class Batcher:
         self._seen = 0
         self._running: asyncio.Future[list[Completion]] | None = None
 
-    async def complete(self, request: Request) -> Completion:
+    def complete(self, request: Request) -> asyncio.Future[Completion]:
         """The backend's answer, with the latency in seconds from this call to the answer.
+
+        A future and no coroutine: no task has to be made for each of the calls that are asked together.
 
         Raises:
             Exception: Whatever the backend raised for the batch; every caller of the batch gets it.
@@ -57,7 +59,7 @@ class Batcher:
         self._queue.append(waiting)
         if not self._ticking and self._running is None:
             self._start(loop)
-        return await waiting.future
+        return waiting.future
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._ticking, self._idle, self._seen = True, 0, 0

@@ -90,8 +90,8 @@ async def test_a_backend_that_answers_too_few_is_told(ask: Ask) -> None:
 async def test_a_cancelled_caller_is_left_out(ask: Ask) -> None:
     backend = Watched()
     batcher = Batcher(backend)
-    gone = asyncio.create_task(batcher.complete(ask(index=0)))
-    stays = asyncio.create_task(batcher.complete(ask(index=1)))
+    gone = asyncio.ensure_future(batcher.complete(ask(index=0)))
+    stays = asyncio.ensure_future(batcher.complete(ask(index=1)))
     await asyncio.sleep(0)
     gone.cancel()
     assert (await stays).text == "p 1"
