@@ -101,8 +101,8 @@ def rare_collections() -> Iterator[None]:
 
     A process holds little but what it keeps: the libraries (400,000 objects), then trees and records. These have no
     cycles, so reference counts free them, yet by default the collector looks at all of them again each time they have
-    grown by a quarter. That made a node of a tree of 10^5 nodes cost 1.5 times one of 10^3 (1.13 with this), and the
-    start of a run half a CPU-second dearer. Cycles are still collected, every 20,000 new objects instead of 700.
+    grown by a quarter: `bench/search_core.py` shows what a node of a large tree costs with and without this. Cycles are
+    still collected, every 20,000 new objects instead of 700.
     """
     before = gc.get_threshold()
     gc.set_threshold(_YOUNG_OBJECTS, *before[1:])
