@@ -238,7 +238,7 @@ def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path
             if seed == cfg.seeds[0]:
                 try:
                     _check(config, execution)
-                    _check_preset(cfg.preset, conf / "preset" / f"{choices['preset']}.yaml")
+                    _check_preset(cfg.preset, conf / "preset" / "default.yaml")
                 except SymphonyError as error:
                     raise SymphonyError(f"conf/experiment/{study}/{name}.yaml, task {task}: {error}") from error
             yield Run(
@@ -310,7 +310,10 @@ def _resolve(cfg: Any, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     plain["pool"] = {**plain["pool"], "agents": named}
     execution = plain["execution"]
     config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, "tasks", "seeds", "preset")}
-    return json.loads(canonical_json({**config, **identity})), execution
+    # On the command line Hydra reads `inf` as a number, which JSON has no form for; the option of that name is a word.
+    words = {"Infinity": "inf"}
+    text = canonical_json({**config, **identity})
+    return json.loads(text, parse_constant=lambda name: words.get(name, name)), execution
 
 
 def _shipped(agent: Mapping[str, Any]) -> dict[str, str]:
@@ -319,8 +322,8 @@ def _shipped(agent: Mapping[str, Any]) -> dict[str, str]:
     return {"weights": weights_digest(PACKAGE / folder)} if there else {}
 
 
-def _check_preset(preset: Any, option: Path) -> None:
-    """Every key of the preset is one of its option's: nothing would read another."""
+def _check_preset(preset: Any, schema: Path) -> None:
+    """Every key of the preset is one of the default option's: nothing would read another."""
     from omegaconf import OmegaConf
 
     def keys(node: Any) -> set[str]:
@@ -328,7 +331,7 @@ def _check_preset(preset: Any, option: Path) -> None:
         deeper = {f"{key}.{below}" for key, value in inner.items() if OmegaConf.is_dict(value) for below in keys(value)}
         return {*inner, *deeper}
 
-    known = keys(OmegaConf.load(option))
+    known = keys(OmegaConf.load(schema))
     for key in sorted(keys(preset) - known):
         raise SymphonyError(f"preset.{key}: found an unknown key, allowed: {', '.join(sorted(known))}")
 

@@ -84,26 +84,32 @@ def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
 def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
     found = []
     words = {
-        "positive": "Yes: the pool beats its best single member, and the interval of the difference excludes 0",
-        "negative": "No: the best single member beats the pool, and the interval of the difference excludes 0",
-        "none": "Not shown: the interval of the difference contains 0",
+        "positive": "the pool beats its best single member, and the interval of the difference excludes 0",
+        "negative": "the best single member beats the pool, and the interval of the difference excludes 0",
+        "none": "not shown, the interval of the difference contains 0",
     }
-    for row in tables["pool"].records():
+    rows = tables["pool"].records()
+    own = next((row["search"] for row in rows if row["role"] == "reference"), None)
+    for row in rows:
         gain = row["gain of the pool"]
         if row["role"] != "best single" or not isinstance(gain, Estimate):
             continue
         text = (
-            f"{words[_verdict(gain)]}. Best member under the same search: {row['agents']}; "
+            f"Under {row['search']}: {words[_verdict(gain)]}. Best member: {row['agents']}; "
             f"gain of the pool {mechanisms.points(gain)}."
         )
-        evidence = mechanisms.pool(tables["members"], tables["diversity"], reference, str(row["agents"]))
+        evidence = (
+            mechanisms.pool(tables["members"], tables["diversity"], reference, str(row["agents"]))
+            if row["search"] == own
+            else ""
+        )
         found.append(Finding(verdict=_verdict(gain), text=text, why=evidence))
     return found
 
 
 def _others(tables: dict[str, Table], reference: str) -> list[Finding]:
     told: set[Cell] = {row["variant"] for row in tables["ablation"].records()}
-    told |= {row["method"] for row in tables["pool"].records() if row["role"] != ""}
+    told |= {row["method"] for row in tables["pool"].records() if row["role"] in ("single", "best single")}
     words = {"positive": "is better than", "negative": "is worse than", "none": "shows no clear difference from"}
     found = []
     for row in tables["paired"].records():

@@ -55,7 +55,6 @@ class LATS:
             depth=self.depth,
             c=self.c,
             first_visit=self.first_visit,
-            sim_width=self.n,
             sim_depth=self.sim_depth,
             reflect_on="failure",
             max_misses=self.max_misses,

@@ -95,8 +95,8 @@ def choose_answer(tree: Tree, policy: AnswerPolicy) -> int:
 
 
 def check_range(key: str, found: float | None, least: float) -> None:
-    """Raises SymphonyError when a number is below `least`; None passes."""
-    if found is not None and not found >= least:
+    """Raises SymphonyError when what was found is no number, or one below `least`; None passes."""
+    if found is not None and not (isinstance(found, (int, float)) and found >= least):
         raise SymphonyError(f"search.{key}: found {found}, allowed: >= {least:g}")
 
 

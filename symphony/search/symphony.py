@@ -87,7 +87,7 @@ class Symphony:
         depth: D, >= 1: a node at this depth is not expanded; None leaves it to the environment's horizon.
         c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, which is sqrt(2 ln N / n)).
         first_visit: What an unvisited child counts as in selection: its prior, or infinite (the best prior first).
-        sim_width: Actions sampled a simulation step, >= 1 (paper: 1).
+        sim_width: Actions sampled a simulation step, >= 1 (paper: 1); None is `n` (published code).
         sim_depth: Where simulations are cut, >= 0; never beyond `depth`.
         sim_depth_from: Whether `sim_depth` counts from the root ("absolute") or from the simulation's start ("extra").
         sim_value: What a simulation backs up: see `SIMULATION_VALUES`.
@@ -106,7 +106,7 @@ class Symphony:
     depth: int | None = 7
     c: float = 2.0
     first_visit: FirstVisit = "prior"
-    sim_width: int = 4
+    sim_width: int | None = None
     sim_depth: int = 4
     sim_depth_from: SimulationDepth = "absolute"
     sim_value: SimulationValue = "mean"
@@ -122,7 +122,7 @@ class Symphony:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key, found in (("n", self.n), ("iterations", self.iterations), ("sim_width", self.sim_width)):
+        for key, found in (("n", self.n), ("iterations", self.iterations), ("sim_width", self._width)):
             check_range(key, found, 1)
         for key, tokens in (("evaluate_tokens", self.evaluate_tokens), ("reflect_tokens", self.reflect_tokens)):
             check_range(key, tokens, 1)
@@ -137,6 +137,10 @@ class Symphony:
         check_choice("reflect_on", self.reflect_on, ReflectOn)
         check_choice("answer", self.answer, AnswerPolicy)
         self._sampling()
+
+    @property
+    def _width(self) -> int:
+        return self.n if self.sim_width is None else self.sim_width
 
     def _sampling(self) -> Sampling:
         return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
@@ -196,7 +200,7 @@ class Symphony:
         limit = limit if phases.depth is None else min(limit, phases.depth)
         last, values = tree[start], []
         while not last.state.done and last.depth < limit:
-            step = await phases.expand(last.id, self.sim_width, "simulate")
+            step = await phases.expand(last.id, self._width, "simulate")
             if not step.ids:
                 break
             at = _ended(phases, step.ids)
@@ -208,7 +212,7 @@ class Symphony:
         return SIMULATION_VALUES[self.sim_value](values, last, self.sim_cut), last.id
 
     async def _judge_step(self, phases: Phases, step: Expansion) -> None:
-        agreed = CONSENSUS[self.consensus](step.votes, self.sim_width)
+        agreed = CONSENSUS[self.consensus](step.votes, self._width)
         if agreed is None:
             await phases.evaluate(step.ids, "simulate")
             return

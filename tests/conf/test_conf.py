@@ -155,7 +155,7 @@ def test_a_checkpoint_made_from_other_weights_is_refused(
 
 def test_each_preset_changes_what_it_decides(conf: Path) -> None:
     seen: dict[str, Run] = {}
-    for preset in ("default", "paper", "official-code"):
+    for preset in ("embedded", "default", "paper", "official-code"):
         seen[preset] = plan("quickstart", [f"preset={preset}"], conf=conf)[0]
     assert seen["paper"].config["search"]["sim_value"] == "sum"
     assert seen["official-code"].config["search"]["sim_value"] == "code"
@@ -166,7 +166,19 @@ def test_each_preset_changes_what_it_decides(conf: Path) -> None:
         "mean": "per_call",
         "scope": "run",
     }
-    assert len({run.digest for run in seen.values()}) == 3
+    assert len({run.digest for run in seen.values()}) == 4
+
+
+def test_inf_on_the_command_line_is_the_option_of_that_name(conf: Path) -> None:
+    run = plan("quickstart", ["search.first_visit=inf"], conf=conf)[0]
+    assert run.config["search"]["first_visit"] == "inf"
+
+
+def test_the_embedded_preset_is_the_default_but_for_width_and_temperature(conf: Path) -> None:
+    default, embedded = (
+        plan("presets", [f"preset={name}"], conf=conf)[0].config["search"] for name in ("default", "embedded")
+    )
+    assert {key for key in default if default[key] != embedded[key]} == {"sim_width", "temperature"}
 
 
 def test_a_description_is_written_only_when_it_changes(conf: Path, tmp_path: Path) -> None:

@@ -116,6 +116,21 @@ def test_the_best_single_model_is_the_one_that_solves_most(study: Study) -> None
     assert best.value >= other.value
 
 
+def test_a_single_model_is_compared_with_the_whole_pool_under_its_own_search(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    alone = make_run("react", run="react-alone", experiment="react_alone", pool="llama", agents=["llama"], problems=40)
+    whole, reference = make_run("react", problems=40), make_run("symphony", problems=40)
+    for problem, solved in ((whole.problems, True), (alone.problems, False), (reference.problems, False)):
+        problem[:] = [dataclasses.replace(p, success=solved, score=float(solved)) for p in problem]
+    with open_study(load_runs(tmp_path, reference, whole, alone)) as study:
+        rows = {str(row["role"]): row for row in read_table(study, "pool").records()}
+    assert set(rows) == {"whole pool", "best single"}
+    gain = rows["best single"]["gain of the pool"]
+    assert isinstance(gain, Estimate)
+    assert (gain.value, gain.low, gain.high) == (1.0, 1.0, 1.0)
+
+
 def test_cost_adds_up_to_the_call_ledger(study: Study) -> None:
     rows = read_table(study, "cost").records()
     row = next(row for row in rows if row["method"] == "LATS" and row["task"] == "mini_qa")

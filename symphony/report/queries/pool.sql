@@ -1,26 +1,41 @@
 -- title: The pool against each of its members
 -- mirrors: Tables 7 and 8
--- caption: The reference's pool against other pools and single models, under the same search or another one (column search). "All tasks" and the columns of the tasks are success rates. "Gain of the pool" = reference minus row over all tasks on the same problems, with a 95 % paired bootstrap interval: positive means that the pool is better. The best single model under the reference's search is chosen on these same problems, which favours it.
-WITH reference AS (SELECT * FROM designs WHERE reference),
-members AS (
-    SELECT d.*, len(d.agents) = 1 AND d.search = r.search AND list_contains(r.agents, d.agents[1]) AS member
-    FROM designs d, reference r
-    WHERE d.reference OR d.pool <> r.pool AND (d.search = r.search OR len(d.agents) = 1)
+-- caption: The reference's pool against other pools and single models, under the same search (column search). "All tasks" and the columns of the tasks are success rates. "Gain of the pool" = the whole pool minus the row under the same search, over all tasks on the same problems, with a 95 % paired bootstrap interval: positive means that the pool is better. The best single model of each search is chosen on these same problems, which favours it.
+WITH wholes AS (
+    SELECT d.search, arg_min(d.experiment, (NOT d.reference, d.position)) AS whole, any_value(r.pool) AS pool,
+           any_value(r.agents) AS members
+    FROM designs d, designs r WHERE r.reference AND d.pool = r.pool GROUP BY d.search
+),
+rivals AS (
+    SELECT d.experiment, w.whole, w.search, len(d.agents) = 1 AND list_contains(w.members, d.agents[1]) AS member
+    FROM designs d JOIN wholes w USING (search) WHERE d.pool <> w.pool
+),
+gains AS (
+    SELECT c.experiment, bootstrap(list(w.success::INT - c.success::INT ORDER BY c.cluster, c.seed),
+                                 list(c.cluster ORDER BY c.cluster, c.seed)) AS gain,
+           mcnemar(count(*) FILTER (w.success AND NOT c.success), count(*) FILTER (c.success AND NOT w.success)) AS p
+    FROM rivals v JOIN outcomes c USING (experiment)
+    JOIN outcomes w ON w.experiment = v.whole AND w.task = c.task AND w.dataset = c.dataset AND w.problem = c.problem
+                   AND w.seed = c.seed
+    GROUP BY c.experiment
 ),
 best AS (
-    SELECT arg_max(experiment, s.success.value) AS experiment
-    FROM members JOIN success_cells s USING (experiment) WHERE member AND s.block = 'all tasks'
+    SELECT search, arg_max(v.experiment, s.success.value) AS experiment
+    FROM rivals v JOIN success_cells s USING (experiment) WHERE member AND s.block = 'all tasks' GROUP BY search
+),
+roles AS (
+    SELECT DISTINCT whole AS experiment, CASE WHEN d.reference THEN 'reference' ELSE 'whole pool' END AS role
+    FROM rivals v JOIN designs d ON d.experiment = v.whole
+    UNION ALL
+    SELECT v.experiment, CASE WHEN b.experiment IS NOT NULL THEN 'best single' WHEN v.member THEN 'single' ELSE '' END
+    FROM rivals v LEFT JOIN best b USING (experiment)
 ),
 rows AS (
-    SELECT m.title AS method, array_to_string(m.agents, ' + ') AS agents, m.search,
-           CASE WHEN m.reference THEN 'reference' WHEN m.experiment = (SELECT experiment FROM best)
-                THEN 'best single' WHEN m.member THEN 'single' ELSE '' END AS role,
-           m.position, s.block, s.success.value AS rate, t.n, t.success,
-           CASE WHEN p.pairs IS NOT NULL THEN {'value': -p.success_difference.value, 'low': -p.success_difference.high,
-                                               'high': -p.success_difference.low} END AS gain, p.p
-    FROM members m JOIN success_cells s USING (experiment)
-    JOIN success_cells t ON t.experiment = m.experiment AND t.block = 'all tasks'
-    LEFT JOIN paired_cells p ON p.experiment = m.experiment AND p.block = 'all tasks'
+    SELECT d.title AS method, array_to_string(d.agents, ' + ') AS agents, d.search, role, d.position, s.block,
+           s.success.value AS rate, t.n, t.success, gain, p
+    FROM roles JOIN designs d USING (experiment) JOIN success_cells s USING (experiment)
+    JOIN success_cells t ON t.experiment = d.experiment AND t.block = 'all tasks'
+    LEFT JOIN gains USING (experiment)
     WHERE s.block <> 'all tasks'
 )
 SELECT method, agents, search, role, n, success AS "all tasks", gain AS "gain of the pool", p AS "McNemar p",
