@@ -8,14 +8,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony import config, database, fetch, progress, quantise, runner, runs
+from symphony import byhand, config, database, fetch, progress, quantise, runner, runs
 from symphony.report import figures, page, tables
-from symphony.types import SymphonyError
+from symphony.types import SymphonyError, Task
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 when it did what it was asked for."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
+    # argparse takes no words of a list that come after an option.
+    words = getattr(given, "settings", getattr(given, "overrides", None))
+    if rest and (words is None or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if words is not None:
+        words += rest
     try:
         given.do(given)
     except SymphonyError as error:
@@ -24,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+_OWN = {"grade": ", and the file of predictions", "play": ", and problem=<id>"}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,18 +67,30 @@ def _parser() -> argparse.ArgumentParser:
     _report_inputs(sub)
     sub.add_argument("--figures", type=Path, required=True, metavar="FOLDER", help="made by `symphony figure`")
     sub.add_argument("--out", type=Path, required=True, metavar="FILE")
+    for name, do, text in (
+        ("grade", _grade, 'grade predictions made anywhere, one {"id": ..., "prediction": ...} a line'),
+        ("play", _play, "act in a task by hand, one action a line"),
+    ):
+        sub = command(name, do, text)
+        sub.add_argument("settings", nargs="+", help="task=<name>, Hydra overrides" + _OWN[name])
+        sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+        _data(sub)
+        if name == "grade":
+            sub.add_argument("--out", type=Path, metavar="FILE", help="a line for each prediction")
+        else:
+            sub.add_argument("--json", action="store_true", help="one JSON object a line")
     sub = command("quantise", _quantise, "quantise a model's weights with bitsandbytes")
     sub.add_argument("model", help="an option of conf/model/")
     sub.add_argument("scheme", help=", ".join(quantise.SCHEMES))
     sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
-    sub.add_argument("--data", metavar="FOLDER", help=f"downloads; default: ${fetch.DATA_VARIABLE}, else data")
+    _data(sub)
     sub.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     sub = command("train-pool", _train_pool, "make an embedded model again from nothing (arguments: symphony.embedded)")
     sub.add_argument("arguments", nargs=argparse.REMAINDER, help="see `symphony train-pool -- --help`")
     sub = command("fetch", _fetch, "download what an option pins in its `source` block")
     sub.add_argument("option", help="task/<name> or model/<name>")
     sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
-    sub.add_argument("--data", metavar="FOLDER", help=f"default: ${fetch.DATA_VARIABLE}, else data")
+    _data(sub)
     return parser
 
 
@@ -82,18 +104,24 @@ def _study(sub: argparse.ArgumentParser, *, optional: bool = False) -> None:
     sub.add_argument("study", nargs="?" if optional else None, help="a folder under conf/experiment/")
     sub.add_argument("overrides", nargs="*", help="Hydra overrides, e.g. problems=4 search.n=2")
     sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    _data(sub)
     for name in ("experiment", "task", "pool"):
         sub.add_argument(f"--{name}", metavar="NAME", help=f"only this {name}")
     sub.add_argument("--seed", type=int, metavar="N", help="only this seed")
 
 
+def _data(sub: argparse.ArgumentParser) -> None:
+    text = f"data sets and downloads; default: ${fetch.DATA_VARIABLE}, else data"
+    sub.add_argument("--data", metavar="FOLDER", help=text)
+
+
 def _places(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--outputs", type=Path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
-    sub.add_argument("--data", metavar="FOLDER", help=f"downloads; default: ${fetch.DATA_VARIABLE}, else data")
 
 
 def _runs(given: argparse.Namespace) -> list[runs.Run]:
-    found = config.plan(given.study, given.overrides, experiment=given.experiment, conf=given.conf)
+    data = fetch.data_folder(given.data)
+    found = config.plan(given.study, given.overrides, experiment=given.experiment, conf=given.conf, data=data)
     for name in ("task", "pool", "seed"):
         wanted = getattr(given, name)
         if wanted is not None:
@@ -134,6 +162,29 @@ def _figure(given: argparse.Namespace) -> None:
 
 def _report(given: argparse.Namespace) -> None:
     page.render(given.database, given.figures, given.out, given.plan, given.quantised)
+
+
+def _task(given: argparse.Namespace, overrides: list[str]) -> Task:
+    if not any(item.startswith("task=") for item in overrides):
+        raise SymphonyError("found no task=<name>, allowed: the name of an option of conf/task/")
+    task: Task = config.task(overrides, conf=given.conf, data=fetch.data_folder(given.data))
+    return task
+
+
+def _grade(given: argparse.Namespace) -> None:
+    files = [item for item in given.settings if "=" not in item]
+    if len(files) != 1:
+        raise SymphonyError(f"found {len(files)} files of predictions, allowed: one")
+    task = _task(given, [item for item in given.settings if "=" in item])
+    byhand.grade_file(task, Path(files[0]), given.out, lambda text: print(text, file=sys.stderr, flush=True))
+
+
+def _play(given: argparse.Namespace) -> None:
+    ids = [item.partition("=")[2] for item in given.settings if item.startswith("problem=")]
+    if len(ids) != 1:
+        raise SymphonyError(f"found {len(ids)} of problem=<id>, allowed: one")
+    task = _task(given, [item for item in given.settings if not item.startswith("problem=")])
+    byhand.play(task, ids[0], sys.stdin, sys.stdout, as_json=given.json)
 
 
 def _quantise(given: argparse.Namespace) -> None:

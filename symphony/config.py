@@ -19,11 +19,23 @@ from typing import Any
 
 from symphony.files import write_atomic
 from symphony.models.revision import weights_digest
-from symphony.runs import NOT_ARGUMENTS, PACKAGE, PARTS, ModelSpec, Run, check_arguments, digest, instantiate, models
+from symphony.runs import (
+    NOT_ARGUMENTS,
+    PACKAGE,
+    PARTS,
+    ModelSpec,
+    Run,
+    check_arguments,
+    data_files,
+    digest,
+    has_files,
+    instantiate,
+    models,
+)
 from symphony.types import SymphonyError, canonical_json
 
 GROUPS = ("task", "model", "pool", "scheduler", "scorer", "memory", "search", "preset")
-UNSCIENTIFIC = ("title", "question", "table", "execution")
+UNSCIENTIFIC = ("title", "question", "table", "execution", "data_dir")
 """Root keys that cannot change a run's records; they are left out of its digest."""
 STORE_MODES = ("live", "record", "replay", "strict")
 
@@ -66,6 +78,7 @@ class Root:
     seed: int = 0
     problems: int = 1
     feedback: str = "oracle"
+    data_dir: str | None = None
     budget: Budgets = field(default_factory=Budgets)
     execution: Execution = field(default_factory=Execution)
     task: Any = None
@@ -111,6 +124,7 @@ def plan(
     *,
     experiment: str | None = None,
     conf: Path = Path("conf"),
+    data: Path = Path("data"),
     cache: Path | None = None,
 ) -> list[Run]:
     """Every run of a study, in the order experiment, task, seed.
@@ -120,6 +134,7 @@ def plan(
         overrides: Hydra overrides for every experiment, e.g. `problems=4`.
         experiment: Only this one of the study.
         conf: The folder with config.yaml.
+        data: Folder of the data sets, unless `data_dir` in the config names another.
         cache: Folder for composed plans; None composes anew. Entries are named by the digest of every input of the
             composition (files under `conf`, this package's sources, versions of the composer), so none can be stale.
 
@@ -132,10 +147,10 @@ def plan(
     if experiment is not None and experiment not in names:
         raise SymphonyError(f"experiment: found {experiment!r}, allowed: {', '.join(names)}")
     names = [name for name in names if experiment in (None, name)]
-    entry = cache / f"{_inputs_digest(study, [*names, *overrides], conf)}.json" if cache else None
+    entry = cache / f"{_inputs_digest(study, [*names, *overrides], conf, data)}.json" if cache else None
     if entry and entry.is_file():
         return [Run(**run) for run in json.loads(entry.read_text())]
-    runs = [run for name in names for run in _experiment_runs(study, name, overrides, conf)]
+    runs = [run for name in names for run in _experiment_runs(study, name, overrides, conf, data)]
     if entry:
         write_atomic(entry, json.dumps([asdict(run) for run in runs]))
     return runs
@@ -176,14 +191,30 @@ def model(name: str, *, conf: Path = Path("conf")) -> ModelSpec:
     return models({"pool": {"agents": [{"name": name, **node}]}})[name]
 
 
+def task(overrides: Sequence[str], *, conf: Path = Path("conf"), data: Path = Path("data")) -> Any:
+    """One task outside any study; all of its items where it reads them from files and `problems` is not given.
+
+    Raises:
+        SymphonyError: A misspelt key, an unknown option, a value out of range.
+    """
+    cfg = _compose(conf, list(overrides))
+    config, execution = _resolve(cfg, {})
+    _check(config, execution)
+    if has_files(config["task"]) and not any(item.startswith(("problems=", "task.count=")) for item in overrides):
+        config["task"]["count"] = None
+    return instantiate("task", config["task"], Path(execution["data_dir"] or data))
+
+
 def sample_prompts(conf: Path = Path("conf")) -> str:
-    """A few prompts of every task, to compare models on."""
+    """A few prompts of every task that needs no data, to compare models on."""
     texts = []
     for path in sorted((conf / "task").glob("*.yaml")):
         config, _ = _resolve(_compose(conf, [f"task={path.stem}", "problems=4"]), {})
-        task = instantiate("task", config["task"])
-        for problem in task.problems():
-            texts += [message.content for message in task.prompts.expansion(problem, (), ())]
+        if has_files(config["task"]):  # which may not be there
+            continue
+        sample = instantiate("task", config["task"])
+        for problem in sample.problems():
+            texts += [message.content for message in sample.prompts.expansion(problem, (), ())]
     return "\n".join(texts)
 
 
@@ -221,7 +252,7 @@ def to_yaml(config: Mapping[str, Any]) -> str:
 # --------------------------------------------------------------------------- composition
 
 
-def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path) -> Iterator[Run]:
+def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path, data: Path) -> Iterator[Run]:
     """Composes once a task, and resolves once a seed."""
     first = _compose(conf, [f"+experiment={study}/{name}", *overrides])
     tasks = list(first.tasks)
@@ -235,12 +266,14 @@ def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path
         for seed in cfg.seeds:
             cfg.seed = seed
             config, execution = _resolve(cfg, identity)
-            if seed == cfg.seeds[0]:
-                try:
+            try:
+                if seed == cfg.seeds[0]:
                     _check(config, execution)
                     _check_preset(cfg.preset, conf / "preset" / "default.yaml")
-                except SymphonyError as error:
-                    raise SymphonyError(f"conf/experiment/{study}/{name}.yaml, task {task}: {error}") from error
+                if files := data_files(config, Path(execution["data_dir"] or data)):
+                    config["data"] = files  # by content, so that other data are another run
+            except SymphonyError as error:
+                raise SymphonyError(f"conf/experiment/{study}/{name}.yaml, task {task}: {error}") from error
             yield Run(
                 digest=digest(config),
                 study=study,
@@ -308,7 +341,7 @@ def _resolve(cfg: Any, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     # or was made from, so that new weights are new runs (downloads are pinned by their `source`).
     named = [{"name": name, **_shipped(agent), **agent} for name, agent in agents.items()]
     plain["pool"] = {**plain["pool"], "agents": named}
-    execution = plain["execution"]
+    execution = {**plain["execution"], "data_dir": plain["data_dir"]}
     config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, "tasks", "seeds", "preset")}
     # On the command line Hydra reads `inf` as a number, which JSON has no form for; the option of that name is a word.
     words = {"Infinity": "inf"}
@@ -347,7 +380,7 @@ def _check(config: Mapping[str, Any], execution: Mapping[str, Any]) -> None:
     """Constructs what is cheap and checks the signatures of the rest, so that errors come before any job."""
     for part in PARTS:
         instantiate(part, config[part])
-    known = [*Root.__annotations__, "study", "experiment", "choices", "options"]
+    known = [*Root.__annotations__, "data", "study", "experiment", "choices", "options"]
     _check_keys("", config, known)
     for scope, limits in config["budget"].items():
         _check_keys(f"budget.{scope}.", limits, list(Limits.__annotations__))
@@ -368,10 +401,12 @@ def _check(config: Mapping[str, Any], execution: Mapping[str, Any]) -> None:
         raise SymphonyError(f"execution.store: found {execution['store']!r}, allowed: {', '.join(STORE_MODES)}")
 
 
-def _inputs_digest(study: str, overrides: Sequence[str], conf: Path) -> str:
+def _inputs_digest(study: str, overrides: Sequence[str], conf: Path, data: Path) -> str:
     """Names a composed plan by everything that its composition and its checks read."""
     versions = [version(package) for package in ("hydra-core", "omegaconf")]
-    hashed = hashlib.sha256(canonical_json([study, *overrides, *versions]).encode())
+    stats = [(str(path), path.stat()) for path in sorted(data.glob("*/*")) if path.is_file()]
+    there = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+    hashed = hashlib.sha256(canonical_json([study, *overrides, *versions, there]).encode())
     files = [*sorted(conf.rglob("*.yaml")), *sorted(PACKAGE.rglob("*.py"))]
     files += sorted(path for path in (PACKAGE / "embedded" / "weights").rglob("*") if path.is_file())
     for path in files:

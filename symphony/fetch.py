@@ -6,7 +6,6 @@ was cut goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from symphony.files import write_atomic
+from symphony.files import sha256, write_atomic
 from symphony.types import SymphonyError
 
 CHUNK = 1 << 20
@@ -111,7 +110,7 @@ def _manifest(option: str, source: Source) -> str:
 
 
 def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) -> None:
-    if target.is_file() and _sha256(target) == sha:
+    if target.is_file() and sha256(target) == sha:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
@@ -128,7 +127,7 @@ def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) ->
             problem = str(error)
     else:
         raise SymphonyError(f"{url}: found {problem} {ATTEMPTS} times, allowed: a whole file (run again to go on)")
-    found = _sha256(part)
+    found = sha256(part)
     if found != sha:
         part.unlink()
         raise SymphonyError(f"{url}: found sha256 {found}, allowed: {sha}")
@@ -158,8 +157,3 @@ def _copy(answer: Any, stream: BinaryIO) -> None:
         copied += len(chunk)
     if expected is not None and copied < int(expected):
         raise ConnectionError(f"{copied} of {expected} bytes")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,8 +1,10 @@
-"""Small files that are whole or not there."""
+"""Small files that are whole or not there, and what a file is."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from functools import lru_cache
 from pathlib import Path
 
 from symphony.types import SymphonyError
@@ -26,3 +28,15 @@ def write_atomic(path: Path, text: str) -> None:
         raise SymphonyError(f"{path}: found {error.strerror}, allowed: a folder that can be written") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Of the file's bytes, 64 hex digits; read again only when its size or time changes."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

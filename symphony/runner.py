@@ -142,7 +142,7 @@ class _Workshop:
 
 def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Progress) -> None:
     """One run, from its config to its folder."""
-    parts = build(run.config)
+    parts = build(run.config, Path(run.execution.get("data_dir") or place.data))
     pool, revisions = workshop.pool(run)
     problems = parts.task.problems()
     progress.begin(f"{run.task} {run.experiment} seed {run.seed}", len(problems))

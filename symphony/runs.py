@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from symphony.files import write_atomic
+from symphony.files import sha256, write_atomic
 from symphony.types import SymphonyError, canonical_json
 
 PACKAGE = Path(__file__).parent
@@ -142,9 +142,31 @@ def thaw(path: Path) -> Group:
 # --------------------------------------------------------------------------- objects
 
 
-def build(config: Mapping[str, Any]) -> Parts:
-    """Constructs a run's task, scheduler, scorer, memory and search; their constructors check ranges."""
-    return Parts(**{part: instantiate(part, config[part]) for part in PARTS})
+def build(config: Mapping[str, Any], data: Path = Path("data")) -> Parts:
+    """Constructs a run's task, scheduler, scorer, memory and search; their constructors check ranges.
+
+    Args:
+        data: Folder of the data sets, for a task that reads files.
+    """
+    return Parts(**{part: instantiate(part, config[part], data) for part in PARTS})
+
+
+def has_files(node: Mapping[str, Any]) -> bool:
+    """Whether a task reads its problems from files."""
+    return hasattr(_class("task", node["_target_"]), "files")
+
+
+def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
+    """Name -> sha256 of the files that a run's task reads; empty for a task that reads none.
+
+    A file that is not there yet counts with the checksum that its option's `source` pins.
+    """
+    if not has_files(config["task"]):
+        return {}
+    try:
+        return {path.name: sha256(path) for path in instantiate("task", config["task"], data).files()}
+    except SymphonyError:
+        return dict(config["task"].get("source", {}).get("files", {}))
 
 
 def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
@@ -215,11 +237,14 @@ def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str,
     return arguments
 
 
-def instantiate(key: str, node: Any) -> Any:
+def instantiate(key: str, node: Any, data: Path = Path("data")) -> Any:
+    """The object of a node with `_target_`; `data` is handed to a class that takes it."""
     arguments = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in check_arguments(key, node, extra=("source",)).items()
     }
+    if "data" in inspect.signature(_class(key, node["_target_"])).parameters:
+        arguments["data"] = data
     try:
         return _class(key, node["_target_"])(**arguments)
     except TypeError as error:

@@ -95,11 +95,17 @@ class Grade:
         success: Whether the problem is solved.
         score: In [0, 1]; equals float(success) where the task has no partial credit.
         detail: For people, e.g. the answer given.
+        outcome: What happened, in one word: "timeout", "compile_error", ...; "pass" or "fail" where no more is known.
     """
 
     success: bool
     score: float
     detail: str = ""
+    outcome: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.outcome:
+            object.__setattr__(self, "outcome", "pass" if self.success else "fail")
 
 
 Feedback = Literal["oracle", "none"]
@@ -153,8 +159,12 @@ class Task(Protocol):
         """Equal for failures that teach the same thing (e.g. the normalised wrong answer)."""
         ...
 
+    def submission(self, prediction: str) -> Sequence[str]:
+        """The actions that hand in an answer found elsewhere (`symphony grade`)."""
+        ...
+
     def grade(self, problem: Problem, state: State) -> Grade:
-        """Ground truth; called by the runner only."""
+        """Ground truth; asked for by the runner, and by `symphony grade` and `play`, never by a search."""
         ...
 
 

@@ -148,6 +148,10 @@ class GridWorld:
         data: Data = state.data
         return f"{data.cell} {data.holding} {len(data.opened)}"
 
+    def submission(self, prediction: str) -> tuple[str, ...]:
+        """One action a line."""
+        return tuple(prediction.splitlines())
+
     def grade(self, problem: Problem, state: State) -> Grade:
         data: Data = state.data
         success = data.cell == data.world.goal

@@ -138,6 +138,10 @@ class MiniCode:
     def failure_key(self, state: State) -> str:
         return "\n".join(state.data.lines)
 
+    def submission(self, prediction: str) -> tuple[str, ...]:
+        """One action a line."""
+        return tuple(prediction.splitlines())
+
     def grade(self, problem: Problem, state: State) -> Grade:
         data: Data = state.data
         return Grade(success=data.passed, score=float(data.passed), detail="; ".join(data.lines))

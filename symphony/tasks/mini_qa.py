@@ -13,12 +13,12 @@ wrong turn leads to a page that looks as good as the right one.
 from __future__ import annotations
 
 import random
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from symphony.prompts import ChatPrompts, parse_proposal, split_action
 from symphony.tasks import generated
+from symphony.tasks.answers import exact_match, normalise
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 FACTS = 5
@@ -126,7 +126,7 @@ class MiniQA:
         return State(observation=observation, truncated=data.steps >= self.max_steps, invalid=invalid, data=data)
 
     def _finish(self, data: Data, answer: str) -> State:
-        reward = float(normalise(answer) == normalise(data.world.answer))
+        reward = float(exact_match(answer, data.world.answer))
         told = self.feedback == "oracle"
         return State(
             observation=("Correct." if reward else "Wrong.") if told else "Answer given.",
@@ -138,13 +138,11 @@ class MiniQA:
     def failure_key(self, state: State) -> str:
         return normalise(state.data.answer) if state.data.answer is not None else "no answer"
 
+    def submission(self, prediction: str) -> tuple[str, ...]:
+        """The answer."""
+        return (f"finish[{prediction.strip()}]",)
+
     def grade(self, problem: Problem, state: State) -> Grade:
         answer = state.data.answer
-        success = answer is not None and normalise(answer) == normalise(problem.target.answer)
+        success = answer is not None and exact_match(answer, problem.target.answer)
         return Grade(success=success, score=float(success), detail=answer or "no answer")
-
-
-def normalise(answer: str) -> str:
-    """Lower case, no punctuation, no articles, single spaces (the rule of the official HotpotQA script)."""
-    kept = "".join(char for char in answer.lower() if char not in string.punctuation)
-    return " ".join(word for word in kept.split() if word not in ("a", "an", "the"))

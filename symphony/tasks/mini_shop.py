@@ -146,6 +146,10 @@ class MiniShop:
         data: Data = state.data
         return f"{data.item.id if data.item else ''} {data.colour} {data.pattern} {data.bought}"
 
+    def submission(self, prediction: str) -> tuple[str, ...]:
+        """One action a line."""
+        return tuple(prediction.splitlines())
+
     def grade(self, problem: Problem, state: State) -> Grade:
         data: Data = state.data
         score = _score(data) if data.bought else 0.0

@@ -2,13 +2,11 @@
 
 from itertools import pairwise
 
-import pytest
-
 from symphony.prompts import split_action
 from symphony.tasks import generated
 from symphony.tasks.gridworld import MOVES, GridWorld, neighbour, route
 from symphony.tasks.mini_code import MiniCode, program
-from symphony.tasks.mini_qa import SHOWN, MiniQA, normalise
+from symphony.tasks.mini_qa import SHOWN, MiniQA
 from symphony.tasks.mini_shop import MiniShop
 
 
@@ -36,11 +34,6 @@ def test_a_failed_search_keeps_the_page():
     missed = task.step(page, "search[Nobody]")
     assert missed.observation == "Not found."
     assert missed.data.page == problem.target.start
-
-
-@pytest.mark.parametrize(("given", "kept"), [("The Karomi.", "karomi"), ("a  B", "b"), ("An", "")])
-def test_answers_are_normalised_as_hotpotqa_does(given, kept):
-    assert normalise(given) == kept
 
 
 def test_a_wrong_key_jams_the_lock_for_good():

@@ -17,7 +17,7 @@ DATA = data_folder()
 STUDY = config.get("study", "quickstart")
 OVERRIDES = str(config.get("overrides", "")).split()
 try:
-    RUNS = plan(STUDY, OVERRIDES, conf=CONF, cache=Path("outputs/plans"))
+    RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
 except SymphonyError as error:
     sys.exit(f"symphony: {error}")
 GROUPS = {group.name: group for group in groups(RUNS)}

@@ -1,0 +1,161 @@
+"""Tasks in people's hands: predictions made anywhere are graded, and an episode is played action by action."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from symphony.files import write_atomic
+from symphony.report.stats import bootstrap_mean, wilson
+from symphony.types import Problem, State, SymphonyError, Task, canonical_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    """One line of predictions, graded.
+
+    Attributes:
+        id: Of the problem; None where the line has none.
+        outcome: As in `Grade`, or "unknown_id" or "malformed", which count in no metric.
+        seconds: That grading took.
+    """
+
+    id: str | None
+    passed: bool
+    score: float
+    outcome: str
+    seconds: float
+    detail: str
+
+    @property
+    def counts(self) -> bool:
+        return self.outcome not in ("unknown_id", "malformed")
+
+
+# --------------------------------------------------------------------------- grading
+
+
+def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[str], None]) -> list[Graded]:
+    """Grades a file of `{"id": ..., "prediction": ...}` lines, tells the metrics, and writes a line for each.
+
+    Raises:
+        SymphonyError: The file can't be read, or `out` can't be written.
+    """
+    try:
+        lines = predictions.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SymphonyError(f"{predictions}: found {error}, allowed: JSON lines in UTF-8") from error
+    problems = {problem.id: problem for problem in task.problems()}
+    graded = [
+        _grade_line(task, problems, line, f"{predictions}:{number}", say)
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
+    if out is not None:
+        fields = ("id", "passed", "score", "outcome", "seconds", "detail")
+        write_atomic(out, "".join(json.dumps({f: getattr(one, f) for f in fields}) + "\n" for one in graded))
+    _tell(graded, problems, say)
+    return graded
+
+
+def _grade_line(
+    task: Task, problems: Mapping[str, Problem], line: str, where: str, say: Callable[[str], None]
+) -> Graded:
+    try:
+        found = json.loads(line)
+        id, prediction = str(found["id"]), found["prediction"]
+        if not isinstance(prediction, str) and not (
+            isinstance(prediction, list) and all(isinstance(action, str) for action in prediction)
+        ):
+            raise TypeError(f"prediction is {type(prediction).__name__}")
+    except (ValueError, KeyError, TypeError) as error:
+        say(f'{where}: found {error}, allowed: {{"id": ..., "prediction": a text or a list of actions}}')
+        return Graded(id=None, passed=False, score=0.0, outcome="malformed", seconds=0.0, detail=str(error))
+    if id not in problems:
+        say(f"{where}: found id {id!r}, allowed: an item of the task")
+        return Graded(id=id, passed=False, score=0.0, outcome="unknown_id", seconds=0.0, detail="")
+    began = time.monotonic()
+    grade = task.grade(problems[id], _end(task, problems[id], prediction))
+    seconds = round(time.monotonic() - began, 4)
+    return Graded(
+        id=id, passed=grade.success, score=grade.score, outcome=grade.outcome, seconds=seconds, detail=grade.detail
+    )
+
+
+def _end(task: Task, problem: Problem, prediction: str | list[str]) -> State:
+    """Where a prediction leads: the actions of a list, or those that hand in a text."""
+    state = task.reset(problem)
+    for action in task.submission(prediction) if isinstance(prediction, str) else prediction:
+        state = task.step(state, action)
+    return state
+
+
+def _tell(graded: list[Graded], problems: Mapping[str, Problem], say: Callable[[str], None]) -> None:
+    counted = [one for one in graded if one.counts]
+    missing = len(problems.keys() - {one.id for one in counted})
+    say(f"graded {len(counted)} predictions for {len(problems)} problems; {missing} problems without one")
+    success = wilson(sum(one.passed for one in counted), len(counted))
+    score = bootstrap_mean([one.score for one in counted], [str(one.id) for one in counted])
+    for name, estimate in (("success", success), ("score", score)):
+        if estimate is not None:
+            say(f"{name} {estimate.value:.4f} (95 % interval {estimate.low:.4f} to {estimate.high:.4f})")
+    say(
+        "outcomes: "
+        + ", ".join(f"{name} {count}" for name, count in sorted(Counter(o.outcome for o in graded).items()))
+    )
+
+
+# --------------------------------------------------------------------------- playing
+
+
+def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: bool) -> None:
+    """One episode: an action a line, until it ends or the lines do.
+
+    Raises:
+        SymphonyError: There is no such problem.
+    """
+    problems = task.problems()
+    problem = next((one for one in problems if one.id == id), None)
+    if problem is None:
+        some = ", ".join(one.id for one in problems[:3])
+        raise SymphonyError(f"problem: found {id!r}, allowed: an id of the task, such as {some}")
+    state = task.reset(problem)
+    _show(out, state, as_json, first=problem.prompt)
+    for line in actions:
+        if not line.strip():
+            continue
+        proposal = task.parse(line) or task.parse(f"Action: {line}")
+        state = task.step(state, proposal.action if proposal else line.strip())
+        _show(out, state, as_json)
+        if state.done:
+            break
+    grade = task.grade(problem, state)
+    told = {"success": grade.success, "score": grade.score, "outcome": grade.outcome, "detail": grade.detail}
+    out.write((canonical_json({"grade": told}) if as_json else f"grade: {told}") + "\n")
+    out.flush()
+
+
+def _show(out: TextIO, state: State, as_json: bool, first: str = "") -> None:
+    observation = "\n".join(filter(None, (first, state.observation)))
+    if as_json:
+        told: dict[str, Any] = {
+            "observation": observation,
+            "reward": state.reward,
+            "terminated": state.terminated,
+            "truncated": state.truncated,
+            "invalid": state.invalid,
+        }
+        out.write(json.dumps(told, ensure_ascii=False) + "\n")
+    else:
+        end = (
+            ""
+            if not state.done
+            else f" [{'ended' if state.terminated else 'cut by the horizon'}, reward {state.reward}]"
+        )
+        out.write(f"{observation}{end}\n> " if not state.done else f"{observation}{end}\n")
+    out.flush()

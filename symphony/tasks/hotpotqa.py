@@ -1,0 +1,233 @@
+"""HotpotQA in the protocol of ReAct: search, lookup and finish over Wikipedia pages.
+
+    Question: Were Scott Derrickson and Ed Wood of the same nationality?
+    search[Scott Derrickson] -> Scott Derrickson (born July 16, 1966) is an American director, ...
+    lookup[California]       -> (Result 1 / 1) He lives in Los Angeles, California.
+    finish[yes]
+
+The page that a branch has opened is part of its state, so branches never see each other's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.tasks import datafiles
+from symphony.tasks.answers import exact_match, f1, normalise
+from symphony.tasks.corpus import Corpus, Page, Paragraphs
+from symphony.tasks.wikipedia import Mode, Wikipedia
+from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
+
+Setting = Literal["distractor", "fullwiki"]
+Split = Literal["dev", "train"]
+Pages = Literal["union", "context", "live"]
+
+SHOWN = 5
+"""Sentences of a page that search shows (published environment: 5)."""
+
+_OFFICIAL = {
+    ("dev", "distractor"): "hotpot_dev_distractor_v1.json",
+    ("dev", "fullwiki"): "hotpot_dev_fullwiki_v1.json",
+    ("train", "distractor"): "hotpot_train_v1.1.json",
+}
+
+PROMPTS = ChatPrompts(
+    instructions="""Answer the question with the help of Wikipedia. Write one thought and one action a turn:
+Thought: <what you know and what you need next>
+Action: <one of Search[title], Lookup[word], Finish[answer]>
+Search[title] opens the page of that title and shows how it begins; where there is none, it lists similar titles.
+Lookup[word] shows the next sentence of the open page that contains the word.
+Finish[answer] hands in the answer: a name, a number, a few words, or yes or no.""",
+    lessons="Lessons from failed attempts at this question:",
+    evaluate="""Judge the trajectory so far: how likely is it to end with the right answer? Numbers in [0, 1]:
+Value: <how likely> Confidence: <how sure you are of that>""",
+    reflect="""The attempt failed. Say in one or two sentences what went wrong and what to do differently:
+Lesson: <what to do differently>""",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The gold answer, and the pages that come with the question."""
+
+    answer: str
+    context: tuple[tuple[str, tuple[str, ...]], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """What a branch has done; the corpus is immutable and shared."""
+
+    gold: str = field(repr=False)
+    corpus: Corpus = field(repr=False, compare=False)
+    page: Page | None = None
+    keyword: str = ""
+    hits: int = 0
+    steps: int = 0
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HotpotQA:
+    """The environment; reward 1 for the exact (normalised) answer, else 0, at `finish` only.
+
+    Deviations from the published one: a search that finds no page closes the open page; pages are found by title, then
+    similar titles are told; `lookup` needs an open page.
+
+    Args:
+        first: Position in the file of the first item.
+        count: How many items; None is all that follow.
+        setting: Which contexts: the gold paragraphs among distractors, or what a retriever brought (fullwiki).
+        split: Which questions.
+        pages: Where search looks: in the contexts of every item of the file ("union"), of the item ("context"), or
+            in today's Wikipedia ("live").
+        record: Under "live", whether new titles may be asked for ("record") or only recorded ones ("replay").
+        max_steps: Horizon; the episode is truncated there (published code: 7).
+        feedback: Whether a search learns if its answer was right.
+        data: Folder of the data sets.
+    """
+
+    count: int | None
+    first: int = 0
+    setting: Setting = "distractor"
+    split: Split = "dev"
+    pages: Pages = "union"
+    record: Mode = "record"
+    max_steps: int = 7
+    feedback: Feedback = "oracle"
+    data: Path = Path("data")
+    name: str = "hotpotqa"
+    prompts: ChatPrompts = PROMPTS
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("setting", Setting), ("split", Split), ("pages", Pages), ("record", Mode)):
+            if getattr(self, key) not in get_args(allowed):
+                raise SymphonyError(
+                    f"task.{key}: found {getattr(self, key)!r}, allowed: {', '.join(get_args(allowed))}"
+                )
+        if (self.split, self.setting) not in _OFFICIAL:
+            raise SymphonyError(f"task.setting: found {self.setting!r}, allowed with split=train: distractor")
+        if self.max_steps < 1:
+            raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
+
+    def files(self) -> tuple[Path, ...]:
+        """What the problems are read from.
+
+        Raises:
+            SymphonyError: It is not there.
+        """
+        names = (_OFFICIAL[self.split, self.setting], f"hotpot_{self.split}_{self.setting}_sample.jsonl")
+        return (datafiles.find(self.data, self.name, names),)
+
+    def problems(self) -> Sequence[Problem]:
+        (path,) = self.files()
+        found = datafiles.rows(path)
+        return [_problem(path, row) for row in datafiles.items(path, found, self.first, self.count)]
+
+    def reset(self, problem: Problem) -> State:
+        return State(observation="", data=Data(gold=problem.target.answer, corpus=self._corpus(problem)))
+
+    def _corpus(self, problem: Problem) -> Corpus:
+        if self.pages == "live":
+            return Wikipedia(folder=self.data / "wikipedia", mode=self.record)
+        if self.pages == "context":
+            return Paragraphs(dict(problem.target.context))
+        return _union(*self.files())
+
+    def parse(self, text: str) -> Proposal | None:
+        return parse_proposal(text, ("search", "lookup", "finish", "think"))
+
+    def step(self, state: State, action: str) -> State:
+        if state.done:
+            return state
+        data: Data = replace(state.data, steps=state.data.steps + 1)
+        verb, argument = split_action(action)
+        invalid = False
+        if verb == "finish":
+            return self._finish(data, argument)
+        if verb == "search":
+            data, observation = _search(data, argument)
+        elif verb == "lookup":
+            data, observation = _lookup(data, argument)
+        elif verb == "think":
+            observation = "OK."
+        else:
+            invalid = True
+            observation = "Invalid action. Allowed: Search[title], Lookup[word], Finish[answer]."
+        return State(observation=observation, truncated=data.steps >= self.max_steps, invalid=invalid, data=data)
+
+    def _finish(self, data: Data, answer: str) -> State:
+        told = self.feedback == "oracle"
+        right = told and exact_match(answer, data.gold)  # under "none" nothing is compared at all
+        return State(
+            observation=("Correct." if right else "Wrong.") if told else "Answer given.",
+            reward=float(right) if told else None,
+            terminated=True,
+            data=replace(data, answer=answer),
+        )
+
+    def failure_key(self, state: State) -> str:
+        return normalise(state.data.answer) if state.data.answer is not None else "no answer"
+
+    def submission(self, prediction: str) -> tuple[str, ...]:
+        """The actions that hand in an answer found elsewhere."""
+        return (f"finish[{' '.join(prediction.split())}]",)
+
+    def grade(self, problem: Problem, state: State) -> Grade:
+        """Success is exact match, score is F1."""
+        answer = state.data.answer
+        if answer is None:
+            return Grade(success=False, score=0.0, detail="no answer")
+        gold = problem.target.answer
+        return Grade(success=exact_match(answer, gold), score=f1(answer, gold), detail=answer)
+
+
+def _search(data: Data, entity: str) -> tuple[Data, str]:
+    found = data.corpus.find(entity)
+    if isinstance(found, Page):
+        return replace(data, page=found, keyword="", hits=0), " ".join(found.sentences[:SHOWN])
+    similar = f" Similar: {'; '.join(found)}." if found else ""
+    return replace(data, page=None, keyword="", hits=0), f"Could not find {entity}.{similar}"
+
+
+def _lookup(data: Data, word: str) -> tuple[Data, str]:
+    """The next sentence with the word; another word starts anew."""
+    if data.page is None:
+        return data, "No page is open."
+    hits = [sentence for sentence in data.page.sentences if word.lower() in sentence.lower()] if word else []
+    seen = data.hits if word.lower() == data.keyword else 0
+    data = replace(data, keyword=word.lower(), hits=seen + 1)
+    if seen >= len(hits):
+        return data, "No more results."
+    return data, f"(Result {seen + 1} / {len(hits)}) {hits[seen]}"
+
+
+def _problem(path: Path, row: dict[str, Any]) -> Problem:
+    try:
+        id = row.get("_id")
+        context = tuple((str(title), tuple(map(str, sentences))) for title, sentences in row["context"])
+        return Problem(
+            id=str(row["dev_index"] if id is None else id),
+            kind=str(row.get("type", "")),
+            prompt=f"Question: {row['question']}",
+            target=Target(answer=str(row["answer"]), context=context),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise SymphonyError(
+            f"{path}: found an item without {error}, allowed: _id or dev_index, question, answer, context"
+        ) from error
+
+
+@lru_cache(maxsize=2)
+def _union(path: Path) -> Paragraphs:
+    """The paragraphs of every item; of one title the first paragraph, as in the file."""
+    pages: dict[str, tuple[str, ...]] = {}
+    for row in datafiles.rows(path):
+        for title, sentences in row["context"]:
+            pages.setdefault(str(title), tuple(map(str, sentences)))
+    return Paragraphs(pages)
