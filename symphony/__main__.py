@@ -129,7 +129,7 @@ def _runs(given: argparse.Namespace) -> list[runs.Run]:
             found = [run for run in found if getattr(run, name) == wanted]
             if not found:
                 raise SymphonyError(f"--{name}: found {wanted!r}, allowed: {', '.join(allowed)}")
-    return found
+    return runs.available(found, _tell)
 
 
 def _plan(given: argparse.Namespace) -> None:
@@ -164,6 +164,10 @@ def _report(given: argparse.Namespace) -> None:
     page.render(given.database, given.figures, given.out, given.plan, given.quantised)
 
 
+def _tell(text: str) -> None:
+    print(f"symphony: {text}", file=sys.stderr, flush=True)
+
+
 def _task(given: argparse.Namespace, overrides: list[str]) -> Task:
     if not any(item.startswith("task=") for item in overrides):
         raise SymphonyError("found no task=<name>, allowed: the name of an option of conf/task/")
@@ -176,7 +180,7 @@ def _grade(given: argparse.Namespace) -> None:
     if len(files) != 1:
         raise SymphonyError(f"found {len(files)} files of predictions, allowed: one")
     task = _task(given, [item for item in given.settings if "=" in item])
-    byhand.grade_file(task, Path(files[0]), given.out, lambda text: print(text, file=sys.stderr, flush=True))
+    byhand.grade_file(task, Path(files[0]), given.out, _tell)
 
 
 def _play(given: argparse.Namespace) -> None:

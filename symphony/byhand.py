@@ -51,6 +51,8 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
     except (OSError, UnicodeDecodeError) as error:
         raise SymphonyError(f"{predictions}: found {error}, allowed: JSON lines in UTF-8") from error
     problems = {problem.id: problem for problem in task.problems()}
+    if protection := getattr(task, "protection", ""):
+        say(f"programs run under {protection}")
     graded = [
         _grade_line(task, problems, line, f"{predictions}:{number}", say)
         for number, line in enumerate(lines, 1)

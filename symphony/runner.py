@@ -145,6 +145,8 @@ def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Progress) 
     parts = build(run.config, Path(run.execution.get("data_dir") or place.data))
     pool, revisions = workshop.pool(run)
     problems = parts.task.problems()
+    if protection := getattr(parts.task, "protection", ""):
+        progress.note(f"{run.task}: programs run under {protection}")
     progress.begin(f"{run.task} {run.experiment} seed {run.seed}", len(problems))
     wall, cpu = time.monotonic(), time.process_time()
     solved = asyncio.run(_Driver(run, parts, pool, progress).solve_all(problems))

@@ -6,7 +6,7 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,21 @@ def build(config: Mapping[str, Any], data: Path = Path("data")) -> Parts:
         data: Folder of the data sets, for a task that reads files.
     """
     return Parts(**{part: instantiate(part, config[part], data) for part in PARTS})
+
+
+def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
+    """The runs whose task this machine can carry out; tells of each other task once, and why."""
+    missing: dict[str, str] = {}
+    kept = []
+    for run in runs:
+        if run.task not in missing:
+            task: Any = instantiate("task", run.config["task"]) if has_files(run.config["task"]) else None
+            missing[run.task] = str(task.unavailable()) if hasattr(task, "unavailable") else ""
+            if missing[run.task]:
+                say(f"task {run.task} is left out: {missing[run.task]}")
+        if not missing[run.task]:
+            kept.append(run)
+    return kept
 
 
 def has_files(node: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ instead of `-I`: iteration over a set is then the same in every run.
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import select
@@ -27,11 +28,15 @@ from typing import Any, Literal
 
 from symphony.types import SymphonyError
 
+Outcome = Literal["ok", "error", "timeout", "killed"]
+
 NOBODY = 65534
 MAX_CHARS = 4096
+_SYSTEM_PYTHON = os.path.realpath("/usr/bin/python3")
 START_S = 10.0  # to start an interpreter, and to wait for a reply beyond the program's own limit
-LAYERS = ("bubblewrap", "namespaces", "landlock")
-_TRIAL = json.dumps({"source": "import csv\ndef f(): return 1", "function": "f", "arguments": ["()"]}).encode()
+LAYERS = ("bubblewrap", "namespaces", "landlock", "seccomp")
+_PLAIN = {"known": False, "every": False, "needs": ""}
+_TRIAL = json.dumps({**_PLAIN, "source": "import csv", "expressions": ["1"], "max_chars": MAX_CHARS}).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +51,40 @@ class Execution:
         error: The exception in one line, e.g. "TypeError: ..."; "" when the outcome is "ok".
     """
 
-    outcome: Literal["ok", "error", "timeout", "killed"]
+    outcome: Outcome
     values: tuple[str, ...]
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one program may use.
+
+    Attributes:
+        cpu_s: Processor seconds, whole and >= 1.
+        wall_s: Seconds in all, > 0.
+        max_chars: Characters of a value; what is longer is cut and ends in "...".
+    """
+
+    cpu_s: int
+    wall_s: float
+    max_chars: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """How one program and the expressions in its namespace went.
+
+    Attributes:
+        outcome: As in `Execution`; "ok" where every expression was reached.
+        values: Per expression reached, its value as a Python expression (`sandbox_child.spell`), or None for an error.
+        errors: Per expression reached, the exception in one line, "" where there is a value.
+        error: Why not every expression was reached; "" when the outcome is "ok".
+    """
+
+    outcome: Outcome
+    values: tuple[str | None, ...]
+    errors: tuple[str, ...]
     error: str
 
 
@@ -64,6 +101,19 @@ class _Server:
             data = struct.pack("!I", len(request)) + request if request else b""
             while data:
                 data = data[os.write(self.process.stdin.fileno(), data) :]
+            return _read_frame(self.process.stdout.fileno(), time.monotonic() + timeout_s)
+        except OSError:
+            return None
+
+    def send_and_close(self, data: bytes, timeout_s: float) -> bytes | None:
+        """Writes all of stdin, closes it, and waits for the one reply; None where there is none."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(OSError):
+            while data:
+                data = data[os.write(self.process.stdin.fileno(), data) :]
+        self.process.stdin.close()
+        try:
             return _read_frame(self.process.stdout.fileno(), time.monotonic() + timeout_s)
         except OSError:
             return None
@@ -105,9 +155,8 @@ class PythonSandbox:
             raise SymphonyError(f"sandbox.layers: found {', '.join(sorted(unknown))}, allowed: {', '.join(LAYERS)}")
         self._layers = tuple(layers)
         self._wall_s = wall_s
-        self._config = {
-            "cpu_s": cpu_s, "wall_s": wall_s, "memory_bytes": memory_mb << 20, "max_chars": MAX_CHARS
-        }  # fmt: skip
+        self._config: dict[str, Any] = {"cpu_s": cpu_s, "wall_s": wall_s, "file_bytes": 0, "processes": 0}
+        self._config["memory_bytes"] = memory_mb << 20
         self._lock = threading.Lock()
         self._server: _Server | None = None
         self._finalizer: weakref.finalize[[], PythonSandbox] | None = None
@@ -133,19 +182,46 @@ class PythonSandbox:
         """
         if not all(isinstance(ast.literal_eval(text), tuple) for text in arguments):
             raise ValueError("arguments: every one must be a tuple literal")
-        job = {"source": source, "function": function, "arguments": list(arguments)}
+        calls = [f"{function}(*{text})" for text in arguments]
+        job = {**_PLAIN, "source": source, "needs": function, "expressions": calls, "max_chars": MAX_CHARS}
+        done = self._evaluate(job, len(calls), self._wall_s)
+        values = tuple(value for value in done.values if value is not None)
+        return Execution(
+            outcome=done.outcome, values=() if done.outcome in ("timeout", "killed") else values, error=done.error
+        )
+
+    def evaluate(
+        self, source: str, expressions: Sequence[str], limits: Limits, *, needs: str = "", known: bool = False
+    ) -> Evaluation:
+        """Executes `source`, then evaluates every expression in its namespace, whatever became of those before it.
+
+        Args:
+            source: The program.
+            expressions: Python expressions.
+            limits: For the program and all expressions together.
+            needs: A name that the program has to define; "" is none.
+            known: Whether the namespace begins with the names that values are spelt with.
+
+        Raises:
+            SymphonyError: No interpreter can be started.
+        """
+        job = {"source": source, "expressions": list(expressions), "known": known, "every": True, "needs": needs}
+        job |= {"cpu_s": limits.cpu_s, "wall_s": limits.wall_s, "max_chars": limits.max_chars}
+        return self._evaluate(job, len(expressions), limits.wall_s)
+
+    def _evaluate(self, job: dict[str, Any], count: int, wall_s: float) -> Evaluation:
         request = json.dumps(job).encode()
         with self._lock:
             for _ in range(2):
                 try:
-                    reply = self._running().exchange(request, self._wall_s + START_S)
+                    reply = self._running().exchange(request, wall_s + START_S)
                 except BaseException:  # an interrupt: its reply must not answer the next call
                     self._stop()
                     raise
                 if reply is not None:
-                    return _understand(reply, len(arguments))
+                    return _understand(reply, count, int(job["max_chars"]))
                 self._stop()
-        return Execution(outcome="killed", values=(), error="the sandbox was killed")
+        return Evaluation(outcome="killed", values=(), errors=(), error="the sandbox was killed")
 
     def close(self) -> None:
         """Ends the server; a later call starts a new one."""
@@ -213,7 +289,7 @@ def _ways(layers: Sequence[str]) -> Iterator[tuple[list[str], list[str], int | N
     """Names of the outer protections, command and user to try, best first."""
     bwrap = shutil.which("bwrap") if "bubblewrap" in layers else None
     own = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    pythons = dict.fromkeys((own, os.path.realpath("/usr/bin/python3")))
+    pythons = dict.fromkeys((own, _SYSTEM_PYTHON))
     for user in (NOBODY, None) if os.geteuid() == 0 else (None,):
         for outer in (bwrap, None) if bwrap else (None,):
             for python in pythons:
@@ -243,11 +319,95 @@ def _launch(command: list[str], folder: str, user: int | None, names: list[str])
     server = _Server(process, "")
     hello = server.exchange(b"", START_S)
     tried = hello and server.exchange(_TRIAL, START_S)
-    if hello is None or tried is None or _understand(tried, 1).outcome != "ok":
+    if hello is None or tried is None or _understand(tried, 1, MAX_CHARS).outcome != "ok":
         server.stop()
         return None
     parts = [*names, *json.loads(hello), *(["user"] if dropped else []), "limits"]
     return _Server(process, "+".join(parts))
+
+
+# --------------------------------------------------------------------------- single commands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command, isolated and limited.
+
+    Attributes:
+        words: Absolute path of the executable, and arguments.
+        environment: The only variables it sees.
+        run: Files and folders it may read and execute.
+        write: Folders it may write in.
+        cpu_s, wall_s, memory_mb, file_mb, processes, output_kb: Limits.
+        as_user: Whether it runs as an ordinary user where the caller is root (what it needs must be readable to all).
+    """
+
+    words: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    run: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    cpu_s: int = 10
+    wall_s: float = 10.0
+    memory_mb: int = 1024
+    file_mb: int = 0
+    processes: int = 0
+    output_kb: int = 1024
+    as_user: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        outcome: "ok" (it exited by itself, with whatever code), "timeout", or "killed".
+        code: Its exit status; 255 where it was killed.
+        output: What it wrote to stdout and stderr, at most `output_kb`.
+    """
+
+    outcome: Literal["ok", "timeout", "killed"]
+    code: int
+    output: str
+
+
+def run_command(
+    command: Command, stdin: bytes, *, layers: Sequence[str] = LAYERS, minimum: Sequence[str] = ("landlock",)
+) -> Ended:
+    """Runs a command in a process tree of its own that ends with it.
+
+    Args:
+        layers: Protections that may be used where the machine has them (bubblewrap is none of them here).
+        minimum: Protections without which nothing runs.
+
+    Raises:
+        SymphonyError: The minimum is not to be had.
+    """
+    config = {
+        "layers": [name for name in layers if name != "bubblewrap"], "minimum": list(minimum),
+        "command": command.words, "environment": dict(command.environment), "run": command.run, "write": command.write,
+        "cpu_s": command.cpu_s, "wall_s": command.wall_s, "memory_bytes": command.memory_mb << 20,
+        "file_bytes": command.file_mb << 20, "processes": command.processes, "max_bytes": command.output_kb << 10,
+    }  # fmt: skip
+    text = Path(__file__).with_name("sandbox_child.py").read_text(encoding="utf-8")
+    dropped = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if command.as_user and os.geteuid() == 0 else {}
+    for python in dict.fromkeys((os.path.realpath(getattr(sys, "_base_executable", sys.executable)), _SYSTEM_PYTHON)):
+        try:
+            process = subprocess.Popen(
+                [python, "-s", "-S", "-B", "-c", text, json.dumps(config)], stdin=subprocess.PIPE, bufsize=0,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={}, start_new_session=True, **dropped,
+            )  # type: ignore[call-overload]  # fmt: skip
+        except (OSError, subprocess.SubprocessError):
+            continue
+        server = _Server(process, "")
+        try:
+            reply = server.send_and_close(stdin, command.wall_s + START_S)
+        finally:
+            server.stop()
+        if reply is not None:
+            expired, signal_number, code = struct.unpack_from("!?BB", reply)
+            outcome: Literal["ok", "timeout", "killed"] = "timeout" if expired else "killed" if signal_number else "ok"
+            return Ended(outcome=outcome, code=code, output=reply[3:].decode(errors="replace"))
+    raise SymphonyError(f"sandbox: found no {', '.join(minimum)} on this machine, allowed: a Linux that has it")
 
 
 # --------------------------------------------------------------------------- replies
@@ -269,21 +429,33 @@ def _read_frame(descriptor: int, deadline: float) -> bytes | None:
     return bytes(data[4:])
 
 
-def _understand(reply: bytes, calls: int) -> Execution:
+def _understand(reply: bytes, count: int, max_chars: int) -> Evaluation:
     """Reads a reply whose report an untrusted program may have written."""
     expired, signal_number = struct.unpack_from("!?B", reply)
-    if expired:
-        return Execution(outcome="timeout", values=(), error="time limit reached")
+    *lines, rest = reply[2:].split(b"\n")
+    values: list[str | None] = []
+    errors: list[str] = []
+    ended = None
     try:
-        report = json.loads(reply[2:])
-        outcome, values, error = report["outcome"], report["values"], report["error"]
-        texts = [*values, error]
-        valid = outcome in ("ok", "error") and all(isinstance(text, str) for text in texts)
-        valid = valid and (len(values) == calls if outcome == "ok" else len(values) <= calls)
-    except (ValueError, KeyError, TypeError, RecursionError):
+        for line in lines:
+            kind, text = json.loads(line)
+            if ended is not None or not isinstance(text, str) or kind not in ("value", "error", "end"):
+                raise ValueError(kind)
+            text = text[: max_chars + 3].encode(errors="backslashreplace").decode()
+            if kind == "end":
+                ended = text
+            else:
+                values.append(text if kind == "value" else None)
+                errors.append("" if kind == "value" else text)
+        valid = len(values) <= count and (ended != "" or len(values) == count) and not rest
+    except (ValueError, TypeError, RecursionError):
         valid = False
-    if not valid:
+    if not valid and not expired:
+        values, errors, ended = [], [], None
+    outcome: Outcome = "error" if ended else "ok"
+    if expired:
+        outcome, ended = "timeout", "time limit reached"
+    elif ended is None:
         how = f"signal {signal_number}" if signal_number else "no report"
-        return Execution(outcome="killed", values=(), error=f"process ended: {how}")
-    *shown, error = (text[: MAX_CHARS + 3].encode(errors="backslashreplace").decode() for text in texts)
-    return Execution(outcome=outcome, values=tuple(shown), error=error)
+        outcome, ended = "killed", f"process ended: {how}"
+    return Evaluation(outcome=outcome, values=tuple(values[:count]), errors=tuple(errors[:count]), error=ended)

@@ -9,7 +9,7 @@ from symphony.config import model, plan, sources, write_description
 from symphony.fetch import data_folder
 from symphony.report.figures import CAPTIONS, FIGURES
 from symphony.report.tables import TABLES, heading
-from symphony.runs import freeze, groups
+from symphony.runs import available, freeze, groups
 from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"
@@ -18,6 +18,7 @@ STUDY = config.get("study", "quickstart")
 OVERRIDES = str(config.get("overrides", "")).split()
 try:
     RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
+    RUNS = available(RUNS, lambda text: print(f"symphony: {text}", file=sys.stderr))
 except SymphonyError as error:
     sys.exit(f"symphony: {error}")
 GROUPS = {group.name: group for group in groups(RUNS)}

@@ -1,0 +1,157 @@
+"""MBPP+ (EvalPlus): a program has to agree with the reference on many inputs, compared as EvalPlus does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from symphony.tasks.python_suite import Report, literal, outcome_of
+from symphony.tasks.sandbox import Evaluation, Limits, PythonSandbox
+from symphony.types import SymphonyError
+
+AS_SETS = {
+    *("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly", "larg_nnum"),
+    *("intersection_array", "find_dissimilar", "Diff"),
+}
+"""Functions whose result is compared as a set. Source: EvalPlus, MBPP_OUTPUT_SET_EQ_TASKS."""
+AS_FOUND = {"check_str", "text_match_three", "text_starta_endb"}
+"""Functions whose result only has to be something or nothing. Source: EvalPlus, MBPP_OUTPUT_NOT_NONE_TASKS."""
+ALSO_RIGHT = {"are_equivalent": True, "sum_div": 0}
+"""Functions for which EvalPlus also accepts this value throughout, because the original tests do."""
+_FOUND = "(lambda found: found if found in (True, False) else found is not None)({})"
+FLOAT_ATOL = 1e-6
+"""Tolerance of floats where the row gives none. Source: EvalPlus."""
+_MAX_CHARS = 4 << 20
+RTOL = 1e-7
+"""Source: numpy.testing.assert_allclose, which EvalPlus uses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlusSuite:
+    """What a program is tested with.
+
+    Attributes:
+        entry: Name of the function.
+        arguments: Per call, the list of its arguments as an expression.
+        reference: The canonical solution.
+        atol: Absolute tolerance, >= 0.
+    """
+
+    entry: str
+    arguments: tuple[str, ...]
+    reference: str
+    atol: float
+
+
+def judge(box: PythonSandbox, program: str, suite: PlusSuite, limits: Limits) -> Report:
+    """Runs a program on every input and compares it with the reference.
+
+    Raises:
+        SymphonyError: The reference itself does not come through, or no interpreter can be started.
+    """
+    wanted = _reference(box, suite)
+    ran = _call(box, program, suite, limits)
+    same = [value is not None and _agree(suite, value, want) for value, want in zip(ran.values, wanted, strict=False)]
+    also = repr(ALSO_RIGHT.get(suite.entry))
+    if also != "None" and len(ran.values) == len(wanted) and all(value == also for value in ran.values):
+        same = [True] * len(wanted)
+    passed = (*same, *[False] * (len(wanted) - len(same)))
+    shown = tuple(value or error for value, error in zip(ran.values, ran.errors, strict=True))
+    return Report(outcome=outcome_of(ran, all(passed)), passed=passed, shown=shown, detail=ran.error)
+
+
+def _call(box: PythonSandbox, program: str, suite: PlusSuite, limits: Limits) -> Evaluation:
+    form = (
+        "(lambda found: found if found in (True, False) else found is not None)({})"
+        if suite.entry in AS_FOUND
+        else "{}"
+    )
+    calls = [form.format(f"{suite.entry}(*{arguments})") for arguments in suite.arguments]
+    return box.evaluate(f"inf, nan = float('inf'), float('nan')\n{program}\n", calls, limits, needs=suite.entry)
+
+
+@lru_cache(maxsize=512)
+def _reference(box: PythonSandbox, suite: PlusSuite) -> tuple[str, ...]:
+    ran = _call(box, suite.reference, suite, Limits(cpu_s=60, wall_s=60.0, max_chars=_MAX_CHARS))
+    if ran.outcome != "ok" or None in ran.values:
+        told = ran.error or next(error for error in ran.errors if error)
+        raise SymphonyError(f"{suite.entry}: found a reference that fails ({told}), allowed: one that runs")
+    return tuple(value for value in ran.values if value is not None)
+
+
+def _agree(suite: PlusSuite, value: str, want: str) -> bool:
+    """Whether two spelt values are the same by EvalPlus' rules."""
+    if value == want:  # even where both hold a nan: its comparison of floats lets them be equal
+        return True
+    given, right = literal(value), literal(want)
+    if given is None or right is None:
+        return False
+    found, wanted = given[0], right[0]
+    try:
+        if suite.entry in AS_SETS:
+            return set(found) == set(wanted)  # type: ignore[call-overload]
+        if found == wanted:
+            return True
+        atol = suite.atol if suite.atol or not _floats(wanted) else FLOAT_ATOL
+        return atol != 0 and _close(found, wanted, atol)
+    except (TypeError, RecursionError):
+        return False
+
+
+def _floats(value: object) -> bool:
+    """A float, or a list or tuple of floats."""
+    return isinstance(value, float) or (
+        isinstance(value, (list, tuple)) and all(isinstance(item, float) for item in value)
+    )
+
+
+def _close(found: object, wanted: object, atol: float) -> bool:
+    if isinstance(wanted, (list, tuple)) and isinstance(found, (list, tuple)):
+        return len(found) == len(wanted) and all(_close(a, b, atol) for a, b in zip(found, wanted, strict=True))
+    if isinstance(found, (int, float, complex)) and isinstance(wanted, (int, float, complex)):
+        if isinstance(found, complex) or isinstance(wanted, complex):
+            return abs(found - wanted) <= atol + RTOL * abs(wanted)
+        if math.isnan(found) or math.isnan(wanted) or math.isinf(found) or math.isinf(wanted):
+            return found == wanted or (math.isnan(found) and math.isnan(wanted))
+        return abs(found - wanted) <= atol + RTOL * abs(wanted)
+    return False
+
+
+# --------------------------------------------------------------------------- inputs
+
+_TUPLES = "2 116 132 143 222 261 273 394 399 421 424 429 470 560 579 596 616 630 726 740 744 809"
+_LISTS_OF_TUPLES = "63 64 70 94 120 237 272 299 400 409 417 438 473 614 780"
+_FIRST_IS_LIST_OF_TUPLES = "75 413 444 753"
+_FIRST_IS_TUPLE = "250 405 446 617 720 763 808 307"
+_TUPLES_OF_TUPLES = "259 401 445"
+_DEEP = "580 615 791"
+
+
+def inputs(id: str, given: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+    """Arguments with the types that JSON has no form for. Source: EvalPlus, mbpp_deserialize_inputs."""
+    number = id.rpartition("/")[2]
+    convert = next((convert for numbers, convert in _CONVERTERS if number in numbers.split()), list)
+    return [convert(list(arguments)) for arguments in given]
+
+
+def _deep(value: Any) -> Any:
+    return tuple(_deep(item) for item in value) if isinstance(value, list) else value
+
+
+_CONVERTERS: tuple[tuple[str, Any], ...] = (
+    (_TUPLES, lambda a: [tuple(x) for x in a]),
+    (_LISTS_OF_TUPLES, lambda a: [[tuple(y) for y in x] for x in a]),
+    (_FIRST_IS_LIST_OF_TUPLES, lambda a: [[tuple(y) for y in a[0]], *a[1:]]),
+    ("106 750", lambda a: [a[0], tuple(a[1])]),
+    ("115", lambda a: [[set(x) if isinstance(x, list) and x else {} for x in a[0]]]),
+    ("124", lambda a: [float(a[0]), complex(a[1])]),
+    (_FIRST_IS_TUPLE, lambda a: [tuple(a[0]), *a[1:]]),
+    (_TUPLES_OF_TUPLES, lambda a: [tuple(tuple(y) for y in x) for x in a]),
+    ("278", lambda a: [tuple(tuple(y) if isinstance(y, list) else y for y in x) for x in a]),
+    ("722", lambda a: [{key: tuple(value) for key, value in a[0].items()}, *a[1:]]),
+    ("252", lambda a: [complex(a[0])]),
+    (_DEEP, lambda a: [_deep(x) for x in a]),
+)

@@ -1,0 +1,299 @@
+"""Code benchmarks as environments: every action is a whole program, answered by what its visible tests say.
+
+The hidden tests decide and are run once, on the final program, by `grade`. What a search sees is `internal`:
+- generated: asserts that the agents write below their programs, those of earlier programs on the path included;
+- first_assert: the first hidden test;
+- hidden_asserts: all of them, the paper's oracle. Scores under it say what the tests gave away.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from symphony.prompts import ChatPrompts
+from symphony.tasks import datafiles, plus_suite, python_suite, rust_suite
+from symphony.tasks.extract import asserts, blocks, parsed, python_program, rust_program
+from symphony.tasks.plus_suite import PlusSuite
+from symphony.tasks.program_data import SOURCES, Dataset, Target, read
+from symphony.tasks.python_suite import Report, Suite
+from symphony.tasks.rust_suite import RustSuite
+from symphony.tasks.sandbox import Limits, PythonSandbox
+from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
+
+Internal = Literal["generated", "first_assert", "hidden_asserts"]
+
+OWN_TESTS = 4
+"""Asserts taken from one answer."""
+PATH_TESTS = 8
+"""Asserts kept along a path, the newest."""
+REFERENCE_FACTOR = 4.0
+"""A program may take this many times what the reference takes, where that is more than the limit (EvalPlus: 4)."""
+REFERENCE_S = 60.0
+ENOUGH = ("bubblewrap", "namespaces", "landlock")
+"""Protections of which one has to be in force."""
+
+
+def _prompts(language: str) -> ChatPrompts:
+    form = "assert f(1) == 2" if language == "python" else "assert_eq!(f(1), 2);"
+    return ChatPrompts(
+        instructions=f"""Write a {language.capitalize()} program that defines the function asked for. Reply with a short
+thought and then the whole program in a ```{language} block. Below the function, write up to {OWN_TESTS} tests of it
+such as `{form}`{"" if language == "python" else " in `fn main`"}. They are run, and you see which of them fail.""",
+        lessons="Lessons from failed programs for this task:",
+        evaluate="""Judge the last program: how likely does it pass every hidden test? Reply with numbers in [0, 1]:
+Value: <how likely> Confidence: <how sure you are of that>""",
+        reflect="""The program failed. Say in one or two sentences why, and how to mend it:
+Lesson: <how to mend it>""",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    target: Target = field(repr=False)
+    program: str | None = None
+    tests: tuple[str, ...] = ()
+    steps: int = 0
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """The environment; an episode ends when a program passes its visible tests, or at the horizon.
+
+    Args:
+        dataset: Which benchmark.
+        variant: Name of the data's edition, told in every result: the published copy of typed MBPP differs from
+            upstream in the expected values of 11 (Python) and 9 (Rust) rows.
+        count: How many items; None is all that follow.
+        first: Position in the file of the first item.
+        internal: What tests a search sees.
+        max_steps: Programs on a path.
+        visible_s, hidden_s: Wall-clock of the visible and of the hidden tests (published: 5 a test, 10).
+        unprotected: Run programs even where the machine can't isolate them. Never do that with models you don't trust.
+        feedback: Kept for what `internal` means: "none" refuses hidden_asserts.
+        data: Folder of the data sets.
+    """
+
+    dataset: Dataset
+    count: int | None
+    variant: str = "published"
+    first: int = 0
+    internal: Internal = "generated"
+    max_steps: int = 8
+    visible_s: float = 5.0
+    hidden_s: float = 10.0
+    unprotected: bool = False
+    feedback: Feedback = "oracle"
+    data: Path = Path("data")
+    name: str = field(init=False)
+    prompts: ChatPrompts = field(init=False)
+    box: PythonSandbox = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("dataset", Dataset), ("internal", Internal)):
+            if getattr(self, key) not in get_args(allowed):
+                found, known = getattr(self, key), ", ".join(get_args(allowed))
+                raise SymphonyError(f"task.{key}: found {found!r}, allowed: {known}")
+        for key, found in (("max_steps", self.max_steps), ("visible_s", self.visible_s), ("hidden_s", self.hidden_s)):
+            if not found >= 1:
+                raise SymphonyError(f"task.{key}: found {found}, allowed: >= 1")
+        if self.feedback == "none" and self.internal == "hidden_asserts":
+            raise SymphonyError(
+                "task.internal: found hidden_asserts with feedback=none, allowed: generated, first_assert"
+            )
+        # Only the hidden tests are ground truth.
+        told = "oracle" if self.internal == "hidden_asserts" else "none"
+        object.__setattr__(self, "feedback", told)
+        object.__setattr__(self, "name", self.dataset)
+        object.__setattr__(self, "prompts", _prompts("rust" if self.dataset == "mbpp_rs" else "python"))
+        object.__setattr__(self, "box", _box())
+
+    # ---- problems
+
+    def files(self) -> tuple[Path, ...]:
+        """What the problems are read from.
+
+        Raises:
+            SymphonyError: It is not there.
+        """
+        source = SOURCES[self.dataset]
+        folder = source.folder if self.variant == "published" else f"{source.folder}/{self.variant}"
+        return (datafiles.find(self.data, folder, (source.file,)),)
+
+    def problems(self) -> Sequence[Problem]:
+        """The items.
+
+        Raises:
+            SymphonyError: The data are not there or broken, there is no Rust compiler, or programs can't be isolated.
+        """
+        if why := self.unavailable():
+            raise SymphonyError(f"task {self.name}: {why}")
+        (path,) = self.files()
+        source = SOURCES[self.dataset]
+        found = []
+        for row in datafiles.items(path, datafiles.rows(path), self.first, self.count):
+            id, prompt, target = read(source, path, row)
+            found.append(Problem(id=id, kind=f"{self.variant}, {self.internal}", prompt=prompt, target=target))
+        return found
+
+    @property
+    def protection(self) -> str:
+        """What protects the machine from programs."""
+        return self.box.protection
+
+    def unavailable(self) -> str:
+        """Why programs can't be run on this machine; "" where they can."""
+        if self.dataset == "mbpp_rs" and not rust_suite.available():
+            return "found no rustc, allowed: a Rust compiler on the PATH"
+        found = self.protection
+        if self.unprotected or set(found.split("+")) & set(ENOUGH):
+            return ""
+        allowed = f"one of {', '.join(ENOUGH)} (task.unprotected=true runs programs all the same)"
+        return f"found the protections {found}, allowed: {allowed}"
+
+    # ---- episode
+
+    def reset(self, problem: Problem) -> State:
+        return State(observation="", data=Data(target=problem.target))
+
+    def parse(self, text: str) -> Proposal | None:
+        found = [f"```{tag or self._language}\n{content.strip(chr(10))}\n```" for tag, content in blocks(text)]
+        if not found and not re.search(r"(?m)^\s*(?:async\s+)?(?:def|fn|pub fn)\s", text):
+            return None
+        thought = text.partition("```")[0] if found else ""
+        thought = re.sub(r"^\s*Thought\s*\d*\s*:|Action\s*\d*\s*:\s*$", "", thought)
+        return Proposal(thought=" ".join(thought.split()), action="\n".join(found) or text.strip())
+
+    @property
+    def _language(self) -> str:
+        return "rust" if self.dataset == "mbpp_rs" else "python"
+
+    def step(self, state: State, action: str) -> State:
+        if state.done:
+            return state
+        data: Data = replace(state.data, steps=state.data.steps + 1)
+        entry = data.target.entry
+        program, written = _understand(action, entry, self._language)
+        if program is None:
+            observation = f"Found no program that defines {entry}."
+            return State(observation=observation, truncated=data.steps >= self.max_steps, invalid=True, data=data)
+        tests = tuple(dict.fromkeys((*data.tests, *written[:OWN_TESTS])))[-PATH_TESTS:]
+        data = replace(data, program=program, tests=tests)
+        suite = self._visible(data)
+        if suite is None:
+            observation = "There are no tests to run: write some below the function."
+            return State(observation=observation, truncated=data.steps >= self.max_steps, data=data)
+        report = _judge(self.box, program, suite, self.visible_s)
+        passed = report.outcome == "pass"
+        return State(
+            observation=_feedback(suite, report),
+            reward=1.0 if passed else None,
+            terminated=passed,
+            truncated=not passed and data.steps >= self.max_steps,
+            data=replace(data, failed="" if passed else report.outcome),
+        )
+
+    def _visible(self, data: Data) -> Suite | RustSuite | PlusSuite | None:
+        target = data.target
+        if self.internal == "hidden_asserts":
+            return target.hidden
+        if self.internal == "first_assert":
+            return target.visible
+        if not data.tests:
+            return None
+        if isinstance(target.hidden, RustSuite):
+            checks = tuple(rust_suite.read_checks(" ".join(data.tests), target.entry))
+            return rust_suite.of(target.hidden, checks) if checks else None
+        found = python_suite.checks("\n".join(data.tests), target.entry)
+        return Suite(entry=target.entry, checks=found, imports="import math") if found else None
+
+    def failure_key(self, state: State) -> str:
+        return state.data.program or "no program"
+
+    def submission(self, prediction: str) -> tuple[str, ...]:
+        """The program, fenced or bare."""
+        return (prediction if "```" in prediction else f"```{self._language}\n{prediction}\n```",)
+
+    def grade(self, problem: Problem, state: State) -> Grade:
+        """Runs the hidden tests on the last program."""
+        program, target = state.data.program, problem.target
+        if program is None:
+            return Grade(success=False, score=0.0, detail="no program", outcome="no_program")
+        report = _judge(self.box, program, target.hidden, self.hidden_s)
+        if report.outcome == "timeout" and target.reference:
+            longer = REFERENCE_FACTOR * _reference_s(self.box, target)
+            if longer > self.hidden_s:
+                report = _judge(self.box, program, target.hidden, longer)
+        success = report.outcome == "pass"
+        first = next((text for text, fine in zip(report.shown, report.passed, strict=True) if not fine), "")
+        detail = "" if success else (report.detail or first)[:500]
+        return Grade(success=success, score=float(success), detail=detail, outcome=report.outcome)
+
+
+# --------------------------------------------------------------------------- programs and tests
+
+
+@lru_cache(maxsize=1)
+def _box() -> PythonSandbox:
+    """One server for all tasks of the process; it starts when a program is run."""
+    return PythonSandbox(memory_mb=1024)
+
+
+def _understand(action: str, entry: str, language: str) -> tuple[str | None, tuple[str, ...]]:
+    """The program of an answer, and the tests written below it."""
+    if language == "rust":
+        program = rust_program(action, entry)
+        return program, rust_suite.written(action, entry)
+    program = python_program(action, entry)
+    return (None if program is None else _without_tests(program)), asserts(action, entry)
+
+
+def _without_tests(program: str) -> str:
+    """A program without its top-level asserts and without what only runs as a script."""
+    tree = parsed(program)
+    lines: list[str | None] = list(program.split("\n"))
+    for node in tree.body if tree else ():
+        script = isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+        if isinstance(node, ast.Assert) or script:
+            lines[node.lineno - 1 : node.end_lineno] = [None] * ((node.end_lineno or node.lineno) - node.lineno + 1)
+    return "\n".join(line for line in lines if line is not None)
+
+
+def _judge(box: PythonSandbox, program: str, suite: Suite | RustSuite | PlusSuite, wall_s: float) -> Report:
+    if isinstance(suite, RustSuite):
+        return rust_suite.judge(program, suite, wall_s)
+    limits = Limits(cpu_s=max(1, round(wall_s)), wall_s=wall_s, max_chars=4 << 20)
+    if isinstance(suite, PlusSuite):
+        return plus_suite.judge(box, program, suite, limits)
+    return python_suite.judge(box, program, suite, limits)
+
+
+def _reference_s(box: PythonSandbox, target: Target) -> float:
+    """Seconds that the reference takes on the hidden tests, at most `REFERENCE_S`."""
+    began = time.monotonic()
+    _judge(box, target.reference, target.hidden, REFERENCE_S)
+    return time.monotonic() - began
+
+
+def _feedback(suite: Suite | RustSuite | PlusSuite, report: Report) -> str:
+    """What failed and with which value, as the next prompt shows it."""
+    if report.outcome == "compile_error":
+        return f"It does not compile:\n{report.detail}"
+    texts: list[Any] = [*suite.arguments] if isinstance(suite, PlusSuite) else [check.text for check in suite.checks]
+    fine = [text for text, passed in zip(texts, report.passed, strict=True) if passed]
+    wrong = [
+        f"{text}  {'//' if isinstance(suite, RustSuite) else '#'} {shown[:200]}"
+        for text, passed, shown in zip(texts, report.passed, report.shown, strict=False)
+        if not passed
+    ]
+    parts = [("Tests passed:", fine), ("Tests failed:", wrong)]
+    said = "\n".join(f"{head}\n" + "\n".join(lines) for head, lines in parts if lines)
+    ended = "" if report.outcome in ("pass", "fail") else f"\nThe program ended with: {report.detail or report.outcome}"
+    return said + ended

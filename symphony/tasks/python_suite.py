@@ -1,0 +1,273 @@
+"""Tests of a Python function, judged outside the program that they test.
+
+An assert is split: its calls of the function run in the program's process and yield plain values; what is asserted of
+them is evaluated elsewhere, in this process where both sides are literals, else in a second sandboxed process that has
+never seen the program. A program can therefore say whatever it likes, but only the right values pass: neither `__eq__`,
+nor rebound builtins, nor an early exit, nor a forged report help it.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from symphony.tasks.sandbox import Evaluation, Limits, PythonSandbox
+
+Outcome = Literal["pass", "fail", "error", "timeout", "killed", "compile_error"]
+
+ROUNDS = 1000
+"""Calls that a test with loops may make."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One assert.
+
+    Attributes:
+        text: As people read it.
+        call: The expression for the program's namespace; "" where the assert calls nothing.
+        condition: What has to be true, an expression in which `__result__` is the value of `call`.
+        expected: The literal that `call` has to equal, where the condition is no more than that; None otherwise.
+    """
+
+    text: str
+    call: str
+    condition: str
+    expected: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """What a program is tested with.
+
+    Attributes:
+        entry: Name of the function.
+        checks: Asserts, in order.
+        script: A test with loops in place of `checks`: a program that defines `check(candidate)`; "" is none.
+        setup: Statements that the program's namespace gets after the program (`test_setup_code`).
+        imports: Statements for the conditions.
+    """
+
+    entry: str
+    checks: tuple[Check, ...]
+    script: str = ""
+    setup: str = ""
+    imports: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How a program did.
+
+    Attributes:
+        passed: Per check.
+        shown: Per check, the value obtained or the error, for people and models.
+        detail: The error that ended it all; "" where none did.
+    """
+
+    outcome: Outcome
+    passed: tuple[bool, ...]
+    shown: tuple[str, ...]
+    detail: str = ""
+
+
+# --------------------------------------------------------------------------- reading tests
+
+
+def checks(asserts: Sequence[ast.stmt] | str, entry: str, alias: str = "") -> tuple[Check, ...] | None:
+    """Asserts as checks.
+
+    Args:
+        asserts: Statements, or their source.
+        entry: Name of the function.
+        alias: Another name that the asserts use for it.
+
+    Returns:
+        None where a statement is something else than an assert.
+    """
+    statements = ast.parse(asserts).body if isinstance(asserts, str) else asserts
+    found = []
+    for statement in statements:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            continue  # a docstring
+        if not isinstance(statement, ast.Assert):
+            return None
+        found.append(_check(statement, entry, alias))
+    return tuple(found)
+
+
+class _Calls(ast.NodeTransformer):
+    """Takes the outermost calls of a function out of an expression."""
+
+    def __init__(self, names: set[str]) -> None:
+        self.names, self.taken = names, list[ast.expr]()
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id in self.names:
+            self.taken.append(node)
+            index = ast.Constant(len(self.taken) - 1)
+            return ast.Subscript(ast.Name("__result__", ast.Load()), index, ast.Load())
+        return self.generic_visit(node)
+
+
+class _Rename(ast.NodeTransformer):
+    def __init__(self, old: str, new: str) -> None:
+        self.old, self.new = old, new
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Name(self.new, node.ctx) if node.id == self.old else node
+
+
+def _check(statement: ast.Assert, entry: str, alias: str) -> Check:
+    test = _Rename(alias, entry).visit(statement.test) if alias else statement.test
+    text = f"assert {ast.unparse(test)}"
+    calls = _Calls({entry})
+    condition = ast.unparse(ast.fix_missing_locations(calls.visit(test)))
+    taken = [ast.unparse(node) for node in calls.taken]
+    call = f"({', '.join(taken)},)" if taken else ""
+    expected = None
+    tree = ast.parse(condition, mode="eval").body
+    if len(taken) == 1 and isinstance(tree, ast.Compare) and ast.unparse(tree.left) == "__result__[0]":
+        (operator, *others), (right, *_) = tree.ops, tree.comparators
+        if isinstance(operator, ast.Eq) and not others and literal(ast.unparse(right)) is not None:
+            expected = ast.unparse(right)
+    return Check(text=text, call=call, condition=condition, expected=expected)
+
+
+class _Floats(ast.NodeTransformer):
+    """Makes constants of `float('nan')` and its like, as values are spelt."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        match node:
+            case ast.Call(func=ast.Name(id="float"), args=[ast.Constant(value="nan" | "inf" | "-inf" as word)]):
+                return ast.copy_location(ast.Constant(float(word)), node)
+        return node
+
+
+def literal(text: str) -> tuple[object] | None:
+    """The value of a literal in a 1-tuple; None where it is none."""
+    try:
+        tree = ast.parse(text, mode="eval")
+        return (ast.literal_eval(_Floats().visit(tree) if "float(" in text else tree),)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+
+
+# --------------------------------------------------------------------------- judging
+
+
+def judge(box: PythonSandbox, program: str, suite: Suite, limits: Limits) -> Report:
+    """Runs a program against a suite; one process for all calls.
+
+    Raises:
+        SymphonyError: No interpreter can be started.
+    """
+    if suite.script:
+        return _judge_script(box, program, suite, limits)
+    source = f"{program}\n{suite.setup}\n"
+    asked = [check for check in suite.checks if check.call]
+    ran = box.evaluate(source, [check.call for check in asked], limits, needs=suite.entry)
+    values = dict(zip((id(check) for check in asked), zip(ran.values, ran.errors, strict=True), strict=False))
+    verdicts: list[bool | None] = []
+    shown: list[str] = []
+    late: list[str] = []
+    for check in suite.checks:
+        value, error = values.get(id(check), (None, ran.error)) if check.call else ("()", "")
+        shown.append(_shown(value) if value is not None else error)
+        verdicts.append(False if value is None else _equal(value, check.expected))
+        if verdicts[-1] is None:
+            late.append(f"bool(({check.condition.replace('__result__', f'({value})')}))")
+    if late:
+        told = box.evaluate(suite.imports, late, limits, known=True)
+        true = iter([*(value == "True" for value in told.values), *[False] * len(late)])
+        verdicts = [next(true) if verdict is None else verdict for verdict in verdicts]
+    passed = tuple(bool(verdict) for verdict in verdicts)
+    return Report(outcome=outcome_of(ran, all(passed)), passed=passed, shown=tuple(shown), detail=ran.error)
+
+
+def _equal(value: str, expected: str | None) -> bool | None:
+    """Whether the value of a call, spelt as a 1-tuple, is the expected literal; None where only Python can tell."""
+    found = literal(value) if expected is not None else None
+    wanted = literal(str(expected)) if found is not None else None
+    if found is None or wanted is None:
+        return None
+    try:
+        return bool(found[0] == (wanted[0],))
+    except RecursionError:
+        return False
+
+
+def _shown(value: str) -> str:
+    """A spelt 1-tuple as its only item."""
+    return value[1:-2] if value.startswith("(") and value.endswith(",)") else value
+
+
+def outcome_of(ran: Evaluation, passed: bool) -> Outcome:
+    """In one word."""
+    if ran.outcome in ("timeout", "killed"):
+        return "timeout" if ran.outcome == "timeout" else "killed"
+    if passed and ran.outcome == "ok":
+        return "pass"
+    return "error" if ran.outcome == "error" else "fail"
+
+
+_SCRIPT = """
+{script}
+class __Needs__(BaseException): pass
+def __stand_in__(name):
+    def call(*given):
+        key = spell((name, given))
+        if key not in __known__: raise __Needs__(key)
+        said = __known__[key]
+        if said is None: raise RuntimeError("the call failed")
+        return eval(said, globals())
+    return call
+def __verdict__():
+    for name in {names!r}: globals()[name] = __stand_in__(name)
+    try: check({entry})
+    except __Needs__ as needs: return ("needs", needs.args[0])
+    except BaseException as error: return ("fail", type(error).__name__ + ": " + str(error)[:200])
+    return ("pass", "")
+"""
+
+
+def _judge_script(box: PythonSandbox, program: str, suite: Suite, limits: Limits) -> Report:
+    """Plays a test again with each answer of the program, until it comes through or fails.
+
+    Its names that it does not define itself (helpers of the prompt) are the program's, too.
+    """
+    names = sorted({suite.entry, *_free_names(suite.script)})
+    script = _SCRIPT.format(script=suite.script, names=names, entry=suite.entry)
+    known: dict[str, str | None] = {}
+    for _ in range(ROUNDS):
+        told = box.evaluate(f"{script}\n__known__ = {known!r}", ["__verdict__()"], limits, known=True)
+        verdict = literal(told.values[0] or "") if told.values else None
+        kind, text = verdict[0] if verdict and isinstance(verdict[0], tuple) else ("fail", told.error)
+        if kind != "needs":
+            passed = kind == "pass"
+            return Report(outcome="pass" if passed else "fail", passed=(passed,), shown=(str(text),), detail=str(text))
+        key = literal(str(text))
+        name, given = key[0] if key and isinstance(key[0], tuple) else ("", ())
+        ran = box.evaluate(f"{program}\n{suite.setup}\n", [f"{name}(*{given!r})"], limits, needs=suite.entry)
+        if ran.outcome != "ok":
+            return Report(outcome=outcome_of(ran, False), passed=(False,), shown=(ran.error,), detail=ran.error)
+        known[str(text)] = ran.values[0]
+    return Report(outcome="fail", passed=(False,), shown=("too many calls",), detail="too many calls")
+
+
+def _free_names(script: str) -> set[str]:
+    """Names that a test reads without having bound them: those of the program."""
+    bound, read = set(dir(builtins)), set[str]()
+    for node in ast.walk(ast.parse(script)):
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            bound.add(node.name)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.alias):
+            bound.add((node.asname or node.name).partition(".")[0])
+    return read - bound

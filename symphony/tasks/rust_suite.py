@@ -1,0 +1,277 @@
+"""Tests of a Rust function, judged outside the program that they test.
+
+A program is compiled twice from standard input, so that no file holds its tests: once with the original test, without
+code generation, to see that all types fit; once with a `main` that only prints what the function returns. What the
+tests expect is printed by a third binary that has never seen the program, and compared here. Leaving early with
+status 0 prints nothing, and so passes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from symphony.tasks.python_suite import Outcome, Report
+from symphony.tasks.sandbox import Command, Ended, run_command
+from symphony.types import SymphonyError
+
+COMPILE_S = 60.0
+"""Wall-clock of one compilation; half of it in processor seconds."""
+_MARK = "\x1e"
+_END = "\x1f"
+_TOKENS = re.compile(
+    r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|'(?:\\(?:u\{[^}]*\}|.)|[^'\\])'|[()\[\]{},;]|[^\"'()\[\]{},;/]+|.",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RustCheck:
+    """One `assert_eq!`: a call of the function under the name `candidate`, and what it has to return."""
+
+    call: str
+    expected: str
+
+    @property
+    def text(self) -> str:
+        return f"assert_eq!({self.call}, {self.expected});"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RustSuite:
+    """What a program is tested with.
+
+    Attributes:
+        entry: Name of the function.
+        returns: Its type, as the prompt has it.
+        uses: `use` lines of the prompt.
+        checks: In order.
+        test: The original test, `fn main() {...}`, for the compiler to check types by.
+    """
+
+    entry: str
+    returns: str
+    uses: str
+    checks: tuple[RustCheck, ...]
+    test: str
+
+
+# --------------------------------------------------------------------------- reading tests
+
+
+def suite(entry: str, prompt: str, test: str) -> RustSuite:
+    """Reads a typed MBPP row, whose test begins with the brace that closes the prompt's function.
+
+    Raises:
+        SymphonyError: The row is none of that kind.
+    """
+    test = test.strip().removeprefix("}").strip()
+    signature = re.search(rf"fn\s+{re.escape(entry)}\s*\(.*\)\s*->\s*(.+?)\s*\{{\s*$", prompt.strip(), re.DOTALL)
+    checks = read_checks(test, entry)
+    if signature is None or not 0 < len(checks) == test.count("assert"):
+        raise SymphonyError(f"{entry}: found a test other than assert_eq!(call, value), allowed: typed MBPP rows")
+    uses = "\n".join(re.findall(r"(?m)^\s*use\s[^;]+;", prompt))
+    return RustSuite(entry=entry, returns=signature[1], uses=uses, checks=tuple(checks), test=test)
+
+
+def of(other: RustSuite, checks: tuple[RustCheck, ...]) -> RustSuite:
+    """The same function under other tests."""
+    lines = "\n".join(f"    {check.text}" for check in checks)
+    test = f"fn main() {{\n    let candidate = {other.entry};\n{lines}\n}}"
+    return replace(other, checks=checks, test=test)
+
+
+def read_checks(text: str, entry: str) -> list[RustCheck]:
+    """Every `assert_eq!(call, value)` in a text, the function called `candidate` whatever it is called there."""
+    found = []
+    for match in re.finditer(r"assert_eq!\s*\(", text):
+        arguments = _arguments(_enclosed(text, match.end()))
+        if len(arguments) >= 2:
+            call = re.sub(rf"\b{re.escape(entry)}(?=\s*\()", "candidate", arguments[0])
+            found.append(RustCheck(call=call, expected=arguments[1]))
+    return found
+
+
+def written(answer: str, entry: str) -> tuple[str, ...]:
+    """The tests of a function that an answer holds, as `assert_eq!` of `candidate`."""
+    checks = [check for check in read_checks(answer, entry) if "candidate(" in check.call]
+    return tuple(dict.fromkeys(check.text for check in checks))
+
+
+def _enclosed(text: str, start: int) -> str:
+    """What stands between an opening bracket, which ends at `start`, and its closing one."""
+    depth = 1
+    for match in _TOKENS.finditer(text, start):
+        depth += (match[0] in ("(", "[", "{")) - (match[0] in (")", "]", "}"))
+        if depth == 0:
+            return text[start : match.start()]
+    return ""
+
+
+def _arguments(text: str) -> list[str]:
+    """The arguments of a macro call, split at its own commas."""
+    parts, depth = [""], 0
+    for token in _TOKENS.findall(text):
+        depth += (token in ("(", "[", "{")) - (token in (")", "]", "}"))
+        if token == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += token
+    return [part.strip() for part in parts if part.strip()]
+
+
+# --------------------------------------------------------------------------- judging
+
+
+def available() -> bool:
+    """Whether there is a Rust compiler."""
+    return shutil.which("rustc") is not None
+
+
+def judge(program: str, suite: RustSuite, wall_s: float) -> Report:
+    """Compiles and runs a program; compile time is outside its `wall_s`.
+
+    Raises:
+        SymphonyError: There is no compiler, no isolation, or the test itself does not compile.
+    """
+    wanted = _expected(suite)
+    nothing = tuple(False for _ in suite.checks)
+    fits = _compile(f"{program}\n{suite.test}\n", None)
+    if fits.code != 0 or fits.outcome != "ok":
+        return Report(outcome="compile_error", passed=nothing, shown=("",) * len(nothing), detail=_diagnosis(fits))
+    with _scratch() as folder:
+        built = _compile(f"{program}\n{_printing([check.call for check in suite.checks], suite.entry)}", folder)
+        if built.code != 0 or built.outcome != "ok":
+            return Report(outcome="compile_error", passed=nothing, shown=("",) * len(nothing), detail=_diagnosis(built))
+        ran = _run(folder, wall_s)
+    said = _values(ran.output, len(suite.checks))
+    passed = tuple(value is not None and canonical(value) == want for value, want in zip(said, wanted, strict=True))
+    panic = re.search(r"panicked at [^\n]*\n?([^\n]*)", ran.output)
+    detail = ran.outcome if ran.outcome != "ok" else panic[1] if panic else ""
+    shown = tuple(detail or "no value" if value is None else value for value in said)
+    outcome: Outcome = "pass" if all(passed) else "fail"
+    if ran.outcome != "ok":
+        outcome = "timeout" if ran.outcome == "timeout" else "killed"
+    return Report(outcome=outcome, passed=passed, shown=shown, detail=detail)
+
+
+@lru_cache(maxsize=1024)
+def _expected(suite: RustSuite) -> tuple[str, ...]:
+    """What the test expects, printed by a program that holds nothing else.
+
+    Its type is the prompt's, or, where the published test contradicts the prompt, what the compiler makes of it.
+    """
+    printing = _printing([f"candidate({check.expected})" for check in suite.checks], suite.entry)
+    with _scratch() as folder:
+        for kind, returns in (("", suite.returns), ("<T>", "T")):
+            same = f"fn {suite.entry}{kind}(value: {returns}) -> {returns} {{ value }}"
+            built = _compile(f"{suite.uses}\n{same}\n{printing}", folder)
+            if built.code == 0:
+                break
+        else:
+            raise SymphonyError(f"{suite.entry}: found a test that does not compile ({_diagnosis(built)})")
+        values = _values(_run(folder, 10.0).output, len(suite.checks))
+    return tuple(canonical(value or "") for value in values)
+
+
+def _printing(calls: list[str], entry: str) -> str:
+    """A `main` that prints each call's value between marks, whatever became of those before it."""
+    body = "\n".join(
+        f"    let _ = std::panic::catch_unwind(|| {{ let candidate = {entry}; let value = {call}; "
+        f'println!("\\u{{1e}}{index}:{{:?}}\\u{{1f}}", value); }});'
+        for index, call in enumerate(calls)
+    )
+    return f"fn main() {{\n{body}\n}}\n"
+
+
+def _values(output: str, count: int) -> list[str | None]:
+    """The value printed for each call; None where there is none, or more than one."""
+    found: dict[int, list[str]] = {}
+    for index, value in re.findall(rf"{_MARK}(\d+):(.*?){_END}", output, re.DOTALL):
+        found.setdefault(int(index), []).append(value)
+    return [found[i][0] if len(found.get(i, ())) == 1 else None for i in range(count)]
+
+
+def canonical(debug: str) -> str:
+    """A `{:?}` text in which the entries of every `{...}` are sorted (maps and sets have no order) and -0.0 is 0.0."""
+    stack: list[tuple[str, list[str]]] = [("", [""])]
+    for token in _TOKENS.findall(debug):
+        if token in ("(", "[", "{"):
+            stack.append((token, [""]))
+        elif token in (")", "]", "}") and len(stack) > 1:
+            opened, parts = stack.pop()
+            parts = [part.strip() for part in parts]
+            inner = ", ".join(sorted(parts) if opened == "{" else parts)
+            stack[-1][1][-1] += f"{opened}{inner}{token}"
+        elif token == ",":
+            stack[-1][1].append("")
+        else:
+            stack[-1][1][-1] += re.sub(r"(?<![\w.])-0\.0(?!\d)", "0.0", token)
+    return ", ".join(part.strip() for part in stack[0][1])
+
+
+# --------------------------------------------------------------------------- compiler and run
+
+
+def _compile(source: str, folder: Path | None) -> Ended:
+    """One compilation: types alone without a folder, else a binary `program` in it."""
+    root, everyone = _toolchain()
+    with _scratch() as scratch:
+        emit = ["--emit=metadata", "-o", f"{scratch}/types"] if folder is None else ["-o", f"{folder}/program"]
+        words = [f"{root}/bin/rustc", "--edition=2021", "--crate-name=program", "-Cdebuginfo=0", "-Ccodegen-units=1"]
+        paths = ("/usr", "/lib", "/lib64", "/bin", "/etc/alternatives", "/dev/null", root)
+        return run_command(
+            Command(
+                words=(*words, "--cap-lints=allow", *emit, "-"),
+                environment=(("PATH", "/usr/bin:/bin"), ("TMPDIR", str(scratch)), ("RUST_BACKTRACE", "0")),
+                run=paths,
+                write=(str(scratch), *([] if folder is None else [str(folder)]), "/dev/null"),
+                cpu_s=int(COMPILE_S / 2), wall_s=COMPILE_S, memory_mb=4096, file_mb=64, processes=256, as_user=everyone,
+            ),
+            source.encode(),
+        )  # fmt: skip
+
+
+def _run(folder: Path, wall_s: float) -> Ended:
+    program = str(folder / "program")
+    loaders = ("/lib64", "/lib")  # the dynamic loader is executed, too
+    return run_command(
+        Command(words=(program,), run=(program, *loaders), cpu_s=max(1, round(wall_s)), wall_s=wall_s, memory_mb=1024),
+        b"",
+    )
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder that the ordinary user may use as well, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="symphony-") as name:
+        os.chmod(name, 0o777)
+        yield Path(name)
+
+
+@lru_cache(maxsize=1)
+def _toolchain() -> tuple[str, bool]:
+    """Folder of the compiler that `rustc` stands for, and whether every user may read it."""
+    if not available():
+        raise SymphonyError("rustc: found no Rust compiler, allowed: one on the PATH (https://rustup.rs)")
+    told = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=False)
+    root = Path(told.stdout.strip())
+    if told.returncode != 0 or not (root / "bin" / "rustc").exists():
+        raise SymphonyError(f"rustc: found {told.stderr.strip() or root}, allowed: a compiler that names its sysroot")
+    readable = all(path.stat().st_mode & 0o5 == 0o5 for path in (root / "bin" / "rustc", *root.parents))
+    return str(root), readable
+
+
+def _diagnosis(ended: Ended) -> str:
+    """The compiler's errors in short."""
+    if ended.outcome == "timeout":
+        return "compiling takes too long"
+    return "\n".join(re.findall(r"(?m)^error.*(?:\n --> .*)?", ended.output)[:5]) or ended.output[:500]
