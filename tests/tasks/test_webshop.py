@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -543,3 +544,113 @@ def test_every_real_goal_can_be_met_by_buying_its_product():
             assert not state.invalid, (problem.id, action)
         end = task.step(state, "click[Buy Now]")
         assert task.grade(problem, end).success
+
+
+def rollout() -> list[tuple[str, str]]:
+    """The observation of each step of the original environment's printed episode, and the action taken on it."""
+    text = (REAL / "random_policy_rollout_1k.txt").read_text()
+    parts = re.findall(r"=Observation=+\n(.*?)\n=+Available.*?Taking action \"([^\"]*)\"", text, re.DOTALL)
+    return [(" ".join(seen.replace("\n", " ").split()), action) for seen, action in parts]
+
+
+def simple(observation: str) -> list[str]:
+    """Our page as the words that the original's plain mode shows too."""
+    return [
+        line.strip() for line in re.sub(r"\[\[?([^\]\n]*)\]\]?", r"\n\1\n", observation).split("\n") if line.strip()
+    ]
+
+
+@needs("webshop/documents_1k.jsonl", "webshop/random_policy_rollout_1k.txt")
+def test_the_original_s_random_rollout_ends_with_its_reward_and_shows_its_pages():
+    task = real(instructions="synthetic")
+    picked = {("color", "green stripe"), ("size", "large")}
+    goal = next(
+        problem.target
+        for problem in task.problems()
+        if problem.target.asin == "B099WX3CV5" and set(problem.target.options) == picked
+    )
+    goal = dataclasses.replace(goal, ceiling=50.0)  # drawn there without a seed
+    state = task.reset(Problem(id="rollout", prompt="", target=goal))
+    steps = rollout()
+    assert len(steps) == 10
+    for (_, action), (after, _) in zip(steps, [*steps[1:], ("", "")], strict=True):
+        state = task.step(state, action)
+        assert not state.invalid
+        if "Price:" in after:
+            shown = after[after.index("Back to Search") :].split(" [SEP] ")
+            clicked = state.observation.startswith("You have clicked")
+            assert clicked or simple(state.observation) == [part.strip() for part in shown]
+        elif "Page 1" in after:
+            assert re.findall(r"\bB0\w{8}\b", after) == re.findall(r"\bB0\w{8}\b", state.observation)
+    assert (state.terminated, state.reward) == (True, pytest.approx(1 / 9))
+
+
+def printed_sessions() -> list[dict[str, Any]]:
+    return [row for row in datafiles.rows(REAL / "human_trajectories.jsonl") if row["reward_info"]]
+
+
+def met(share: float | None, count: int) -> int:
+    return round((share or 0.0) * count)
+
+
+@needs("webshop/human_trajectories.jsonl")
+def test_options_price_type_and_total_of_every_printed_session_are_reproduced():
+    rows = printed_sessions()
+    assert len(rows) == 35
+    for row in rows:
+        goal, bought, told = row["goal"], row["purchased"], row["reward_info"]
+        wanted, attributes = goal["goal_options"], goal["attributes"]
+        options = options_met(list(bought["options"].values()), wanted)
+        assert options == met(told.get("r_option"), len(wanted)), row["session"]
+        price = bought["price"] <= goal["price_upper"]
+        assert price == told["r_price"]
+        kind = type_share(told["query_match"], told["category_match"], told["title_score"])
+        assert kind == told["r_type"]
+        share = (met(told["r_att"], len(attributes)) + options + price) / (len(attributes) + len(wanted) + 1)
+        assert share * kind == pytest.approx(row["reward"])
+
+
+def titles_at_hand() -> dict[str, str]:
+    """Titles of the full catalogue that the data happen to hold: of goals, of listed products, of the small one."""
+    found = {row["goal"]["asin"]: row["goal"]["name"] for row in printed_sessions()}
+    for row in datafiles.rows(REAL / "react_gpt3_trajectories.jsonl"):
+        for step in row["steps"]:
+            for asin, title in re.findall(r"\[(\w{10})\] \n([^\n]+) \n\$", step["observation"]):
+                found.setdefault(asin, title)
+    for row in datafiles.rows(REAL / "documents_1k.jsonl"):
+        found.setdefault(row["id"], row["product"]["Title"])
+    return found
+
+
+@needs("webshop/human_trajectories.jsonl", "webshop/react_gpt3_trajectories.jsonl", "webshop/documents_1k.jsonl")
+def test_the_stand_in_for_nouns_changes_no_printed_reward_that_can_be_checked():
+    titles = titles_at_hand()
+    rows = [row for row in printed_sessions() if row["purchased"]["asin"] in titles]
+    # Of the other 27 sessions the bought product's title is not at hand; their attributes never are, but of 7 of these
+    # 8 the product is the goal's own.
+    assert (len(rows), sum(row["purchased"]["asin"] == row["goal"]["asin"] for row in rows)) == (8, 7)
+    away = []
+    for row in rows:
+        told = row["reward_info"]
+        score = title_score(WORDS(titles[row["purchased"]["asin"]]), WORDS(row["goal"]["name"]))
+        away.append(abs(score - told["title_score"]))
+        assert type_share(told["query_match"], told["category_match"], score) == told["r_type"]
+    assert max(away) < 0.07
+
+
+@needs("webshop/react_gpt3_trajectories.jsonl", "webshop/documents_1k.jsonl")
+def test_every_action_of_the_published_react_trajectories_is_understood():
+    task = real()
+    rows = datafiles.rows(REAL / "react_gpt3_trajectories.jsonl")
+    assert len(rows) == 393
+    counts: Counter[str] = Counter()
+    for step in (step for row in rows for step in row["steps"]):
+        if step["action"].lower() in ("reset", "exit[exit]"):  # the first was the harness's, the other 3 are no actions
+            counts[step["action"].lower()] += 1
+            continue
+        line = " ".join(step["action"].split())
+        line = line if line.endswith("]") else line + "]"  # a thought that was cut at the token limit
+        proposal = task.parse(f"Action: {line}")
+        assert proposal is not None, line
+        counts[proposal.action.partition("[")[0]] += 1
+    assert counts == {"reset": 393, "click": 1424, "think": 865, "search": 416, "exit[exit]": 3}
