@@ -6,6 +6,7 @@
 Products are generated from a seed in the original's raw format, about as long as real ones (a hundred words that are
 indexed, drawn from a vocabulary with Zipf's law), and written to a temporary folder. Times are of one process and one
 thread; `search_ms` is the mean over queries of eight words drawn alike, each asked once, so no answer was held.
+They read three times the postings that queries written by people do.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from symphony.types import State
 
 VOCABULARY = 60_000
 WORDS = 110
-"""Words indexed a product; of the 1,000 real ones at hand the mean is 112, stop words left out."""
+"""Words indexed a product; of the 1,000 real ones at hand the mean is 108, stop words left out 68 distinct (here 100)."""
 QUERIES = 200
 
 
