@@ -29,7 +29,7 @@ from symphony.types import State
 
 VOCABULARY = 60_000
 WORDS = 110
-"""Words indexed a product; of the 1,000 real ones at hand the mean is 108, stop words left out 68 distinct (here 100)."""
+"""Words indexed a product; of the 1,000 real ones at hand the mean is 108, of them 68 distinct (here 100)."""
 QUERIES = 200
 
 
