@@ -217,10 +217,7 @@ def test_a_description_is_written_only_when_it_changes(conf: Path, tmp_path: Pat
         ("budget.problem.token=3", r"budget\.problem\.token: .*allowed: calls, tokens, seconds"),
         ("scheduler=ucbb", r"scheduler: found 'ucbb', allowed: fixed, round_robin, ucb, uniform"),
         ("pool=duo", r"pool: found 'duo', allowed: .*embedded_trio"),
-        (
-            "tasks=[chess]",
-            r"task: found 'chess', allowed: gridworld, hotpotqa, ",
-        ),
+        ("tasks=[chess]", r"task: found 'chess', allowed: gridworld, hotpotqa, "),
         ("problems=many", r"problems: .*'many'"),
         ("problems=0", r"(problems|task\.count|task\.problems): found 0, allowed: >= 1"),
         ("search.n=0", r"search\.n: found 0, allowed: >= 1"),

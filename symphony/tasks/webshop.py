@@ -1,0 +1,332 @@
+"""WebShop in one process: search a catalogue of scraped products, choose options, buy what the instruction asks for.
+
+    Instruction: i need a 120 ml hair mask treatment, and price lower than 30.00 dollars
+    search[hair mask treatment 120ml] -> Page 1 (Total results: 50) ... [B09R4RJSFP] ...
+    click[B09R4RJSFP]                 -> color [120ml][60ml] ... [Buy Now]
+    click[120ml]                      -> You have clicked 120ml.
+    click[Buy Now]                    -> Your score (min 0.0, max 1.0): 1.0
+
+The page, the query and the options of a branch are its state, a small value; the catalogue is immutable and shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, get_args
+
+from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.tasks.webshop_catalogue import Catalogue, Product, files, load, table
+from symphony.tasks.webshop_goals import Goal, Goals, Instructions, Nouns, Reward, goals, judge, noun_finder, nouns_by
+from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError, canonical_json
+
+Size = Literal["small", "full"]
+Page = Literal["start", "results", "item", "part", "end"]
+
+LISTED = 10
+"""Products a page of results lists."""
+TOLD = 3
+"""Products of them whose title and price are shown (published agents: 3)."""
+PARTS = ("Description", "Features", "Reviews", "Attributes")
+"""Pages of a product beside its own."""
+HINT = (
+    "Invalid action. Choose one that the latest page offers: search[words] where it has [Search], else click[button]."
+)
+
+PROMPTS = ChatPrompts(
+    instructions="""Shop for what the instruction asks. Write one thought and one action a turn:
+Thought: <what the page tells you and what you need next>
+Action: <one of search[words], click[button]>
+search[words] lists products; it works on the first page only, and click[Back to Search] leads back there.
+click[button] clicks what the latest page shows in brackets: a product's code, an option, Next >, < Prev, Description,
+Features or Buy Now. Choose every option you are asked for before you click[Buy Now], which ends the shopping.""",
+    lessons="Lessons from failed attempts at this instruction:",
+    evaluate="""Judge the trajectory so far: how well will the purchase it leads to fit the instruction (kind of
+product, attributes, options, price)? Numbers in [0, 1]:
+Value: <how well> Confidence: <how sure you are of that>""",
+    reflect="""The purchase did not fit the instruction, or nothing was bought. Say in one or two sentences what went
+wrong and what to do differently:
+Lesson: <what to do differently>""",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """Where a branch is. `goal` is there only where the search may learn the reward.
+
+    Attributes:
+        page: "start" (the search box), "results", "item", "part" (of an item) or "end" (bought).
+        number: Page of the results, from 1.
+        chosen: (name, value) of the options clicked, in the order they were first clicked.
+        part: One of `PARTS`.
+    """
+
+    goal: Goal | None = field(default=None, repr=False)
+    instruction: str = ""
+    page: Page = "start"
+    query: str = ""
+    number: int = 1
+    asin: str = ""
+    chosen: tuple[tuple[str, str], ...] = ()
+    part: str = ""
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebShop:
+    """The environment; the reward of a purchase is the original's, in [0, 1].
+
+    Deviations from the published agents' one: every purchase ends the episode, also one that earns nothing; `< Prev`
+    needs its button, so there is no results page 0; an option must be on the open product's page; names of buttons,
+    products and options are matched whatever their case and spaces.
+
+    Args:
+        count: How many goals; None is all that follow.
+        first: Number of the first goal, the original's `fixed_<first>` (its test split: 0 to 499).
+        size: Which catalogue: the first 1,000 products or all 1.18 million.
+        instructions: Written by people, or made of a product's attributes and options.
+        price_seed: Of the prices drawn from price ranges and of the ceilings in the instructions.
+        nouns: What tells nouns in titles: spaCy's model, all "words" but function words, or spaCy where it is ("auto").
+        max_steps: Horizon; the episode is truncated there (published code: depth 10, then up to 10 simulated steps).
+        feedback: Whether a search learns what a purchase earned.
+        data: Folder of the data sets.
+    """
+
+    count: int | None
+    price_seed: int
+    first: int = 0
+    size: Size = "small"
+    instructions: Instructions = "human"
+    nouns: Nouns = "auto"
+    max_steps: int = 15
+    feedback: Feedback = "oracle"
+    data: Path = Path("data")
+    name: str = "webshop"
+    prompts: ChatPrompts = PROMPTS
+
+    def __post_init__(self) -> None:
+        for key, allowed in (("size", Size), ("instructions", Instructions), ("nouns", Nouns)):
+            if getattr(self, key) not in get_args(allowed):
+                raise SymphonyError(
+                    f"task.{key}: found {getattr(self, key)!r}, allowed: {', '.join(get_args(allowed))}"
+                )
+        if self.max_steps < 1:
+            raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
+        nouns_by(self.nouns)
+
+    def files(self) -> tuple[Path, ...]:
+        """What the problems are read from.
+
+        Raises:
+            SymphonyError: One is not there.
+        """
+        return files(self.data, self.size, self.instructions)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The products, read once a process."""
+        return _catalogue(self.files())
+
+    @property
+    def goals(self) -> Goals:
+        """Every goal, in the original's order."""
+        return _goals(self.files(), self.instructions, self.price_seed)
+
+    def problems(self) -> Sequence[Problem]:
+        """The goals of this run; their ids are the original's session names.
+
+        Raises:
+            SymphonyError: There are fewer.
+        """
+        every = self.goals
+        last = len(every) if self.count is None else self.first + self.count
+        if not 0 <= self.first < last <= len(every):
+            raise SymphonyError(
+                f"task.problems: found {self.count} from goal {self.first} on, allowed: 1 to {len(every)} goals"
+                f" ({self.files()[-1]} has no more for this catalogue)"
+            )
+        return [_problem(index, every[index]) for index in range(self.first, last)]
+
+    def digest(self) -> str:
+        """Hash of this run's goals, their ceilings and the catalogue's size: equal where the problems are."""
+        rows = [[problem.id, problem.prompt, problem.target.ceiling] for problem in self.problems()]
+        return sha256(canonical_json([len(self.catalogue), *rows]).encode()).hexdigest()[:16]
+
+    def reset(self, problem: Problem) -> State:
+        goal = problem.target if self.feedback == "oracle" else None
+        return State(observation="", data=Data(goal=goal, instruction=problem.prompt))
+
+    def parse(self, text: str) -> Proposal | None:
+        return parse_proposal(text, ("search", "click", "think"))
+
+    def step(self, state: State, action: str) -> State:
+        if state.done:
+            return state
+        data: Data = replace(state.data, steps=state.data.steps + 1)
+        verb, argument = split_action(action)
+        after = data if verb == "think" else self._after(data, verb, argument)
+        if after is not None and after.page == "end":
+            return self._bought(after)
+        truncated = data.steps >= self.max_steps
+        return State(
+            observation=HINT if after is None else self._shown(data, after),
+            reward=0.0 if truncated and self.feedback == "oracle" else None,
+            truncated=truncated,
+            invalid=after is None,
+            data=data if after is None else after,
+        )
+
+    def _after(self, data: Data, verb: str, argument: str) -> Data | None:
+        """The page an action leads to; None where the open page does not offer it."""
+        if verb == "search" and data.page == "start" and argument:
+            return replace(data, page="results", query=argument)
+        if verb != "click":
+            return None
+        button = _spelling(argument)
+        if button == "back to search" and data.page != "start":
+            return Data(goal=data.goal, instruction=data.instruction, steps=data.steps)
+        if data.page == "results":
+            return self._from_results(data, button)
+        if data.page == "item":
+            return self._from_item(data, button)
+        return replace(data, page="item", part="") if data.page == "part" and button == "< prev" else None
+
+    def _from_results(self, data: Data, button: str) -> Data | None:
+        if button == "next >":
+            return replace(data, number=data.number + 1)
+        if button == "< prev":
+            return replace(data, number=data.number - 1) if data.number > 1 else None
+        asin = button.upper()
+        return replace(data, page="item", asin=asin) if asin in self._listed(data)[1] else None
+
+    def _from_item(self, data: Data, button: str) -> Data | None:
+        if button == "buy now":
+            return replace(data, page="end")
+        if button == "< prev":
+            return replace(data, page="results", asin="", chosen=())
+        part = next((part for part in PARTS if part.lower() == button), None)
+        if part is not None:
+            return replace(data, page="part", part=part)
+        # Of two options with the same value the original clicks the later one.
+        for name, values in reversed(self.catalogue.product(data.asin).options):
+            for value in values:
+                if _spelling(value) == button:
+                    return replace(data, chosen=tuple((dict(data.chosen) | {name: value}).items()))
+        return None
+
+    def _listed(self, data: Data) -> tuple[int, list[str]]:
+        """How many products the query finds, and the ids of those on the open page of results."""
+        found = _found(self.files(), data.query)
+        return len(found), found[(data.number - 1) * LISTED : data.number * LISTED]
+
+    def _shown(self, before: Data, data: Data) -> str:
+        if data.page == "item" and data.chosen != before.chosen and data.chosen:
+            value = next(value for name, value in data.chosen if (name, value) not in before.chosen)
+            return f"You have clicked {value}."
+        if data.page == "start":
+            return f"WebShop \n{data.instruction} \n[Search] "
+        if data.page == "results":
+            return self._results(data)
+        product = self.catalogue.product(data.asin)
+        return _item(product, data.chosen) if data.page == "item" else _part(product, data.part)
+
+    def _results(self, data: Data) -> str:
+        total, asins = self._listed(data)
+        buttons = ["[< Prev] ", "[Next >] "] if data.number > 1 else ["[Next >] "]
+        lines = ["[Back to Search] ", f"Page {data.number} (Total results: {total}) ", *buttons]
+        for place, asin in enumerate(asins):
+            lines.append(f"[{asin}] ")
+            if place < TOLD:
+                product = self.catalogue.product(asin)
+                lines += [f"{product.title} ", f"{product.price} "]
+        return "\n".join(lines)
+
+    def _bought(self, data: Data) -> State:
+        if data.goal is None:  # feedback "none": nothing is compared at all
+            return State(observation="Thank you for shopping with us!", terminated=True, data=data)
+        reward = self._judged(data, data.goal).total
+        return State(observation=f"Your score (min 0.0, max 1.0): {reward}", reward=reward, terminated=True, data=data)
+
+    def _judged(self, data: Data, goal: Goal) -> Reward:
+        row = self.catalogue.row(data.asin)
+        assert row is not None
+        return judge(
+            self.catalogue.product(data.asin),
+            goal,
+            price=self.goals.prices[row],
+            chosen=[value for _, value in data.chosen],
+            nouns=noun_finder(nouns_by(self.nouns)),
+        )
+
+    def failure_key(self, state: State) -> str:
+        """What was bought with which options; failures to buy teach the same thing."""
+        data: Data = state.data
+        return _purchase(data) if data.page == "end" else "nothing bought"
+
+    def submission(self, prediction: str) -> tuple[str, ...]:
+        """One action a line."""
+        return tuple(filter(None, map(str.strip, prediction.splitlines())))
+
+    def grade(self, problem: Problem, state: State) -> Grade:
+        """Success is a reward of 1, score is the reward; the detail says what told the nouns."""
+        data: Data = state.data
+        if data.page != "end":
+            return Grade(success=False, score=0.0, detail="nothing bought")
+        reward = self._judged(data, problem.target)
+        detail = (
+            f"{_purchase(data)}: type {reward.type}, attributes {reward.attributes}/{len(problem.target.attributes)}, "
+            f"options {reward.options}/{len(problem.target.options)}, price {'met' if reward.price else 'not met'}, "
+            f"nouns by {nouns_by(self.nouns)}"
+        )
+        return Grade(success=reward.total == 1.0, score=reward.total, detail=detail)
+
+
+def _purchase(data: Data) -> str:
+    return " ".join([data.asin, *(f"{name}={value}" for name, value in sorted(data.chosen))])
+
+
+def _spelling(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _item(product: Product, chosen: Sequence[tuple[str, str]]) -> str:
+    picked = {value for _, value in chosen}
+    lines = ["[Back to Search] ", "[< Prev] "]
+    for name, values in product.options:
+        marks = "".join(f"[[{value}]]" if value in picked else f"[{value}]" for value in values)
+        lines.append(f"{name} {marks}")
+    lines += [f"{product.title} ", f"Price: {product.price} ", f"Rating: {product.rating} "]
+    return "\n".join([*lines, "[Description] ", "[Features] ", "[Reviews] ", "[Buy Now] "])
+
+
+def _part(product: Product, part: str) -> str:
+    texts = {
+        "Description": (product.description,),
+        "Features": product.features,
+        "Reviews": (),  # the original's loader reads none
+        "Attributes": (*product.attributes, product.category, product.query, product.path),
+    }[part]
+    return "\n".join(["[Back to Search] ", "[< Prev] ", *(f"{text} " for text in texts if text.strip())])
+
+
+def _problem(index: int, goal: Goal) -> Problem:
+    return Problem(id=f"fixed_{index}", kind=goal.category, prompt=f"Instruction: {goal.instruction}", target=goal)
+
+
+def _catalogue(paths: tuple[Path, ...]) -> Catalogue:
+    original = paths[0].suffix == ".json"
+    return load(paths[0], paths[1] if original else None)
+
+
+@lru_cache(maxsize=2)
+def _goals(paths: tuple[Path, ...], instructions: Instructions, seed: int) -> Goals:
+    return goals(_catalogue(paths), table(paths[-1]), instructions, seed)
+
+
+@lru_cache(maxsize=4096)
+def _found(paths: tuple[Path, ...], query: str) -> list[str]:
+    """Pages of one search and branches that ask the same share its result."""
+    return _catalogue(paths).search(query)
