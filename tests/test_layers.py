@@ -64,7 +64,7 @@ HEAVY = {
     ("duckdb",): ("symphony/database.py", "symphony/report/"),
     ("matplotlib", "jinja2"): ("symphony/report/",),
     ("rich",): ("symphony/progress.py",),
-    ("bm25s", "Stemmer", "thefuzz", "spacy"): ("symphony/tasks/",),
+    ("Stemmer", "thefuzz", "spacy"): ("symphony/tasks/",),
 }
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import bm25s
-import Stemmer
+from symphony.tasks.bm25 import BM25
 
 SIMILAR = 5
 """Titles told where there is no page."""
@@ -43,7 +42,7 @@ class Paragraphs:
             for title, sentences in pages.items()
         ]
         self._titles = {spelling(page.title): index for index, page in reversed(list(enumerate(self._pages)))}
-        self._index: bm25s.BM25 | None = None
+        self._index: BM25 | None = None
 
     def __len__(self) -> int:
         return len(self._pages)
@@ -55,19 +54,6 @@ class Paragraphs:
 
     def _similar(self, entity: str) -> tuple[str, ...]:
         if self._index is None:
-            self._index = bm25s.BM25()
             # The title thrice: a word in a title says more than one in a text.
-            texts = [f"{page.title} {page.title} {page.title} {' '.join(page.sentences)}" for page in self._pages]
-            self._index.index(_tokens(texts), show_progress=False)
-        count = min(SIMILAR, len(self._pages))
-        found, scores = self._index.retrieve(_tokens([entity]), k=count, show_progress=False)
-        pairs = zip(found[0].tolist(), scores[0].tolist(), strict=True)
-        return tuple(self._pages[index].title for index, score in pairs if score > 0)
-
-
-def _tokens(texts: list[str]) -> list[list[str]]:
-    stemmer = Stemmer.Stemmer("english")
-    found: list[list[str]] = bm25s.tokenize(
-        texts, stopwords="en", stemmer=stemmer, return_ids=False, show_progress=False
-    )
-    return found
+            self._index = BM25((page.title, f"{page.title} " * 3 + " ".join(page.sentences)) for page in self._pages)
+        return tuple(self._pages[index].title for index in self._index.top(entity, SIMILAR))
