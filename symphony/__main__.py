@@ -204,7 +204,7 @@ def _train_pool(given: argparse.Namespace) -> None:
 
 def _fetch(given: argparse.Namespace) -> None:
     source = fetch.parse_source(given.option, config.source(given.option, conf=given.conf))
-    fetch.fetch(given.option, source, fetch.data_folder(given.data))
+    fetch.fetch(given.option, source, fetch.data_folder(given.data), checksums=given.conf / "checksums.json")
 
 
 if __name__ == "__main__":

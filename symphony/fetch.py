@@ -1,5 +1,8 @@
 """Pinned downloads: address, revision and checksum are in the config; a manifest is written last.
 
+A checksum that could not be known when the config was written is recorded at the first download, in a file beside the
+config that is committed, and checked from then on.
+
 A folder with a manifest is complete. One without is resumed: files that are there and right are kept, and a file that
 was cut goes on where it stopped.
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,16 +38,19 @@ class Source:
         address: Start of every file's address; `{revision}` in it is replaced.
         revision: Commit or version that is pinned.
         licence: Name of the licence and where its text is; told before the download.
-        files: File name -> sha256, 64 hex digits.
+        files: File name -> sha256, 64 hex digits; "" where it is not known yet.
+        addresses: File name -> its whole address, where that is not `address` and the name.
     """
 
     address: str
     revision: str
     licence: str
     files: Mapping[str, str]
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     def url(self, name: str) -> str:
-        return f"{self.address.replace('{revision}', self.revision).rstrip('/')}/{quote(name)}"
+        whole = self.addresses.get(name) or f"{self.address.rstrip('/')}/{quote(name)}"
+        return whole.replace("{revision}", self.revision)
 
 
 def parse_source(option: str, block: Mapping[str, Any]) -> Source:
@@ -60,14 +66,20 @@ def parse_source(option: str, block: Mapping[str, Any]) -> Source:
     for key in allowed:
         if not block.get(key):
             raise SymphonyError(f"{option}.source.{key}: found nothing, allowed: a value")
-    files = {str(name): str(sha) for name, sha in dict(block["files"]).items()}
+    given = {
+        str(name): value if isinstance(value, Mapping) else {"sha256": value} for name, value in block["files"].items()
+    }
+    files = {name: str(value.get("sha256") or "") for name, value in given.items()}
+    addresses = {name: str(value["address"]) for name, value in given.items() if value.get("address")}
     for name, sha in files.items():
-        if len(sha) != 64 or set(sha) - set("0123456789abcdef"):
-            raise SymphonyError(f"{option}.source.files.{name}: found {sha!r}, allowed: a sha256 (64 hex digits)")
+        if sha and (len(sha) != 64 or set(sha) - set("0123456789abcdef")):
+            raise SymphonyError(
+                f"{option}.source.files.{name}: found {sha!r}, allowed: null or a sha256 (64 hex digits)"
+            )
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise SymphonyError(f"{option}.source.files: found {name!r}, allowed: names inside the folder")
     words = {key: str(block[key]) for key in ("address", "revision", "licence")}
-    return Source(files=files, **words)
+    return Source(files=files, addresses=addresses, **words)
 
 
 def data_folder(given: str | None = None) -> Path:
@@ -75,8 +87,13 @@ def data_folder(given: str | None = None) -> Path:
     return Path(given or os.environ.get(DATA_VARIABLE) or "data")
 
 
-def fetch(option: str, source: Source, data: Path, say: Callable[[str], None] = print) -> Path:
+def fetch(
+    option: str, source: Source, data: Path, say: Callable[[str], None] = print, *, checksums: Path | None = None
+) -> Path:
     """Downloads what is missing of `source` to `data/<option>/` and returns that folder.
+
+    Args:
+        checksums: JSON file of checksums found at first downloads, address -> sha256; new ones are added to it.
 
     Raises:
         SymphonyError: No such address, a wrong checksum, a connection cut too often, a full disk. What was downloaded
@@ -84,34 +101,51 @@ def fetch(option: str, source: Source, data: Path, say: Callable[[str], None] = 
     """
     folder = data / option
     manifest = folder / "manifest.json"
-    text = _manifest(option, source)
-    if manifest.is_file() and manifest.read_text() == text:
+    recorded = _recorded(checksums)
+    known = {name: sha or recorded.get(source.url(name), "") for name, sha in source.files.items()}
+    if all(known.values()) and manifest.is_file() and manifest.read_text() == _manifest(option, source, known):
         return folder
     say(f"{option}: revision {source.revision}, licence {source.licence}")
     try:
         manifest.unlink(missing_ok=True)
-        for name, sha in source.files.items():
-            _fetch_file(source.url(name), folder / name, sha, say)
+        for name, sha in known.items():
+            found = _fetch_file(source.url(name), folder / name, sha, say)
+            if not sha:
+                known[name] = recorded[source.url(name)] = found
+                if checksums is not None:
+                    say(f"{checksums}: recorded {found} for {source.url(name)}; commit it")
+                    write_atomic(checksums, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
+        write_atomic(folder / "LICENCE.txt", f"{source.licence}\nFrom {source.address}, revision {source.revision}\n")
     except OSError as error:
         raise SymphonyError(f"{folder}: found {error.strerror or error}, allowed: a folder with room") from error
-    write_atomic(manifest, text)
+    write_atomic(manifest, _manifest(option, source, known))
     return folder
 
 
-def _manifest(option: str, source: Source) -> str:
+def _recorded(path: Path | None) -> dict[str, str]:
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return {str(address): str(sha) for address, sha in json.loads(path.read_text()).items()}
+    except (ValueError, AttributeError) as error:
+        raise SymphonyError(f"{path}: found {error}, allowed: a JSON object, address -> sha256") from error
+
+
+def _manifest(option: str, source: Source, known: Mapping[str, str]) -> str:
     plain = {
         "option": option,
         "address": source.address,
         "revision": source.revision,
         "licence": source.licence,
-        "sha256": dict(source.files),
+        "sha256": dict(known),
     }
     return json.dumps(plain, indent=1, sort_keys=True) + "\n"
 
 
-def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) -> None:
+def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) -> str:
+    """Its sha256, which is `sha` unless that is ""."""
     if target.is_file() and sha256(target) == sha:
-        return
+        return sha
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     problem = ""
@@ -128,11 +162,12 @@ def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) ->
     else:
         raise SymphonyError(f"{url}: found {problem} {ATTEMPTS} times, allowed: a whole file (run again to go on)")
     found = sha256(part)
-    if found != sha:
+    if sha and found != sha:
         part.unlink()
         raise SymphonyError(f"{url}: found sha256 {found}, allowed: {sha}")
     part.replace(target)
     say(f"{target}: {target.stat().st_size} bytes")
+    return found
 
 
 def _download(url: str, part: Path) -> None:

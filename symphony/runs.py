@@ -171,6 +171,16 @@ def has_files(node: Mapping[str, Any]) -> bool:
     return hasattr(_class("task", node["_target_"]), "files")
 
 
+def has_data(config: Mapping[str, Any], data: Path) -> bool:
+    """Whether the files that a run's task reads are there, or it reads none."""
+    if not has_files(config["task"]):
+        return True
+    try:
+        return bool(instantiate("task", config["task"], data).files())
+    except SymphonyError:
+        return False
+
+
 def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
     """Name -> sha256 of the files that a run's task reads; empty for a task that reads none.
 

@@ -165,10 +165,55 @@ def test_a_local_folder_takes_the_place_of_a_download(tmp_path: Path, monkeypatc
     [
         ({"adress": "x"}, "source.adress: found an unknown key"),
         ({"address": "x", "revision": "1", "licence": "MIT"}, "source.files: found nothing"),
-        ({"address": "x", "revision": "1", "licence": "MIT", "files": {"a": "12"}}, "allowed: a sha256"),
+        ({"address": "x", "revision": "1", "licence": "MIT", "files": {"a": "12"}}, "allowed: null or a sha256"),
         ({"address": "x", "revision": "1", "licence": "MIT", "files": {"../a": "0" * 64}}, "inside the folder"),
     ],
 )
 def test_a_source_that_pins_nothing_is_refused(block: dict[str, object], message: str) -> None:
     with pytest.raises(SymphonyError, match=message):
         parse_source("model/tiny", block)
+
+
+# --------------------------------------------------------------------------- checksums that were not known
+
+
+def unknown(address: str) -> Source:
+    return Source(address=address, revision="v1", licence="CC0", files={"a.bin": ""})
+
+
+def test_an_unknown_checksum_is_recorded_at_the_first_download_and_checked_from_then_on(
+    address: str, tmp_path: Path
+) -> None:
+    Server.files = {"/v1/a.bin": CONTENT}
+    book = tmp_path / "conf" / "checksums.json"
+    fetch("task/x", unknown(address), tmp_path / "one", checksums=book, say=lambda _: None)
+    assert json.loads(book.read_text()) == {unknown(address).url("a.bin"): hashlib.sha256(CONTENT).hexdigest()}
+    Server.files = {"/v1/a.bin": CONTENT + b"changed"}
+    with pytest.raises(SymphonyError, match="found sha256"):
+        fetch("task/x", unknown(address), tmp_path / "two", checksums=book, say=lambda _: None)
+
+
+def test_a_second_fetch_of_an_unknown_checksum_downloads_nothing(address: str, tmp_path: Path) -> None:
+    Server.files = {"/v1/a.bin": CONTENT}
+    book = tmp_path / "checksums.json"
+    for _ in range(2):
+        fetch("task/x", unknown(address), tmp_path / "one", checksums=book, say=lambda _: None)
+    assert len(Server.asked) == 1
+
+
+def test_the_licence_lies_beside_the_data(address: str, tmp_path: Path) -> None:
+    Server.files = {"/v1/a.bin": CONTENT}
+    folder = fetch("task/x", unknown(address), tmp_path, say=lambda _: None)
+    assert (folder / "LICENCE.txt").read_text().startswith("CC0\n")
+
+
+def test_a_file_may_have_an_address_of_its_own(address: str, tmp_path: Path) -> None:
+    Server.files = {"/v1/elsewhere": CONTENT}
+    block = {
+        "address": f"{address}/nowhere",
+        "revision": "v1",
+        "licence": "CC0",
+        "files": {"a.bin": {"address": f"{address}elsewhere", "sha256": None}},
+    }
+    folder = fetch("task/x", parse_source("task/x", block), tmp_path, say=lambda _: None)
+    assert (folder / "a.bin").read_bytes() == CONTENT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,31 +11,37 @@ from typing import Any
 from symphony.types import SymphonyError
 
 
-def find(data: Path, option: str, names: Sequence[str]) -> Path:
-    """The first of `names` that is there, in `data/<option>/` (files laid there) or `data/task/<option>/` (downloads).
+def find(data: Path, folder: str, names: Sequence[str], option: str = "") -> Path:
+    """The first of `names` that is there, in `data/<folder>/` (files laid there) or `data/task/<option>/` (downloads).
+
+    Args:
+        option: Of conf/task/; "" is the folder's name.
 
     Raises:
         SymphonyError: None is there.
     """
-    for folder in (data / option, data / "task" / option):
+    option = option or folder
+    for place in (data / folder, data / "task" / option):
         for name in names:
-            if (folder / name).is_file():
-                return folder / name
+            for file in (place / name, place / f"{name}.gz"):
+                if file.is_file():
+                    return file
     raise SymphonyError(
-        f"{data / option}: found none of {', '.join(names)}, allowed: one of them "
+        f"{data / folder}: found none of {', '.join(names)}, allowed: one of them "
         f"(`symphony fetch task/{option}` downloads, SYMPHONY_DATA or data_dir= name a folder that has them)"
     )
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON array or of JSON lines.
+    """The objects of a JSON array or of JSON lines, in a plain or gzipped file.
 
     Raises:
         SymphonyError: The file can't be read or holds something else; the message names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
+    except (OSError, UnicodeDecodeError, EOFError) as error:
         raise SymphonyError(f"{path}: found {error}, allowed: a readable UTF-8 file") from error
     found: list[Any] = []
     if text.lstrip().startswith("["):

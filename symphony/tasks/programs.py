@@ -125,7 +125,7 @@ class Programs:
         """
         source = SOURCES[self.dataset]
         folder = source.folder if self.variant == "published" else f"{source.folder}/{self.variant}"
-        return (datafiles.find(self.data, folder, (source.file,)),)
+        return (datafiles.find(self.data, folder, (source.file,), self.dataset),)
 
     def problems(self) -> Sequence[Problem]:
         """The items.

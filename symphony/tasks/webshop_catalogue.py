@@ -280,11 +280,12 @@ def files(data: Path, size: str, instructions: str) -> tuple[Path, ...]:
     raw = "items_shuffle_1000.json" if small else "items_shuffle.json"
     processed = "documents_1k.jsonl" if small else "documents.jsonl"
     mined = ("items_ins_v2_1000.json",) if small else ("items_ins_v2.json",)
-    products = datafiles.find(data, "webshop", (raw, processed))
+    option = "webshop" if small else "webshop_full"
+    products = datafiles.find(data, "webshop", (raw, processed), option)
     found = [products]
     if products.suffix == ".json" or instructions == "synthetic":
-        found.append(datafiles.find(data, "webshop", mined))
+        found.append(datafiles.find(data, "webshop", mined, option))
     if instructions == "human":
         names = ("items_human_ins.json", "items_human_ins_subset.json")
-        found.append(datafiles.find(data, "webshop", names))
+        found.append(datafiles.find(data, "webshop", names, option))
     return tuple(found)

@@ -9,7 +9,7 @@ from symphony.config import model, plan, sources, write_description
 from symphony.fetch import data_folder
 from symphony.report.figures import CAPTIONS, FIGURES
 from symphony.report.tables import TABLES, heading
-from symphony.runs import available, freeze, groups
+from symphony.runs import available, freeze, groups, has_data
 from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"
@@ -29,8 +29,8 @@ SOURCES = sources(CONF)
 
 
 def downloads(group):
-    """Manifests of the downloads that a group's runs need."""
-    options = {f"task/{run.task}" for run in group.runs}
+    """Manifests of the downloads that a group's runs need and that are not there."""
+    options = {f"task/{run.task}" for run in group.runs if not has_data(run.config, DATA)}
     options |= {option for run in group.runs for option in run.config["options"]}
     return [
         f"{DATA}/{option}/manifest.json"
