@@ -157,8 +157,9 @@ def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
     kept = []
     for run in runs:
         if run.task not in missing:
-            task: Any = instantiate("task", run.config["task"]) if has_files(run.config["task"]) else None
-            missing[run.task] = str(task.unavailable()) if hasattr(task, "unavailable") else ""
+            node = run.config["task"]
+            asks = hasattr(_class("task", node["_target_"]), "unavailable")
+            missing[run.task] = str(instantiate("task", node).unavailable()) if asks else ""
             if missing[run.task]:
                 say(f"task {run.task} is left out: {missing[run.task]}")
         if not missing[run.task]:

@@ -61,7 +61,7 @@ HEAVY = {
         "symphony/embedded/",
     ),
     ("hydra", "omegaconf"): ("symphony/config.py",),
-    ("duckdb",): ("symphony/database.py", "symphony/report/"),
+    ("duckdb",): ("symphony/database.py", "symphony/report/", "symphony/tasks/datafiles.py"),
     ("matplotlib", "jinja2"): ("symphony/report/",),
     ("rich",): ("symphony/progress.py",),
     ("Stemmer", "thefuzz", "spacy"): ("symphony/tasks/",),

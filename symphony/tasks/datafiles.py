@@ -33,11 +33,13 @@ def find(data: Path, folder: str, names: Sequence[str], option: str = "") -> Pat
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON array or of JSON lines, in a plain or gzipped file.
+    """The objects of a JSON array or of JSON lines, in a plain or gzipped file, or the rows of a Parquet file.
 
     Raises:
         SymphonyError: The file can't be read or holds something else; the message names the line.
     """
+    if path.suffix == ".parquet":
+        return _parquet(path)
     try:
         content = path.read_bytes()
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
@@ -74,3 +76,15 @@ def items(path: Path, found: Sequence[dict[str, Any]], first: int, count: int | 
             f"task.problems: found {count} from item {first} on, allowed: 1 to {len(found)} items ({path} has no more)"
         )
     return found[first:last]
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    import duckdb
+
+    try:
+        with duckdb.connect() as connection:
+            found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    except duckdb.Error as error:
+        raise SymphonyError(f"{path}: found {str(error).splitlines()[0]}, allowed: a Parquet file") from error

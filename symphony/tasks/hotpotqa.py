@@ -10,7 +10,7 @@ The page that a branch has opened is part of its state, so branches never see ea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -121,7 +121,12 @@ class HotpotQA:
         Raises:
             SymphonyError: It is not there.
         """
-        names = (_OFFICIAL[self.split, self.setting], f"hotpot_{self.split}_{self.setting}_sample.jsonl")
+        hub = "validation" if self.split == "dev" else "train"
+        names = (
+            _OFFICIAL[self.split, self.setting],
+            f"{self.setting}/{hub}-00000-of-0000{1 if self.split == 'dev' else 2}.parquet",
+            f"hotpot_{self.split}_{self.setting}_sample.jsonl",
+        )
         return (datafiles.find(self.data, self.name, names),)
 
     def problems(self) -> Sequence[Problem]:
@@ -209,8 +214,8 @@ def _lookup(data: Data, word: str) -> tuple[Data, str]:
 
 def _problem(path: Path, row: dict[str, Any]) -> Problem:
     try:
-        id = row.get("_id")
-        context = tuple((str(title), tuple(map(str, sentences))) for title, sentences in row["context"])
+        id = row.get("_id", row.get("id"))
+        context = tuple((str(title), tuple(map(str, sentences))) for title, sentences in _context(row))
         return Problem(
             id=str(row["dev_index"] if id is None else id),
             kind=str(row.get("type", "")),
@@ -223,11 +228,17 @@ def _problem(path: Path, row: dict[str, Any]) -> Problem:
         ) from error
 
 
+def _context(row: dict[str, Any]) -> Iterable[tuple[Any, Any]]:
+    """(title, sentences) of each paragraph; the hub's Parquet files keep titles and sentences apart."""
+    context = row["context"]
+    return zip(context["title"], context["sentences"], strict=True) if isinstance(context, dict) else context
+
+
 @lru_cache(maxsize=2)
 def _union(path: Path) -> Paragraphs:
     """The paragraphs of every item; of one title the first paragraph, as in the file."""
     pages: dict[str, tuple[str, ...]] = {}
     for row in datafiles.rows(path):
-        for title, sentences in row["context"]:
+        for title, sentences in _context(row):
             pages.setdefault(str(title), tuple(map(str, sentences)))
     return Paragraphs(pages)

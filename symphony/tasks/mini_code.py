@@ -19,7 +19,7 @@ from typing import Protocol
 
 from symphony.prompts import ChatPrompts, parse_proposal, split_action
 from symphony.tasks import generated
-from symphony.tasks.sandbox import Execution, PythonSandbox
+from symphony.tasks.sandbox import Execution, PythonSandbox, shortfall
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 HIDDEN = 4
@@ -58,6 +58,7 @@ class MiniCode:
         max_steps: Horizon in actions.
         feedback: Whether a search sees the verdict of the hidden inputs.
         executor: Runs the programs; a fresh process each by default.
+        unprotected: Run programs even where the machine can't isolate them.
     """
 
     seed: int
@@ -69,6 +70,7 @@ class MiniCode:
     name: str = "mini_code"
     prompts: ChatPrompts = field(default_factory=ChatPrompts)
     executor: Executor = field(default_factory=PythonSandbox)
+    unprotected: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.operations <= 4:
@@ -93,6 +95,15 @@ class MiniCode:
         example = f"Example: f({inputs[0]}) = {outputs[0]}."
         prompt = f"Task: code. f(x): {' then '.join(asks)}. {example}"
         return Problem(id=id, kind=f"{self.operations} operations", prompt=prompt, target=world)
+
+    @property
+    def protection(self) -> str:
+        """What protects the machine from programs; "" where the executor runs none."""
+        return str(getattr(self.executor, "protection", ""))
+
+    def unavailable(self) -> str:
+        """Why programs can't be run on this machine; "" where they can."""
+        return shortfall(self.protection, self.unprotected or not self.protection)
 
     def reset(self, problem: Problem) -> State:
         return State(observation="", data=Data(world=problem.target))

@@ -24,7 +24,7 @@ from symphony.tasks.plus_suite import PlusSuite
 from symphony.tasks.program_data import SOURCES, Dataset, Target, read
 from symphony.tasks.python_suite import Report, Suite
 from symphony.tasks.rust_suite import RustSuite
-from symphony.tasks.sandbox import Limits, PythonSandbox
+from symphony.tasks.sandbox import Limits, PythonSandbox, shortfall
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 Internal = Literal["generated", "first_assert", "hidden_asserts"]
@@ -36,8 +36,6 @@ PATH_TESTS = 8
 REFERENCE_FACTOR = 4.0
 """A program may take this many times what the reference takes, where that is more than the limit (EvalPlus: 4)."""
 REFERENCE_S = 60.0
-ENOUGH = ("bubblewrap", "namespaces", "landlock")
-"""Protections of which one has to be in force."""
 
 
 def _prompts(language: str) -> ChatPrompts:
@@ -152,11 +150,7 @@ class Programs:
         """Why programs can't be run on this machine; "" where they can."""
         if self.dataset == "mbpp_rs" and not rust_suite.available():
             return "found no rustc, allowed: a Rust compiler on the PATH"
-        found = self.protection
-        if self.unprotected or set(found.split("+")) & set(ENOUGH):
-            return ""
-        allowed = f"one of {', '.join(ENOUGH)} (task.unprotected=true runs programs all the same)"
-        return f"found the protections {found}, allowed: {allowed}"
+        return shortfall(self.protection, self.unprotected)
 
     # ---- episode
 

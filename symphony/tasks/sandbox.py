@@ -35,6 +35,8 @@ MAX_CHARS = 4096
 _SYSTEM_PYTHON = os.path.realpath("/usr/bin/python3")
 START_S = 10.0  # to start an interpreter, and to wait for a reply beyond the program's own limit
 LAYERS = ("bubblewrap", "namespaces", "landlock", "seccomp")
+ENOUGH = ("bubblewrap", "namespaces", "landlock")
+"""Protections of which one has to be in force before a model's program is run."""
 _PLAIN = {"known": False, "every": False, "needs": ""}
 _TRIAL = json.dumps({**_PLAIN, "source": "import csv", "expressions": ["1"], "max_chars": MAX_CHARS}).encode()
 
@@ -131,6 +133,19 @@ class _Server:
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()
+
+
+def shortfall(protection: str, unprotected: bool) -> str:
+    """Why programs had better not run under a protection; "" where they may.
+
+    Args:
+        protection: As `PythonSandbox.protection`.
+        unprotected: Whether the user runs them all the same.
+    """
+    if unprotected or set(protection.split("+")) & set(ENOUGH):
+        return ""
+    allowed = f"one of {', '.join(ENOUGH)} (task.unprotected=true runs programs all the same)"
+    return f"found the protections {protection}, allowed: {allowed}"
 
 
 class PythonSandbox:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from symphony.config import describe, plan, studies, write_description
-from symphony.runs import Run, build, digest, freeze, groups, has_files, models, thaw
+from symphony.runs import Run, available, build, digest, freeze, groups, has_files, models, thaw
 from symphony.types import SymphonyError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -180,6 +180,16 @@ def test_each_preset_changes_what_it_decides(conf: Path) -> None:
         "scope": "run",
     }
     assert len({run.digest for run in seen.values()}) == 4
+
+
+def test_a_task_that_the_machine_can_not_carry_out_is_left_out_of_a_study_and_told_once(
+    conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("symphony.tasks.rust_suite.shutil.which", lambda name: None)
+    runs = plan("quickstart", ["tasks=[gridworld,mbpp_rs]", "seeds=[0,1]"], conf=conf)
+    told: list[str] = []
+    assert {run.task for run in available(runs, told.append)} == {"gridworld"}
+    assert told == ["task mbpp_rs is left out: found no rustc, allowed: a Rust compiler on the PATH"]
 
 
 def test_inf_on_the_command_line_is_the_option_of_that_name(conf: Path) -> None:

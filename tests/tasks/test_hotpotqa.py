@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from symphony.search.symphony import Symphony
@@ -191,13 +192,33 @@ def test_an_impossible_setting_is_refused_by_name(settings, told):
         HotpotQA(count=1, **settings)
 
 
+def test_the_hub_s_parquet_files_are_read_too(tmp_path):
+    folder = tmp_path / "hotpotqa" / "distractor"
+    folder.mkdir(parents=True)
+    row = """'abc' AS id, 'Is Vell a river?' AS question, 'no' AS answer, 'comparison' AS type,
+        {'title': ['Vell'], 'sentences': [['Vell is a valley.', ' It is green.']]} AS context"""
+    file = folder / "validation-00000-of-00001.parquet"
+    duckdb.execute(f"COPY (SELECT {row}) TO '{file}' (FORMAT parquet)")
+    task = HotpotQA(count=1, data=tmp_path)
+    assert task.problems()[0].id == "abc"
+    assert walk(task, "search[Vell]").observation == "Vell is a valley. It is green."
+
+
+def test_a_file_that_is_no_parquet_is_told(tmp_path):
+    file = tmp_path / "hotpotqa" / "distractor" / "validation-00000-of-00001.parquet"
+    file.parent.mkdir(parents=True)
+    file.write_text("nonsense")
+    with pytest.raises(SymphonyError, match="allowed: a Parquet file"):
+        HotpotQA(count=1, data=tmp_path).problems()
+
+
 def test_more_items_than_there_are_is_refused_with_their_number(data):
     with pytest.raises(SymphonyError, match=r"found 3 from item 0 on, allowed: 1 to 2 items"):
         HotpotQA(count=3, data=data).problems()
 
 
 def test_missing_data_is_told_with_the_files_that_would_do(tmp_path):
-    with pytest.raises(SymphonyError, match=r"hotpot_dev_distractor_v1\.json, hotpot_dev_distractor_sample\.jsonl"):
+    with pytest.raises(SymphonyError, match=r"none of hotpot_dev_distractor_v1\.json, .*hotpot_dev_distractor_sample\.jsonl"):
         HotpotQA(count=1, data=tmp_path).problems()
 
 

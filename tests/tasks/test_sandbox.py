@@ -58,6 +58,21 @@ def processes_of(sandbox: PythonSandbox) -> list[int]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("protection", "unprotected", "told"),
+    [
+        ("namespaces+limits", False, ""),
+        ("landlock+seccomp+user+limits", False, ""),
+        ("seccomp+user+limits", True, ""),
+        ("seccomp+user+limits", False, "found the protections seccomp+user+limits, allowed: one of bubblewrap, "),
+    ],
+)
+def test_without_isolation_programs_run_only_if_the_user_says_so(protection, unprotected, told) -> None:
+    found = module.shortfall(protection, unprotected)
+    assert found.startswith(told)
+    assert bool(found) == bool(told)
+
+
 def test_each_call_gives_the_repr_of_its_result(box: PythonSandbox) -> None:
     done = box.call("def f(a, b): return a + b", "f", ["(1, 2)", "('a', 'b')", "([1], [None])"])
     assert done == Execution(outcome="ok", values=("3", "'ab'", "[1, None]"), error="")
