@@ -32,7 +32,7 @@ Outcome = Literal["ok", "error", "timeout", "killed"]
 
 NOBODY = 65534
 MAX_CHARS = 4096
-_SYSTEM_PYTHON = os.path.realpath("/usr/bin/python3")
+SYSTEM_PYTHON = os.path.realpath("/usr/bin/python3")
 START_S = 10.0  # to start an interpreter, and to wait for a reply beyond the program's own limit
 LAYERS = ("bubblewrap", "namespaces", "landlock", "seccomp")
 ENOUGH = ("bubblewrap", "namespaces", "landlock")
@@ -91,7 +91,9 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Server:
+class Server:
+    """A process of `sandbox_child` and the frames exchanged with it."""
+
     process: subprocess.Popen[bytes]
     protection: str
 
@@ -103,7 +105,7 @@ class _Server:
             data = struct.pack("!I", len(request)) + request if request else b""
             while data:
                 data = data[os.write(self.process.stdin.fileno(), data) :]
-            return _read_frame(self.process.stdout.fileno(), time.monotonic() + timeout_s)
+            return read_frame(self.process.stdout.fileno(), time.monotonic() + timeout_s)
         except OSError:
             return None
 
@@ -116,7 +118,7 @@ class _Server:
                 data = data[os.write(self.process.stdin.fileno(), data) :]
         self.process.stdin.close()
         try:
-            return _read_frame(self.process.stdout.fileno(), time.monotonic() + timeout_s)
+            return read_frame(self.process.stdout.fileno(), time.monotonic() + timeout_s)
         except OSError:
             return None
 
@@ -173,7 +175,7 @@ class PythonSandbox:
         self._config: dict[str, Any] = {"cpu_s": cpu_s, "wall_s": wall_s, "file_bytes": 0, "processes": 0}
         self._config["memory_bytes"] = memory_mb << 20
         self._lock = threading.Lock()
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._finalizer: weakref.finalize[[], PythonSandbox] | None = None
         _sandboxes.add(self)
 
@@ -254,7 +256,7 @@ class PythonSandbox:
             self._finalizer()
         self._server = None
 
-    def _running(self) -> _Server:
+    def _running(self) -> Server:
         if self._server is None:
             self._server = _start(self._layers, self._config)
             self._finalizer = weakref.finalize(self, self._server.stop)
@@ -284,7 +286,7 @@ os.register_at_fork(after_in_child=_forget_all)
 # --------------------------------------------------------------------------- starting
 
 
-def _start(layers: Sequence[str], config: dict[str, Any]) -> _Server:
+def _start(layers: Sequence[str], config: dict[str, Any]) -> Server:
     """The best protected server that starts here."""
     text = Path(__file__).with_name("sandbox_child.py").read_text(encoding="utf-8")
     for names, command, user in _ways(layers):
@@ -304,7 +306,7 @@ def _ways(layers: Sequence[str]) -> Iterator[tuple[list[str], list[str], int | N
     """Names of the outer protections, command and user to try, best first."""
     bwrap = shutil.which("bwrap") if "bubblewrap" in layers else None
     own = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    pythons = dict.fromkeys((own, _SYSTEM_PYTHON))
+    pythons = dict.fromkeys((own, SYSTEM_PYTHON))
     for user in (NOBODY, None) if os.geteuid() == 0 else (None,):
         for outer in (bwrap, None) if bwrap else (None,):
             for python in pythons:
@@ -321,7 +323,7 @@ def _bubblewrap(python: str) -> list[str]:
     return [*options, "--remount-ro", "/", "--"]
 
 
-def _launch(command: list[str], folder: str, user: int | None, names: list[str]) -> _Server | None:
+def _launch(command: list[str], folder: str, user: int | None, names: list[str]) -> Server | None:
     os.chmod(folder, 0o555)
     dropped = {} if user is None else {"user": user, "group": user, "extra_groups": ()}
     try:
@@ -331,104 +333,20 @@ def _launch(command: list[str], folder: str, user: int | None, names: list[str])
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    server = _Server(process, "")
+    server = Server(process, "")
     hello = server.exchange(b"", START_S)
     tried = hello and server.exchange(_TRIAL, START_S)
     if hello is None or tried is None or _understand(tried, 1, MAX_CHARS).outcome != "ok":
         server.stop()
         return None
     parts = [*names, *json.loads(hello), *(["user"] if dropped else []), "limits"]
-    return _Server(process, "+".join(parts))
-
-
-# --------------------------------------------------------------------------- single commands
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """One command, isolated and limited.
-
-    Attributes:
-        words: Absolute path of the executable, and arguments.
-        environment: The only variables it sees.
-        run: Files and folders it may read and execute.
-        write: Folders it may write in.
-        cpu_s, wall_s, memory_mb, file_mb, processes, output_kb: Limits.
-        as_user: Whether it runs as an ordinary user where the caller is root (what it needs must be readable to all).
-    """
-
-    words: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...] = ()
-    run: tuple[str, ...] = ()
-    write: tuple[str, ...] = ()
-    cpu_s: int = 10
-    wall_s: float = 10.0
-    memory_mb: int = 1024
-    file_mb: int = 0
-    processes: int = 0
-    output_kb: int = 1024
-    as_user: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a command ended.
-
-    Attributes:
-        outcome: "ok" (it exited by itself, with whatever code), "timeout", or "killed".
-        code: Its exit status; 255 where it was killed.
-        output: What it wrote to stdout and stderr, at most `output_kb`.
-    """
-
-    outcome: Literal["ok", "timeout", "killed"]
-    code: int
-    output: str
-
-
-def run_command(
-    command: Command, stdin: bytes, *, layers: Sequence[str] = LAYERS, minimum: Sequence[str] = ("landlock",)
-) -> Ended:
-    """Runs a command in a process tree of its own that ends with it.
-
-    Args:
-        layers: Protections that may be used where the machine has them (bubblewrap is none of them here).
-        minimum: Protections without which nothing runs.
-
-    Raises:
-        SymphonyError: The minimum is not to be had.
-    """
-    config = {
-        "layers": [name for name in layers if name != "bubblewrap"], "minimum": list(minimum),
-        "command": command.words, "environment": dict(command.environment), "run": command.run, "write": command.write,
-        "cpu_s": command.cpu_s, "wall_s": command.wall_s, "memory_bytes": command.memory_mb << 20,
-        "file_bytes": command.file_mb << 20, "processes": command.processes, "max_bytes": command.output_kb << 10,
-    }  # fmt: skip
-    text = Path(__file__).with_name("sandbox_child.py").read_text(encoding="utf-8")
-    dropped = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if command.as_user and os.geteuid() == 0 else {}
-    for python in dict.fromkeys((os.path.realpath(getattr(sys, "_base_executable", sys.executable)), _SYSTEM_PYTHON)):
-        try:
-            process = subprocess.Popen(
-                [python, "-s", "-S", "-B", "-c", text, json.dumps(config)], stdin=subprocess.PIPE, bufsize=0,
-                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={}, start_new_session=True, **dropped,
-            )  # type: ignore[call-overload]  # fmt: skip
-        except (OSError, subprocess.SubprocessError):
-            continue
-        server = _Server(process, "")
-        try:
-            reply = server.send_and_close(stdin, command.wall_s + START_S)
-        finally:
-            server.stop()
-        if reply is not None:
-            expired, signal_number, code = struct.unpack_from("!?BB", reply)
-            outcome: Literal["ok", "timeout", "killed"] = "timeout" if expired else "killed" if signal_number else "ok"
-            return Ended(outcome=outcome, code=code, output=reply[3:].decode(errors="replace"))
-    raise SymphonyError(f"sandbox: found no {', '.join(minimum)} on this machine, allowed: a Linux that has it")
+    return Server(process, "+".join(parts))
 
 
 # --------------------------------------------------------------------------- replies
 
 
-def _read_frame(descriptor: int, deadline: float) -> bytes | None:
+def read_frame(descriptor: int, deadline: float) -> bytes | None:
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     data, size = bytearray(), 4

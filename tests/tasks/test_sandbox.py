@@ -369,7 +369,7 @@ def test_an_interrupted_call_does_not_answer_the_next(monkeypatch: pytest.Monkey
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_read_frame", interrupted)
+            patch.setattr(module, "read_frame", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 run(sandbox, "def f(): return 'stale'")
         assert works(sandbox)
