@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from symphony.prompts import ChatPrompts
 from symphony.tasks import datafiles, plus_suite, python_suite, rust_suite
@@ -280,7 +280,12 @@ def _feedback(suite: Suite | RustSuite | PlusSuite, report: Report) -> str:
     """What failed and with which value, as the next prompt shows it."""
     if report.outcome == "compile_error":
         return f"It does not compile:\n{report.detail}"
-    texts: list[Any] = [*suite.arguments] if isinstance(suite, PlusSuite) else [check.text for check in suite.checks]
+    if isinstance(suite, PlusSuite):
+        texts = [f"{suite.entry}(*{arguments})" for arguments in suite.arguments]
+    elif isinstance(suite, RustSuite):
+        texts = [check.told(suite.entry) for check in suite.checks]
+    else:
+        texts = [check.text for check in suite.checks]
     fine = [text for text, passed in zip(texts, report.passed, strict=True) if passed]
     wrong = [
         f"{text}  {'//' if isinstance(suite, RustSuite) else '#'} {shown[:200]}"

@@ -44,6 +44,10 @@ class RustCheck:
     def text(self) -> str:
         return f"assert_eq!({self.call}, {self.expected});"
 
+    def told(self, entry: str) -> str:
+        """As people and models read it."""
+        return self.text.replace("candidate(", f"{entry}(")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RustSuite:

@@ -218,9 +218,7 @@ def test_more_items_than_there_are_is_refused_with_their_number(data):
 
 
 def test_missing_data_is_told_with_the_files_that_would_do(tmp_path):
-    with pytest.raises(
-        SymphonyError, match=r"none of hotpot_dev_distractor_v1\.json, .*sample\.jsonl"
-    ):
+    with pytest.raises(SymphonyError, match=r"none of hotpot_dev_distractor_v1\.json, .*sample\.jsonl"):
         HotpotQA(count=1, data=tmp_path).problems()
 
 

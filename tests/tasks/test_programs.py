@@ -230,7 +230,7 @@ def test_generated_rust_tests_are_those_of_main(data):
     task = Programs(dataset="mbpp_rs", count=1, data=data)
     tests = "fn main() {\n    assert_eq!(square(2), 4);\n    assert_eq!(square(3), 9);\n}"
     state = walk(task, f"```rust\nfn square(x: isize) -> isize {{ x + 2 }}\n{tests}\n```")
-    assert state.observation.startswith("Tests passed:\nassert_eq!(candidate(2), 4);\nTests failed:")
+    assert state.observation.startswith("Tests passed:\nassert_eq!(square(2), 4);\nTests failed:")
 
 
 def test_a_rust_test_of_another_form_is_refused():
