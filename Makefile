@@ -5,11 +5,13 @@ PYTHON ?= python3
 STUDY ?= quickstart
 CORES ?= all
 BIN := .venv/bin
+# On few cores fewer, larger jobs are quicker: the seeds of a task and pool share a process and its batches.
+SHARE ?= $(shell test "$$(nproc 2>/dev/null || echo 8)" -le 4 && echo task,pool || echo task,pool,seed)
 
 .PHONY: run test clean
 
 run: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY)
+	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY) share=$(SHARE)
 	@echo "report: outputs/$(STUDY)/report.html"
 
 test: .venv/installed-dev

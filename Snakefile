@@ -2,6 +2,7 @@
 #   snakemake --cores all                                  the default study, quickstart
 #   snakemake --cores all --config study=presets           another one
 #   snakemake --cores all --config overrides=problems=4    with Hydra overrides, separated by spaces
+#   snakemake --cores 2 --config share=task,pool           fewer, larger jobs: quicker on few cores (`make run` chooses)
 from snakemake.utils import min_version
 
 min_version("9.20")

@@ -62,7 +62,7 @@ class Budgets:
 class Execution:
     """How runs are carried out; changes no record."""
 
-    in_flight: int = 16
+    in_flight: int = 64
     store: str = "record"
 
 

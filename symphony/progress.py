@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import Protocol, Self, TextIO
 
 QUIET_SECONDS = 30.0
 """Least time between two lines of the same run when nobody watches."""
 
 
-class Progress(Protocol):
-    """Told of what happens; a context manager."""
-
-    def begin(self, label: str, problems: int) -> None:
-        """A run starts."""
-        ...
+class Tally(Protocol):
+    """Told of what happens in one run."""
 
     def problem(self, *, success: bool, generated_tokens: int) -> None:
         """A problem of it is graded; tokens are those that a model really produced for it."""
@@ -24,6 +21,14 @@ class Progress(Protocol):
 
     def end(self) -> None:
         """The run's records are written."""
+        ...
+
+
+class Progress(Protocol):
+    """Told of what happens; a context manager. Runs of a group are in progress at the same time."""
+
+    def begin(self, label: str, problems: int) -> Tally:
+        """A run starts."""
         ...
 
     def note(self, text: str) -> None:
@@ -37,11 +42,11 @@ class Progress(Protocol):
     ) -> None: ...
 
 
-class _Counts:
-    """Sums of the run in progress."""
+class Counts:
+    """Sums of one run; `show` is told of every change, and whether it was the last."""
 
-    def begin(self, label: str, problems: int) -> None:
-        self.label, self.problems = label, problems
+    def __init__(self, label: str, problems: int, show: Callable[[Counts, bool], None]) -> None:
+        self.label, self.problems, self._show = label, problems, show
         self.done = self.solved = self.tokens = 0
         self.started = time.monotonic()
 
@@ -49,44 +54,41 @@ class _Counts:
         self.done += 1
         self.solved += success
         self.tokens += generated_tokens
+        self._show(self, False)
+
+    def end(self) -> None:
+        self._show(self, True)
 
     @property
     def seconds(self) -> float:
         return max(time.monotonic() - self.started, 1e-9)
 
-    def success(self) -> str:
-        return f"success {self.solved / self.done:.2f}" if self.done else ""
-
-    def speed(self) -> str:
-        return f"{self.tokens / self.seconds:.0f} tokens/s" if self.tokens else "from the store"
+    def state(self) -> str:
+        success = f"success {self.solved / self.done:.2f}, " if self.done else ""
+        return success + (f"{self.tokens / self.seconds:.0f} tokens/s" if self.tokens else "from the store")
 
 
-class Lines(_Counts):
-    """One line a run, and one at most every `QUIET_SECONDS` while it lasts."""
+class Lines:
+    """One line a run, and one at most every `QUIET_SECONDS` while runs last."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.told = 0.0
+        self.told = time.monotonic()
 
-    def begin(self, label: str, problems: int) -> None:
-        super().begin(label, problems)
-        self.told = self.started
+    def begin(self, label: str, problems: int) -> Counts:
+        return Counts(label, problems, self._show)
 
-    def problem(self, *, success: bool, generated_tokens: int) -> None:
-        super().problem(success=success, generated_tokens=generated_tokens)
-        if time.monotonic() - self.told >= QUIET_SECONDS:
+    def _show(self, run: Counts, ended: bool) -> None:
+        state = f"{run.label}: {run.done}/{run.problems} problems, {run.state()}"
+        if ended:
+            self.note(f"{state}, {run.seconds:.1f} s")
+        elif time.monotonic() - self.told >= QUIET_SECONDS:
             self.told = time.monotonic()
-            left = self.seconds / self.done * (self.problems - self.done)
-            self.note(f"{self._state()}, about {left:.0f} s left")
-
-    def end(self) -> None:
-        self.note(f"{self._state()}, {self.seconds:.1f} s")
+            left = run.seconds / run.done * (run.problems - run.done)
+            self.note(f"{state}, about {left:.0f} s left")
 
     def note(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
-
-    def _state(self) -> str:
-        return f"{self.label}: {self.done}/{self.problems} problems, {self.success()}, {self.speed()}"
 
     def __enter__(self) -> Self:
         return self
@@ -97,8 +99,8 @@ class Lines(_Counts):
         return None
 
 
-class Bar(_Counts):
-    """A live bar: problems done, time left, tokens a second, success so far."""
+class Bar:
+    """A live bar a run: problems done, time left, tokens a second, success so far."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -113,18 +115,10 @@ class Bar(_Counts):
             TextColumn("{task.fields[state]}"),
         )
         self._rich = RichProgress(*columns, console=Console(file=stream))
-        self._bar: Any = None
 
-    def begin(self, label: str, problems: int) -> None:
-        super().begin(label, problems)
-        self._bar = self._rich.add_task(label, total=problems, state="")
-
-    def problem(self, *, success: bool, generated_tokens: int) -> None:
-        super().problem(success=success, generated_tokens=generated_tokens)
-        self._rich.update(self._bar, advance=1, state=f"{self.success()}, {self.speed()}")
-
-    def end(self) -> None:
-        self._rich.refresh()
+    def begin(self, label: str, problems: int) -> Counts:
+        bar = self._rich.add_task(label, total=problems, state="")
+        return Counts(label, problems, lambda run, _: self._rich.update(bar, completed=run.done, state=run.state()))
 
     def note(self, text: str) -> None:
         self._rich.console.print(text)

@@ -1,7 +1,8 @@
 """Carries out runs: problems concurrently, ground truth at the end, records all or nothing.
 
-The runs of a group share a process, its loaded models and a call store. A run whose folder is complete is skipped;
-one that was interrupted is repeated, and the store answers what was already paid for.
+The runs of a group share a process, its loaded models and a call store, and are searched together, so that their calls
+meet in large batches; a run's records depend on the run alone. A run whose folder is complete is skipped; one that was
+interrupted is repeated, and the store answers what was already paid for.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from symphony.files import write_atomic
 from symphony.memory import Lessons
 from symphony.models.batcher import Batcher
 from symphony.models.store import CallStore, StoredBackend
-from symphony.progress import Progress
+from symphony.progress import Progress, Tally
 from symphony.records import NodeRecord, ProblemRecord, RunRecord, WallRecord, is_complete, write_run
 from symphony.runs import Group, ModelSpec, Parts, Run, build, models, revision
 from symphony.scheduler import ArmStats
@@ -81,8 +82,7 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
             modes = {str(run.execution["store"]) for run in missing}
             store = None if modes == {"live"} else stack.enter_context(CallStore(stores / f"{group.store}.sqlite"))
             workshop = _Workshop(store, place.data, make_backend)
-            for run in missing:
-                _carry_out(run, workshop, place, progress)
+            asyncio.run(_carry_out_all(missing, workshop, place, progress))
     write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
 
 
@@ -140,16 +140,35 @@ class _Workshop:
         return backend
 
 
-def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Progress) -> None:
+async def _carry_out_all(runs: Sequence[Run], workshop: _Workshop, place: Place, progress: Progress) -> None:
+    """All at once, as many problems in flight as one of them allows; runs with a limit in seconds one by one."""
+    turns = asyncio.Semaphore(max(int(run.execution["in_flight"]) for run in runs))
+    timed = [run for run in runs if _timed(run)]
+    try:
+        async with asyncio.TaskGroup() as together:
+            for run in runs:
+                if not _timed(run):
+                    together.create_task(_carry_out(run, workshop, place, progress, turns))
+    except BaseExceptionGroup as errors:  # the first ended the others
+        raise errors.exceptions[0] from None
+    for run in timed:
+        await _carry_out(run, workshop, place, progress, turns)
+
+
+def _timed(run: Run) -> bool:
+    return any(limits["seconds"] is not None for limits in run.config["budget"].values())
+
+
+async def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Progress, turns: asyncio.Semaphore) -> None:
     """One run, from its config to its folder."""
     parts = build(run.config, Path(run.execution.get("data_dir") or place.data))
     pool, revisions = workshop.pool(run)
     problems = parts.task.problems()
     if protection := getattr(parts.task, "protection", ""):
         progress.note(f"{run.task}: programs run under {protection}")
-    progress.begin(f"{run.task} {run.experiment} seed {run.seed}", len(problems))
+    bar = progress.begin(f"{run.task} {run.experiment} seed {run.seed}", len(problems))
     wall, cpu = time.monotonic(), time.process_time()
-    solved = asyncio.run(_Driver(run, parts, pool, progress).solve_all(problems))
+    solved = await _Driver(run, parts, pool, bar, turns).solve_all(problems)
     sessions = [one.session for one in solved]
     write_run(
         place.run(run),
@@ -168,14 +187,14 @@ def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Progress) 
         ),
         to_yaml(run.config),
     )
-    progress.end()
+    bar.end()
 
 
 class _Driver:
     """Drives the problems of one run."""
 
-    def __init__(self, run: Run, parts: Parts, pool: AgentPool, progress: Progress) -> None:
-        self.run, self.parts, self.pool, self.progress = run, parts, pool, progress
+    def __init__(self, run: Run, parts: Parts, pool: AgentPool, bar: Tally, turns: asyncio.Semaphore) -> None:
+        self.run, self.parts, self.pool, self.bar, self.turns = run, parts, pool, bar, turns
         self.meter = Meter(Budget(**run.config["budget"]["run"]))
         self.arms: list[ArmStats] | None = None
         if parts.scheduler.scope == "run":
@@ -188,14 +207,12 @@ class _Driver:
         What lives as long as the run (arms, lessons) makes a problem depend on those before it: then one at a time.
         """
         if "run" in (self.parts.scheduler.scope, self.parts.memory.scope):
-            return [await self._solve(index, problem) for index, problem in enumerate(problems)]
-        in_flight = asyncio.Semaphore(int(self.run.execution["in_flight"]))
+            return [await self._turn(index, problem) for index, problem in enumerate(problems)]
+        return await asyncio.gather(*(self._turn(index, problem) for index, problem in enumerate(problems)))
 
-        async def turn(index: int, problem: Problem) -> _Solved:
-            async with in_flight:
-                return await self._solve(index, problem)
-
-        return await asyncio.gather(*(turn(index, problem) for index, problem in enumerate(problems)))
+    async def _turn(self, index: int, problem: Problem) -> _Solved:
+        async with self.turns:
+            return await self._solve(index, problem)
 
     async def _solve(self, index: int, problem: Problem) -> _Solved:
         parts, run = self.parts, self.run
@@ -219,7 +236,7 @@ class _Driver:
         if parts.memory.scope == "run":
             self.lessons = session.lessons
         grade = parts.task.grade(problem, result.state)  # ground truth; asked for here and nowhere else
-        self.progress.problem(success=grade.success, generated_tokens=_generated_tokens(session))
+        self.bar.problem(success=grade.success, generated_tokens=_generated_tokens(session))
         record = problem_record(index, session, result, grade)
         return _Solved(record, node_records(session, result.tree), session)
 

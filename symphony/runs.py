@@ -16,7 +16,7 @@ from symphony.types import SymphonyError, canonical_json
 
 PACKAGE = Path(__file__).parent
 SHARED = ("task", "pool", "seed")
-"""What the runs of one process have in common; a model is loaded once a process."""
+"""What the runs of one process have in common, unless less is asked for; a model is loaded once a process."""
 PARTS = ("task", "scheduler", "scorer", "memory", "search")
 """Plug points of a run with a `_target_` of their own; a pool's agents are the others."""
 NOT_ARGUMENTS = ("name", "_target_", "source", "made_from", "weights")
@@ -45,15 +45,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Runs that share task, pool and seed, and so a process, its loaded models and a call store."""
+    """Runs that share what `shared` names, and so a process, its loaded models and a call store."""
 
     name: str
     runs: tuple[Run, ...]
+    shared: tuple[str, ...] = SHARED
 
     @property
     def store(self) -> str:
         """Name of the call store; the same whatever the runs, so that changed runs find what was paid for."""
-        return _shared(self.runs[0])
+        return _shared(self.runs[0], self.shared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,19 +108,30 @@ def digest(config: Mapping[str, Any]) -> str:
     return _sha(config)[:16]
 
 
-def groups(runs: Iterable[Run]) -> list[Group]:
-    """Runs by what `SHARED` names, in order of first appearance; a group's name holds the digest of its runs."""
-    shared: dict[str, list[Run]] = {}
+def groups(runs: Iterable[Run], shared: Sequence[str] = SHARED) -> list[Group]:
+    """Runs by what they share, in order of first appearance; a group's name holds the digest of its runs.
+
+    Args:
+        shared: Some of `SHARED`, "task" and "pool" at least. Fewer make fewer and larger jobs: less time for imports and
+            larger batches, but less to do at the same time.
+
+    Raises:
+        SymphonyError: Something else is named.
+    """
+    keys = tuple(name for name in SHARED if name in shared)
+    if set(shared) - set(SHARED) or not {"task", "pool"} <= set(keys):
+        raise SymphonyError(f"share: found {','.join(shared)}, allowed: task,pool or {','.join(SHARED)}")
+    members: dict[str, list[Run]] = {}
     for run in runs:
-        shared.setdefault(_shared(run), []).append(run)
+        members.setdefault(_shared(run, keys), []).append(run)
     return [
-        Group(name=f"{name}-{_sha(sorted(run.digest for run in members))[:12]}", runs=tuple(members))
-        for name, members in shared.items()
+        Group(name=f"{name}-{_sha(sorted(run.digest for run in some))[:12]}", runs=tuple(some), shared=keys)
+        for name, some in members.items()
     ]
 
 
-def _shared(run: Run) -> str:
-    return "-".join(str(getattr(run, name)) for name in SHARED)
+def _shared(run: Run, keys: Sequence[str]) -> str:
+    return "-".join(str(getattr(run, name)) for name in keys)
 
 
 def freeze(group: Group, folder: Path) -> Path:
@@ -136,7 +148,8 @@ def thaw(path: Path) -> Group:
     if not path.is_file():
         raise SymphonyError(f"{path}: found nothing, allowed: the plan.json of a group")
     plain = json.loads(path.read_text())
-    return Group(name=plain["name"], runs=tuple(Run(**run) for run in plain["runs"]))
+    runs = tuple(Run(**run) for run in plain["runs"])
+    return Group(name=plain["name"], runs=runs, shared=tuple(plain["shared"]))
 
 
 # --------------------------------------------------------------------------- objects

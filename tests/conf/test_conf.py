@@ -95,6 +95,15 @@ def test_runs_that_share_task_pool_and_seed_share_a_group() -> None:
     assert all(len({(r.task, r.pool, r.seed) for r in group.runs}) == 1 for group in shared)
 
 
+def test_seeds_may_share_a_group_too_and_then_a_call_store_of_their_own() -> None:
+    runs = plan("quickstart", conf=CONF)
+    shared = groups(runs, ["task", "pool"])
+    assert {(g.runs[0].task, g.runs[0].pool) for g in shared} == {(r.task, r.pool) for r in runs}
+    assert all(group.store == f"{group.runs[0].task}-{group.runs[0].pool}" for group in shared)
+    with pytest.raises(SymphonyError, match="share: found pool, allowed: task,pool or task,pool,seed"):
+        groups(runs, ["pool"])
+
+
 def test_a_frozen_group_thaws_unchanged(conf: Path, tmp_path: Path) -> None:
     (group,) = groups(plan("quickstart", conf=conf))
     assert thaw(freeze(group, tmp_path)) == group
@@ -122,7 +131,7 @@ def test_comments_titles_and_execution_change_no_digest(conf: Path) -> None:
     before = digests(conf)
     edit(conf / "search" / "symphony.yaml", "n: 4 # ", "n: 4 # another comment, ")
     edit(conf / "experiment" / "quickstart" / "symphony.yaml", "title: SYMPHONY", "title: Another title")
-    edit(conf / "config.yaml", "in_flight: 16", "in_flight: 3")
+    edit(conf / "config.yaml", "in_flight: 64", "in_flight: 3")
     assert digests(conf) == before
 
 

@@ -9,19 +9,20 @@ from symphony.config import model, plan, sources, write_description
 from symphony.fetch import data_folder
 from symphony.report.figures import CAPTIONS, FIGURES
 from symphony.report.tables import TABLES, heading
-from symphony.runs import available, freeze, groups, has_data
+from symphony.runs import SHARED, available, freeze, groups, has_data
 from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"
 DATA = data_folder()
 STUDY = config.get("study", "quickstart")
 OVERRIDES = str(config.get("overrides", "")).split()
+SHARE = str(config.get("share", ",".join(SHARED))).split(",")
 try:
     RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
     RUNS = available(RUNS, lambda text: print(f"symphony: {text}", file=sys.stderr))
+    GROUPS = {group.name: group for group in groups(RUNS, SHARE)}
 except SymphonyError as error:
     sys.exit(f"symphony: {error}")
-GROUPS = {group.name: group for group in groups(RUNS)}
 for group in GROUPS.values():
     freeze(group, Path("outputs/groups"))
 

@@ -1,4 +1,4 @@
-# One job a (task, pool, seed): its runs share the loaded models. The digest of the runs is in the path, so a comment in
+# One job a (task, pool, seed), or a (task, pool) with --config share=task,pool: its runs share the loaded models. The digest of the runs is in the path, so a comment in
 # a YAML changes nothing; runs whose folder outputs/runs/<digest> is complete are skipped inside the job.
 rule run:
     input:

@@ -1,6 +1,6 @@
 -- title: Cost of a problem
 -- mirrors: Tables 4 and 6
--- caption: Means over problems; tokens with a 95 % bootstrap interval. Tokens are counted as consumed, whether a model generated them or the call store held them; "generated" is what models really produced (it is small where runs share calls). Nodes do not count the root. Seconds are the run's wall-clock divided by its problems, which run concurrently.
+-- caption: Means over problems; tokens with a 95 % bootstrap interval. Tokens are counted as consumed, whether a model generated them or the call store held them; "generated" is what models really produced (it is small where runs share calls). Nodes do not count the root. Seconds are those of the whole process while the run lasted, divided by its problems; the runs of a group are searched together, so these overlap.
 WITH spent AS (
     SELECT c.*, w.generated_tokens / r.problems AS generated, w.wall_s / r.problems AS wall_s,
            w.cpu_s / r.problems AS cpu_s
