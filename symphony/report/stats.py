@@ -61,6 +61,9 @@ def bootstrap_mean(values: Sequence[float], clusters: Sequence[str], seed: int =
 
     if not values:
         return None
+    if sum(values) < 0:  # a difference seen from the other side has the same interval, to the last draw
+        turned = bootstrap_mean([-value for value in values], clusters, seed)
+        return turned and Estimate(value=-turned.value, low=-turned.high, high=-turned.low)
     _, index = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     sums = np.bincount(index, weights=np.asarray(values, dtype=float))
     sizes = np.bincount(index).astype(float)

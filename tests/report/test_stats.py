@@ -83,3 +83,12 @@ def test_mcnemar_gives_the_exact_binomial_p(b: int, c: int, p: float) -> None:
 def test_mcnemar_does_not_care_which_method_is_first(b: int, c: int) -> None:
     assert mcnemar(b, c) == mcnemar(c, b)
     assert 0 < mcnemar(b, c) <= 1
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=60).filter(any))
+def test_a_difference_seen_from_the_other_side_has_the_same_interval(values: list[float]) -> None:
+    clusters = [str(index) for index in range(len(values))]
+    one, other = bootstrap_mean(values, clusters), bootstrap_mean([-value for value in values], clusters)
+    assert one is not None
+    assert other is not None
+    assert (one.value, one.low, one.high) == (-other.value, -other.high, -other.low)
