@@ -112,8 +112,8 @@ def groups(runs: Iterable[Run], shared: Sequence[str] = SHARED) -> list[Group]:
     """Runs by what they share, in order of first appearance; a group's name holds the digest of its runs.
 
     Args:
-        shared: Some of `SHARED`, "task" and "pool" at least. Fewer make fewer and larger jobs: less time for imports and
-            larger batches, but less to do at the same time.
+        shared: Some of `SHARED`, "task" and "pool" at least. Fewer make fewer and larger jobs: less time for imports
+            and larger batches, but less to do at the same time.
 
     Raises:
         SymphonyError: Something else is named.
