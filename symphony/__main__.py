@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony import byhand, config, database, fetch, progress, quantise, runner, runs
+from symphony import byhand, config, database, estimate, fetch, progress, quantise, runner, runs
 from symphony.report import figures, page, tables
 from symphony.types import SymphonyError, Task
 
@@ -49,8 +49,14 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(do=do)
         return sub
 
-    sub = command("plan", _plan, "list a study's runs with their digests")
+    sub = command(
+        "plan", _plan, "list a study's runs with their digests; with --memory, whether its pools fit a device"
+    )
     _study(sub)
+    sub.add_argument("--memory", type=float, metavar="GB", help="of the device (10^9 bytes), e.g. 24")
+    sub.add_argument(
+        "--tokens", type=int, default=4096, metavar="N", help="longest sequence planned for; default: 4096"
+    )
     sub = command("run", _run, "carry out the runs of a study, or of one frozen group")
     _study(sub, optional=True)
     sub.add_argument("--group", type=Path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")
@@ -133,8 +139,14 @@ def _runs(given: argparse.Namespace) -> list[runs.Run]:
 
 
 def _plan(given: argparse.Namespace) -> None:
-    for run in _runs(given):
+    found = _runs(given)
+    for run in found:
         print(run.digest, run.experiment, run.task, run.pool, run.seed, sep="\t")
+    if given.memory is not None:
+        for key, value in (("--memory", given.memory), ("--tokens", given.tokens)):
+            if not value > 0:
+                raise SymphonyError(f"{key}: found {value}, allowed: > 0")
+        estimate.memory(found, fetch.data_folder(given.data), given.memory * 1e9, given.tokens, _tell)
 
 
 def _run(given: argparse.Namespace) -> None:

@@ -37,6 +37,7 @@ LAYERS = {
     "symphony.embedded": 4,
     "symphony.runner": 5,
     "symphony.byhand": 5,
+    "symphony.estimate": 5,
     "symphony.__main__": 6,
 }
 # Neighbours on one layer or below that still must not know each other.
