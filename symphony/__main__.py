@@ -49,14 +49,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(do=do)
         return sub
 
-    sub = command(
-        "plan", _plan, "list a study's runs with their digests; with --memory, whether its pools fit a device"
-    )
+    sub = command("plan", _plan, "list a study's runs with their digests, and whether its pools fit a device")
     _study(sub)
     sub.add_argument("--memory", type=float, metavar="GB", help="of the device (10^9 bytes), e.g. 24")
-    sub.add_argument(
-        "--tokens", type=int, default=4096, metavar="N", help="longest sequence planned for; default: 4096"
-    )
+    sub.add_argument("--tokens", type=int, default=4096, metavar="N", help="of the longest sequence; default: 4096")
     sub = command("run", _run, "carry out the runs of a study, or of one frozen group")
     _study(sub, optional=True)
     sub.add_argument("--group", type=Path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")

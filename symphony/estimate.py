@@ -35,10 +35,9 @@ def memory(runs: Iterable[Run], data: Path, size: float, tokens: int, say: Calla
     for name, one in found.items():
         if one.spare < 0:
             other = nearest({key: pool for key, pool in pools.items() if pool}, size, tokens)
-            fitting = f"a pool that does, such as {other}" if other else "smaller or quantised models, or more memory"
-            raise SymphonyError(
-                f"pool {name}: found a model that does not fit into {size / 1e9:.1f} GB, allowed: {fitting}"
-            )
+            allowed = f"a pool that does, such as {other}" if other else "smaller or quantised models, or more memory"
+            told_size = f"a model that does not fit into {size / 1e9:.1f} GB"
+            raise SymphonyError(f"pool {name}: found {told_size}, allowed: {allowed}")
     return found
 
 

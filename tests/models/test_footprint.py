@@ -53,10 +53,9 @@ def test_the_plan_is_within_two_percent_of_what_the_loaded_model_takes(wide: Pat
     assert planned == pytest.approx(held(model), rel=0.02)
 
 
-def test_a_checkpoint_that_is_quantised_already_is_taken_as_it_is(wide: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_is_quantised_already_is_taken_as_it_is(tmp_path: Path) -> None:
     from symphony.quantise import quantise
 
-    (wide / "x").parent.mkdir(exist_ok=True)
     source = PACKAGE / "embedded" / "weights" / "llama"
     manifest = quantise(source, tmp_path / "nf4", "nf4")
     planned = footprint(tmp_path / "nf4", dtype="float32").weights
@@ -101,7 +100,7 @@ def test_of_the_pools_that_fit_the_largest_is_nearest() -> None:
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SymphonyError, match="allowed: a folder with config.json"):
+    with pytest.raises(SymphonyError, match=r"allowed: a folder with config\.json"):
         footprint(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({}))
     with pytest.raises(SymphonyError, match=r"found no \*.safetensors"):
