@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from symphony.models.limits import Breaker, RateLimit, Timing, pause, retry_after
 from symphony.models.replies import SHOWN, Fault, failure, understand, words
@@ -65,7 +66,11 @@ class _Secret:
     text: str = field(repr=False)
 
     def hidden(self, words: str) -> str:
-        return words.replace(self.text, "***") if self.text else words
+        """Words without the key, plain or as JSON and addresses escape it."""
+        if self.text:
+            for form in (self.text, self.text.replace("/", "\\/"), quote(self.text), quote(self.text, safe="")):
+                words = words.replace(form, "***")
+        return words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,14 +299,18 @@ class APIModel:
     async def _hold(self, secret: _Secret) -> AsyncGenerator[Any, None]:
         """Holds a client open. A loop closes its generators when it ends (`asyncio.run`), and so the client's
         connections, after the calls that were cancelled with it."""
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
+        for name in ("httpcore", "httpcore2"):  # at DEBUG they log an endpoint's headers, which may repeat the key
+            logging.getLogger(name).setLevel(logging.INFO)
         client = AsyncOpenAI(
             base_url=self._base_url,
             api_key=secret.text or "none",  # never sent: see `_headers`
             admin_api_key="",
             timeout=self.timeout_s,
             max_retries=0,
+            # A redirect could lead the prompt, and parts of the key, anywhere.
+            http_client=DefaultAsyncHttpxClient(follow_redirects=False, timeout=self.timeout_s),
         )
         try:
             yield client

@@ -53,14 +53,14 @@ def understand(content: bytes, stop: Sequence[str]) -> Completion:
     try:
         reply = json.loads(content)
     except (ValueError, RecursionError):
-        return failure(Fault.REPLY, f"found {words(content)!r}, allowed: JSON")
+        return failure(Fault.REPLY, f"found no JSON but {words(content)}")
     if not isinstance(reply, dict):
-        return failure(Fault.REPLY, f"found {words(content)!r}, allowed: an object")
+        return failure(Fault.REPLY, f"found no object but {words(content)}")
     usage = _usage(reply.get("usage"))
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices:
         told = _message(reply.get("error"))
-        return failure(Fault.REPLY, f"found no choices{f' but {told!r}' if told else ''}, allowed: at least one", usage)
+        return failure(Fault.REPLY, f"found no choices{f' but {told}' if told else ''}", usage)
     choice = choices[0] if isinstance(choices[0], dict) else {}
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else None
