@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
-import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote, urlsplit
 
+from symphony.models.endpoint import Secret, check_key_env, check_number, host_of, price_of, read_key
 from symphony.models.limits import Breaker, RateLimit, Timing, pause, retry_after
 from symphony.models.replies import SHOWN, Fault, failure, understand, words
 from symphony.types import Completion, Request, SymphonyError, canonical_json
@@ -24,53 +22,12 @@ SEED_RANGE = 2**31
 """Seeds that are sent are below this: the largest range that every API takes."""
 LETTERS_A_TOKEN = 3
 """Estimates a prompt's tokens before the endpoint has counted them; rather too many than too few."""
+CROWD = 24
+"""Calls in flight that share a client."""
 _REFUSED = (400, 413, 422)  # the request's own fault: the endpoint lives
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _OMITTED = ("seed", "stop", "temperature")
 _SENT = ("model", "messages", "stream", "n", *_OMITTED, *_TOKEN_LIMITS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
-    """Dollars per million tokens; None is unknown.
-
-    Attributes:
-        prompt: Of a prompt token that is not cached.
-        cached: Of a prompt token from the endpoint's cache; None: as `prompt`.
-        completion: Of a generated token.
-    """
-
-    prompt: float | None = None
-    cached: float | None = None
-    completion: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("prompt", "cached", "completion"):
-            _check_number(f"price.{name}", getattr(self, name), 0, optional=True)
-
-    def dollars(self, completion: Completion) -> float | None:
-        """What a completion costs; None where a price is unknown."""
-        if self.prompt is None or self.completion is None:
-            return None
-        cached = self.prompt if self.cached is None else self.cached
-        fresh = completion.prompt_tokens - completion.cached_tokens
-        parts = (fresh * self.prompt, completion.cached_tokens * cached, completion.completion_tokens * self.completion)
-        return sum(parts) / 1e6
-
-
-@dataclass(frozen=True, slots=True)
-class _Secret:
-    """A key that shows itself to nobody by accident."""
-
-    text: str = field(repr=False)
-
-    def hidden(self, words: str) -> str:
-        """Words without the key, plain or as JSON and addresses escape it."""
-        if self.text:
-            for form in (self.text, self.text.replace("/", "\\/"), quote(self.text), quote(self.text, safe="")):
-                words = words.replace(form, "***")
-        return words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +93,7 @@ class APIModel:
         breaker_pause_s: float = 30.0,
         timing: Timing | None = None,
     ) -> None:
-        if key_env is not None and (not isinstance(key_env, str) or not _NAME.fullmatch(key_env)):
-            # Not shown: it may be the key itself.
-            raise SymphonyError("model.key_env: found no name of an environment variable, allowed: e.g. MY_API_KEY")
+        check_key_env(key_env)
         if not isinstance(model, str) or not model:
             raise SymphonyError(f"model.model: found {model!r}, allowed: the endpoint's name of a model")
         if token_limit not in _TOKEN_LIMITS:
@@ -149,21 +104,21 @@ class APIModel:
         for name in extra:
             if name in _SENT:
                 raise SymphonyError(f"model.extra: found {name!r}, allowed: fields that are not set otherwise")
-        _check_number("requests_per_minute", requests_per_minute, 1, optional=True)
-        _check_number("tokens_per_minute", tokens_per_minute, 1, optional=True)
-        _check_number("timeout_s", timeout_s, 0, above=True)
-        _check_number("retries", retries, 0, whole=True)
-        _check_number("pause_s", pause_s, 0)
-        _check_number("pause_max_s", pause_max_s, 0)
-        _check_number("breaker_failures", breaker_failures, 1, whole=True)
-        _check_number("breaker_pause_s", breaker_pause_s, 0)
+        check_number("requests_per_minute", requests_per_minute, 1, optional=True)
+        check_number("tokens_per_minute", tokens_per_minute, 1, optional=True)
+        check_number("timeout_s", timeout_s, 0, above=True)
+        check_number("retries", retries, 0, whole=True)
+        check_number("pause_s", pause_s, 0)
+        check_number("pause_max_s", pause_max_s, 0)
+        check_number("breaker_failures", breaker_failures, 1, whole=True)
+        check_number("breaker_pause_s", breaker_pause_s, 0)
         if timing is not None and not isinstance(timing, Timing):
             raise SymphonyError("model.timing: found a value, allowed: nothing in a config")
-        host = _host(base_url)
+        host = host_of(base_url)
         decides = {"extra": extra, "omit": sorted(omit)} if extra or omit else None
         suffix = f":{hashlib.sha256(canonical_json(decides).encode()).hexdigest()[:12]}" if decides else ""
         self.revision = f"api:{host}:{model}{suffix}"
-        self.price = _price(price)
+        self.price = price_of(price)
         self.timeout_s, self.retries, self.pause_s, self.pause_max_s = timeout_s, retries, pause_s, pause_max_s
         self._base_url, self._model, self._key_env = base_url.rstrip("/"), model, key_env
         self._token_limit, self._omit, self._extra = token_limit, frozenset(omit), extra
@@ -172,9 +127,8 @@ class APIModel:
         self._tokens = RateLimit(tokens_per_minute, self._timing)
         self._breaker = Breaker(breaker_failures, breaker_pause_s, self._timing.clock)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._holder: AsyncGenerator[Any, None] | None = None
-        self._client: Any = None
-        self._held = _Secret("")
+        self._holder: AsyncGenerator[_Connection, None] | None = None
+        self._connection: _Connection | None = None
 
     def __repr__(self) -> str:
         return f"APIModel({self.revision!r})"
@@ -185,7 +139,7 @@ class APIModel:
         Raises:
             SymphonyError: The environment variable with the key is not set, or holds what no key is made of.
         """
-        self._secret()
+        read_key(self._key_env)
 
     async def complete(self, request: Request) -> Completion:
         """The endpoint's answer, with the seconds from this call to the answer; whatever fails is a failed completion.
@@ -194,20 +148,21 @@ class APIModel:
             SymphonyError: As `ready`.
         """
         began = self._timing.clock()
-        client, secret = await self._connected()
+        connection = await self._connected()
         refusal = self._breaker.refusal
         if refusal is not None:
             return failure(Fault.BREAKER, refusal)
         trial = self._breaker.enter()
         try:
-            outcome = await self._tries(client, self._body(request), request.sampling.stop, trial)
+            outcome = await self._tries(connection, self._body(request), request.sampling.stop, trial)
         except BaseException:
             self._breaker.left(trial=trial)
             raise
         completion = outcome.completion
-        completion = replace(completion, text=secret.hidden(completion.text), latency_s=self._timing.clock() - began)
+        hidden = connection.key.hidden
+        completion = replace(completion, text=hidden(completion.text), latency_s=self._timing.clock() - began)
         if completion.error is not None:
-            completion = replace(completion, error=_short(secret.hidden(completion.error)))
+            completion = replace(completion, error=_short(hidden(completion.error)))
         if outcome.lives:
             self._breaker.answered()
         else:
@@ -216,9 +171,9 @@ class APIModel:
 
     # ---- one call
 
-    async def _tries(self, client: Any, body: dict[str, Any], stop: Sequence[str], trial: bool) -> _Outcome:
+    async def _tries(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str], trial: bool) -> _Outcome:
         for attempt in range(self.retries + 1):
-            outcome = await self._paced(client, body, stop)
+            outcome = await self._paced(connection, body, stop)
             if not outcome.again or attempt == self.retries:
                 break
             if outcome.wait_s > self.pause_max_s:
@@ -230,33 +185,33 @@ class APIModel:
                 break
         return outcome
 
-    async def _paced(self, client: Any, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
+    async def _paced(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
         """One try within the rate limits. What it used is settled when it is known, all of it where it is not."""
         letters = sum(len(message["content"]) for message in body["messages"])
         expected = letters / LETTERS_A_TOKEN + body[self._token_limit]
         await self._tokens.take(expected)
         await self._requests.take(1)
-        outcome = await self._try(client, body, stop)
+        outcome = await self._try(connection, body, stop)
         used = outcome.completion.prompt_tokens + outcome.completion.completion_tokens
         if used:
             self._tokens.give_back(expected - used)
         return outcome
 
-    async def _try(self, client: Any, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
+    async def _try(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
         import openai
 
         try:
             # The client's own timeout is for each step (connecting, reading a piece): a trickle would never end.
             async with asyncio.timeout(self.timeout_s):
-                reply = await client.chat.completions.with_raw_response.create(**body, extra_headers=self._headers())
-            return _Outcome(completion=understand(reply.http_response.content, stop), lives=True)
+                reply = await connection.post(body)
+            return _Outcome(completion=understand(reply, stop), lives=True)
         except openai.APIStatusError as error:
             return self._status(error)
         except (openai.APITimeoutError, TimeoutError):
             return _Outcome(completion=failure(Fault.TIMEOUT, f"no answer within {self.timeout_s:g} s"), again=True)
         except openai.APIConnectionError as error:
             kind = type(error.__cause__ or error).__name__
-            return _Outcome(completion=failure(Fault.CONNECTION, f"{kind} at {_host(self._base_url)}"), again=True)
+            return _Outcome(completion=failure(Fault.CONNECTION, f"{kind} at {host_of(self._base_url)}"), again=True)
         except Exception as error:  # of the client itself; its words may hold what was sent
             return _Outcome(completion=failure(Fault.CLIENT, type(error).__name__))
 
@@ -266,7 +221,7 @@ class APIModel:
         if code in (401, 403):  # such replies repeat parts of the key
             told += f", allowed: a key in {self._key_env}" if self._key_env else ", allowed: model.key_env, with a key"
         else:
-            told += f": {words(error.response.content)}"
+            told += f": {words(error.response.text)}"
         again = code == 429 or code >= 500
         wait = retry_after(headers.get("retry-after"), headers.get("retry-after-ms")) if again else 0.0
         return _Outcome(completion=failure(Fault.STATUS, told), again=again, wait_s=wait, lives=code in _REFUSED)
@@ -283,92 +238,97 @@ class APIModel:
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         body = {name: value for name, value in body.items() if name not in self._omit}
-        return {**body, "extra_body": self._extra} if self._extra else body
+        return {**body, **self._extra}
 
-    # ---- the connection
-
-    async def _connected(self) -> tuple[Any, _Secret]:
-        """This loop's client and its key. Connections belong to a loop: a new run makes new ones."""
+    async def _connected(self) -> _Connection:
+        """This loop's connection: a new run makes a new one."""
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._held = self._secret()
-            self._holder = self._hold(self._held)
-            self._client, self._loop = await anext(self._holder), loop
-        return self._client, self._held
+        if self._connection is None or loop is not self._loop:
+            self._holder = _hold(_Connection(self._base_url, read_key(self._key_env), self.timeout_s))
+            self._connection, self._loop = await anext(self._holder), loop
+        return self._connection
 
-    async def _hold(self, secret: _Secret) -> AsyncGenerator[Any, None]:
-        """Holds a client open. A loop closes its generators when it ends (`asyncio.run`), and so the client's
-        connections, after the calls that were cancelled with it."""
+
+# --------------------------------------------------------------------------- the connection
+
+
+@dataclass(slots=True)
+class _Line:
+    """A client with connections of its own.
+
+    Attributes:
+        busy: Calls in flight.
+    """
+
+    client: Any
+    busy: int = 0
+
+
+class _Connection:
+    """The clients of one event loop. There is one, and one more for every `CROWD` calls in flight: each request makes
+    a client look at all of its connections, so that the work for n calls at once would grow with n squared."""
+
+    def __init__(self, base_url: str, key: Secret, timeout_s: float) -> None:
+        self.key = key
+        self._base_url, self._timeout_s = base_url, timeout_s
+        self._lines: list[_Line] = []
+
+    async def post(self, body: dict[str, Any]) -> str:
+        """The reply's text, for HTTP status 200; other ends are exceptions of `openai`."""
+        line = next((line for line in self._lines if line.busy < CROWD), None)
+        if line is None:
+            line = _Line(self._client())
+            self._lines.append(line)
+        line.busy += 1
+        try:
+            # As text: the reply may be anything, and is understood elsewhere.
+            options = {"headers": self._headers()}
+            return str(await line.client.post("/chat/completions", body=body, cast_to=str, options=options))
+        finally:
+            line.busy -= 1
+
+    async def close(self) -> None:
+        for line in self._lines:
+            await line.client.close()
+
+    def _client(self) -> Any:
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         for name in ("httpcore", "httpcore2"):  # at DEBUG they log an endpoint's headers, which may repeat the key
             logging.getLogger(name).setLevel(logging.INFO)
-        client = AsyncOpenAI(
-            base_url=self._base_url,
-            api_key=secret.text or "none",  # never sent: see `_headers`
-            admin_api_key="",
-            timeout=self.timeout_s,
-            max_retries=0,
-            # A redirect could lead the prompt, and parts of the key, anywhere.
-            http_client=DefaultAsyncHttpxClient(follow_redirects=False, timeout=self.timeout_s),
+        http_client = DefaultAsyncHttpxClient(
+            timeout=self._timeout_s,
+            follow_redirects=False,  # one could lead the prompt, and parts of the key, anywhere
+            verify=self._base_url.startswith("https:"),  # else certificates would be loaded that nothing uses, 30 ms
         )
-        try:
-            yield client
-        finally:
-            await client.close()
+        return AsyncOpenAI(
+            base_url=self._base_url,
+            api_key=self.key.text or "none",  # never sent: see `_headers`
+            admin_api_key="",
+            timeout=self._timeout_s,
+            max_retries=0,
+            http_client=http_client,
+        )
 
     def _headers(self) -> dict[str, Any]:
         """All given, so that what the environment holds for another endpoint is never sent to this one."""
         from openai import Omit
 
-        key = self._held.text
         named = ("OpenAI-Organization", "OpenAI-Project")
-        return {"Authorization": f"Bearer {key}" if key else Omit(), **{name: Omit() for name in named}}
+        key = f"Bearer {self.key.text}" if self.key.text else Omit()
+        return {"Authorization": key, **{name: Omit() for name in named}}
 
-    def _secret(self) -> _Secret:
-        if self._key_env is None:
-            return _Secret("")
-        key = os.environ.get(self._key_env, "").strip()
-        if not key:
-            raise SymphonyError(f"model.key_env: found no {self._key_env} in the environment, allowed: a key")
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise SymphonyError(f"{self._key_env}: found characters that no header takes, allowed: a key in ASCII")
-        return _Secret(key)
+
+async def _hold(connection: _Connection) -> AsyncGenerator[_Connection, None]:
+    """Holds a connection open. A loop closes its generators when it ends (`asyncio.run`), and so the connection, after
+    the calls that were cancelled with it."""
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def _short(text: str) -> str:
     """Shortened after hiding, never before: a key cut in two would not be found."""
     text = " ".join(text.split())
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
-
-
-def _host(base_url: Any) -> str:
-    """Host, port and any path but /v1."""
-    try:
-        parts = urlsplit(base_url if isinstance(base_url, str) else "")
-        odd = parts.username is not None or parts.password is not None or parts.query or parts.fragment
-        host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
-    except ValueError:
-        odd, host = True, None
-    if odd or not host or parts.scheme not in ("http", "https"):
-        # Not shown: it may hold a password.
-        raise SymphonyError("model.base_url: found none of the allowed form: http(s)://host[:port]/path, nothing more")
-    path = parts.path.rstrip("/")
-    return host if path in ("", "/v1") else f"{host}{path}"
-
-
-def _price(node: Any) -> Price:
-    known = ("prompt", "cached", "completion")
-    if node is not None and (not isinstance(node, Mapping) or not set(node) <= set(known)):
-        raise SymphonyError(f"model.price: found {node!r}, allowed: {', '.join(known)}")
-    return Price(**(node or {}))
-
-
-def _check_number(
-    key: str, value: Any, low: float, *, above: bool = False, whole: bool = False, optional: bool = False
-) -> None:
-    kinds = (int,) if whole else (int, float)
-    right = isinstance(value, kinds) and not isinstance(value, bool) and (value > low if above else value >= low)
-    if not (right and value != float("inf")) and not (optional and value is None):
-        wanted = f"{'a whole number ' if whole else ''}{'>' if above else '>='} {low:g}{' or null' if optional else ''}"
-        raise SymphonyError(f"model.{key}: found {value!r}, allowed: {wanted}")

@@ -48,7 +48,7 @@ def failure(fault: Fault, what: str, usage: Usage | None = None) -> Completion:
     )
 
 
-def understand(content: bytes, stop: Sequence[str]) -> Completion:
+def understand(content: str, stop: Sequence[str]) -> Completion:
     """The completion in a chat reply with HTTP status 200; never raises."""
     try:
         reply = json.loads(content)
@@ -87,14 +87,14 @@ def understand(content: bytes, stop: Sequence[str]) -> Completion:
     )
 
 
-def words(content: bytes) -> str:
+def words(content: str) -> str:
     """The message of an error reply where there is one, else its beginning."""
     try:
         reply = json.loads(content)
     except (ValueError, RecursionError):
         reply = None
     told = _message(reply.get("error", reply)) if isinstance(reply, dict) else ""
-    return told or clean(content.decode(errors="replace"))
+    return told or clean(content)
 
 
 def clean(text: str) -> str:

@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 import pytest
 
-from symphony.models.api import SEED_RANGE, APIModel, Price
+from symphony.models.api import SEED_RANGE, APIModel
+from symphony.models.endpoint import Price
 from symphony.models.limits import Timing
 from symphony.models.store import CallStore, StoredModel
 from symphony.runs import ACCESS, digest, is_endpoint
@@ -407,7 +408,8 @@ def test_a_model_serves_one_loop_after_another_and_leaves_nothing_open(ask: Ask)
         model = APIModel(server.url, "m")
         texts = [run(model, ask(index=loop), ask(index=-loop))[0].text for loop in range(1, 4)]
         assert texts == ["x", "x", "x"]
-        assert model._client.is_closed()
+        assert model._connection is not None
+        assert all(line.client.is_closed() for line in model._connection._lines)
 
 
 def test_a_loop_that_fails_leaves_nothing_open(ask: Ask) -> None:
@@ -421,7 +423,8 @@ def test_a_loop_that_fails_leaves_nothing_open(ask: Ask) -> None:
         model = APIModel(server.url, "m")
         with pytest.raises(SymphonyError, match="something else"):
             asyncio.run(fail(model))
-        assert model._client.is_closed()
+        assert model._connection is not None
+        assert all(line.client.is_closed() for line in model._connection._lines)
 
 
 def test_the_latency_is_that_of_the_call(ask: Ask) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -158,7 +159,7 @@ def test_a_run_is_replayed_without_network_and_key_and_leaves_the_same_records(
 def test_an_interrupted_run_asks_for_nothing_again_that_was_stored(tmp_path: Path) -> None:
     class Interrupted(Silent):
         def problem(self, *, success: bool, generated_tokens: int) -> None:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
     def stored(group: Group) -> int:
         with CallStore(tmp_path / "out" / "calls" / f"{group.store}.sqlite") as store:
