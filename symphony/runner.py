@@ -147,7 +147,7 @@ class _Workshop:
             else:
                 known = revision(spec, self._data) if made is None else None
                 source: ModelBackend | Callable[[], ModelBackend]
-                source = (lambda: self._new(spec)) if known else (made or self._new(spec))
+                source = (lambda: self._new(spec)) if known else made if made is not None else self._new(spec)
                 stored = StoredBackend(source, self._store, mode, revision=known)
                 self._ready[key] = (Batcher(stored, executor=worker), stored.revision)
         return self._ready[key]

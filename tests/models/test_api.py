@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
+from symphony.config import model as option
 from symphony.models.api import SEED_RANGE, APIModel
 from symphony.models.endpoint import Price
 from symphony.models.limits import Timing
@@ -24,6 +25,7 @@ from symphony.runs import ACCESS, digest, is_endpoint
 from symphony.types import Completion, Request, SymphonyError
 from tests.stub_server import Asked, Reply, Script, StubServer, said
 
+CONF = Path(__file__).parents[2] / "conf"
 Ask = Callable[..., Request]
 CANARY = "sk-canary/0123456789+abcdefghijklmnopqrstuvwxyz=ABCDEFG"
 
@@ -515,7 +517,7 @@ ECHOES = {
     "status 400": Reply(status=400, content={"error": {"message": f"you sent {CANARY}"}}),
     "status 401": Reply(status=401, content={"error": {"message": f"Incorrect API key provided: {CANARY}"}}),
     "status 500": Reply(status=500, content=f"headers: Bearer {CANARY}"),
-    "cut in two by shortening": Reply(status=500, content="x" * 180 + CANARY),
+    "cut in two by shortening": Reply(status=500, content="x" * 150 + CANARY),
     "escaped": Reply(status=500, content=json.dumps({"error": CANARY}).replace("/", "\\/").replace("+", "\\u002b")),
     "no json": Reply(content=f"<html>{CANARY}</html>"),
     "broken json": Reply(content='{"error": "' + CANARY.replace("/", "\\/")),
@@ -647,3 +649,10 @@ def test_how_an_endpoint_is_reached_is_no_part_of_a_runs_digest() -> None:
 
     assert {named(**{key: 1}) for key in ACCESS} == {named()}
     assert named(model="n") != named()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "model").glob("api_*.yaml")))
+def test_every_example_is_made_without_a_key_or_a_network(name: str) -> None:
+    made = option(name, conf=CONF).build(Path())
+    assert is_endpoint(made)
+    assert made.revision.startswith("api:")

@@ -177,7 +177,7 @@ def test_an_interrupted_run_asks_for_nothing_again_that_was_stored(tmp_path: Pat
 
 def test_a_missing_key_stops_a_run_before_any_endpoint_is_asked(tmp_path: Path) -> None:
     with StubServer(lambda asked: said(talk(asked))) as server:
-        group = api_group(tmp_path, server.url, "problems=2")
+        group = api_group(tmp_path, server.url, "problems=2", "search.n=1")  # the first call is agent one's
         config = json.loads(json.dumps(group.runs[0].config))
         config["pool"]["agents"][1]["key_env"] = "ABSENT_KEY"
         lacking = replace(group, runs=(replace(group.runs[0], config=config),))
