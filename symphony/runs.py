@@ -103,6 +103,8 @@ class ModelSpec:
         Raises:
             SymphonyError: There are none, or they were made from other weights than the config says.
         """
+        if self.is_endpoint:
+            raise SymphonyError("model: found one behind an API, allowed: one with weights")
         path = str(json.loads(self.arguments)["path"])
         folder = weights_folder(path, data)
         if self.origin and (found := _origin(folder)) != self.origin:
