@@ -391,6 +391,12 @@ def _check(config: Mapping[str, Any], execution: Mapping[str, Any]) -> None:
         raise SymphonyError("pool.agents: found none, allowed: at least one")
     for agent in config["pool"]["agents"]:
         check_arguments(f"pool.agents.{agent['name']}", agent, extra=NOT_ARGUMENTS)
+    for name, spec in models(config).items():
+        if spec.is_endpoint:  # making one loads nothing and needs no key
+            try:
+                spec.build(Path())
+            except SymphonyError as error:
+                raise SymphonyError(f"pool.agents.{name}: {error}") from error
     if config["problems"] < 1:
         raise SymphonyError(f"problems: found {config['problems']}, allowed: >= 1")
     if config["feedback"] not in ("oracle", "none"):

@@ -13,6 +13,7 @@ import gc
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +25,15 @@ from symphony.config import to_yaml
 from symphony.files import write_atomic
 from symphony.memory import Lessons
 from symphony.models.batcher import Batcher
-from symphony.models.store import CallStore, StoredBackend
+from symphony.models.store import CallStore, StoredBackend, StoredModel
 from symphony.progress import Progress, Tally
 from symphony.records import NodeRecord, ProblemRecord, RunRecord, WallRecord, is_complete, write_run
-from symphony.runs import Group, ModelSpec, Parts, Run, build, models, revision
+from symphony.runs import Group, ModelSpec, Parts, Run, build, is_endpoint, models, revision
 from symphony.scheduler import ArmStats
 from symphony.search.result import node_records, problem_record
-from symphony.types import AsyncModel, ModelBackend, Problem, SymphonyError, canonical_json
+from symphony.types import AsyncModel, Endpoint, ModelBackend, Problem, SymphonyError, canonical_json
 
-MakeBackend = Callable[[ModelSpec], ModelBackend]
+MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]
 _YOUNG_OBJECTS = 20_000  # new objects after which the garbage collector looks for cycles among them
 
 
@@ -81,7 +82,8 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
         if missing:
             modes = {str(run.execution["store"]) for run in missing}
             store = None if modes == {"live"} else stack.enter_context(CallStore(stores / f"{group.store}.sqlite"))
-            workshop = _Workshop(store, place.data, make_backend)
+            worker = stack.enter_context(ThreadPoolExecutor(1))  # makes its thread when it is needed
+            workshop = _Workshop(store, place.data, make_backend, worker)
             asyncio.run(_carry_out_all(missing, workshop, place, progress))
     write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
 
@@ -113,31 +115,52 @@ def rare_collections() -> Iterator[None]:
 
 
 class _Workshop:
-    """The models of a group: each made once, when a call first needs it, and shared by the group's runs."""
+    """The models of a group: each made once, when a call first needs it, and shared by the group's runs.
 
-    def __init__(self, store: CallStore | None, data: Path, make_backend: MakeBackend | None) -> None:
-        self._store, self._data, self._make = store, data, make_backend
+    A batch of a local model holds up the event loop. Beside endpoints, whose answers come in meanwhile and whose time
+    limits run, it is computed in the `worker` thread.
+    """
+
+    def __init__(self, store: CallStore | None, data: Path, make: MakeBackend | None, worker: Executor) -> None:
+        self._store, self._data, self._make, self._worker = store, data, make, worker
+        self._made: dict[ModelSpec, ModelBackend | Endpoint] = {}
         self._ready: dict[tuple[ModelSpec, str], tuple[AsyncModel, str]] = {}
 
     def pool(self, run: Run) -> tuple[AgentPool, dict[str, str]]:
         """The run's agents, and the revision of each one's model."""
-        ready = {name: self._model(spec, str(run.execution["store"])) for name, spec in models(run.config).items()}
+        specs = models(run.config)
+        for spec in specs.values():
+            if spec not in self._made and (self._make or spec.is_endpoint):
+                self._made[spec] = self._new(spec)
+        worker = self._worker if any(is_endpoint(self._made.get(spec)) for spec in specs.values()) else None
+        ready = {name: self._model(spec, run.execution["store"], worker) for name, spec in specs.items()}
         agents = tuple(Agent(name, model) for name, (model, _) in ready.items())
         return AgentPool(run.pool, agents), {name: told for name, (_, told) in ready.items()}
 
-    def _model(self, spec: ModelSpec, mode: Any) -> tuple[AsyncModel, str]:
+    def _model(self, spec: ModelSpec, mode: Any, worker: Executor | None) -> tuple[AsyncModel, str]:
         key = (spec, str(mode))
         if key not in self._ready:
-            known = None if self._make else revision(spec, self._data)
-            source: ModelBackend | Callable[[], ModelBackend]
-            source = (lambda: self._new(spec)) if known is not None else self._new(spec)
-            stored = StoredBackend(source, self._store, mode, revision=known)
-            self._ready[key] = (Batcher(stored), stored.revision)
+            made: Any = self._made.get(spec)
+            if is_endpoint(made):
+                model = StoredModel(lambda: self._checked(made), self._store, mode, revision=made.revision)
+                self._ready[key] = (model, model.revision)
+            else:
+                known = revision(spec, self._data) if made is None else None
+                source: ModelBackend | Callable[[], ModelBackend]
+                source = (lambda: self._new(spec)) if known else made if made is not None else self._new(spec)
+                stored = StoredBackend(source, self._store, mode, revision=known)
+                self._ready[key] = (Batcher(stored, executor=worker), stored.revision)
         return self._ready[key]
 
-    def _new(self, spec: ModelSpec) -> ModelBackend:
-        backend: ModelBackend = self._make(spec) if self._make else spec.build(self._data)
-        return backend
+    def _new(self, spec: ModelSpec) -> Any:
+        return self._make(spec) if self._make else spec.build(self._data)
+
+    def _checked(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint, now that it is needed; where a pool lacks a key, none of its endpoints is asked anything."""
+        for made in self._made.values():
+            if is_endpoint(made):
+                made.ready()
+        return endpoint
 
 
 async def _carry_out_all(runs: Sequence[Run], workshop: _Workshop, place: Place, progress: Progress) -> None:

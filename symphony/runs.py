@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from symphony.files import sha256, write_atomic
-from symphony.types import SymphonyError, canonical_json
+from symphony.types import Endpoint, SymphonyError, canonical_json
 
 PACKAGE = Path(__file__).parent
 SHARED = ("task", "pool", "seed")
@@ -21,6 +21,19 @@ PARTS = ("task", "scheduler", "scorer", "memory", "search")
 """Plug points of a run with a `_target_` of their own; a pool's agents are the others."""
 NOT_ARGUMENTS = ("name", "_target_", "source", "made_from", "weights")
 """Keys of an agent that its model's constructor does not take."""
+ACCESS = (
+    "key_env",
+    "price",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "timeout_s",
+    "retries",
+    "pause_s",
+    "pause_max_s",
+    "breaker_failures",
+    "breaker_pause_s",
+)
+"""Keys of an agent that say how its endpoint is reached: they decide no answer and are left out of a run's digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +93,19 @@ class ModelSpec:
     arguments: str
     origin: str = ""
 
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether making it gives an `Endpoint`, which answers each request by itself."""
+        return is_endpoint(_class("model", self.target))
+
     def folder(self, data: Path) -> Path:
         """Where its weights lie.
 
         Raises:
             SymphonyError: There are none, or they were made from other weights than the config says.
         """
+        if self.is_endpoint:
+            raise SymphonyError("model: found one behind an API, allowed: one with weights")
         path = str(json.loads(self.arguments)["path"])
         folder = weights_folder(path, data)
         if self.origin and (found := _origin(folder)) != self.origin:
@@ -104,8 +124,10 @@ class ModelSpec:
 
 
 def digest(config: Mapping[str, Any]) -> str:
-    """Names a run: 16 hex digits of the sha256 of its resolved scientific config."""
-    return _sha(config)[:16]
+    """Names a run: 16 hex digits of the sha256 of its resolved scientific config, without `ACCESS`."""
+    pool = config.get("pool") or {}
+    agents = [{key: agent[key] for key in agent if key not in ACCESS} for agent in pool.get("agents", ())]
+    return _sha({**config, "pool": {**pool, "agents": agents}} if agents else config)[:16]
 
 
 def groups(runs: Iterable[Run], shared: Sequence[str] = SHARED) -> list[Group]:
@@ -220,6 +242,8 @@ def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
 
 def revision(spec: ModelSpec, data: Path) -> str | None:
     """What answers, without loading it; None where only the loaded model can tell."""
+    if spec.is_endpoint:
+        return str(spec.build(data).revision)
     module = importlib.import_module(spec.target.rpartition(".")[0])
     if not hasattr(module, "revision_of"):
         return None
@@ -227,6 +251,11 @@ def revision(spec: ModelSpec, data: Path) -> str | None:
     known = inspect.signature(module.revision_of).parameters
     settings = {name: value for name, value in arguments.items() if name in known}
     return str(module.revision_of(spec.folder(data), **settings))
+
+
+def is_endpoint(model: Any) -> TypeGuard[Endpoint]:
+    """Whether a model, or a class of models, has what makes an `Endpoint`."""
+    return all(hasattr(model, name) for name in ("complete", "ready"))
 
 
 def weights_folder(path: str, data: Path) -> Path:

@@ -270,9 +270,27 @@ class ModelBackend(Protocol):
 
 
 class AsyncModel(Protocol):
-    """What an agent talks to: a backend behind the store and the batcher."""
+    """What an agent talks to: a backend behind the store and the batcher, or an endpoint behind the store."""
 
     def complete(self, request: Request) -> Awaitable[Completion]: ...
+
+
+class Endpoint(AsyncModel, Protocol):
+    """A model elsewhere, which answers each request by itself: calls run side by side, and none waits for a batch.
+
+    Making one loads nothing and asks nothing. `revision` names what answers; it is part of the store's key. A request
+    that fails yields finish_reason "error".
+    """
+
+    revision: str
+
+    def ready(self) -> None:
+        """Checks what a call needs, without asking anything.
+
+        Raises:
+            SymphonyError: Something is missing, e.g. a key.
+        """
+        ...
 
 
 # --------------------------------------------------------------------------- search

@@ -65,6 +65,7 @@ HEAVY = {
     ("duckdb",): ("symphony/database.py", "symphony/report/", "symphony/tasks/datafiles.py"),
     ("matplotlib", "jinja2"): ("symphony/report/",),
     ("rich",): ("symphony/progress.py",),
+    ("openai", "httpx", "httpx2"): ("symphony/models/api.py",),
     ("Stemmer", "thefuzz", "spacy"): ("symphony/tasks/",),
 }
 

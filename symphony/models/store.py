@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
 
-from symphony.types import Completion, ModelBackend, Request, SymphonyError, canonical_json
+from symphony.types import Completion, Endpoint, ModelBackend, Request, SymphonyError, canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+M = TypeVar("M", ModelBackend, Endpoint)
 Mode = Literal["live", "record", "replay", "strict"]
 _MODES = ("live", "record", "replay", "strict")
 _SCHEMA = """CREATE TABLE IF NOT EXISTS calls (
@@ -53,12 +56,13 @@ class CallStore:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._alone = threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SymphonyError(f"{self.path.parent}: found {error}, allowed: a writable folder") from error
         with self._told():
-            # The batcher may run a backend in one worker thread; calls never overlap.
+            # Local models may answer in a worker thread, endpoints in the loop's; `_told` lets in one at a time.
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
             try:
                 self._db.execute("PRAGMA journal_mode=WAL")
@@ -72,7 +76,8 @@ class CallStore:
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
-            yield
+            with self._alone:
+                yield
         except sqlite3.Error as error:
             raise SymphonyError(
                 f"{self.path}: found {error}, allowed: a call store that can be written (delete it to begin anew)"
@@ -129,6 +134,63 @@ class CallStore:
         self.close()
 
 
+class _Kept(Generic[M]):
+    """A model behind the store: what `StoredBackend` and `StoredModel` have in common."""
+
+    def __init__(self, model: M | Callable[[], M], store: CallStore | None, mode: Mode, revision: str | None) -> None:
+        if mode not in _MODES:
+            raise SymphonyError(f"mode: found {mode!r}, allowed: {', '.join(_MODES)}")
+        if store is None and mode != "live":
+            raise SymphonyError(f"store: found none, allowed in mode {mode}: a call store")
+        self.store = None if mode == "live" else store
+        self.mode = mode
+        self._model: M | None = None
+        self._make: Callable[[], M] | None = None
+        if callable(model):
+            self._make = model
+        else:
+            self._model = model
+            revision = revision or model.revision
+        if revision is None:
+            raise SymphonyError("revision: found none, allowed: the revision of the backend that is made when needed")
+        self.revision = revision
+
+    @property
+    def model(self) -> M:
+        """The model, made now if it was not needed before."""
+        if self._model is None:
+            assert self._make is not None
+            model = self._make()
+            if model.revision != self.revision:
+                raise SymphonyError(f"revision: found {model.revision}, allowed: {self.revision}")
+            self._model = model
+        return self._model
+
+    def refuse(self, request: Request) -> None:
+        """Raises in mode "replay", for a request that is not stored."""
+        if self.mode == "replay":
+            assert self.store is not None
+            raise SymphonyError(
+                f"{self.store.path}: found no answer for {_name(request)}, allowed in mode replay: stored calls only"
+            )
+
+    def keep(self, fresh: dict[bytes, Completion]) -> None:
+        """Stores what was answered; failed calls are never stored."""
+        assert self.store is not None
+        self.store.put({key: completion for key, completion in fresh.items() if completion.error is None})
+
+    def compare(self, request: Request, before: Completion | None, answer: Completion) -> None:
+        """Raises where an answer is not what the store holds."""
+        if before is None and answer.error is not None:
+            return
+        if before is None or _content(before) != _content(answer):
+            assert self.store is not None
+            was = "nothing" if before is None else repr(_content(before))
+            raise SymphonyError(
+                f"{self.store.path}: found {was} for {_name(request)}, allowed in mode strict: {_content(answer)!r}"
+            )
+
+
 class StoredBackend:
     """A backend behind the call store (`ModelBackend`).
 
@@ -154,31 +216,13 @@ class StoredBackend:
         *,
         revision: str | None = None,
     ) -> None:
-        if mode not in _MODES:
-            raise SymphonyError(f"mode: found {mode!r}, allowed: {', '.join(_MODES)}")
-        if store is None and mode != "live":
-            raise SymphonyError(f"store: found none, allowed in mode {mode}: a call store")
-        self._store, self._mode = store, mode
-        self._backend: ModelBackend | None = None
-        self._make: Callable[[], ModelBackend] | None = None
-        if callable(backend):
-            self._make = backend
-        else:
-            self._backend = backend
-            revision = revision or backend.revision
-        if revision is None:
-            raise SymphonyError("revision: found none, allowed: the revision of the backend that is made when needed")
-        self.revision = revision
+        self._kept: _Kept[ModelBackend] = _Kept(backend, store, mode, revision)
+        self.revision = self._kept.revision
 
     @property
     def backend(self) -> ModelBackend:
         """The backend, made now if it was not needed before."""
-        if self._backend is None:
-            assert self._make is not None
-            self._backend = self._make()
-            if self._backend.revision != self.revision:
-                raise SymphonyError(f"revision: found {self._backend.revision}, allowed: {self.revision}")
-        return self._backend
+        return self._kept.model
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Answers in the same length and order.
@@ -186,47 +230,96 @@ class StoredBackend:
         Raises:
             SymphonyError: A miss in "replay", a difference in "strict", a store that can not be read or written.
         """
-        if self._store is None or self._mode == "live":
+        kept = self._kept
+        if kept.store is None:
             return self.backend.generate(requests)
         keys = [call_key(self.revision, request) for request in requests]
-        stored = self._store.get(dict.fromkeys(keys))
-        if self._mode == "strict":
-            return self._compare(requests, keys, stored)
+        stored = kept.store.get(dict.fromkeys(keys))
+        if kept.mode == "strict":
+            answers = self.backend.generate(requests)
+            for request, key, answer in zip(requests, keys, answers, strict=True):
+                kept.compare(request, stored.get(key), answer)
+            return answers
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in stored}
         if not missing:
             return [stored[key] for key in keys]
-        if self._mode == "replay":
-            raise SymphonyError(
-                f"{self._store.path}: found no answer for {_name(next(iter(missing.values())))}, "
-                "allowed in mode replay: stored calls only"
-            )
+        kept.refuse(next(iter(missing.values())))
         fresh = dict(zip(missing, self.backend.generate(list(missing.values())), strict=True))
-        self._store.put({key: completion for key, completion in fresh.items() if completion.error is None})
+        kept.keep(fresh)
         answers = []
         for key in keys:
             if key in stored:
                 answers.append(stored[key])
             else:  # the same request twice in one batch is generated once
                 answers.append(fresh[key])
-                stored[key] = replace(fresh[key], from_store=fresh[key].error is None)
+                stored[key] = _again(fresh[key])
         return answers
 
-    def _compare(
-        self, requests: Sequence[Request], keys: Sequence[bytes], stored: dict[bytes, Completion]
-    ) -> list[Completion]:
-        assert self._store is not None
-        answers = self.backend.generate(requests)
-        for request, key, answer in zip(requests, keys, answers, strict=True):
-            before = stored.get(key)
-            if before is None and answer.error is not None:
-                continue  # failed calls are never stored
-            if before is None or _content(before) != _content(answer):
-                was = "nothing" if before is None else repr(_content(before))
-                raise SymphonyError(
-                    f"{self._store.path}: found {was} for {_name(request)}, "
-                    f"allowed in mode strict: {_content(answer)!r}"
-                )
-        return answers
+
+class StoredModel:
+    """An endpoint behind the call store (`AsyncModel`): modes and arguments as for `StoredBackend`.
+
+    Equal requests in flight at once are asked once, except in the modes that ask everything ("live", "strict"). What
+    was answered is stored even where nobody waits for it any more.
+    """
+
+    def __init__(
+        self,
+        model: Endpoint | Callable[[], Endpoint],
+        store: CallStore | None,
+        mode: Mode = "record",
+        *,
+        revision: str | None = None,
+    ) -> None:
+        self._kept: _Kept[Endpoint] = _Kept(model, store, mode, revision)
+        self.revision = self._kept.revision
+        self._asked: dict[bytes, asyncio.Task[Completion]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def model(self) -> Endpoint:
+        """The endpoint, made now if it was not needed before."""
+        return self._kept.model
+
+    async def complete(self, request: Request) -> Completion:
+        """The answer.
+
+        Raises:
+            SymphonyError: A miss in "replay", a difference in "strict", a store that can not be read or written;
+                what the endpoint lacks.
+        """
+        kept = self._kept
+        if kept.store is None:
+            return await self.model.complete(request)
+        key = call_key(self.revision, request)
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what an earlier loop left behind can no longer be answered
+            self._loop, self._asked = loop, {}
+        if kept.mode != "strict" and key in self._asked:
+            return _again(await asyncio.shield(self._asked[key]))
+        before = kept.store.get([key]).get(key)
+        if kept.mode == "strict":
+            answer = await self.model.complete(request)
+            kept.compare(request, before, answer)
+            return answer
+        if before is not None:
+            return before
+        kept.refuse(request)
+        self._asked[key] = asyncio.create_task(self._ask(key, request))
+        return await asyncio.shield(self._asked[key])
+
+    async def _ask(self, key: bytes, request: Request) -> Completion:
+        try:
+            answer = await self.model.complete(request)
+            self._kept.keep({key: answer})
+            return answer
+        finally:
+            self._asked.pop(key, None)
+
+
+def _again(completion: Completion) -> Completion:
+    """A completion for one more equal request."""
+    return replace(completion, from_store=completion.error is None)
 
 
 def _content(completion: Completion) -> tuple[str, str, int, int]:

@@ -1,0 +1,334 @@
+"""Any OpenAI-compatible chat endpoint, one request a call: no batch, no barrier.
+
+`openai` is imported when the first call is made; its own retries are off, because those here are counted, paced and
+bounded. A key is read from the environment, and nothing that leaves this module holds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from symphony.models.endpoint import Secret, check_key_env, check_number, host_of, price_of, read_key
+from symphony.models.limits import Breaker, RateLimit, Timing, pause, retry_after
+from symphony.models.replies import SHOWN, Fault, failure, understand, words
+from symphony.types import Completion, Request, SymphonyError, canonical_json
+
+SEED_RANGE = 2**31
+"""Seeds that are sent are below this: the largest range that every API takes."""
+LETTERS_A_TOKEN = 3
+"""Estimates a prompt's tokens before the endpoint has counted them; rather too many than too few."""
+CROWD = 24
+"""Calls in flight that share a client."""
+_REFUSED = (400, 413, 422)  # the request's own fault: the endpoint lives
+_TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+_OMITTED = ("seed", "stop", "temperature")
+_SENT = ("model", "messages", "stream", "n", *_OMITTED, *_TOKEN_LIMITS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    """How one try ended.
+
+    Attributes:
+        again: Whether another try may help.
+        wait_s: Seconds that the endpoint asks to wait before it.
+        lives: Whether the endpoint showed that it lives.
+    """
+
+    completion: Completion
+    again: bool = False
+    wait_s: float = 0.0
+    lives: bool = False
+
+
+class APIModel:
+    """A model behind an OpenAI-compatible endpoint (`Endpoint`). The constructor asks nothing and needs no key.
+
+    Args:
+        base_url: Up to and with the version, e.g. "http://127.0.0.1:8000/v1". Holds no user name, password or query.
+        model: The endpoint's name of the model.
+        key_env: Name of the environment variable with the key; None where the endpoint wants none.
+        token_limit: Name under which the limit of completion tokens is sent.
+        omit: Of seed, stop and temperature, those that the endpoint refuses. `stop` holds all the same.
+        extra: More fields of the request's body, sent as they are.
+        price: prompt, cached, completion: dollars per million tokens, None where unknown.
+        requests_per_minute, tokens_per_minute: Rate limits, tries count; None is no limit.
+        timeout_s: Seconds for one try, > 0.
+        retries: Tries after the first, >= 0: on HTTP 429 and 5xx, on timeouts and on cut connections, on nothing else.
+        pause_s: Seconds before the first retry, doubled for each next one; 50 to 100 % of it are waited.
+        pause_max_s: The longest pause. A `Retry-After` beyond it ends the call.
+        breaker_failures: Failed calls in a row that open the breaker, >= 1.
+        breaker_pause_s: Seconds until the opened breaker lets a trial call through.
+        timing: Clock and sleep; no key of a config.
+
+    Attributes:
+        revision: "api:<host>:<model>", with the path where it is not /v1 and a digest of `extra` and `omit` where used.
+
+    Raises:
+        SymphonyError: A value out of range.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        key_env: str | None = None,
+        token_limit: str = "max_tokens",
+        omit: Sequence[str] = (),
+        extra: Mapping[str, Any] | None = None,
+        price: Mapping[str, float | None] | None = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        timeout_s: float = 60.0,
+        retries: int = 4,
+        pause_s: float = 1.0,
+        pause_max_s: float = 60.0,
+        breaker_failures: int = 8,
+        breaker_pause_s: float = 30.0,
+        timing: Timing | None = None,
+    ) -> None:
+        check_key_env(key_env)
+        if not isinstance(model, str) or not model:
+            raise SymphonyError(f"model.model: found {model!r}, allowed: the endpoint's name of a model")
+        if token_limit not in _TOKEN_LIMITS:
+            raise SymphonyError(f"model.token_limit: found {token_limit!r}, allowed: {', '.join(_TOKEN_LIMITS)}")
+        if isinstance(omit, str) or not set(omit) <= set(_OMITTED):
+            raise SymphonyError(f"model.omit: found {omit!r}, allowed: a list of {', '.join(_OMITTED)}")
+        extra = dict(extra or {})
+        for name in extra:
+            if name in _SENT:
+                raise SymphonyError(f"model.extra: found {name!r}, allowed: fields that are not set otherwise")
+        check_number("requests_per_minute", requests_per_minute, 1, optional=True)
+        check_number("tokens_per_minute", tokens_per_minute, 1, optional=True)
+        check_number("timeout_s", timeout_s, 0, above=True)
+        check_number("retries", retries, 0, whole=True)
+        check_number("pause_s", pause_s, 0)
+        check_number("pause_max_s", pause_max_s, 0)
+        check_number("breaker_failures", breaker_failures, 1, whole=True)
+        check_number("breaker_pause_s", breaker_pause_s, 0)
+        if timing is not None and not isinstance(timing, Timing):
+            raise SymphonyError("model.timing: found a value, allowed: nothing in a config")
+        host = host_of(base_url)
+        decides = {"extra": extra, "omit": sorted(omit)} if extra or omit else None
+        suffix = f":{hashlib.sha256(canonical_json(decides).encode()).hexdigest()[:12]}" if decides else ""
+        self.revision = f"api:{host}:{model}{suffix}"
+        self.price = price_of(price)
+        self.timeout_s, self.retries, self.pause_s, self.pause_max_s = timeout_s, retries, pause_s, pause_max_s
+        self._base_url, self._model, self._key_env = base_url.rstrip("/"), model, key_env
+        self._token_limit, self._omit, self._extra = token_limit, frozenset(omit), extra
+        self._timing = timing or Timing()
+        self._requests = RateLimit(requests_per_minute, self._timing)
+        self._tokens = RateLimit(tokens_per_minute, self._timing)
+        self._breaker = Breaker(breaker_failures, breaker_pause_s, self._timing.clock)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._holder: AsyncGenerator[_Connection, None] | None = None
+        self._connection: _Connection | None = None
+
+    def __repr__(self) -> str:
+        return f"APIModel({self.revision!r})"
+
+    def ready(self) -> None:
+        """Checks what a call needs; asks nothing.
+
+        Raises:
+            SymphonyError: The environment variable with the key is not set, or holds what no key is made of.
+        """
+        read_key(self._key_env)
+
+    async def complete(self, request: Request) -> Completion:
+        """The endpoint's answer, with the seconds from this call to the answer; whatever fails is a failed completion.
+
+        Raises:
+            SymphonyError: As `ready`.
+        """
+        began = self._timing.clock()
+        connection = await self._connected()
+        refusal = self._breaker.refusal
+        if refusal is not None:
+            return failure(Fault.BREAKER, refusal)
+        trial = self._breaker.enter()
+        try:
+            outcome = await self._tries(connection, self._body(request), request.sampling.stop, trial)
+        except BaseException:
+            self._breaker.left(trial=trial)
+            raise
+        completion = outcome.completion
+        hidden = connection.key.hidden
+        completion = replace(completion, text=hidden(completion.text), latency_s=self._timing.clock() - began)
+        if completion.error is not None:
+            completion = replace(completion, error=_short(hidden(completion.error)))
+        if outcome.lives:
+            self._breaker.answered()
+        else:
+            self._breaker.failed(completion.error or "", trial=trial)
+        return completion
+
+    # ---- one call
+
+    async def _tries(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str], trial: bool) -> _Outcome:
+        for attempt in range(self.retries + 1):
+            outcome = await self._paced(connection, body, stop)
+            if not outcome.again or attempt == self.retries:
+                break
+            if outcome.wait_s > self.pause_max_s:
+                told = f"{outcome.completion.error}; asked to wait {outcome.wait_s:g} s, allowed: {self.pause_max_s:g}"
+                return replace(outcome, completion=replace(outcome.completion, error=told))
+            waiting = pause(attempt, self.pause_s, self.pause_max_s, self._timing.jitter())
+            await self._timing.sleep(max(waiting, outcome.wait_s))
+            if not trial and self._breaker.refusal is not None:  # others found out meanwhile
+                break
+        return outcome
+
+    async def _paced(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
+        """One try within the rate limits. What it used is settled when it is known, all of it where it is not."""
+        letters = sum(len(message["content"]) for message in body["messages"])
+        expected = letters / LETTERS_A_TOKEN + body[self._token_limit]
+        await self._tokens.take(expected)
+        await self._requests.take(1)
+        outcome = await self._try(connection, body, stop)
+        used = outcome.completion.prompt_tokens + outcome.completion.completion_tokens
+        if used:
+            self._tokens.give_back(expected - used)
+        return outcome
+
+    async def _try(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
+        import openai
+
+        try:
+            # The client's own timeout is for each step (connecting, reading a piece): a trickle would never end.
+            async with asyncio.timeout(self.timeout_s):
+                reply = await connection.post(body)
+            return _Outcome(completion=understand(reply, stop), lives=True)
+        except openai.APIStatusError as error:
+            return self._status(error)
+        except (openai.APITimeoutError, TimeoutError):
+            return _Outcome(completion=failure(Fault.TIMEOUT, f"no answer within {self.timeout_s:g} s"), again=True)
+        except openai.APIConnectionError as error:
+            kind = type(error.__cause__ or error).__name__
+            return _Outcome(completion=failure(Fault.CONNECTION, f"{kind} at {host_of(self._base_url)}"), again=True)
+        except Exception as error:  # of the client itself; its words may hold what was sent
+            return _Outcome(completion=failure(Fault.CLIENT, type(error).__name__))
+
+    def _status(self, error: Any) -> _Outcome:
+        code, headers = int(error.status_code), error.response.headers
+        told = f"HTTP {code}"
+        if code in (401, 403):  # such replies repeat parts of the key
+            told += f", allowed: a key in {self._key_env}" if self._key_env else ", allowed: model.key_env, with a key"
+        else:
+            told += f": {words(error.response.text)}"
+        again = code == 429 or code >= 500
+        wait = retry_after(headers.get("retry-after"), headers.get("retry-after-ms")) if again else 0.0
+        return _Outcome(completion=failure(Fault.STATUS, told), again=again, wait_s=wait, lives=code in _REFUSED)
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        sampling = request.sampling
+        body: dict[str, Any] = {
+            "model": self._model,
+            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            self._token_limit: sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "seed": request.draw.rng_seed() % SEED_RANGE,
+        }
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        body = {name: value for name, value in body.items() if name not in self._omit}
+        return {**body, **self._extra}
+
+    async def _connected(self) -> _Connection:
+        """This loop's connection: a new run makes a new one."""
+        loop = asyncio.get_running_loop()
+        if self._connection is None or loop is not self._loop:
+            self._holder = _hold(_Connection(self._base_url, read_key(self._key_env), self.timeout_s))
+            self._connection, self._loop = await anext(self._holder), loop
+        return self._connection
+
+
+# --------------------------------------------------------------------------- the connection
+
+
+@dataclass(slots=True)
+class _Line:
+    """A client with connections of its own.
+
+    Attributes:
+        busy: Calls in flight.
+    """
+
+    client: Any
+    busy: int = 0
+
+
+class _Connection:
+    """The clients of one event loop. There is one, and one more for every `CROWD` calls in flight: each request makes
+    a client look at all of its connections, so that the work for n calls at once would grow with n squared."""
+
+    def __init__(self, base_url: str, key: Secret, timeout_s: float) -> None:
+        self.key = key
+        self._base_url, self._timeout_s = base_url, timeout_s
+        self._lines: list[_Line] = []
+
+    async def post(self, body: dict[str, Any]) -> str:
+        """The reply's text, for HTTP status 200; other ends are exceptions of `openai`."""
+        line = next((line for line in self._lines if line.busy < CROWD), None)
+        if line is None:
+            line = _Line(self._client())
+            self._lines.append(line)
+        line.busy += 1
+        try:
+            # As text: the reply may be anything, and is understood elsewhere.
+            options = {"headers": self._headers()}
+            return str(await line.client.post("/chat/completions", body=body, cast_to=str, options=options))
+        finally:
+            line.busy -= 1
+
+    async def close(self) -> None:
+        for line in self._lines:
+            await line.client.close()
+
+    def _client(self) -> Any:
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        for name in ("httpcore", "httpcore2"):  # at DEBUG they log an endpoint's headers, which may repeat the key
+            logging.getLogger(name).setLevel(logging.INFO)
+        http_client = DefaultAsyncHttpxClient(
+            timeout=self._timeout_s,
+            follow_redirects=False,  # one could lead the prompt, and parts of the key, anywhere
+            verify=self._base_url.startswith("https:"),  # else certificates would be loaded that nothing uses, 30 ms
+        )
+        return AsyncOpenAI(
+            base_url=self._base_url,
+            api_key=self.key.text or "none",  # never sent: see `_headers`
+            admin_api_key="",
+            timeout=self._timeout_s,
+            max_retries=0,
+            http_client=http_client,
+        )
+
+    def _headers(self) -> dict[str, Any]:
+        """All given, so that what the environment holds for another endpoint is never sent to this one."""
+        from openai import Omit
+
+        named = ("OpenAI-Organization", "OpenAI-Project")
+        key = f"Bearer {self.key.text}" if self.key.text else Omit()
+        return {"Authorization": key, **{name: Omit() for name in named}}
+
+
+async def _hold(connection: _Connection) -> AsyncGenerator[_Connection, None]:
+    """Holds a connection open. A loop closes its generators when it ends (`asyncio.run`), and so the connection, after
+    the calls that were cancelled with it."""
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def _short(text: str) -> str:
+    """Shortened after hiding, never before: a key cut in two would not be found."""
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."

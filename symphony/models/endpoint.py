@@ -1,0 +1,111 @@
+"""What a config says of an endpoint: address, key and price; checked, and never shown where it may be secret."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from symphony.types import Completion, SymphonyError
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """Dollars per million tokens; None is unknown.
+
+    Attributes:
+        prompt: Of a prompt token that is not cached.
+        cached: Of a prompt token from the endpoint's cache; None: as `prompt`.
+        completion: Of a generated token.
+    """
+
+    prompt: float | None = None
+    cached: float | None = None
+    completion: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "cached", "completion"):
+            check_number(f"price.{name}", getattr(self, name), 0, optional=True)
+
+    def dollars(self, completion: Completion) -> float | None:
+        """What a completion costs; None where a price is unknown."""
+        if self.prompt is None or self.completion is None:
+            return None
+        cached = self.prompt if self.cached is None else self.cached
+        fresh = completion.prompt_tokens - completion.cached_tokens
+        parts = (fresh * self.prompt, completion.cached_tokens * cached, completion.completion_tokens * self.completion)
+        return sum(parts) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A key that shows itself to nobody by accident."""
+
+    text: str = field(repr=False)
+
+    def hidden(self, words: str) -> str:
+        """Words without the key, plain or as JSON and addresses escape it."""
+        if self.text:
+            for form in (self.text, self.text.replace("/", "\\/"), quote(self.text), quote(self.text, safe="")):
+                words = words.replace(form, "***")
+        return words
+
+
+def check_key_env(key_env: Any) -> None:
+    """The name of a variable, or None."""
+    if key_env is not None and (not isinstance(key_env, str) or not _NAME.fullmatch(key_env)):
+        # Not shown: it may be the key itself.
+        raise SymphonyError("model.key_env: found no name of an environment variable, allowed: e.g. MY_API_KEY")
+
+
+def read_key(key_env: str | None) -> Secret:
+    """The key in the environment variable of that name; an empty one where none is wanted.
+
+    Raises:
+        SymphonyError: The variable is not set, or holds what no key is made of.
+    """
+    if key_env is None:
+        return Secret("")
+    key = os.environ.get(key_env, "").strip()
+    if not key:
+        raise SymphonyError(f"model.key_env: found no {key_env} in the environment, allowed: a key")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise SymphonyError(f"{key_env}: found characters that no header takes, allowed: a key in ASCII")
+    return Secret(key)
+
+
+def host_of(base_url: Any) -> str:
+    """Host, port and any path but /v1."""
+    try:
+        parts = urlsplit(base_url if isinstance(base_url, str) else "")
+        odd = parts.username is not None or parts.password is not None or parts.query or parts.fragment
+        host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+    except ValueError:
+        odd, host = True, None
+    if odd or not host or parts.scheme not in ("http", "https"):
+        # Not shown: it may hold a password.
+        raise SymphonyError("model.base_url: found none of the allowed form: http(s)://host[:port]/path, nothing more")
+    path = parts.path.rstrip("/")
+    return host if path in ("", "/v1") else f"{host}{path}"
+
+
+def price_of(node: Any) -> Price:
+    known = ("prompt", "cached", "completion")
+    if node is not None and (not isinstance(node, Mapping) or not set(node) <= set(known)):
+        raise SymphonyError(f"model.price: found {node!r}, allowed: {', '.join(known)}")
+    return Price(**(node or {}))
+
+
+def check_number(
+    key: str, value: Any, low: float, *, above: bool = False, whole: bool = False, optional: bool = False
+) -> None:
+    kinds = (int,) if whole else (int, float)
+    right = isinstance(value, kinds) and not isinstance(value, bool) and (value > low if above else value >= low)
+    if not (right and value != float("inf")) and not (optional and value is None):
+        wanted = f"{'a whole number ' if whole else ''}{'>' if above else '>='} {low:g}{' or null' if optional else ''}"
+        raise SymphonyError(f"model.{key}: found {value!r}, allowed: {wanted}")

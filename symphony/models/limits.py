@@ -1,0 +1,152 @@
+"""Manners towards an endpoint: a rate limit, pauses before another try, and a breaker for one that is dead."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+_MINUTE = 60.0
+_NEARLY = 1e-6  # of a unit; a sleep may end that much too early by rounding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Where time comes from; tests hand over a clock of their own.
+
+    Attributes:
+        clock: Seconds that only grow.
+        sleep: Waits as many seconds.
+        jitter: A number in [0, 1), another one each time; it moves pauses and no result.
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+
+
+class RateLimit:
+    """A token bucket: first come, first served, evenly spaced.
+
+    In any 60 seconds it lets through at most `limit`, and less than one taking more (of whole requests, which are
+    takings of 1: at most `limit`). It holds one taking and what flows in within a second, so that a late wake-up costs
+    nothing; the inflow is smaller by as much, so that 59/60 of the limit can be used in the long run.
+
+    Args:
+        limit: Units a minute; None is no limit.
+    """
+
+    def __init__(self, limit: float | None, timing: Timing) -> None:
+        self._limit, self._timing = limit, timing
+        self._level: float | None = None  # nothing taken yet
+        self._largest = 0.0
+        self._filled = 0.0
+        self._turn: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def take(self, amount: float) -> None:
+        """Waits until `amount` may be used; more than a minute's worth counts as a minute's."""
+        if self._limit is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._turn is None or loop is not self._loop:  # a lock serves one loop
+            self._turn, self._loop = asyncio.Lock(), loop
+        amount = min(amount, self._limit)
+        async with self._turn:
+            self._largest = max(self._largest, amount)
+            if self._level is None:
+                self._level, self._filled = amount, self._timing.clock()
+            while (lacking := amount - self._fill()) > _NEARLY:
+                await self._timing.sleep(lacking / self._inflow)
+            self._level -= amount
+
+    def give_back(self, amount: float) -> None:
+        """Returns what a taking did not use; below 0, takes what it used beyond."""
+        if self._limit is not None and self._level is not None:
+            self._level = self._fill() + amount
+
+    @property
+    def _inflow(self) -> float:
+        """Units a second."""
+        assert self._limit is not None
+        return (self._limit - self._limit / _MINUTE) / _MINUTE
+
+    def _fill(self) -> float:
+        assert self._limit is not None
+        assert self._level is not None
+        now = self._timing.clock()
+        room = self._largest + self._limit / _MINUTE
+        self._level = min(room, self._level + (now - self._filled) * self._inflow)
+        self._filled = now
+        return self._level
+
+
+class Breaker:
+    """Lets calls to a dead endpoint fail at once.
+
+    Closed, it counts failed calls in a row; at `failures` it opens and refuses calls. After `pause_s` seconds it is
+    half open: one call is let through as a trial, and closes it by any answer or opens it again by failing.
+    """
+
+    def __init__(self, failures: int, pause_s: float, clock: Callable[[], float]) -> None:
+        self._failures, self._pause_s, self._clock = failures, pause_s, clock
+        self._row = 0
+        self._reason = ""
+        self._opened: float | None = None
+        self._trying = False
+
+    @property
+    def refusal(self) -> str | None:
+        """Why a call would be refused; None where it would not, or as a trial only."""
+        if self._opened is None:
+            return None
+        told = f"{self._row} calls in a row failed, the last by {self._reason}"
+        if self._trying:
+            return f"{told}; a trial call is under way"
+        left = self._opened + self._pause_s - self._clock()
+        return f"{told}; the next trial is due {self._pause_s:g} s after it" if left > 0 else None
+
+    def enter(self) -> bool:
+        """Registers a call that is not refused, and returns whether it is a trial."""
+        self._trying = self._opened is not None
+        return self._trying
+
+    def answered(self) -> None:
+        """The endpoint lives."""
+        self._row, self._opened, self._trying = 0, None, False
+
+    def failed(self, reason: str, *, trial: bool) -> None:
+        self._row, self._reason = self._row + 1, reason
+        self._trying = self._trying and not trial
+        if trial or self._row >= self._failures:
+            self._opened = self._clock()
+
+    def left(self, *, trial: bool) -> None:
+        """A call was cancelled: nothing was learnt."""
+        self._trying = self._trying and not trial
+
+
+def pause(attempt: int, first_s: float, most_s: float, jitter: float) -> float:
+    """Seconds before another try: doubles with each attempt (0, 1, ...) up to `most_s`, then 50 to 100 % of it.
+
+    Args:
+        jitter: In [0, 1); keeps calls that failed together from coming back together.
+    """
+    return min(most_s, first_s * 2.0 ** min(attempt, 60)) * (0.5 + jitter / 2)
+
+
+def retry_after(header: str | None, milliseconds: str | None = None) -> float:
+    """Seconds that a `Retry-After` header asks for (a number, or a date); 0 where it says nothing sensible."""
+    for text, unit in ((milliseconds, 1e-3), (header, 1.0)):
+        try:
+            seconds = float(text or "") * unit
+        except ValueError:
+            continue
+        return seconds if 0 <= seconds < float("inf") else 0.0
+    try:
+        return max(0.0, parsedate_to_datetime(header or "").timestamp() - time.time())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return 0.0

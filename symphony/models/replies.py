@@ -1,0 +1,123 @@
+"""What an OpenAI-compatible endpoint replied, as a completion: whatever is wrong becomes a typed error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, TypeGuard
+
+from symphony.types import Completion
+
+SHOWN = 200
+"""Characters of an endpoint's own words that an error text repeats."""
+_MOST_TOKENS = 2**31  # a count beyond is a slip, and would not fit a record
+_UNUSABLE = ("content_filter", "tool_calls", "function_call", "error")
+
+
+class Fault(StrEnum):
+    """Why a call failed; the error text begins with it and a colon."""
+
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    STATUS = "status"
+    REPLY = "reply"
+    BREAKER = "breaker"
+    CLIENT = "client"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the endpoint counts them."""
+
+    prompt: int
+    cached: int
+    completion: int
+
+
+def failure(fault: Fault, what: str, usage: Usage | None = None) -> Completion:
+    """A failed call; tokens that were used all the same are counted."""
+    return Completion(
+        text="",
+        finish_reason="error",
+        prompt_tokens=usage.prompt if usage else 0,
+        cached_tokens=usage.cached if usage else 0,
+        completion_tokens=usage.completion if usage else 0,
+        error=f"{fault}: {what}",
+    )
+
+
+def understand(content: str, stop: Sequence[str]) -> Completion:
+    """The completion in a chat reply with HTTP status 200; never raises."""
+    try:
+        reply = json.loads(content)
+    except (ValueError, RecursionError):
+        return failure(Fault.REPLY, f"found no JSON but {words(content)}")
+    if not isinstance(reply, dict):
+        return failure(Fault.REPLY, f"found no object but {words(content)}")
+    usage = _usage(reply.get("usage"))
+    choices = reply.get("choices")
+    if not isinstance(choices, list) or not choices:
+        told = _message(reply.get("error"))
+        return failure(Fault.REPLY, f"found no choices{f' but {told}' if told else ''}", usage)
+    choice = choices[0] if isinstance(choices[0], dict) else {}
+    message = choice.get("message")
+    text = message.get("content") if isinstance(message, dict) else None
+    reason = choice.get("finish_reason")
+    if reason in _UNUSABLE:
+        return failure(Fault.REPLY, f"found finish_reason {reason!r}, allowed: stop, length", usage)
+    if not isinstance(text, str):
+        kind = "null" if text is None else type(text).__name__
+        return failure(Fault.REPLY, f"found content {kind}, allowed: a string", usage)
+    if usage is None:
+        return failure(
+            Fault.REPLY, "found no usable usage, allowed: prompt_tokens and completion_tokens, whole numbers"
+        )
+    ended: Literal["stop", "length"] = "length" if reason == "length" else "stop"
+    cut = min((at for mark in stop if (at := text.find(mark)) >= 0), default=None)
+    if cut is not None:  # some servers ignore `stop`
+        text, ended = text[:cut], "stop"
+    return Completion(
+        text=clean(text),
+        finish_reason=ended,
+        prompt_tokens=usage.prompt,
+        cached_tokens=usage.cached,
+        completion_tokens=usage.completion,
+    )
+
+
+def words(content: str) -> str:
+    """The message of an error reply where there is one, else its beginning."""
+    try:
+        reply = json.loads(content)
+    except (ValueError, RecursionError):
+        reply = None
+    told = _message(reply.get("error", reply)) if isinstance(reply, dict) else ""
+    return told or clean(content)
+
+
+def clean(text: str) -> str:
+    """Without what UTF-8 has no form for (half a surrogate pair) and without NUL, which databases end a text at."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+
+
+def _message(error: Any) -> str:
+    told = error.get("message", error.get("detail")) if isinstance(error, dict) else error
+    return clean(told) if isinstance(told, str) else ""
+
+
+def _usage(node: Any) -> Usage | None:
+    """None where the two counts are not there or can not be right; an unknown number of cached tokens is 0."""
+    if not isinstance(node, dict):
+        return None
+    prompt, completion = node.get("prompt_tokens"), node.get("completion_tokens")
+    if not (_is_count(prompt) and _is_count(completion)):
+        return None
+    details = node.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else node.get("prompt_cache_hit_tokens")
+    return Usage(prompt=prompt, cached=cached if _is_count(cached) and cached <= prompt else 0, completion=completion)
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS
