@@ -188,7 +188,9 @@ def _grade(given: argparse.Namespace) -> None:
     if len(files) != 1:
         raise SymphonyError(f"found {len(files)} files of predictions, allowed: one")
     task = _task(given, [item for item in given.settings if "=" in item])
-    byhand.grade_file(task, Path(files[0]), given.out, _tell)
+    graded = byhand.grade_file(task, Path(files[0]), given.out, _tell)
+    if not all(one.counts for one in graded):
+        raise SymphonyError("found lines that count in no figure, allowed: one line a problem (every line is in --out)")
 
 
 def _play(given: argparse.Namespace) -> None:

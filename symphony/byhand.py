@@ -6,13 +6,16 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from symphony.files import write_atomic
 from symphony.report.stats import bootstrap_mean, wilson
-from symphony.types import Problem, State, SymphonyError, Task, canonical_json
+from symphony.types import Problem, State, SymphonyError, Task
+
+UNCOUNTED = ("unknown_id", "malformed", "duplicate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +24,7 @@ class Graded:
 
     Attributes:
         id: Of the problem; None where the line has none.
-        outcome: As in `Grade`, or "unknown_id" or "malformed", which count in no metric.
+        outcome: As in `Grade`, or one of `UNCOUNTED`, which count in no metric.
         seconds: That grading took.
     """
 
@@ -34,7 +37,7 @@ class Graded:
 
     @property
     def counts(self) -> bool:
-        return self.outcome not in ("unknown_id", "malformed")
+        return self.outcome not in UNCOUNTED
 
 
 # --------------------------------------------------------------------------- grading
@@ -49,15 +52,19 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
     try:
         lines = predictions.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise SymphonyError(f"{predictions}: found {error}, allowed: JSON lines in UTF-8") from error
+        why = getattr(error, "strerror", None) or error
+        raise SymphonyError(f"{predictions}: found {why}, allowed: JSON lines in UTF-8") from error
     problems = {problem.id: problem for problem in task.problems()}
     if protection := getattr(task, "protection", ""):
         say(f"programs run under {protection}")
-    graded = [
-        _grade_line(task, problems, line, f"{predictions}:{number}", say)
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
+    graded: list[Graded] = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            one = _grade_line(task, problems, line, f"{predictions}:{number}", say)
+            if one.counts and any(one.id == other.id for other in graded if other.counts):
+                say(f"{predictions}:{number}: found id {one.id!r} again, allowed: one prediction a problem")
+                one = replace(one, outcome="duplicate")
+            graded.append(one)
     if out is not None:
         fields = ("id", "passed", "score", "outcome", "seconds", "detail")
         write_atomic(out, "".join(json.dumps({f: getattr(one, f) for f in fields}) + "\n" for one in graded))
@@ -68,16 +75,17 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
 def _grade_line(
     task: Task, problems: Mapping[str, Problem], line: str, where: str, say: Callable[[str], None]
 ) -> Graded:
-    try:
+    found, id = None, None
+    with suppress(ValueError):
         found = json.loads(line)
-        id, prediction = str(found["id"]), found["prediction"]
-        if not isinstance(prediction, str) and not (
-            isinstance(prediction, list) and all(isinstance(action, str) for action in prediction)
-        ):
-            raise TypeError(f"prediction is {type(prediction).__name__}")
-    except (ValueError, KeyError, TypeError) as error:
-        say(f'{where}: found {error}, allowed: {{"id": ..., "prediction": a text or a list of actions}}')
-        return Graded(id=None, passed=False, score=0.0, outcome="malformed", seconds=0.0, detail=str(error))
+    if isinstance(found, dict) and found.get("id") is not None:
+        id = str(found["id"])
+    why = _malformed(found)
+    if why or id is None:
+        say(f'{where}: found {why}, allowed: {{"id": ..., "prediction": a text or a list of actions}}')
+        return Graded(id=id, passed=False, score=0.0, outcome="malformed", seconds=0.0, detail=f"{where}: {why}")
+    assert isinstance(found, dict)
+    prediction = found["prediction"]
     if id not in problems:
         say(f"{where}: found id {id!r}, allowed: an item of the task")
         return Graded(id=id, passed=False, score=0.0, outcome="unknown_id", seconds=0.0, detail="")
@@ -87,6 +95,17 @@ def _grade_line(
     return Graded(
         id=id, passed=grade.success, score=grade.score, outcome=grade.outcome, seconds=seconds, detail=grade.detail
     )
+
+
+def _malformed(found: Any) -> str:
+    """What is wrong with a line; "" where nothing is."""
+    if not isinstance(found, dict):
+        return "no JSON object"
+    if missing := [name for name in ("id", "prediction") if found.get(name) is None]:
+        return "no " + " and no ".join(missing)
+    prediction = found["prediction"]
+    actions = prediction if isinstance(prediction, list) else [prediction]
+    return "" if all(isinstance(action, str) for action in actions) else f"a prediction that is {prediction!r}"
 
 
 def _end(task: Task, problem: Problem, prediction: str | list[str]) -> State:
@@ -101,8 +120,10 @@ def _tell(graded: list[Graded], problems: Mapping[str, Problem], say: Callable[[
     counted = [one for one in graded if one.counts]
     missing = len(problems.keys() - {one.id for one in counted})
     say(f"graded {len(counted)} predictions for {len(problems)} problems; {missing} problems without one")
+    if len(counted) < len(graded):
+        say(f"{len(graded) - len(counted)} lines count in no figure: see above")
     success = wilson(sum(one.passed for one in counted), len(counted))
-    score = bootstrap_mean([one.score for one in counted], [str(one.id) for one in counted])
+    score = bootstrap_mean([one.score for one in counted], [str(one.id) for one in counted], least=0.0)
     for name, estimate in (("success", success), ("score", score)):
         if estimate is not None:
             say(f"{name} {estimate.value:.4f} (95 % interval {estimate.low:.4f} to {estimate.high:.4f})")
@@ -127,7 +148,7 @@ def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: b
         some = ", ".join(one.id for one in problems[:3])
         raise SymphonyError(f"problem: found {id!r}, allowed: an id of the task, such as {some}")
     state = task.reset(problem)
-    _show(out, state, as_json, first=problem.prompt)
+    _show(out, state, as_json, first=task.prompts.expansion(problem, (), ())[-1].content)
     for line in actions:
         if not line.strip():
             continue
@@ -138,7 +159,8 @@ def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: b
             break
     grade = task.grade(problem, state)
     told = {"success": grade.success, "score": grade.score, "outcome": grade.outcome, "detail": grade.detail}
-    out.write((canonical_json({"grade": told}) if as_json else f"grade: {told}") + "\n")
+    words = ", ".join(f"{name} {value}" for name, value in told.items() if value != "")
+    out.write(json.dumps({"grade": told}) + "\n" if as_json else f"\ngrade: {words}\n")
     out.flush()
 
 

@@ -141,8 +141,7 @@ def plan(
     Raises:
         SymphonyError: A misspelt key, an unknown option, a value out of range: with the key's full name.
     """
-    if not (conf / "config.yaml").is_file():
-        raise SymphonyError(f"conf: found no {conf}/config.yaml, allowed: the project's folder as working directory")
+    _check_place(conf)
     names = experiments(conf, study)
     if experiment is not None and experiment not in names:
         raise SymphonyError(f"experiment: found {experiment!r}, allowed: {', '.join(names)}")
@@ -158,11 +157,9 @@ def plan(
 
 def describe(study: str, *, conf: Path = Path("conf")) -> list[Experiment]:
     """Title, question and table of a study's experiments, without composing them; those of the main table first."""
-    from omegaconf import OmegaConf
-
     described = []
     for name in experiments(conf, study):
-        node = OmegaConf.to_container(OmegaConf.load(conf / "experiment" / study / f"{name}.yaml"))
+        node = _load(conf / "experiment" / study / f"{name}.yaml")
         assert isinstance(node, dict)
         words = {key: str(node.get(key) or "") for key in ("title", "question", "table")}
         described.append(Experiment(name=name, **words))
@@ -224,15 +221,15 @@ def source(option: str, *, conf: Path = Path("conf")) -> Mapping[str, Any]:
     Raises:
         SymphonyError: No such option, or it has nothing to download.
     """
-    from omegaconf import OmegaConf
 
+    _check_place(conf)
     path = conf / f"{option}.yaml"
     if not path.is_file():
-        raise SymphonyError(f"fetch: found {option!r}, allowed: {', '.join(sources(conf)) or 'nothing to download'}")
-    whole = OmegaConf.to_container(OmegaConf.load(path))
+        raise SymphonyError(f"option: found {option!r}, allowed: {', '.join(sources(conf))}")
+    whole = _load(path)
     block = whole.get("source") if isinstance(whole, dict) else None
     if not isinstance(block, dict):
-        raise SymphonyError(f"{path}: found no `source`, allowed: an option that has one")
+        raise SymphonyError(f"{option}: found nothing to download, allowed: {', '.join(sources(conf))}")
     return {str(key): value for key, value in block.items()}
 
 
@@ -256,6 +253,10 @@ def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path
     """Composes once a task, and resolves once a seed."""
     first = _compose(conf, [f"+experiment={study}/{name}", *overrides])
     tasks = list(first.tasks)
+    if not tasks or not first.seeds:
+        raise SymphonyError(
+            f"conf/experiment/{study}/{name}.yaml: found no tasks or no seeds, allowed: at least one of each"
+        )
     for task in tasks:
         chosen = first.hydra.runtime.choices.task == task
         cfg = first if chosen else _compose(conf, [f"+experiment={study}/{name}", *overrides, f"task={task}"])
@@ -286,11 +287,35 @@ def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path
             )
 
 
+def _check_place(conf: Path) -> None:
+    if not (conf / "config.yaml").is_file():
+        raise SymphonyError(f"conf: found no {conf}/config.yaml, allowed: the project's folder as working directory")
+
+
+def _load(path: Path) -> Any:
+    """One YAML file, not composed."""
+    from omegaconf import OmegaConf
+    from yaml import YAMLError
+
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except YAMLError as error:
+        raise _broken(error, path) from error
+
+
+def _broken(error: Exception, path: object = "conf") -> SymphonyError:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{mark.name}:{mark.line + 1}" if mark is not None else str(path)
+    return SymphonyError(f"{where}: found {getattr(error, 'problem', None) or error}, allowed: YAML")
+
+
 def _compose(conf: Path, overrides: list[str]) -> Any:
+    _check_place(conf)
     from hydra import compose, initialize_config_dir
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     ConfigStore.instance().store(name="root_schema", node=Root)
     try:
@@ -300,6 +325,8 @@ def _compose(conf: Path, overrides: list[str]) -> Any:
         group, _, option = str(error.missing_cfg_file or "").rpartition("/")
         allowed = sorted(path.stem for path in (conf / group).glob("*.yaml"))
         raise SymphonyError(f"{group}: found {option!r}, allowed: {', '.join(allowed)}") from error
+    except YAMLError as error:
+        raise _broken(error) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise SymphonyError(_explain(error, overrides)) from error
 
@@ -313,7 +340,8 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     cause = named[-1] if named else error.__cause__ or error
     experiment = next((item.partition("=")[2] for item in overrides if item.startswith("+experiment=")), "")
     key = getattr(cause, "full_key", None) or ""
-    where = f"conf/experiment/{experiment}.yaml" if experiment else "conf"
+    given = next((item for item in overrides if key and item.lstrip("+~").partition("=")[0] == key), "")
+    where = given or (f"conf/experiment/{experiment}.yaml" if experiment else "conf")
     text = str(cause).strip().splitlines()[0]
     text = re.sub(r"is not in struct|not in '\w+'", "is not in the config", text)
     siblings = getattr(cause, "parent_node", None)

@@ -19,11 +19,14 @@ TOLD = ("symphony", "torch", "transformers", "tokenizers", "bitsandbytes", "nump
 
 
 def commit() -> str:
-    """Commit of this code, "+dirty" appended when the code or conf/ differs from it; "unknown" outside git."""
+    """Commit of this code, "+dirty" appended when the code differs from it; "unknown" outside git.
+
+    conf/ does not count: a run is named by its config, which lies in its folder.
+    """
     try:
         _git("ls-files", "--error-unmatch", "types.py")
         head = _git("rev-parse", "HEAD")
-        changes = _git("status", "--porcelain", "--", ".", "../conf")
+        changes = _git("status", "--porcelain", "--", ".")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("+dirty" if changes else "")

@@ -29,17 +29,30 @@ def test_every_line_gets_a_grade_and_none_is_lost(tmp_path):
         json.dumps({"id": "unknown", "prediction": "x"}),
         json.dumps({"id": right.id, "prediction": 3}),
         "no json",
+        json.dumps({"id": right.id, "prediction": "again"}),
+        json.dumps({"prediction": "x"}),
     ]
     file, out, told = tmp_path / "p.jsonl", tmp_path / "g.jsonl", []
     file.write_text("\n".join(given))
     grade_file(TASK, file, out, told.append)
     grades = lines(out)
-    assert [grade["outcome"] for grade in grades] == ["pass", "fail", "unknown_id", "malformed", "malformed"]
-    assert [grade["passed"] for grade in grades] == [True, False, False, False, False]
+    assert [grade["outcome"] for grade in grades] == [
+        "pass",
+        "fail",
+        "unknown_id",
+        "malformed",
+        "malformed",
+        "duplicate",
+        "malformed",
+    ]
+    assert [grade["passed"] for grade in grades] == [True] + [False] * 6
     assert set(grades[0]) == {"id", "passed", "score", "outcome", "seconds", "detail"}
     text = "\n".join(told)
     assert f"{file}:3: found id 'unknown'" in text
-    assert f"{file}:5: found" in text
+    assert f"{file}:4: found a prediction that is 3, allowed: " in text
+    assert f"{file}:5: found no JSON object, allowed: " in text
+    assert f"{file}:7: found no id, allowed: " in text
+    assert "5 lines count in no figure" in text
     assert "graded 2 predictions for 3 problems; 1 problems without one" in text
     assert "success 0.5000 (95 % interval" in text
 

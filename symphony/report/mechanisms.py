@@ -138,7 +138,7 @@ def shape(spent: Table, reference: str, other: str) -> str:
 
 
 def _unsolved(row: Row) -> str:
-    return "nothing (all are solved)" if row["tokens if unsolved"] is None else whole(row["tokens if unsolved"])
+    return "- (all are solved)" if row["tokens if unsolved"] is None else whole(row["tokens if unsolved"])
 
 
 # --------------------------------------------------------------------------- numbers in words
@@ -152,7 +152,7 @@ def points(cell: Cell) -> str:
 
 
 def percent(cell: Cell) -> str:
-    return "none" if (value := _value(cell)) is None else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
+    return "- (there are none)" if (value := _value(cell)) is None else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
 
 
 def number(cell: Cell) -> str:

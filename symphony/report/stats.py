@@ -44,25 +44,31 @@ def wilson(successes: int, n: int) -> Estimate | None:
     return Estimate(value=rate, low=min(rate, max(0.0, centre - half)), high=max(rate, min(1.0, centre + half)))
 
 
-def bootstrap_mean(values: Sequence[float], clusters: Sequence[str], seed: int = RESAMPLING_SEED) -> Estimate | None:
+def bootstrap_mean(
+    values: Sequence[float], clusters: Sequence[str], seed: int = RESAMPLING_SEED, *, least: float = -1.0
+) -> Estimate | None:
     """Percentile bootstrap interval of a mean, resampling whole clusters; None when there are no values.
 
-    For paired comparisons give the differences of the pairs.
+    For paired comparisons give the differences of the pairs. Where all clusters agree, resampling knows of nothing
+    else; the interval then is the rule of three: up to 3/n of the clusters may differ, by the whole range.
 
     Args:
         values: Observations.
         clusters: Cluster of each one. Observations of one problem in several seeds are not independent, so they are
             drawn together.
         seed: Of the resampling.
+        least: The range of the values is [least, 1]; values beyond it have no range that is known.
 
-    Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapters 6, 13.
+    Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap (1993), chapters 6, 13; J. A. Hanley,
+    A. Lippman-Hand, If nothing goes wrong, is everything all right?, JAMA 249 (1983).
     """
     import numpy as np
 
     if not values:
         return None
-    if sum(values) < 0:  # a difference seen from the other side has the same interval, to the last draw
-        turned = bootstrap_mean([-value for value in values], clusters, seed)
+    other = [-value for value in values]
+    if (sum(values), list(values)) < (0, other):  # a difference seen from the other side has the same interval
+        turned = bootstrap_mean(other, clusters, seed, least=least)
         return turned and Estimate(value=-turned.value, low=-turned.high, high=-turned.low)
     _, index = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
     sums = np.bincount(index, weights=np.asarray(values, dtype=float))
@@ -81,6 +87,9 @@ def bootstrap_mean(values: Sequence[float], clusters: Sequence[str], seed: int =
         means.append(totals[0] / totals[1])
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     value = float(sums.sum() / sizes.sum())
+    if len(np.unique(sums / sizes)) == 1 and least <= value <= 1:
+        spread = min(1.0, 3 / len(sums)) * (1 - least)
+        low, high = max(least, value - spread), min(1.0, value + spread)
     return Estimate(value=value, low=min(value, float(low)), high=max(value, float(high)))
 
 

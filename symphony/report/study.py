@@ -93,6 +93,7 @@ def open_study(
         reference = str(plan.get("reference", REFERENCE))
         connection.create_function("wilson", _wilson, ["BIGINT", "BIGINT"], _ESTIMATE, null_handling="special")
         connection.create_function("bootstrap", _bootstrap, ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
+        connection.create_function("bootstrap_score", _bootstrap_score, ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
         connection.create_function("mcnemar", mcnemar, ["BIGINT", "BIGINT"], "DOUBLE")
         connection.execute(
             "CREATE TEMP TABLE methods "
@@ -130,6 +131,11 @@ def _wilson(successes: int, n: int) -> dict[str, float] | None:
 
 def _bootstrap(values: list[float], clusters: list[str]) -> dict[str, float] | None:
     return _as_struct(bootstrap_mean(values, clusters))
+
+
+def _bootstrap_score(values: list[float], clusters: list[str]) -> dict[str, float] | None:
+    """Of values in [0, 1]."""
+    return _as_struct(bootstrap_mean(values, clusters, least=0.0))
 
 
 def _as_struct(estimate: Estimate | None) -> dict[str, float] | None:

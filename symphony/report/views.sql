@@ -38,7 +38,7 @@ FROM outcomes GROUP BY experiment;
 -- Success of an experiment in a block, and what it loses against the reference on the same problems.
 CREATE TEMP VIEW success_cells AS
 SELECT experiment, block, count(*) AS n, wilson(count(*) FILTER (success), count(*)) AS success,
-       bootstrap(list(score ORDER BY cluster, seed), list(cluster ORDER BY cluster, seed)) AS score
+       bootstrap_score(list(score ORDER BY cluster, seed), list(cluster ORDER BY cluster, seed)) AS score
 FROM cells GROUP BY experiment, block;
 
 CREATE TEMP VIEW paired_cells AS

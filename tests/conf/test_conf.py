@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from symphony.config import describe, plan, studies, write_description
+from symphony.config import describe, plan, studies, task, write_description
 from symphony.runs import Run, available, build, digest, freeze, groups, has_files, models, thaw
 from symphony.types import SymphonyError
 
@@ -199,6 +199,30 @@ def test_a_task_that_the_machine_can_not_carry_out_is_left_out_of_a_study_and_to
     told: list[str] = []
     assert {run.task for run in available(runs, told.append)} == {"gridworld"}
     assert told == ["task mbpp_rs is left out: found no rustc, allowed: a Rust compiler on the PATH"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["problms=2"], r"^problms=2: problms: Key 'problms' is not in the config"),
+        (["tasks=[]"], "found no tasks or no seeds, allowed: at least one of each"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_not_blamed_on_a_file(conf: Path, overrides: list[str], told: str) -> None:
+    with pytest.raises(SymphonyError, match=told):
+        plan("quickstart", overrides, conf=conf)
+
+
+def test_broken_yaml_is_told_by_file_and_line(conf: Path) -> None:
+    path = conf / "experiment" / "quickstart" / "uniform.yaml"
+    path.write_text(path.read_text() + "title: [a\n")
+    with pytest.raises(SymphonyError, match=r"uniform\.yaml:\d+: found .*, allowed: YAML"):
+        plan("quickstart", conf=conf)
+
+
+def test_outside_the_project_one_is_told_where_to_be(tmp_path: Path) -> None:
+    with pytest.raises(SymphonyError, match="allowed: the project's folder as working directory"):
+        task(["task=mini_qa"], conf=tmp_path)
 
 
 def test_inf_on_the_command_line_is_the_option_of_that_name(conf: Path) -> None:

@@ -47,7 +47,7 @@ def project(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in ("Snakefile", "environment.yml"):
         shutil.copy(ROOT / name, folder)
-    for name in ("workflow", "conf"):
+    for name in ("workflow", "profiles", "conf"):
         shutil.copytree(ROOT / name, folder / name)
     (folder / "symphony").symlink_to(ROOT / "symphony")
     for path in (folder / "conf" / "experiment" / "quickstart").glob("*.yaml"):
@@ -182,3 +182,21 @@ def test_one_rule_makes_the_pool_from_nothing(project: Path) -> None:
         folder = project / "outputs" / "trained" / model
         assert "calibration" in (folder / "MODEL_CARD.md").read_text()
         assert HFBackend(folder).context > 0
+
+
+def test_a_killed_workflow_leaves_no_lock_that_stops_the_next_one(project: Path) -> None:
+    locks = project / ".snakemake" / "locks"
+    locks.mkdir(parents=True)
+    # What SIGKILL leaves behind: locks over everything that is made.
+    made = "\n".join(str(path) for path in ("outputs/groups", "outputs/quickstart/records.duckdb"))
+    for name in ("0.input.lock", "0.output.lock"):
+        (locks / name).write_text(made)
+    told = snakemake(project, "--forcerun", "nothing_of_that_name", "--touch")
+    assert "LockException" not in told.stdout + told.stderr
+    assert "Using workflow specific profile" in told.stdout + told.stderr
+
+
+def test_a_misspelt_config_key_of_snakemake_is_refused(project: Path) -> None:
+    told = snakemake(project, "--dry-run", "--config", "stdy=presets")
+    assert told.returncode != 0
+    assert "--config stdy: found an unknown key, allowed: overrides, share, study" in told.stdout + told.stderr

@@ -119,7 +119,7 @@ def test_a_study_of_one_method_still_gives_a_page(tmp_path: Path, make_run: Call
 def test_the_summary_says_which_way_the_interval_lies(
     tmp_path: Path, make_run: Callable[..., Any], reference: int, variant: int, words: str
 ) -> None:
-    runs = [make_run("symphony"), make_run("no_memory")]
+    runs = [make_run("symphony", problems=12), make_run("no_memory", problems=12)]
     for run, solved in zip(runs, (reference, variant), strict=True):
         run.problems = [dataclasses.replace(p, success=bool(solved), score=float(solved)) for p in run.problems]
     load(tmp_path / "s.duckdb", [run.write(tmp_path / "runs") for run in runs])

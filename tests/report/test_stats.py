@@ -62,7 +62,28 @@ def test_the_bootstrap_repeats_itself() -> None:
 def test_the_bootstrap_holds_the_mean_and_stays_within_the_sample(values: list[float]) -> None:
     found = bootstrap_mean(values, [str(i) for i in range(len(values))])
     assert found is not None
-    assert min(values) - 1e-9 <= found.low <= found.value <= found.high <= max(values) + 1e-9
+    if len(set(values)) == 1:  # resampling knows of nothing else: see the rule of three
+        assert found.low <= found.value <= found.high
+    else:
+        assert min(values) - 1e-9 <= found.low <= found.value <= found.high <= max(values) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("values", "least", "expected"),
+    [
+        ([-1.0] * 2, -1.0, (-1.0, 1.0)),  # two problems say nothing
+        ([0.0] * 96, -1.0, (-0.0625, 0.0625)),
+        ([1.0] * 12, -1.0, (0.5, 1.0)),
+        ([1.0] * 12, 0.0, (0.75, 1.0)),
+        ([500.0] * 12, -1.0, (500.0, 500.0)),  # tokens have no range
+    ],
+)
+def test_where_all_agree_the_interval_is_the_rule_of_three(
+    values: list[float], least: float, expected: tuple[float, float]
+) -> None:
+    found = bootstrap_mean(values, [str(i) for i in range(len(values))], least=least)
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx(expected)
 
 
 def test_repeating_problems_in_more_seeds_does_not_narrow_the_interval() -> None:

@@ -14,10 +14,15 @@ from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"
 DATA = data_folder()
+KEYS = ("overrides", "share", "study", "train_scale")
+for key in config:
+    if key not in KEYS:
+        sys.exit(f"symphony: --config {key}: found an unknown key, allowed: {', '.join(KEYS)}")
 STUDY = config.get("study", "quickstart")
 OVERRIDES = str(config.get("overrides", "")).split()
 SHARE = str(config.get("share", ",".join(SHARED))).split(",")
 try:
+    groups((), SHARE)
     RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
     RUNS = available(RUNS, lambda text: print(f"symphony: {text}", file=sys.stderr))
     GROUPS = {group.name: group for group in groups(RUNS, SHARE)}

@@ -21,7 +21,7 @@ decided AS (
 policies AS (SELECT experiment, avg(means) AS means, avg(bonuses) AS bonuses, avg(by_mean::INT) AS by_mean
              FROM decided GROUP BY experiment)
 SELECT title AS method, scheduler, count(*) AS n, avg(calls) AS calls,
-       bootstrap(list(unequal ORDER BY cluster, seed), list(cluster ORDER BY cluster, seed)) AS "unequal share",
+       bootstrap_score(list(unequal ORDER BY cluster, seed), list(cluster ORDER BY cluster, seed)) AS "unequal share",
        any_value(means) AS "spread of mean rewards", any_value(bonuses) AS "spread of bonuses",
        any_value(by_mean) AS "decided by the mean"
 FROM shares LEFT JOIN policies USING (experiment) GROUP BY experiment, title, scheduler, position ORDER BY position
