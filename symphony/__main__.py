@@ -212,7 +212,7 @@ def _train_pool(given: argparse.Namespace) -> None:
 
 def _fetch(given: argparse.Namespace) -> None:
     source = fetch.parse_source(given.option, config.source(given.option, conf=given.conf))
-    fetch.fetch(given.option, source, fetch.data_folder(given.data), checksums=given.conf / "checksums.json")
+    fetch.fetch(given.option, source, fetch.data_folder(given.data), checksums=given.conf / config.CHECKSUMS)
 
 
 if __name__ == "__main__":

@@ -227,7 +227,7 @@ def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
     try:
         return {path.name: sha256(path) for path in instantiate("task", config["task"], data).files()}
     except SymphonyError:
-        return dict(config["task"].get("source", {}).get("files", {}))
+        return dict(config["task"].get("source", {}).get("files") or {})
 
 
 def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
@@ -270,6 +270,7 @@ def weights_folder(path: str, data: Path) -> Path:
         raise SymphonyError(f"model.path: found {path!r}, allowed: package:<folder>, outputs:<folder>, <folder>")
     if not (folder / rest / "config.json").is_file():
         made = f"; `snakemake outputs/{rest}/manifest.json` makes it" if scheme == "outputs" else ""
+        made = f"; `symphony fetch {rest}` downloads it" if not scheme and rest.startswith("model/") else made
         raise SymphonyError(f"model.path: found no weights at {path!r}, allowed: a folder with a config.json{made}")
     return folder / rest
 
