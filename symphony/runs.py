@@ -192,14 +192,19 @@ def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
     kept = []
     for run in runs:
         if run.task not in missing:
-            node = run.config["task"]
-            asks = hasattr(_class("task", node["_target_"]), "unavailable")
-            missing[run.task] = str(instantiate("task", node).unavailable()) if asks else ""
+            missing[run.task] = unavailable(run)
             if missing[run.task]:
                 say(f"task {run.task} is left out: {missing[run.task]}")
         if not missing[run.task]:
             kept.append(run)
     return kept
+
+
+def unavailable(run: Run) -> str:
+    """Why this machine can't carry out a run's task; "" where it can."""
+    node = run.config["task"]
+    asks = hasattr(_class("task", node["_target_"]), "unavailable")
+    return str(instantiate("task", node).unavailable()) if asks else ""
 
 
 def has_files(node: Mapping[str, Any]) -> bool:
