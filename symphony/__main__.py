@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony import byhand, config, database, estimate, fetch, progress, quantise, runner, runs
+from symphony import byhand, config, database, doctor, estimate, fetch, progress, quantise, runner, runs
 from symphony.report import figures, page, tables
 from symphony.types import SymphonyError, Task
 
@@ -93,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("option", help="task/<name> or model/<name>")
     sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
+    sub = command("doctor", _doctor, "tell what this machine has of what a study needs, and what to do about the rest")
+    sub.add_argument("--pool", action="append", default=[], metavar="NAME", help="its endpoints are asked a little")
+    sub.add_argument("--study", action="append", default=[], metavar="NAME", help="a folder under conf/experiment/")
+    sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    _data(sub)
+    _places(sub)
     return parser
 
 
@@ -214,7 +220,17 @@ def _train_pool(given: argparse.Namespace) -> None:
 
 def _fetch(given: argparse.Namespace) -> None:
     source = fetch.parse_source(given.option, config.source(given.option, conf=given.conf))
-    fetch.fetch(given.option, source, fetch.data_folder(given.data), checksums=given.conf / "checksums.json")
+    fetch.fetch(given.option, source, fetch.data_folder(given.data), checksums=given.conf / config.CHECKSUMS)
+
+
+def _doctor(given: argparse.Namespace) -> None:
+    data = fetch.data_folder(given.data)
+    failed = []
+    for finding in doctor.examine(given.conf, data, given.outputs, pools=given.pool, studies=given.study):
+        print(finding.line(), flush=True)
+        failed += [finding.name] if finding.fails else []
+    if failed:
+        raise SymphonyError(f"found {len(failed)} missing of what was asked for: {'; '.join(failed)}")
 
 
 if __name__ == "__main__":

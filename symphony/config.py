@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from symphony.fetch import recorded_revision
 from symphony.files import write_atomic
 from symphony.models.revision import weights_digest
 from symphony.runs import (
@@ -37,6 +38,8 @@ from symphony.types import SymphonyError, canonical_json
 GROUPS = ("task", "model", "pool", "scheduler", "scorer", "memory", "search", "preset")
 UNSCIENTIFIC = ("title", "question", "table", "execution", "data_dir")
 """Root keys that cannot change a run's records; they are left out of its digest."""
+CHECKSUMS = "checksums.json"
+"""File in conf/ of what first downloads found."""
 STORE_MODES = ("live", "record", "replay", "strict")
 
 
@@ -188,6 +191,15 @@ def model(name: str, *, conf: Path = Path("conf")) -> ModelSpec:
     return models({"pool": {"agents": [{"name": name, **node}]}})[name]
 
 
+def pool(name: str, *, conf: Path = Path("conf")) -> dict[str, ModelSpec]:
+    """The models of an option of conf/pool/ by agent, in the pool's order.
+
+    Raises:
+        SymphonyError: No such option, or one that does not compose.
+    """
+    return models(_resolve(_compose(conf, [f"pool={name}"]), {}, conf)[0])
+
+
 def task(overrides: Sequence[str], *, conf: Path = Path("conf"), data: Path = Path("data")) -> Any:
     """One task outside any study; all of its items where it reads them from files and `problems` is not given.
 
@@ -266,7 +278,7 @@ def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path
         identity = {"study": study, "experiment": name, "choices": choices, "options": options}
         for seed in cfg.seeds:
             cfg.seed = seed
-            config, execution = _resolve(cfg, identity)
+            config, execution = _resolve(cfg, identity, conf)
             try:
                 if seed == cfg.seeds[0]:
                     _check(config, execution)
@@ -351,7 +363,7 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     return f"{where}: {key + ': ' if key else ''}{text}{allowed}"
 
 
-def _resolve(cfg: Any, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _resolve(cfg: Any, identity: Mapping[str, Any], conf: Path = Path("conf")) -> tuple[dict[str, Any], dict[str, Any]]:
     """The scientific config and the execution settings, interpolations resolved, as plain JSON values."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -366,8 +378,8 @@ def _resolve(cfg: Any, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dic
         raise SymphonyError(_explain(error, ())) from error
     agents = plain["pool"].get("agents") or {}
     # A list, because the order is the order of the first calls; with the digest of the shipped weights that a model is
-    # or was made from, so that new weights are new runs (downloads are pinned by their `source`).
-    named = [{"name": name, **_shipped(agent), **agent} for name, agent in agents.items()]
+    # or was made from, or the commit that its download is pinned to, so that new weights are new runs.
+    named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents.items()]
     plain["pool"] = {**plain["pool"], "agents": named}
     execution = {**plain["execution"], "data_dir": plain["data_dir"]}
     config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, "tasks", "seeds", "preset")}
@@ -377,7 +389,10 @@ def _resolve(cfg: Any, identity: Mapping[str, Any]) -> tuple[dict[str, Any], dic
     return json.loads(text, parse_constant=lambda name: words.get(name, name)), execution
 
 
-def _shipped(agent: Mapping[str, Any]) -> dict[str, str]:
+def _weights(agent: Mapping[str, Any], checksums: Path) -> dict[str, str]:
+    if "source" in agent:
+        commit = recorded_revision(agent["source"], checksums)
+        return {"weights": commit} if commit else {}
     scheme, _, folder = str(agent.get("made_from", agent.get("path", ""))).partition(":")
     there = scheme == "package" and (PACKAGE / folder / "config.json").is_file()
     return {"weights": weights_digest(PACKAGE / folder)} if there else {}
@@ -441,7 +456,7 @@ def _inputs_digest(study: str, overrides: Sequence[str], conf: Path, data: Path)
     stats = [(str(path), path.stat()) for path in sorted(data.glob("*/*")) if path.is_file()]
     there = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
     hashed = hashlib.sha256(canonical_json([study, *overrides, *versions, there]).encode())
-    files = [*sorted(conf.rglob("*.yaml")), *sorted(PACKAGE.rglob("*.py"))]
+    files = [*sorted(conf.rglob("*.yaml")), *sorted(conf.glob(CHECKSUMS)), *sorted(PACKAGE.rglob("*.py"))]
     files += sorted(path for path in (PACKAGE / "embedded" / "weights").rglob("*") if path.is_file())
     for path in files:
         content = path.read_bytes()

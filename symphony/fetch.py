@@ -1,7 +1,8 @@
 """Pinned downloads: address, revision and checksum are in the config; a manifest is written last.
 
 A checksum that could not be known when the config was written is recorded at the first download, in a file beside the
-config that is committed, and checked from then on.
+config that is committed, and checked from then on. So is the commit that a branch of a model repository stands for, and
+its list of files: from then on the repository is pinned.
 
 A folder with a manifest is complete. One without is resumed: files that are there and right are kept, and a file that
 was cut goes on where it stopped.
@@ -9,24 +10,25 @@ was cut goes on where it stopped.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import Request, urlopen
 
+from symphony import hub
 from symphony.files import sha256, write_atomic
 from symphony.types import SymphonyError
 
 CHUNK = 1 << 20
 ATTEMPTS = 3
 """Times a file is asked for when the connection is cut; each goes on where the last one stopped."""
-TIMEOUT_S = 60
 DATA_VARIABLE = "SYMPHONY_DATA"
 
 
@@ -36,9 +38,10 @@ class Source:
 
     Attributes:
         address: Start of every file's address; `{revision}` in it is replaced.
-        revision: Commit or version that is pinned.
+        revision: Commit or version that is pinned; of a model repository also a branch, resolved at the first download.
         licence: Name of the licence and where its text is; told before the download.
-        files: File name -> sha256, 64 hex digits; "" where it is not known yet.
+        files: File name -> sha256, 64 hex digits; "" where it is not known yet. None of a model repository are those
+            that transformers reads (`hub.listing`).
         addresses: File name -> its whole address, where that is not `address` and the name.
     """
 
@@ -57,18 +60,19 @@ def parse_source(option: str, block: Mapping[str, Any]) -> Source:
     """The `source` block of an option's YAML.
 
     Raises:
-        SymphonyError: A key is missing or unknown, a checksum is none, or a file name leaves the folder.
+        SymphonyError: A key is missing or unknown, a checksum is none, a file name leaves the folder, or no file is
+            named where the address is not one of a model repository.
     """
     allowed = ("address", "revision", "licence", "files")
     for key in block:
         if key not in allowed:
             raise SymphonyError(f"{option}.source.{key}: found an unknown key, allowed: {', '.join(allowed)}")
+    listed = "files" in block and block["files"] is None and hub.repository(str(block.get("address"))) is not None
     for key in allowed:
-        if not block.get(key):
+        if not block.get(key) and not (key == "files" and listed):
             raise SymphonyError(f"{option}.source.{key}: found nothing, allowed: a value")
-    given = {
-        str(name): value if isinstance(value, Mapping) else {"sha256": value} for name, value in block["files"].items()
-    }
+    named = {str(name): value for name, value in (block["files"] or {}).items()}
+    given = {name: value if isinstance(value, Mapping) else {"sha256": value} for name, value in named.items()}
     files = {name: str(value.get("sha256") or "") for name, value in given.items()}
     addresses = {name: str(value["address"]) for name, value in given.items() if value.get("address")}
     for name, sha in files.items():
@@ -93,28 +97,37 @@ def fetch(
     """Downloads what is missing of `source` to `data/<option>/` and returns that folder.
 
     Args:
-        checksums: JSON file of checksums found at first downloads, address -> sha256; new ones are added to it.
+        checksums: JSON file of what was found at first downloads: address -> sha256, and address of a model
+            repository -> commit; new ones are added to it.
 
     Raises:
-        SymphonyError: No such address, a wrong checksum, a connection cut too often, a full disk. What was downloaded
-            rightly is kept for the next attempt; there is no manifest.
+        SymphonyError: No such address, a licence that has to be accepted first, a wrong checksum, a connection cut too
+            often, a disk that is full or that the files would not fit. What was downloaded rightly is kept for the next
+            attempt; there is no manifest.
     """
     folder = data / option
     manifest = folder / "manifest.json"
     recorded = _recorded(checksums)
+    source = pinned(source, recorded)
+    listing = None
+    if hub.repository(source.address) and not (hub.is_commit(source.revision) and source.files):
+        listing = hub.listing(source.address, source.revision)
+        found = {hub.api_address(source.address, source.revision): listing.revision}
+        source = replace(source, revision=listing.revision, files=source.files or listing.files)
+        found |= {source.url(name): sha for name, sha in source.files.items()}
+        recorded |= _record(checksums, found, say)
     known = {name: sha or recorded.get(source.url(name), "") for name, sha in source.files.items()}
     if all(known.values()) and manifest.is_file() and manifest.read_text() == _manifest(option, source, known):
         return folder
     say(f"{option}: revision {source.revision}, licence {source.licence}")
+    _check_room(option, source, listing, folder)
     try:
         manifest.unlink(missing_ok=True)
         for name, sha in known.items():
-            found = _fetch_file(source.url(name), folder / name, sha, say)
+            sha_found = _fetch_file(source.url(name), folder / name, sha, say)
             if not sha:
-                known[name] = recorded[source.url(name)] = found
-                if checksums is not None:
-                    say(f"{checksums}: recorded {found} for {source.url(name)}; commit it")
-                    write_atomic(checksums, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
+                known[name] = sha_found
+                _record(checksums, {source.url(name): sha_found}, say)
         write_atomic(folder / "LICENCE.txt", f"{source.licence}\nFrom {source.address}, revision {source.revision}\n")
     except OSError as error:
         raise SymphonyError(f"{folder}: found {error.strerror or error}, allowed: a folder with room") from error
@@ -129,6 +142,60 @@ def _recorded(path: Path | None) -> dict[str, str]:
         return {str(address): str(sha) for address, sha in json.loads(path.read_text()).items()}
     except (ValueError, AttributeError) as error:
         raise SymphonyError(f"{path}: found {error}, allowed: a JSON object, address -> sha256") from error
+
+
+def pinned(source: Source, recorded: Mapping[str, str]) -> Source:
+    """A source of a model repository at the commit, and with the files, that its first download found."""
+    if hub.repository(source.address) is None:
+        return source
+    commit = recorded.get(hub.api_address(source.address, source.revision), "")
+    source = replace(source, revision=commit if hub.is_commit(commit) else source.revision)
+    if source.files or not hub.is_commit(source.revision):
+        return source
+    start = source.url("")
+    files = {address.removeprefix(start): sha for address, sha in recorded.items() if address.startswith(start)}
+    return replace(source, files=files)
+
+
+def recorded_revision(block: Mapping[str, Any], checksums: Path) -> str:
+    """The commit of a model repository that a `source` block stands for, as far as it is pinned; "" otherwise."""
+    address, revision = str(block.get("address")), str(block.get("revision"))
+    if hub.repository(address) is None or hub.is_commit(revision):
+        return revision if hub.repository(address) else ""
+    return _recorded(checksums).get(hub.api_address(address, revision), "")
+
+
+def _record(checksums: Path | None, found: Mapping[str, str], say: Callable[[str], None]) -> dict[str, str]:
+    """Adds to the file what is new, and returns it; several downloads may do so at once."""
+    if checksums is None:
+        return dict(found)
+    checksums.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(checksums.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # let go of with the descriptor
+        before = _recorded(checksums)
+        merged = before | {address: value for address, value in found.items() if value or address not in before}
+        write_atomic(checksums, json.dumps(merged, indent=1, sort_keys=True) + "\n")
+    finally:
+        os.close(folder)
+    for address, value in found.items():
+        if value:
+            say(f"{checksums}: recorded {value} for {address}; commit it")
+    return dict(found)
+
+
+def _check_room(option: str, source: Source, listing: hub.Listing | None, folder: Path) -> None:
+    """Of a model repository the sizes are known beforehand."""
+    missing = [name for name in source.files if not (folder / name).is_file()]
+    if not missing or hub.repository(source.address) is None:
+        return
+    sizes = (listing or hub.listing(source.address, source.revision)).sizes
+    parts = [folder / f"{name}.part" for name in missing]
+    needed = sum(sizes.get(name, 0) for name in missing) - sum(part.stat().st_size for part in parts if part.is_file())
+    place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise SymphonyError(f"{option}: found {free} bytes free at {place}, allowed: {needed} or more, for {folder}")
 
 
 def _manifest(option: str, source: Source, known: Mapping[str, str]) -> str:
@@ -148,19 +215,22 @@ def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) ->
         return sha
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
-    problem = ""
+    problem = refused = ""
     for _ in range(ATTEMPTS):
         try:
             _download(url, part)
             break
         except HTTPError as error:
-            if error.code < 500:
-                raise SymphonyError(f"{url}: found HTTP {error.code} {error.reason}, allowed: a file") from error
             problem = f"HTTP {error.code}"
+            if error.code < 500:
+                refused = hub.refusal(url, error.code, error.reason)
+                break
         except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
-            problem = str(error)
+            problem = hub.hidden(str(error))
     else:
         raise SymphonyError(f"{url}: found {problem} {ATTEMPTS} times, allowed: a whole file (run again to go on)")
+    if refused:  # raised here, so that it drags no reply of the server along
+        raise SymphonyError(refused)
     found = sha256(part)
     if sha and found != sha:
         part.unlink()
@@ -173,9 +243,8 @@ def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) ->
 def _download(url: str, part: Path) -> None:
     """Appends what is missing to `part`; begins anew where the server can not go on in the middle."""
     have = part.stat().st_size if part.is_file() else 0
-    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        answer = urlopen(request, timeout=TIMEOUT_S)
+        answer = hub.opened(url, {"Range": f"bytes={have}-"} if have else {})
     except HTTPError as error:
         if error.code != 416:
             raise

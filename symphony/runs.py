@@ -192,14 +192,19 @@ def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
     kept = []
     for run in runs:
         if run.task not in missing:
-            node = run.config["task"]
-            asks = hasattr(_class("task", node["_target_"]), "unavailable")
-            missing[run.task] = str(instantiate("task", node).unavailable()) if asks else ""
+            missing[run.task] = unavailable(run)
             if missing[run.task]:
                 say(f"task {run.task} is left out: {missing[run.task]}")
         if not missing[run.task]:
             kept.append(run)
     return kept
+
+
+def unavailable(run: Run) -> str:
+    """Why this machine can't carry out a run's task; "" where it can."""
+    node = run.config["task"]
+    asks = hasattr(_class("task", node["_target_"]), "unavailable")
+    return str(instantiate("task", node).unavailable()) if asks else ""
 
 
 def has_files(node: Mapping[str, Any]) -> bool:
@@ -227,7 +232,7 @@ def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
     try:
         return {path.name: sha256(path) for path in instantiate("task", config["task"], data).files()}
     except SymphonyError:
-        return dict(config["task"].get("source", {}).get("files", {}))
+        return dict(config["task"].get("source", {}).get("files") or {})
 
 
 def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
@@ -270,6 +275,7 @@ def weights_folder(path: str, data: Path) -> Path:
         raise SymphonyError(f"model.path: found {path!r}, allowed: package:<folder>, outputs:<folder>, <folder>")
     if not (folder / rest / "config.json").is_file():
         made = f"; `snakemake outputs/{rest}/manifest.json` makes it" if scheme == "outputs" else ""
+        made = f"; `symphony fetch {rest}` downloads it" if not scheme and rest.startswith("model/") else made
         raise SymphonyError(f"model.path: found no weights at {path!r}, allowed: a folder with a config.json{made}")
     return folder / rest
 

@@ -13,7 +13,7 @@ import pytest
 from symphony.__main__ import main
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("plan", "run", "load", "table", "figure", "report", "quantise", "train-pool", "fetch")
+COMMANDS = ("plan", "run", "load", "table", "figure", "report", "quantise", "train-pool", "fetch", "doctor")
 
 
 def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -24,6 +24,7 @@ LAYERS = {
     "symphony.tasks": 2,
     "symphony.provenance": 2,
     "symphony.progress": 2,
+    "symphony.hub": 2,
     "symphony.fetch": 2,
     "symphony.database": 2,
     "symphony.quantise": 2,
@@ -38,6 +39,7 @@ LAYERS = {
     "symphony.runner": 5,
     "symphony.byhand": 5,
     "symphony.estimate": 5,
+    "symphony.doctor": 5,
     "symphony.__main__": 6,
 }
 # Neighbours on one layer or below that still must not know each other.

@@ -1,0 +1,274 @@
+"""What this machine has of what a study needs: one line each, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from symphony import config, provenance
+from symphony.models.endpoint import read_key
+from symphony.models.probe import probe
+from symphony.runs import ModelSpec, has_data, models, unavailable
+from symphony.tasks.sandbox import PythonSandbox, shortfall
+from symphony.types import SymphonyError
+
+_GPU = """
+import json, torch
+count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+found = [torch.cuda.get_device_properties(number) for number in range(count)]
+print(json.dumps([[one.name, one.total_memory] for one in found]))
+"""
+_SECONDS = 180
+"""For a process that only looks; importing torch takes seconds, more on a busy machine."""
+_PASSED_OVER = {
+    "seed": "nothing: the call store is what makes a run repeatable",
+    "temperature": "docs/models.md, What servers ignore; no temperature, no different proposals",
+    "stop": "nothing: stop strings are cut here as well",
+    "n": "nothing: one choice a request is asked for",
+    "logprobs": "nothing: no search uses them",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line.
+
+    Attributes:
+        name: What was looked at.
+        ok: Whether it is there and right; None where nothing needs it unless a study asks for it.
+        told: What was found.
+        remedy: What to do; "" where nothing.
+        asked: Whether it was asked for by name, so that the command fails where it is not `ok`.
+    """
+
+    name: str
+    ok: bool | None
+    told: str
+    remedy: str = ""
+    asked: bool = False
+
+    @property
+    def fails(self) -> bool:
+        return self.asked and self.ok is not True
+
+    def line(self) -> str:
+        mark = {True: "ok", False: "no", None: "-"}[self.ok]
+        return f"{mark:<3} {self.name}: {self.told}{f'; {self.remedy}' if self.remedy else ''}"
+
+
+def examine(
+    conf: Path, data: Path, outputs: Path, *, pools: Sequence[str] = (), studies: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """Looks at the machine, the options of `conf`, and what pools and studies ask for; in that order, one by one.
+
+    Args:
+        pools: Options of conf/pool/; their endpoints are asked for a few tiny completions each.
+        studies: Folders under conf/experiment/; their endpoints are asked for nothing.
+
+    Raises:
+        SymphonyError: No such pool or study, or one that does not compose.
+    """
+    asked = {name: config.pool(name, conf=conf) for name in pools}
+    runs = [run for name in studies for run in config.plan(name, conf=conf, data=data)]
+    gpu = False
+    for finding in machine(outputs, data):
+        gpu = gpu or (finding.name == "GPU" and finding.ok is True)
+        yield finding
+    yield from (_model(path.stem, conf, data) for path in sorted((conf / "model").glob("*.yaml")))
+    yield from keys(conf)
+    yield from (_data(path.stem, conf, data) for path in sorted((conf / "task").glob("*.yaml")))
+    for pool, specs in asked.items():
+        yield from (_agent(f"pool {pool}, agent {name}", spec, data, gpu=gpu, ask=True) for name, spec in specs.items())
+    studied = {(run.study, run.pool, name): spec for run in runs for name, spec in models(run.config).items()}
+    for (study, pool, name), spec in studied.items():
+        yield _agent(f"study {study}, pool {pool}, agent {name}", spec, data, gpu=gpu, ask=False)
+    for (study, task), run in {(run.study, run.task): run for run in runs}.items():
+        why = unavailable(run)
+        there = has_data(run.config, data)
+        yield Finding(
+            name=f"study {study}, task {task}",
+            ok=there and not why,
+            told=why or ("can be carried out" if there else "its data are not there"),
+            remedy="" if there else f"symphony fetch task/{task}, or docs/tasks.md",
+            asked=True,
+        )
+
+
+# --------------------------------------------------------------------------- the machine
+
+
+def machine(outputs: Path, data: Path) -> Iterator[Finding]:
+    """Versions, GPU, memory, disk, isolation, compiler."""
+    found = json.loads(provenance.versions())
+    missing = [name for name, version in found.items() if version == "not installed"]
+    told = ", ".join(f"{name} {version}" for name, version in found.items())
+    yield Finding(name="Python", ok=not missing, told=told, remedy="pip install -e ." if missing else "")
+    yield _gpu()
+    yield _memory()
+    for name, folder in (("outputs", outputs), ("data", data)):
+        place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        yield Finding(name=f"disk at {name}", ok=True, told=f"{_gb(shutil.disk_usage(place).free)} free")
+    yield _sandbox()
+    yield _rust()
+
+
+def _gpu() -> Finding:
+    """In a process of its own: importing torch here would make every command wait for it."""
+    try:
+        done = subprocess.run([sys.executable, "-c", _GPU], capture_output=True, text=True, timeout=_SECONDS)
+        cards = json.loads(done.stdout or "null")
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        return Finding(name="GPU", ok=None, told=f"torch could not be asked ({type(error).__name__})")
+    if cards is None:
+        last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
+        return Finding(name="GPU", ok=False, told=f"torch can not be imported ({last})", remedy="pip install -e .")
+    if not cards:
+        return Finding(
+            name="GPU", ok=None, told="none that torch can use", remedy="models with `device: cuda` need one"
+        )
+    return Finding(name="GPU", ok=True, told=", ".join(f"{name}, {_gb(size)}" for name, size in cards))
+
+
+def _memory() -> Finding:
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        total, free = (1024 * int(lines[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
+    except (OSError, ValueError, KeyError):
+        return Finding(name="memory", ok=None, told=f"{platform.system()} does not tell")
+    return Finding(name="memory", ok=True, told=f"{_gb(free)} of {_gb(total)} free")
+
+
+def _sandbox() -> Finding:
+    try:
+        protection = PythonSandbox().protection
+    except SymphonyError as error:
+        return Finding(name="isolation of programs", ok=False, told=str(error))
+    short = shortfall(protection, unprotected=False)
+    return Finding(
+        name="isolation of programs",
+        ok=not short,
+        told=short or protection,
+        remedy="install bubblewrap, or run a kernel with landlock or user namespaces" if short else "",
+    )
+
+
+def _rust() -> Finding:
+    path = shutil.which("rustc")
+    if path is None:
+        return Finding(name="rustc", ok=None, told="not on the PATH", remedy="only mbpp_rs needs it: https://rustup.rs")
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding(name="rustc", ok=False, told=f"{path} can not be run ({type(error).__name__})")
+    return Finding(name="rustc", ok=done.returncode == 0, told=done.stdout.strip() or f"{path} tells no version")
+
+
+# --------------------------------------------------------------------------- options
+
+
+def _model(name: str, conf: Path, data: Path) -> Finding:
+    spec = config.model(name, conf=conf)
+    if spec.is_endpoint:
+        return Finding(name=f"model {name}", ok=None, told=f"behind an API: {spec.build(data).revision}")
+    told, remedy = _weights(spec, data)
+    return Finding(name=f"model {name}", ok=None if remedy else True, told=told, remedy=remedy)
+
+
+def _weights(spec: ModelSpec, data: Path) -> tuple[str, str]:
+    """What is there of a local model, and what to do; "" where nothing."""
+    path = str(json.loads(spec.arguments)["path"])
+    scheme, _, rest = path.rpartition(":")
+    try:
+        folder = spec.folder(data)
+    except SymphonyError as error:
+        if scheme == "outputs":
+            return "not made yet", f"snakemake outputs/{rest}/manifest.json"
+        return (
+            ("not fetched", f"symphony fetch {rest}") if rest.startswith("model/") else (str(error), "put them there")
+        )
+    if scheme:
+        return ("shipped" if scheme == "package" else "made"), ""
+    if rest.startswith("model/") and not (folder / "manifest.json").is_file():
+        return "there, but not as a whole download", f"symphony fetch {rest}"
+    return "fetched", ""
+
+
+def keys(conf: Path) -> Iterator[Finding]:
+    """Of the API options: whether the variables that they name hold a key, which is never shown."""
+    named: dict[str, list[str]] = {}
+    for path in sorted((conf / "model").glob("*.yaml")):
+        if key_env := json.loads(config.model(path.stem, conf=conf).arguments).get("key_env"):
+            named.setdefault(str(key_env), []).append(path.stem)
+    for key_env, options in sorted(named.items()):
+        yield _key(key_env, f"for {', '.join(options)}")
+
+
+def _key(key_env: str, remedy: str) -> Finding:
+    try:
+        read_key(key_env)
+    except SymphonyError:
+        there = bool(os.environ.get(key_env, "").strip())
+        told = "set, but to what no key is made of" if there else "not set"
+        return Finding(name=f"key {key_env}", ok=False if there else None, told=told, remedy=f"export it {remedy}")
+    return Finding(name=f"key {key_env}", ok=True, told="set")
+
+
+def _data(name: str, conf: Path, data: Path) -> Finding:
+    try:
+        task = config.task([f"task={name}", "problems=1"], conf=conf, data=data)
+        if not hasattr(task, "files"):
+            return Finding(name=f"task {name}", ok=True, told="generated, needs no data")
+        files = task.files()
+    except SymphonyError as error:
+        return Finding(name=f"task {name}", ok=None, told=_found(error), remedy=f"symphony fetch task/{name}")
+    return Finding(name=f"task {name}", ok=True, told=", ".join(str(file) for file in files))
+
+
+# --------------------------------------------------------------------------- agents of a pool
+
+
+def _agent(name: str, spec: ModelSpec, data: Path, *, gpu: bool, ask: bool) -> Finding:
+    if not spec.is_endpoint:
+        told, remedy = _weights(spec, data)
+        if not gpu and str(json.loads(spec.arguments).get("device", "cpu")).startswith("cuda"):
+            told, remedy = f"{told}, and no GPU for it", "; ".join(filter(None, (remedy, "device: cpu, or a GPU")))
+        return Finding(name=name, ok=not remedy, told=told, remedy=remedy, asked=True)
+    settings = json.loads(spec.arguments)
+    model = spec.build(data)
+    try:
+        model.ready()
+        if not ask:
+            return Finding(name=name, ok=True, told=f"{model.revision}, not asked", asked=True)
+        found = probe(settings)
+    except SymphonyError as error:
+        return Finding(name=name, ok=False, told=str(error), remedy="export the key", asked=True)
+    if not found.answers:
+        told = f"{model.revision} does not answer: {found.problem}"
+        return Finding(name=name, ok=False, told=told, remedy="start it, or mend base_url, model or key", asked=True)
+    listed = "no list of models" if found.models is None else f"{found.models} models listed"
+    parts = [f"{model.revision} answers", listed]
+    for how in ("kept", "ignored", "refused", "unsure"):
+        if names := getattr(found, how):
+            parts.append(f"{how}: {', '.join(names)}")
+    return Finding(name=name, ok=True, told="; ".join(parts), remedy=_advice(found.ignored), asked=True)
+
+
+def _advice(ignored: Iterable[str]) -> str:
+    return "; ".join(f"about {name}: {_PASSED_OVER[name]}" for name in ignored)
+
+
+def _found(error: SymphonyError) -> str:
+    """Without what would be allowed: the remedy says what to do."""
+    return str(error).partition(", allowed: ")[0]
+
+
+def _gb(size: float) -> str:
+    """In 10^9 bytes."""
+    return f"{size / 1e9:.1f} GB"

@@ -1,0 +1,184 @@
+"""Model repositories of the Hugging Face hub: which commit and files a name stands for, and how they are asked for.
+
+A token is read from the environment where it is sent, goes to the hub alone, and is written or told nowhere: a redirect
+to the hub's storage leaves without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from symphony.models.endpoint import Secret, read_key
+from symphony.types import SymphonyError
+
+HUB = "https://huggingface.co"
+ENDPOINT_VARIABLE = "HF_ENDPOINT"
+"""A mirror that is asked instead of `HUB`; checksums are kept under the hub's own addresses all the same."""
+TOKEN_VARIABLE = "HF_TOKEN"
+TIMEOUT_S = 60
+MOST_BYTES = 1 << 25
+"""Of a repository's list of files; a longer one is none."""
+WANTED = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+    "model.safetensors.index.json",
+)
+"""What transformers reads of a language model beside its weights."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPOSITORY = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/\{revision\}/?")
+# `consolidated*` are the same weights once more, in the form of the maker's own code (Mistral, Llama).
+_WEIGHTS = re.compile(r"(?!consolidated)[\w.-]+\.safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """A repository at one commit.
+
+    Attributes:
+        revision: The commit, 40 hex digits.
+        files: Name -> sha256; "" where the hub does not tell it (small files).
+        sizes: Name -> bytes, of the files whose size the hub tells.
+    """
+
+    revision: str
+    files: Mapping[str, str]
+    sizes: Mapping[str, int]
+
+
+def repository(address: str) -> str | None:
+    """`<org>/<name>` where an address is one of a model repository (`.../<org>/<name>/resolve/{revision}`)."""
+    found = _REPOSITORY.fullmatch(urlsplit(address).path)
+    return found.group(1) if found else None
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision can't come to mean something else, as a branch does."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
+def api_address(address: str, revision: str) -> str:
+    """Where the hub tells what a repository holds at a revision; the canonical address, whatever mirror is asked."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}/api/models/{repository(address)}/revision/{revision}"
+
+
+def listing(address: str, revision: str) -> Listing:
+    """Asks the hub which commit a revision is, and for its config, tokenizer, chat template and safetensors.
+
+    Raises:
+        SymphonyError: No answer, a repository that wants a token, or one without config or safetensors.
+    """
+    url = f"{api_address(address, revision)}?blobs=true"
+    try:
+        with opened(url) as answer:
+            plain = json.loads(answer.read(MOST_BYTES))
+        commit, siblings = str(plain["sha"]), {str(one["rfilename"]): one for one in plain["siblings"]}
+    except HTTPError as error:
+        told = refusal(url, error.code, error.reason)
+    except (OSError, HTTPException) as error:
+        told = hidden(f"{located(url)}: found {error}, allowed: the hub's answer")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        told = f"{located(url)}: found no list of files, allowed: the hub's answer, JSON"
+    else:
+        return _chosen(url, commit, siblings)
+    raise SymphonyError(told)
+
+
+def _chosen(url: str, commit: str, siblings: Mapping[str, Mapping[str, Any]]) -> Listing:
+    if not is_commit(commit):
+        raise SymphonyError(f"{located(url)}: found no commit, allowed: 40 hex digits in `sha`")
+    names = sorted(name for name in siblings if name in WANTED or _WEIGHTS.fullmatch(name))
+    if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
+        raise SymphonyError(f"{located(url)}: found {', '.join(names) or 'no file'}, allowed: config and *.safetensors")
+    lfs = {name: siblings[name].get("lfs") or {} for name in names}
+    shas = {name: str(lfs[name].get("sha256") or "") for name in names}
+    return Listing(
+        revision=commit,
+        files={name: sha if re.fullmatch("[0-9a-f]{64}", sha) else "" for name, sha in shas.items()},
+        sizes={name: size for name in siblings if isinstance(size := siblings[name].get("size"), int)},
+    )
+
+
+# --------------------------------------------------------------------------- asking
+
+
+def located(url: str) -> str:
+    """Where an address of the hub is asked for: at $HF_ENDPOINT, where that is set."""
+    mirror = os.environ.get(ENDPOINT_VARIABLE, "").strip().rstrip("/")
+    return mirror + url.removeprefix(HUB) if mirror and url.startswith(f"{HUB}/") else url
+
+
+def opened(url: str, headers: Mapping[str, str] | None = None) -> Any:
+    """The answer to a GET of any address, as of `urlopen`; with the token where the address is the hub's.
+
+    Raises:
+        HTTPError, URLError: As of `urlopen`.
+        SymphonyError: The token holds what no header takes.
+    """
+    request = Request(located(url), headers=dict(headers or {}))
+    _sign(request)
+    return build_opener(_Redirects).open(request, timeout=TIMEOUT_S)
+
+
+def refusal(url: str, code: int, reason: Any) -> str:
+    """One line for an HTTP status that ends a download."""
+    told = hidden(f"{located(url)}: found HTTP {code} {reason}")
+    if code not in (401, 403) or not _is_hub(located(url)):
+        return f"{told}, allowed: a file"
+    repository = "/".join(urlsplit(url).path.removeprefix("/api/models").split("/")[1:3])
+    own = f"the token of an account in {TOKEN_VARIABLE}"
+    without = "" if _token().text else f" and no {TOKEN_VARIABLE} in the environment"
+    return f"{told}{without}, allowed: its licence accepted at {HUB}/{repository}, and {own} that accepted it"
+
+
+def hidden(text: str) -> str:
+    """Words without the token, whoever repeats it."""
+    return _token().hidden(text)
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Follows, and signs anew only what stays at the hub (large files lie in a storage elsewhere)."""
+
+    def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None:
+            _sign(request)
+        return request
+
+
+def _sign(request: Request) -> None:
+    token = _token()
+    if token.text and _is_hub(request.full_url):
+        # Unredirected: urllib would copy any other header to wherever it is sent on to.
+        request.add_unredirected_header("Authorization", f"Bearer {token.text}")
+
+
+def _is_hub(url: str) -> bool:
+    return _origin(url) == _origin(located(f"{HUB}/"))
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _token() -> Secret:
+    return read_key(TOKEN_VARIABLE) if os.environ.get(TOKEN_VARIABLE, "").strip() else Secret("")

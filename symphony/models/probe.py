@@ -1,0 +1,178 @@
+"""Whether an endpoint answers, and which parameters of a request it passes over without a word.
+
+A handful of tiny completions are asked for and paid for: nothing else shows what a server does with a parameter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from symphony.models.endpoint import Secret, read_key
+from symphony.models.replies import SHOWN
+
+TOKENS = 16
+"""The limit of one completion."""
+MOST_BYTES = 1 << 22
+"""Of a reply; a longer one is none."""
+PROMPT = "Invent a name for a ship and say where it sails."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What an endpoint showed.
+
+    Attributes:
+        answers: Whether it completed a prompt.
+        problem: Why it did not; "" where it did.
+        models: How many models its /models lists; None where it lists none that can be read.
+        kept: Parameters that were seen to be taken.
+        ignored: Parameters that were passed over with HTTP 200.
+        refused: Parameters that ended in an error of their own.
+        unsure: Parameters of which its answers did not tell.
+    """
+
+    answers: bool
+    problem: str = ""
+    models: int | None = None
+    kept: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+
+
+class _Refused(Exception):
+    """The endpoint did not complete; the key is hidden in the words."""
+
+
+class _Straight(HTTPRedirectHandler):
+    """Follows nowhere: a redirect could lead the key anywhere."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def probe(settings: Mapping[str, Any], timeout_s: float = 30.0) -> Probe:
+    """Asks one endpoint: its list of models, then at most eight completions of `TOKENS` tokens.
+
+    Args:
+        settings: Constructor arguments of an `APIModel`, checked by making one.
+        timeout_s: For each request, > 0.
+
+    Raises:
+        SymphonyError: The key is not in the environment, or is none.
+    """
+    asked = _Endpoint(settings, read_key(settings.get("key_env")), timeout_s)
+    models = asked.models()
+    try:
+        first = asked.text(temperature=1, seed=1)
+    except _Refused as error:
+        return Probe(answers=False, problem=str(error), models=models)
+    seen: dict[str, str] = {}
+    for names, look in (
+        (("seed", "temperature"), lambda: _sampling(asked, first)),
+        (("n",), lambda: {"n": "kept" if len(asked.choices(n=2)) == 2 else "ignored"}),
+        (("stop",), lambda: {"stop": _stop(asked)}),
+        (("logprobs",), lambda: {"logprobs": "kept" if asked.choices(logprobs=True)[0].get("logprobs") else "ignored"}),
+    ):
+        try:
+            seen |= look()
+        except _Refused:
+            seen |= dict.fromkeys(names, "refused")
+    seen = {name: how for name, how in seen.items() if name not in asked.omit}
+
+    def those(wanted: str) -> tuple[str, ...]:
+        return tuple(name for name, how in seen.items() if how == wanted)
+
+    return Probe(
+        answers=True,
+        models=models,
+        kept=those("kept"),
+        ignored=those("ignored"),
+        refused=those("refused"),
+        unsure=those("unsure"),
+    )
+
+
+def _sampling(asked: _Endpoint, first: str) -> dict[str, str]:
+    """One seed twice, then others: equal seeds should agree, and at temperature 1 some of three others should not."""
+    if asked.text(temperature=1, seed=1) != first:
+        return {"seed": "ignored", "temperature": "kept"}
+    if any(asked.text(temperature=1, seed=seed) != first for seed in (2, 3)):
+        return {"seed": "kept", "temperature": "kept"}
+    return {"seed": "unsure", "temperature": "unsure"}
+
+
+def _stop(asked: _Endpoint) -> str:
+    """The greedy answer once more, with a piece from its middle as stop string."""
+    whole = asked.text(temperature=0, seed=1)
+    piece = whole[len(whole) // 2 :][:3]
+    if not piece.strip():
+        return "unsure"
+    cut = asked.text(temperature=0, seed=1, stop=[piece])
+    if piece in cut:
+        return "ignored"
+    return "kept" if whole.startswith(cut.rstrip()) else "unsure"
+
+
+class _Endpoint:
+    """Plain HTTP, so that nothing of a client's own is between a parameter and the server."""
+
+    def __init__(self, settings: Mapping[str, Any], key: Secret, timeout_s: float) -> None:
+        self._base = str(settings["base_url"]).rstrip("/")
+        self._key, self._timeout_s = key, timeout_s
+        self.omit = frozenset(settings.get("omit") or ())
+        limit = str(settings.get("token_limit") or "max_tokens")
+        messages = [{"role": "user", "content": PROMPT}]
+        self._body = {"model": settings["model"], "messages": messages, limit: TOKENS}
+        self._extra = dict(settings.get("extra") or {})
+
+    def models(self) -> int | None:
+        """How many models it lists. Some servers that complete list none."""
+        try:
+            found = self._json("/models", None).get("data")
+        except _Refused:
+            return None
+        return len(found) if isinstance(found, list) else None
+
+    def text(self, **parameters: Any) -> str:
+        try:
+            return str(self.choices(**parameters)[0]["message"]["content"] or "")
+        except (KeyError, TypeError) as error:
+            raise _Refused("found a reply without a message, allowed: a chat completion") from error
+
+    def choices(self, **parameters: Any) -> list[Mapping[str, Any]]:
+        """At least one, each an object."""
+        sent = {name: value for name, value in parameters.items() if name not in self.omit}
+        found = self._json("/chat/completions", {**self._body, **sent, **self._extra}).get("choices")
+        if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+            raise _Refused("found a reply without choices, allowed: a chat completion")
+        return found
+
+    def _json(self, path: str, body: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        request = Request(self._base + path, headers={"Content-Type": "application/json"})
+        if body is not None:
+            request.data = json.dumps(body).encode()
+        if self._key.text:
+            request.add_unredirected_header("Authorization", f"Bearer {self._key.text}")
+        try:
+            with build_opener(_Straight).open(request, timeout=self._timeout_s) as answer:
+                found = json.loads(answer.read(MOST_BYTES))
+        except HTTPError as error:
+            # Of 401 and 403 nothing is told: such replies repeat parts of the key.
+            words = "" if error.code in (401, 403) else error.read(MOST_BYTES).decode(errors="replace")
+            told = f"HTTP {error.code} {words}"
+        except (OSError, HTTPException) as error:
+            told = str(getattr(error, "reason", error))
+        except ValueError:
+            told = "no JSON"
+        else:
+            if isinstance(found, dict):
+                return found
+            told = "no JSON object"
+        raise _Refused(f"found {' '.join(self._key.hidden(told).split())[:SHOWN]}")

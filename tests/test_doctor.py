@@ -1,0 +1,191 @@
+"""What the machine has: told in a line each, keys never shown, and a code that is not 0 only for what was asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from symphony import doctor
+from symphony.__main__ import main
+from symphony.models.probe import Probe, probe
+from tests.stub_server import Asked, Reply, StubServer
+
+ROOT = Path(__file__).parent.parent
+CANARY = "sk-canary/0123456789+abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name.endswith("_API_KEY"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(doctor, "_GPU", "print('[]')")  # importing torch takes seconds, and is looked at once below
+    return None
+
+
+def server(asked: Asked, *, ignoring: tuple[str, ...] = ()) -> Any:
+    """A server that takes every parameter but some."""
+    if asked.path.endswith("/models"):
+        return {"data": [{"id": "m"}]}
+    body = {name: value for name, value in asked.body.items() if name not in ignoring}
+    chance = body.get("seed", asked.number) if body.get("temperature") else "greedy"
+    text = f"The ship {chance} sails to a far harbour."
+    for stop in body.get("stop", ()):
+        text = text.partition(stop)[0]
+    choice: dict[str, Any] = {"message": {"content": text}}
+    if body.get("logprobs"):
+        choice["logprobs"] = {"content": [{"token": "The", "logprob": -0.1}]}
+    return {"choices": [choice] * body.get("n", 1)}
+
+
+def probed(*ignoring: str, **settings: Any) -> Probe:
+    with StubServer(lambda asked: server(asked, ignoring=ignoring)) as stub:
+        return probe({"base_url": stub.url, "model": "m", **settings})
+
+
+# --------------------------------------------------------------------------- endpoints
+
+
+def test_a_server_that_takes_every_parameter_ignores_none() -> None:
+    found = probed()
+    assert (found.answers, found.models) == (True, 1)
+    assert set(found.kept) == {"seed", "temperature", "n", "stop", "logprobs"}
+
+
+@pytest.mark.parametrize("name", ["seed", "n", "stop", "logprobs"])
+def test_a_parameter_that_is_passed_over_is_named(name: str) -> None:
+    assert probed(name).ignored == (name,)
+
+
+def test_one_answer_to_every_seed_leaves_seed_and_temperature_unsure() -> None:
+    assert probed("temperature").unsure == ("seed", "temperature")
+
+
+def test_a_parameter_that_the_config_omits_is_neither_sent_nor_judged() -> None:
+    with StubServer(server) as stub:
+        found = probe({"base_url": stub.url, "model": "m", "omit": ["stop"]})
+    assert not [asked for asked in stub.asked if "stop" in asked.body]
+    assert "stop" not in (*found.kept, *found.ignored, *found.refused, *found.unsure)
+
+
+def test_a_parameter_that_ends_in_an_error_is_refused() -> None:
+    def strict(asked: Asked) -> Any:
+        return Reply(content="no", status=400) if "n" in asked.body else server(asked)
+
+    with StubServer(strict) as stub:
+        assert probe({"base_url": stub.url, "model": "m"}).refused == ("n",)
+
+
+@pytest.mark.parametrize("reply", [Reply(status=500, content="broken"), Reply(content="no json"), Reply(cut="before")])
+def test_an_endpoint_that_completes_nothing_does_not_answer(reply: Reply) -> None:
+    with StubServer(lambda _: reply) as stub:
+        found = probe({"base_url": stub.url, "model": "m"})
+    assert not found.answers
+    assert found.problem.startswith("found ")
+
+
+def test_a_key_is_not_sent_on_by_a_redirect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", CANARY)
+    with StubServer(server) as other:
+        away = Reply(status=307, headers={"location": other.url})
+        with StubServer(lambda _: away) as stub:
+            assert not probe({"base_url": stub.url, "model": "m", "key_env": "SOME_API_KEY"}).answers
+    assert other.asked == []
+
+
+# --------------------------------------------------------------------------- the command
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """Few options, so that it is quick; `pool` has a remote agent at an address to be filled in."""
+    for folder in ("model", "task", "pool"):
+        (tmp_path / "conf" / folder).mkdir(parents=True)
+    for path in (ROOT / "conf").iterdir():
+        if path.name not in ("model", "task", "pool"):
+            (tmp_path / "conf" / path.name).symlink_to(path)
+    for name in ("model/embedded_llama", "model/qwen2_5_0_5b", "task/gridworld", "task/mbpp", "pool/embedded_trio"):
+        (tmp_path / "conf" / f"{name}.yaml").write_text((ROOT / "conf" / f"{name}.yaml").read_text())
+    trio = "defaults:\n  - /model@agents.llama: embedded_llama\n"
+    (tmp_path / "conf" / "pool" / "embedded_trio.yaml").write_text(trio)
+    return tmp_path / "conf"
+
+
+def remote(conf: Path, url: str, key: str = "SOME_API_KEY") -> None:
+    text = f"_target_: symphony.models.api.APIModel\nbase_url: {url}\nmodel: m\nkey_env: {key}\n"
+    (conf / "model" / "api_some.yaml").write_text(text)
+    (conf / "pool" / "remote.yaml").write_text("defaults:\n  - /model@agents.remote: api_some\n")
+
+
+def told(capsys: pytest.CaptureFixture[str], conf: Path, *arguments: str) -> tuple[int, str]:
+    code = main(["doctor", "--conf", str(conf), "--data", str(conf.parent / "data"), *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+def test_what_is_missing_but_not_asked_for_is_told_with_what_to_do(
+    conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, text = told(capsys, conf)
+    assert code == 0
+    assert "ok  model embedded_llama: shipped\n" in text
+    assert "-   model qwen2_5_0_5b: not fetched; symphony fetch model/qwen2_5_0_5b\n" in text
+    assert "symphony fetch task/mbpp\n" in text
+
+
+def test_a_pool_whose_weights_are_not_there_is_an_error(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (conf / "pool" / "small.yaml").write_text("defaults:\n  - /model@agents.qwen: qwen2_5_0_5b\n")
+    code, text = told(capsys, conf, "--pool", "small")
+    assert code == 1
+    assert "pool small, agent qwen: not fetched, and no GPU for it; symphony fetch model/qwen2_5_0_5b" in text
+
+
+def test_a_pool_that_is_all_there_is_none(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, conf, "--pool", "embedded_trio")[0] == 0
+
+
+def test_an_unknown_pool_is_told_the_known_ones(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = told(capsys, conf, "--pool", "nothing")
+    assert code == 1
+    assert "pool: found 'nothing', allowed: embedded_trio" in text
+
+
+def test_an_endpoint_of_a_pool_is_asked_and_its_silence_about_a_parameter_told(
+    conf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", CANARY)
+    with StubServer(lambda asked: server(asked, ignoring=("stop",))) as stub:
+        remote(conf, stub.url)
+        code, text = told(capsys, conf, "--pool", "remote")
+    assert code == 0
+    assert "1 models listed" in text
+    assert "ignored: stop; about stop: nothing: stop strings are cut here as well" in text
+
+
+def test_a_key_is_told_to_be_there_or_not_and_never_shown(
+    conf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def repeats(asked: Asked) -> Any:
+        return Reply(status=500, content=f"you sent {asked.headers.get('authorization')}")
+
+    with StubServer(repeats) as stub:
+        remote(conf, stub.url)
+        assert "key SOME_API_KEY: not set; export it for api_some" in told(capsys, conf)[1]
+        monkeypatch.setenv("SOME_API_KEY", CANARY)
+        code, text = told(capsys, conf, "--pool", "remote")
+    assert code == 1
+    assert "key SOME_API_KEY: set\n" in text
+    assert "HTTP 500 you sent Bearer ***" in text
+    assert CANARY not in text
+
+
+def test_a_gpu_is_looked_for_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_GPU", """print('[["H100", 80000000000]]')""")
+    assert doctor._gpu().told == "H100, 80.0 GB"
+    monkeypatch.setattr(doctor, "_GPU", "import nothing_of_that_name")
+    assert doctor._gpu().ok is False
