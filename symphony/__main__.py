@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony import byhand, config, database, doctor, estimate, fetch, progress, quantise, runner, runs
+from symphony import byhand, config, database, doctor, estimate, fetch, options, progress, quantise, runner, runs
 from symphony.report import figures, page, tables
 from symphony.types import SymphonyError, Task
 
@@ -211,7 +211,7 @@ def _play(given: argparse.Namespace) -> None:
 
 
 def _quantise(given: argparse.Namespace) -> None:
-    spec = config.model(given.model, conf=given.conf)
+    spec = options.model(given.model, conf=given.conf)
     folder = spec.folder(fetch.data_folder(given.data))
     quantise.quantise(folder, given.out, given.scheme, text=config.sample_prompts(given.conf))
 
@@ -222,7 +222,7 @@ def _train_pool(given: argparse.Namespace) -> None:
 
 
 def _fetch(given: argparse.Namespace) -> None:
-    source = fetch.parse_source(given.option, config.source(given.option, conf=given.conf))
+    source = fetch.parse_source(given.option, options.source(given.option, conf=given.conf))
     fetch.fetch(given.option, source, fetch.data_folder(given.data), checksums=given.conf / config.CHECKSUMS)
 
 

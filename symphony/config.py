@@ -20,6 +20,7 @@ from typing import Any
 from symphony.fetch import recorded_revision
 from symphony.files import write_atomic
 from symphony.models.revision import weights_digest
+from symphony.options import broken, check_place, experiments
 from symphony.runs import (
     NOT_ARGUMENTS,
     PACKAGE,
@@ -93,32 +94,7 @@ class Root:
     preset: Any = None
 
 
-# --------------------------------------------------------------------------- values
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
-    """What the report says of an experiment."""
-
-    name: str
-    title: str
-    question: str
-    table: str
-
-
 # --------------------------------------------------------------------------- plan
-
-
-def studies(conf: Path) -> list[str]:
-    """Names of the studies, sorted."""
-    return sorted(path.name for path in (conf / "experiment").iterdir() if path.is_dir())
-
-
-def experiments(conf: Path, study: str) -> list[str]:
-    """Names of a study's experiments, sorted."""
-    if study not in studies(conf):
-        raise SymphonyError(f"study: found {study!r}, allowed: {', '.join(studies(conf))}")
-    return sorted(path.stem for path in (conf / "experiment" / study).glob("*.yaml"))
 
 
 def plan(
@@ -144,7 +120,7 @@ def plan(
     Raises:
         SymphonyError: A misspelt key, an unknown option, a value out of range: with the key's full name.
     """
-    _check_place(conf)
+    check_place(conf)
     names = experiments(conf, study)
     if experiment is not None and experiment not in names:
         raise SymphonyError(f"experiment: found {experiment!r}, allowed: {', '.join(names)}")
@@ -156,39 +132,6 @@ def plan(
     if entry:
         write_atomic(entry, json.dumps([asdict(run) for run in runs]))
     return runs
-
-
-def describe(study: str, *, conf: Path = Path("conf")) -> list[Experiment]:
-    """Title, question and table of a study's experiments, without composing them; those of the main table first."""
-    described = []
-    for name in experiments(conf, study):
-        node = _load(conf / "experiment" / study / f"{name}.yaml")
-        assert isinstance(node, dict)
-        words = {key: str(node.get(key) or "") for key in ("title", "question", "table")}
-        described.append(Experiment(name=name, **words))
-    return sorted(described, key=lambda one: (one.table != "main", one.table, one.name))
-
-
-def write_description(study: str, path: Path, *, conf: Path = Path("conf")) -> None:
-    """Writes `describe` for the report, unless it is there already (so that nothing is remade without need)."""
-    described = describe(study, conf=conf)
-    words = {one.name: {"title": one.title, "question": one.question, "table": one.table} for one in described}
-    text = json.dumps({"study": study, "experiments": words}, indent=1, ensure_ascii=False) + "\n"
-    if not path.is_file() or path.read_text() != text:
-        write_atomic(path, text)
-
-
-def model(name: str, *, conf: Path = Path("conf")) -> ModelSpec:
-    """One model of conf/model/, outside any pool."""
-    from omegaconf import OmegaConf
-
-    path = conf / "model" / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(file.stem for file in (conf / "model").glob("*.yaml"))
-        raise SymphonyError(f"model: found {name!r}, allowed: {', '.join(known)}")
-    node = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(node, dict)
-    return models({"pool": {"agents": [{"name": name, **node}]}})[name]
 
 
 def pool(name: str, *, conf: Path = Path("conf")) -> dict[str, ModelSpec]:
@@ -225,30 +168,6 @@ def sample_prompts(conf: Path = Path("conf")) -> str:
         for problem in sample.problems():
             texts += [message.content for message in sample.prompts.expansion(problem, (), ())]
     return "\n".join(texts)
-
-
-def source(option: str, *, conf: Path = Path("conf")) -> Mapping[str, Any]:
-    """The `source` block of an option that needs a download, e.g. `model/mistral_7b`.
-
-    Raises:
-        SymphonyError: No such option, or it has nothing to download.
-    """
-
-    _check_place(conf)
-    path = conf / f"{option}.yaml"
-    if not path.is_file():
-        raise SymphonyError(f"option: found {option!r}, allowed: {', '.join(sources(conf))}")
-    whole = _load(path)
-    block = whole.get("source") if isinstance(whole, dict) else None
-    if not isinstance(block, dict):
-        raise SymphonyError(f"{option}: found nothing to download, allowed: {', '.join(sources(conf))}")
-    return {str(key): value for key, value in block.items()}
-
-
-def sources(conf: Path) -> list[str]:
-    """Options of tasks and models that have a `source` block."""
-    files = [path for group in ("task", "model") for path in sorted((conf / group).glob("*.yaml"))]
-    return [f"{path.parent.name}/{path.stem}" for path in files if re.search(r"(?m)^source:", path.read_text())]
 
 
 def to_yaml(config: Mapping[str, Any]) -> str:
@@ -299,30 +218,8 @@ def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path
             )
 
 
-def _check_place(conf: Path) -> None:
-    if not (conf / "config.yaml").is_file():
-        raise SymphonyError(f"conf: found no {conf}/config.yaml, allowed: the project's folder as working directory")
-
-
-def _load(path: Path) -> Any:
-    """One YAML file, not composed."""
-    from omegaconf import OmegaConf
-    from yaml import YAMLError
-
-    try:
-        return OmegaConf.to_container(OmegaConf.load(path))
-    except YAMLError as error:
-        raise _broken(error, path) from error
-
-
-def _broken(error: Exception, path: object = "conf") -> SymphonyError:
-    mark = getattr(error, "problem_mark", None)
-    where = f"{mark.name}:{mark.line + 1}" if mark is not None else str(path)
-    return SymphonyError(f"{where}: found {getattr(error, 'problem', None) or error}, allowed: YAML")
-
-
 def _compose(conf: Path, overrides: list[str]) -> Any:
-    _check_place(conf)
+    check_place(conf)
     from hydra import compose, initialize_config_dir
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException, MissingConfigException
@@ -338,7 +235,7 @@ def _compose(conf: Path, overrides: list[str]) -> Any:
         allowed = sorted(path.stem for path in (conf / group).glob("*.yaml"))
         raise SymphonyError(f"{group}: found {option!r}, allowed: {', '.join(allowed)}") from error
     except YAMLError as error:
-        raise _broken(error) from error
+        raise broken(error) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise SymphonyError(_explain(error, overrides)) from error
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from symphony import config, provenance
+from symphony import config, options, provenance
 from symphony.models.endpoint import read_key
 from symphony.models.probe import probe
 from symphony.runs import ModelSpec, has_data, models, unavailable
@@ -174,7 +174,7 @@ def _rust() -> Finding:
 
 
 def _model(name: str, conf: Path, data: Path) -> Finding:
-    spec = config.model(name, conf=conf)
+    spec = options.model(name, conf=conf)
     if spec.is_endpoint:
         return Finding(name=f"model {name}", ok=None, told=f"behind an API: {spec.build(data).revision}")
     told, remedy = _weights(spec, data)
@@ -204,10 +204,10 @@ def keys(conf: Path) -> Iterator[Finding]:
     """Of the API options: whether the variables that they name hold a key, which is never shown."""
     named: dict[str, list[str]] = {}
     for path in sorted((conf / "model").glob("*.yaml")):
-        if key_env := json.loads(config.model(path.stem, conf=conf).arguments).get("key_env"):
+        if key_env := json.loads(options.model(path.stem, conf=conf).arguments).get("key_env"):
             named.setdefault(str(key_env), []).append(path.stem)
-    for key_env, options in sorted(named.items()):
-        yield _key(key_env, f"for {', '.join(options)}")
+    for key_env, users in sorted(named.items()):
+        yield _key(key_env, f"for {', '.join(users)}")
 
 
 def _key(key_env: str, remedy: str) -> Finding:

@@ -35,6 +35,7 @@ LAYERS = {
     "symphony.report": 4,
     "symphony.runs": 3,
     "symphony.config": 4,
+    "symphony.options": 4,
     "symphony.embedded": 4,
     "symphony.runner": 5,
     "symphony.byhand": 5,
@@ -63,7 +64,7 @@ HEAVY = {
         "symphony/provenance.py",  # the name of a GPU, where one is used
         "symphony/embedded/",
     ),
-    ("hydra", "omegaconf"): ("symphony/config.py",),
+    ("hydra", "omegaconf"): ("symphony/config.py", "symphony/options.py"),
     ("duckdb",): ("symphony/database.py", "symphony/report/", "symphony/tasks/datafiles.py"),
     ("matplotlib", "jinja2"): ("symphony/report/",),
     ("rich",): ("symphony/progress.py",),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from symphony.config import describe, plan, studies, task, write_description
+from symphony.config import plan, task
+from symphony.options import describe, studies, write_description
 from symphony.runs import Run, available, build, digest, freeze, groups, has_files, models, thaw
 from symphony.types import SymphonyError
 

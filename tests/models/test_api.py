@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 import pytest
 
-from symphony.config import model as option
 from symphony.models.api import SEED_RANGE, APIModel
 from symphony.models.endpoint import Price
 from symphony.models.limits import Timing
 from symphony.models.store import CallStore, StoredModel
+from symphony.options import model as option
 from symphony.runs import ACCESS, digest, is_endpoint
 from symphony.types import Completion, Request, SymphonyError
 from tests.stub_server import Asked, Reply, Script, StubServer, said

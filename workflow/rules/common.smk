@@ -5,7 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 
-from symphony.config import model, plan, sources, write_description
+from symphony.config import plan
+from symphony.options import model, sources, write_description
 from symphony.fetch import data_folder
 from symphony.report.figures import CAPTIONS, FIGURES
 from symphony.report.tables import TABLES, heading
@@ -17,7 +18,9 @@ DATA = data_folder()
 KEYS = ("overrides", "share", "study", "train_scale")
 for key in config:
     if key not in KEYS:
-        sys.exit(f"symphony: --config {key}: found an unknown key, allowed: {', '.join(KEYS)}")
+        sys.exit(
+            f"symphony: --config {key}: found an unknown key, allowed: {', '.join(KEYS)}"
+        )
 STUDY = config.get("study", "quickstart")
 OVERRIDES = str(config.get("overrides", "")).split()
 SHARE = str(config.get("share", ",".join(SHARED))).split(",")
@@ -36,7 +39,9 @@ SOURCES = sources(CONF)
 
 def downloads(group):
     """Manifests of the downloads that a group's runs need and that are not there."""
-    options = {f"task/{run.task}" for run in group.runs if not has_data(run.config, DATA)}
+    options = {
+        f"task/{run.task}" for run in group.runs if not has_data(run.config, DATA)
+    }
     options |= {option for run in group.runs for option in run.config["options"]}
     return [
         f"{DATA}/{option}/manifest.json"

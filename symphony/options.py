@@ -1,0 +1,122 @@
+"""conf/ read file by file: what studies, experiments and options there are, without composing anything."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from symphony.files import write_atomic
+from symphony.runs import ModelSpec, models
+from symphony.types import SymphonyError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """What the report says of an experiment."""
+
+    name: str
+    title: str
+    question: str
+    table: str
+
+
+def studies(conf: Path) -> list[str]:
+    """Names of the studies, sorted."""
+    return sorted(path.name for path in (conf / "experiment").iterdir() if path.is_dir())
+
+
+def experiments(conf: Path, study: str) -> list[str]:
+    """Names of a study's experiments, sorted."""
+    if study not in studies(conf):
+        raise SymphonyError(f"study: found {study!r}, allowed: {', '.join(studies(conf))}")
+    return sorted(path.stem for path in (conf / "experiment" / study).glob("*.yaml"))
+
+
+def describe(study: str, *, conf: Path = Path("conf")) -> list[Experiment]:
+    """Title, question and table of a study's experiments, without composing them; those of the main table first."""
+    described = []
+    for name in experiments(conf, study):
+        node = load(conf / "experiment" / study / f"{name}.yaml")
+        assert isinstance(node, dict)
+        words = {key: str(node.get(key) or "") for key in ("title", "question", "table")}
+        described.append(Experiment(name=name, **words))
+    return sorted(described, key=lambda one: (one.table != "main", one.table, one.name))
+
+
+def write_description(study: str, path: Path, *, conf: Path = Path("conf")) -> None:
+    """Writes `describe` for the report, unless it is there already (so that nothing is remade without need)."""
+    described = describe(study, conf=conf)
+    words = {one.name: {"title": one.title, "question": one.question, "table": one.table} for one in described}
+    text = json.dumps({"study": study, "experiments": words}, indent=1, ensure_ascii=False) + "\n"
+    if not path.is_file() or path.read_text() != text:
+        write_atomic(path, text)
+
+
+def model(name: str, *, conf: Path = Path("conf")) -> ModelSpec:
+    """One model of conf/model/, outside any pool.
+
+    Raises:
+        SymphonyError: There is none of that name.
+    """
+    path = conf / "model" / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in (conf / "model").glob("*.yaml"))
+        raise SymphonyError(f"model: found {name!r}, allowed: {', '.join(known)}")
+    node = load(path)
+    assert isinstance(node, dict)
+    return models({"pool": {"agents": [{"name": name, **node}]}})[name]
+
+
+def source(option: str, *, conf: Path = Path("conf")) -> Mapping[str, Any]:
+    """The `source` block of an option that needs a download, e.g. `model/mistral_7b`.
+
+    Raises:
+        SymphonyError: No such option, or it has nothing to download.
+    """
+    check_place(conf)
+    path = conf / f"{option}.yaml"
+    if not path.is_file():
+        raise SymphonyError(f"option: found {option!r}, allowed: {', '.join(sources(conf))}")
+    whole = load(path)
+    block = whole.get("source") if isinstance(whole, dict) else None
+    if not isinstance(block, dict):
+        raise SymphonyError(f"{option}: found nothing to download, allowed: {', '.join(sources(conf))}")
+    return {str(key): value for key, value in block.items()}
+
+
+def sources(conf: Path) -> list[str]:
+    """Options of tasks and models that have a `source` block."""
+    files = [path for group in ("task", "model") for path in sorted((conf / group).glob("*.yaml"))]
+    return [f"{path.parent.name}/{path.stem}" for path in files if re.search(r"(?m)^source:", path.read_text())]
+
+
+def check_place(conf: Path) -> None:
+    """Raises SymphonyError where there is no conf/ to read."""
+    if not (conf / "config.yaml").is_file():
+        raise SymphonyError(f"conf: found no {conf}/config.yaml, allowed: the project's folder as working directory")
+
+
+def load(path: Path) -> Any:
+    """One YAML file, not composed.
+
+    Raises:
+        SymphonyError: It is no YAML.
+    """
+    from omegaconf import OmegaConf
+    from yaml import YAMLError
+
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except YAMLError as error:
+        raise broken(error, path) from error
+
+
+def broken(error: Exception, path: object = "conf") -> SymphonyError:
+    """What a YAML parser's error says, by file and line."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"{mark.name}:{mark.line + 1}" if mark is not None else str(path)
+    return SymphonyError(f"{where}: found {getattr(error, 'problem', None) or error}, allowed: YAML")
