@@ -54,7 +54,7 @@ def _overall(success: Table, reference: str) -> list[Finding]:
         rate = row["success"]
         if row["method"] == reference and row["task"] == "all tasks" and isinstance(rate, Estimate):
             text = (
-                f"{reference} solves {100 * rate.value:.1f} % of {row['n']:,} problems over all tasks "
+                f"{reference} solves {100 * rate.value:.1f} % of {row['n']:,} problems over all its tasks "
                 f"(95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f} %), with feedback: {row['feedback']}."
             )
             found.append(Finding(verdict="none", text=text))
