@@ -18,7 +18,6 @@ import resource
 import sys
 import tempfile
 import time
-from bisect import bisect
 from itertools import accumulate
 from pathlib import Path
 
@@ -31,6 +30,7 @@ VOCABULARY = 60_000
 WORDS = 110
 """Words indexed a product; of the 1,000 real ones at hand the mean is 108, of them 68 distinct (here 100)."""
 QUERIES = 200
+DRAWN = 4_000_000
 
 
 class Text:
@@ -40,11 +40,13 @@ class Text:
         self.rng = random.Random(seed)
         letters = "etaoinshrdlucmfwypvbgk"
         self.words = ["".join(self.rng.choices(letters, k=self.rng.randint(3, 9))) for _ in range(VOCABULARY)]
-        self.ends = list(accumulate(1 / (n + 5) for n in range(VOCABULARY)))
+        ends = list(accumulate(1 / (n + 5) for n in range(VOCABULARY)))
+        self.drawn = self.rng.choices(self.words, cum_weights=ends, k=DRAWN)
 
     def draw(self, count: int) -> str:
-        rng, ends = self.rng, self.ends
-        return " ".join(self.words[bisect(ends, rng.random() * ends[-1])] for _ in range(count))
+        """Neighbours of a long draw, from anywhere in it: drawing each word anew would take longer than the loading."""
+        first = self.rng.randrange(DRAWN - count)
+        return " ".join(self.drawn[first : first + count])
 
 
 def write(folder: Path, products: int, text: Text) -> None:

@@ -136,8 +136,12 @@ def _arguments(text: str) -> list[str]:
 
 
 def available() -> bool:
-    """Whether there is a Rust compiler."""
-    return shutil.which("rustc") is not None
+    """Whether there is a Rust compiler that works (a rustup without a toolchain is none)."""
+    try:
+        _toolchain()
+    except SymphonyError:
+        return False
+    return True
 
 
 def judge(program: str, suite: RustSuite, wall_s: float) -> Report:
@@ -264,12 +268,13 @@ def _scratch() -> Iterator[Path]:
 @lru_cache(maxsize=1)
 def _toolchain() -> tuple[str, bool]:
     """Folder of the compiler that `rustc` stands for, and whether every user may read it."""
-    if not available():
+    if shutil.which("rustc") is None:
         raise SymphonyError("rustc: found no Rust compiler, allowed: one on the PATH (https://rustup.rs)")
     told = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=False)
     root = Path(told.stdout.strip())
     if told.returncode != 0 or not (root / "bin" / "rustc").exists():
-        raise SymphonyError(f"rustc: found {told.stderr.strip() or root}, allowed: a compiler that names its sysroot")
+        found = (told.stderr.strip() or str(root)).splitlines()[0][:200]
+        raise SymphonyError(f"rustc: found {found}, allowed: a compiler that names its sysroot")
     readable = all(path.stat().st_mode & 0o5 == 0o5 for path in (root / "bin" / "rustc", *root.parents))
     return str(root), readable
 

@@ -157,7 +157,12 @@ def test_a_run_is_replayed_without_network_and_key_and_leaves_the_same_records(
         assert not path.is_file() or CANARY.encode() not in path.read_bytes()
 
 
-def test_an_interrupted_run_asks_for_nothing_again_that_was_stored(tmp_path: Path) -> None:
+def test_an_interrupted_run_asks_for_nothing_again_that_was_stored(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is born deaf to it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+
     class Interrupted(Silent):
         def _show(self, run: Counts, ended: bool) -> None:
             signal.raise_signal(signal.SIGINT)
