@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -125,13 +125,23 @@ def plan(
     if experiment is not None and experiment not in names:
         raise SymphonyError(f"experiment: found {experiment!r}, allowed: {', '.join(names)}")
     names = [name for name in names if experiment in (None, name)]
-    entry = cache / f"{_inputs_digest(study, [*names, *overrides], conf, data)}.json" if cache else None
+    entry = cache / f"{_inputs_digest(study, [*names, *overrides], conf)}.json" if cache else None
     if entry and entry.is_file():
-        return [Run(**run) for run in json.loads(entry.read_text())]
-    runs = [run for name in names for run in _experiment_runs(study, name, overrides, conf, data)]
-    if entry:
-        write_atomic(entry, json.dumps([asdict(run) for run in runs]))
-    return runs
+        runs = [Run(**run) for run in json.loads(entry.read_text())]
+    else:
+        runs = [run for name in names for run in _experiment_runs(study, name, overrides, conf)]
+        if entry:
+            write_atomic(entry, json.dumps([asdict(run) for run in runs]))
+    return [_named_by_data(run, data) for run in runs]
+
+
+def _named_by_data(run: Run, data: Path) -> Run:
+    """The run under the digest that counts the contents of its data files, too: other data are another run."""
+    files = data_files(run.config, run.data(data))
+    if not files:
+        return run
+    config = {**run.config, "data": files}
+    return replace(run, config=config, digest=digest(config))
 
 
 def pool(name: str, *, conf: Path = Path("conf")) -> dict[str, ModelSpec]:
@@ -180,7 +190,7 @@ def to_yaml(config: Mapping[str, Any]) -> str:
 # --------------------------------------------------------------------------- composition
 
 
-def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path, data: Path) -> Iterator[Run]:
+def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path) -> Iterator[Run]:
     """Composes once a task, and resolves once a seed."""
     first = _compose(conf, [f"+experiment={study}/{name}", *overrides])
     tasks = list(first.tasks)
@@ -202,8 +212,6 @@ def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path
                 if seed == cfg.seeds[0]:
                     _check(config, execution)
                     _check_preset(cfg.preset, conf / "preset" / "default.yaml")
-                if files := data_files(config, Path(execution["data_dir"] or data)):
-                    config["data"] = files  # by content, so that other data are another run
             except SymphonyError as error:
                 raise SymphonyError(f"conf/experiment/{study}/{name}.yaml, task {task}: {error}") from error
             yield Run(
@@ -320,7 +328,7 @@ def _check(config: Mapping[str, Any], execution: Mapping[str, Any]) -> None:
     """Constructs what is cheap and checks the signatures of the rest, so that errors come before any job."""
     for part in PARTS:
         instantiate(part, config[part])
-    known = [*Root.__annotations__, "data", "study", "experiment", "choices", "options"]
+    known = [*Root.__annotations__, "study", "experiment", "choices", "options"]
     _check_keys("", config, known)
     for scope, limits in config["budget"].items():
         _check_keys(f"budget.{scope}.", limits, list(Limits.__annotations__))
@@ -347,12 +355,10 @@ def _check(config: Mapping[str, Any], execution: Mapping[str, Any]) -> None:
         raise SymphonyError(f"execution.store: found {execution['store']!r}, allowed: {', '.join(STORE_MODES)}")
 
 
-def _inputs_digest(study: str, overrides: Sequence[str], conf: Path, data: Path) -> str:
+def _inputs_digest(study: str, overrides: Sequence[str], conf: Path) -> str:
     """Names a composed plan by everything that its composition and its checks read."""
     versions = [version(package) for package in ("hydra-core", "omegaconf")]
-    stats = [(str(path), path.stat()) for path in sorted(data.glob("*/*")) if path.is_file()]
-    there = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
-    hashed = hashlib.sha256(canonical_json([study, *overrides, *versions, there]).encode())
+    hashed = hashlib.sha256(canonical_json([study, *overrides, *versions]).encode())
     files = [*sorted(conf.rglob("*.yaml")), *sorted(conf.glob(CHECKSUMS)), *sorted(PACKAGE.rglob("*.py"))]
     files += sorted(path for path in (PACKAGE / "embedded" / "weights").rglob("*") if path.is_file())
     for path in files:

@@ -91,7 +91,7 @@ def examine(
         yield _agent(f"study {study}, pool {pool}, agent {name}", spec, data, gpu=gpu, ask=False)
     for (study, task), run in {(run.study, run.task): run for run in runs}.items():
         why = unavailable(run)
-        there = has_data(run.config, data)
+        there = has_data(run.config, run.data(data))
         yield Finding(
             name=f"study {study}, task {task}",
             ok=there and not why,

@@ -184,7 +184,7 @@ def _timed(run: Run) -> bool:
 
 async def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Progress, turns: asyncio.Semaphore) -> None:
     """One run, from its config to its folder."""
-    parts = build(run.config, Path(run.execution.get("data_dir") or place.data))
+    parts = build(run.config, run.data(place.data))
     pool, revisions = workshop.pool(run)
     problems = parts.task.problems()
     if protection := getattr(parts.task, "protection", ""):

@@ -55,6 +55,10 @@ class Run:
     config: Mapping[str, Any]
     execution: Mapping[str, Any]
 
+    def data(self, given: Path) -> Path:
+        """Folder of its data sets: what its config names, else `given`."""
+        return Path(self.execution.get("data_dir") or given)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:

@@ -36,6 +36,13 @@ _OFFICIAL = {
     ("train", "distractor"): "hotpot_train_v1.1.json",
 }
 
+_OPTIONS = {
+    ("dev", "distractor"): "hotpotqa",
+    ("dev", "fullwiki"): "hotpotqa_fullwiki",
+    ("train", "distractor"): "hotpotqa_train",
+}
+"""Options of conf/task/ that fetch these files."""
+
 PROMPTS = ChatPrompts(
     instructions="""Answer the question with the help of Wikipedia. Write one thought and one action a turn:
 Thought: <what you know and what you need next>
@@ -127,7 +134,8 @@ class HotpotQA:
             f"{self.setting}/{hub}-00000-of-0000{1 if self.split == 'dev' else 2}.parquet",
             f"hotpot_{self.split}_{self.setting}_sample.jsonl",
         )
-        return (datafiles.find(self.data, self.name, names),)
+        option = _OPTIONS[self.split, self.setting]
+        return (datafiles.find(self.data, self.name, names, option),)
 
     def problems(self) -> Sequence[Problem]:
         (path,) = self.files()

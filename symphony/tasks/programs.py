@@ -58,7 +58,6 @@ class Data:
     program: str | None = None
     tests: tuple[str, ...] = ()
     steps: int = 0
-    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +149,8 @@ class Programs:
         """Why programs can't be run on this machine; "" where they can."""
         if self.dataset == "mbpp_rs" and not rust_suite.available():
             return "found no rustc, allowed: a Rust compiler on the PATH"
+        if self.dataset == "mbpp_rs" and "landlock" not in self.protection.split("+"):
+            return f"found the protections {self.protection}, allowed: Landlock among them (the compiler runs under it)"
         return shortfall(self.protection, self.unprotected)
 
     # ---- episode
@@ -191,7 +192,7 @@ class Programs:
             reward=1.0 if passed else None,
             terminated=passed,
             truncated=not passed and data.steps >= self.max_steps,
-            data=replace(data, failed="" if passed else report.outcome),
+            data=data,
         )
 
     def _visible(self, data: Data) -> Suite | RustSuite | PlusSuite | None:

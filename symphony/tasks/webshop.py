@@ -14,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal, get_args
 
 from symphony.prompts import ChatPrompts, parse_proposal, split_action
 from symphony.tasks.webshop_catalogue import Catalogue, Product, files, load, table
 from symphony.tasks.webshop_goals import Goal, Goals, Instructions, Nouns, Reward, goals, judge, noun_finder, nouns_by
-from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError, canonical_json
+from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 Size = Literal["small", "full"]
 Page = Literal["start", "results", "item", "part", "end"]
@@ -149,11 +148,6 @@ class WebShop:
                 f" ({self.files()[-1]} has no more for this catalogue)"
             )
         return [_problem(index, every[index]) for index in range(self.first, last)]
-
-    def digest(self) -> str:
-        """Hash of this run's goals, their ceilings and the catalogue's size: equal where the problems are."""
-        rows = [[problem.id, problem.prompt, problem.target.ceiling] for problem in self.problems()]
-        return sha256(canonical_json([len(self.catalogue), *rows]).encode()).hexdigest()[:16]
 
     def reset(self, problem: Problem) -> State:
         goal = problem.target if self.feedback == "oracle" else None

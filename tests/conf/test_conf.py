@@ -62,10 +62,12 @@ def test_other_contents_of_a_data_file_are_another_run_and_another_place_is_not(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         overrides = ["tasks=[hotpotqa]", f"data_dir={tmp_path / place}"]
-        return plan("quickstart", overrides, experiment="symphony", conf=conf)[0].digest
+        cached = plan("quickstart", overrides, experiment="symphony", conf=conf, cache=tmp_path / "plans")[0]
+        assert cached.data(Path("data")) == tmp_path / place
+        return cached.digest
 
     assert named("one", "a") == named("two", "a")
-    assert named("one", "b") != named("two", "a")
+    assert named("one", "b") != named("two", "a")  # although the plan of "one" was cached before its data changed
 
 
 @pytest.mark.parametrize(("study", "name"), EXPERIMENTS)
