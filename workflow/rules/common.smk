@@ -40,7 +40,9 @@ SOURCES = sources(CONF)
 def downloads(group):
     """Manifests of the downloads that a group's runs need and that are not there."""
     options = {
-        f"task/{run.task}" for run in group.runs if not has_data(run.config, run.data(DATA))
+        f"task/{run.task}"
+        for run in group.runs
+        if not has_data(run.config, run.data(DATA))
     }
     options |= {option for run in group.runs for option in run.config["options"]}
     return [
