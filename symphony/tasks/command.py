@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from symphony.tasks.sandbox import LAYERS, NOBODY, START_S, SYSTEM_PYTHON, Server
+from symphony.tasks.sandbox import LAYERS, NOBODY, START_S, SYSTEM_PYTHON, Server, bubblewrap
 from symphony.types import SymphonyError
 
 
@@ -26,6 +27,7 @@ class Command:
         run: Files and folders it may read and execute.
         write: Folders it may write in.
         cpu_s, wall_s, memory_mb, file_mb, processes, output_kb: Limits.
+        own_proc: Whether bubblewrap gives it a /proc of its own processes, by which compilers find their parts.
         as_user: Whether it runs as an ordinary user where the caller is root (what it needs must be readable to all).
     """
 
@@ -39,6 +41,7 @@ class Command:
     file_mb: int = 0
     processes: int = 0
     output_kb: int = 1024
+    own_proc: bool = False
     as_user: bool = True
 
 
@@ -57,30 +60,26 @@ class Ended:
     output: str
 
 
-def run_command(
-    command: Command, stdin: bytes, *, layers: Sequence[str] = LAYERS, minimum: Sequence[str] = ("landlock",)
-) -> Ended:
-    """Runs a command in a process tree of its own that ends with it.
+def run_command(command: Command, stdin: bytes, *, layers: Sequence[str] = LAYERS) -> Ended:
+    """Runs a command in a process tree of its own that ends with it: under Landlock, or else under bubblewrap.
 
     Args:
-        layers: Protections that may be used where the machine has them (bubblewrap is none of them here).
-        minimum: Protections without which nothing runs.
+        layers: Protections that may be used where the machine has them.
 
     Raises:
-        SymphonyError: The minimum is not to be had.
+        SymphonyError: Neither is to be had.
     """
     config = {
-        "layers": [name for name in layers if name != "bubblewrap"], "minimum": list(minimum),
         "command": command.words, "environment": dict(command.environment), "run": command.run, "write": command.write,
         "cpu_s": command.cpu_s, "wall_s": command.wall_s, "memory_bytes": command.memory_mb << 20,
         "file_bytes": command.file_mb << 20, "processes": command.processes, "max_bytes": command.output_kb << 10,
     }  # fmt: skip
     text = Path(__file__).with_name("sandbox_child.py").read_text(encoding="utf-8")
     dropped = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if command.as_user and os.geteuid() == 0 else {}
-    for python in dict.fromkeys((os.path.realpath(getattr(sys, "_base_executable", sys.executable)), SYSTEM_PYTHON)):
+    for outer, inner in _ways(command, layers):
         try:
             process = subprocess.Popen(
-                [python, "-s", "-S", "-B", "-c", text, json.dumps(config)], stdin=subprocess.PIPE, bufsize=0,
+                [*outer, "-s", "-S", "-B", "-c", text, json.dumps(config | inner)], stdin=subprocess.PIPE, bufsize=0,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env={}, start_new_session=True, **dropped,
             )  # type: ignore[call-overload]  # fmt: skip
         except (OSError, subprocess.SubprocessError):
@@ -94,4 +93,19 @@ def run_command(
             expired, signal_number, code = struct.unpack_from("!?BB", reply)
             outcome: Literal["ok", "timeout", "killed"] = "timeout" if expired else "killed" if signal_number else "ok"
             return Ended(outcome=outcome, code=code, output=reply[3:].decode(errors="replace"))
-    raise SymphonyError(f"sandbox: found no {', '.join(minimum)} on this machine, allowed: a Linux that has it")
+    raise SymphonyError("sandbox: found neither landlock nor bubblewrap on this machine, allowed: a Linux with one")
+
+
+def _ways(command: Command, layers: Sequence[str]) -> Iterator[tuple[list[str], dict[str, list[str]]]]:
+    """How the interpreter that runs the command may be started, and the protections it adds and insists on."""
+    pythons = dict.fromkeys((os.path.realpath(getattr(sys, "_base_executable", sys.executable)), SYSTEM_PYTHON))
+    inner = [name for name in layers if name != "bubblewrap"]
+    if "landlock" in layers:
+        yield from (([python], {"layers": inner, "minimum": ["landlock"]}) for python in pythons)
+    bwrap = shutil.which("bwrap") if "bubblewrap" in layers else None
+    if bwrap:
+        inner = [name for name in inner if name != "namespaces"]
+        for python in pythons:
+            proc = ["--proc", "/proc"] if command.own_proc else []
+            wrap = [bwrap, *proc, *bubblewrap(python, command.run, command.write), python]
+            yield wrap, {"layers": inner, "minimum": []}

@@ -149,8 +149,8 @@ class Programs:
         """Why programs can't be run on this machine; "" where they can."""
         if self.dataset == "mbpp_rs" and not rust_suite.available():
             return "found no rustc, allowed: a Rust compiler on the PATH"
-        if self.dataset == "mbpp_rs" and "landlock" not in self.protection.split("+"):
-            return f"found the protections {self.protection}, allowed: Landlock among them (the compiler runs under it)"
+        if self.dataset == "mbpp_rs" and not {"landlock", "bubblewrap"} & set(self.protection.split("+")):
+            return f"found the protections {self.protection}, allowed: landlock or bubblewrap (the compiler needs one)"
         return shortfall(self.protection, self.unprotected)
 
     # ---- episode

@@ -310,15 +310,25 @@ def _ways(layers: Sequence[str]) -> Iterator[tuple[list[str], list[str], int | N
     for user in (NOBODY, None) if os.geteuid() == 0 else (None,):
         for outer in (bwrap, None) if bwrap else (None,):
             for python in pythons:
-                wrap = [outer, *_bubblewrap(python), python] if outer else [python]
+                wrap = [outer, *bubblewrap(python), python] if outer else [python]
                 yield ["bubblewrap"] if outer else [], wrap, user
 
 
-def _bubblewrap(python: str) -> list[str]:
+def bubblewrap(python: str, run: Sequence[str] = (), write: Sequence[str] = ()) -> list[str]:
+    """Options of a bubblewrap in which an interpreter starts, sees its libraries and little else, and no network.
+
+    Args:
+        run: More files and folders to read and execute.
+        write: Folders to write in.
+    """
     home = Path(python).parent.parent
     options = ["--unshare-all", "--new-session", "--as-pid-1", "--clearenv", "--setenv", "PYTHONHASHSEED", "0"]
     for path in ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", home / "lib", home / "lib64", python):
         options += ["--ro-bind-try", str(path), str(path)]
+    for path in run:
+        options += ["--ro-bind-try", path, path]
+    for path in write:
+        options += ["--bind-try", path, path]
     options += ["--dev-bind", "/dev/null", "/dev/null", "--dir", "/scratch", "--chdir", "/scratch"]
     return [*options, "--remount-ro", "/", "--"]
 

@@ -8,16 +8,21 @@ nothing. None may pass, none may outlive its limit by more than a second, and no
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from symphony.tasks import python_suite, rust_suite
+from symphony.tasks.command import Command, run_command
 from symphony.tasks.extract import without_main
 from symphony.tasks.python_suite import Suite, checks
 from symphony.tasks.sandbox import Limits, PythonSandbox
+from symphony.types import SymphonyError
 
 WALL_S = 2.0
 LIMITS = Limits(cpu_s=2, wall_s=WALL_S)
@@ -209,3 +214,34 @@ def test_no_hostile_rust_program_passes_or_outlives_its_limit(program: str, monk
 def test_a_right_rust_program_passes() -> None:
     suite = rust_suite.suite("f", PROMPT, TEST)
     assert rust_suite.judge("fn f(x: isize) -> isize { x * x }", suite, WALL_S).outcome == "pass"
+
+
+REACHING_RUST = [name for name in RUST if re.search("file|socket|process|environment|folder", name)]
+
+
+@pytest.mark.skipif(not rust_suite.available(), reason="no rustc on this machine")
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="no bubblewrap on this machine")
+def test_without_landlock_rust_programs_run_under_bubblewrap_and_reach_no_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rust_suite, "run_command", partial(run_command, layers=("bubblewrap", "seccomp")))
+    suite = rust_suite.suite("f", PROMPT, TEST)
+    before = host()
+    assert len(REACHING_RUST) >= 4
+    for name in REACHING_RUST:
+        assert rust_suite.judge(without_main(RUST[name]), suite, WALL_S).outcome != "pass", name
+    assert host() == before
+    assert rust_suite.judge("fn f(x: isize) -> isize { x * x }", suite, WALL_S).outcome == "pass"
+
+
+@pytest.mark.skipif(not rust_suite.available(), reason="no rustc on this machine")
+def test_a_rust_program_that_is_right_in_some_orders_of_its_hash_map_only_does_not_pass() -> None:
+    suite = rust_suite.suite("f", PROMPT, TEST)
+    first = "(0..8).collect::<std::collections::HashSet<isize>>().into_iter().next().unwrap()"
+    program = f"fn f(x: isize) -> isize {{ if {first} < 4 {{ x * x }} else {{ 0 }} }}"
+    assert rust_suite.judge(program, suite, WALL_S).outcome == "fail"  # by chance only 1 in 256 passes
+
+
+def test_a_command_does_not_run_where_neither_landlock_nor_bubblewrap_is() -> None:
+    with pytest.raises(SymphonyError, match="found neither landlock nor bubblewrap"):
+        run_command(Command(words=("/usr/bin/true",)), b"", layers=("seccomp",))
