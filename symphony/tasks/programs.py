@@ -121,8 +121,10 @@ class Programs:
             SymphonyError: It is not there.
         """
         source = SOURCES[self.dataset]
-        folder = source.folder if self.variant == "published" else f"{source.folder}/{self.variant}"
-        return (datafiles.find(self.data, folder, (source.file,), self.dataset),)
+        if self.variant == "published":
+            return (datafiles.find(self.data, source.folder, (source.file,), self.dataset),)
+        option = f"{self.dataset}_{self.variant}"
+        return (datafiles.find(self.data, f"{source.folder}/{self.variant}", (source.file,), option),)
 
     def problems(self) -> Sequence[Problem]:
         """The items.

@@ -316,3 +316,13 @@ def test_every_mbpp_plus_reference_passes_base_and_plus_inputs():
     found = outcomes("mbpp_plus", {row["task_id"]: row["canonical_solution"] for row in rows})
     assert set(found.values()) == {"pass"}
     assert len(found) == 203
+
+
+def test_an_edition_is_read_from_its_own_folder_or_its_own_download(tmp_path: Path) -> None:
+    task = Programs(dataset="mbpp_py", count=1, variant="upstream", data=tmp_path)
+    with pytest.raises(SymphonyError, match="symphony fetch task/mbpp_py_upstream"):
+        task.files()
+    for place in ("task/mbpp_py_upstream", "mbpp/upstream"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "mbpp-py.jsonl").touch()
+        assert task.files() == (tmp_path / place / "mbpp-py.jsonl",)
