@@ -192,12 +192,13 @@ def to_yaml(config: Mapping[str, Any]) -> str:
 
 def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path) -> Iterator[Run]:
     """Composes once a task, and resolves once a seed."""
+    file = conf / "experiment" / study / f"{name}.yaml"
+    if not re.search(r"^#\s*@package\s+_global_\s*$", file.read_text(), re.MULTILINE):
+        raise SymphonyError(f"{file}: found no line `# @package _global_`, allowed: a file that begins with it")
     first = _compose(conf, [f"+experiment={study}/{name}", *overrides])
     tasks = list(first.tasks)
     if not tasks or not first.seeds:
-        raise SymphonyError(
-            f"conf/experiment/{study}/{name}.yaml: found no tasks or no seeds, allowed: at least one of each"
-        )
+        raise SymphonyError(f"{file}: found no tasks or no seeds, allowed: at least one of each")
     for task in tasks:
         chosen = first.hydra.runtime.choices.task == task
         cfg = first if chosen else _compose(conf, [f"+experiment={study}/{name}", *overrides, f"task={task}"])
@@ -213,7 +214,7 @@ def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path
                     _check(config, execution)
                     _check_preset(cfg.preset, conf / "preset" / "default.yaml")
             except SymphonyError as error:
-                raise SymphonyError(f"conf/experiment/{study}/{name}.yaml, task {task}: {error}") from error
+                raise SymphonyError(f"{file}, task {task}: {error}") from error
             yield Run(
                 digest=digest(config),
                 study=study,

@@ -299,6 +299,12 @@ def test_a_misspelt_key_in_an_experiment_is_refused(line: str, message: str, con
         plan("quickstart", conf=conf)
 
 
+def test_an_experiment_without_its_package_line_is_told_the_line(conf: Path) -> None:
+    edit(conf / "experiment" / "quickstart" / "uniform.yaml", "# @package _global_\n", "")
+    with pytest.raises(SymphonyError, match=r"uniform.yaml: found no line `# @package _global_`"):
+        plan("quickstart", conf=conf)
+
+
 def test_an_unknown_study_is_told_the_known_ones() -> None:
     with pytest.raises(SymphonyError, match=r"study: found 'quikstart', allowed: .*quickstart"):
         plan("quikstart", conf=CONF)
