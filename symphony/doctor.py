@@ -273,7 +273,7 @@ def _counts(told: int, tokenizer: str, data: Path) -> str:
     try:
         own = prompt_tokens(weights_folder(tokenizer, data), (Message(role="user", content=PROMPT),))
     except SymphonyError as error:
-        return f"tokens not checked ({error})"
+        return f"tokenizer can not be asked ({error})"
     return "tokens as its tokenizer counts" if told == own else f"counts {told} prompt tokens, its tokenizer {own}"
 
 

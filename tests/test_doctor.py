@@ -229,6 +229,14 @@ def test_an_endpoints_count_of_tokens_is_compared_with_its_tokenizers_where_ther
     assert said in text
 
 
+def test_a_tokenizer_that_is_not_there_is_told(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with StubServer(server) as stub:
+        remote(conf, stub.url, key="null", tokenizer="model/nothing")
+        assert (
+            "; tokenizer can not be asked (model.path: found no weights at" in told(capsys, conf, "--pool", "remote")[1]
+        )
+
+
 def test_a_key_is_told_to_be_there_or_not_and_never_shown(
     conf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,11 +9,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ from tests.scripted_pool import ROOT, Silent
 WEIGHTS = ROOT / "symphony" / "embedded" / "weights"
 STARTING_S = 120
 """For a server to listen; it imports torch first."""
-GREEDY = ("tasks=[mini_qa]", "seeds=[0]", "problems=2", "budget.problem.tokens=2500", "preset.temperature=0")
+LIMITS = ("budget.problem.tokens=null", "budget.problem.calls=24")
+GREEDY = ("tasks=[mini_qa]", "seeds=[0]", "problems=2", "preset.temperature=0", *LIMITS)
 NAMES = ("llama", "qwen3", "neox")
 TEMPLATE = {
     "defaults": {"role": "assistant"},
@@ -183,3 +186,91 @@ def test_its_own_files_decide_whether_transformers_serve_draws_and_how_it_reads_
 ) -> None:
     found = probe({"base_url": served, "model": name})
     assert (found.kept, found.ignored, found.unsure, found.repeats) == (kept, ignored, unsure, repeats)
+
+
+# --------------------------------------------------------------------------- llama-cpp-python's server
+
+needs_llama_cpp = pytest.mark.skipif(
+    not (find_spec("llama_cpp") and find_spec("gguf")), reason="needs pip install 'llama-cpp-python[server]' gguf"
+)
+
+
+def write_gguf(folder: Path, path: Path) -> None:
+    """A Llama folder's weights in float32 as GGUF, with the chat template; only the ids of the tokens are of use."""
+    import gguf
+    from safetensors.numpy import load_file
+
+    config = json.loads((folder / "config.json").read_text())
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    heads, width = config["num_attention_heads"], config["head_dim"]
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_dimension_count(width)
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * len(tokens))
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    writer.add_token_types([control if token.startswith("<|") else normal for token in tokens])
+    writer.add_eos_token_id(config["eos_token_id"])
+    writer.add_chat_template((folder / "chat_template.jinja").read_text())
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    for name, weights in load_file(folder / "model.safetensors").items():
+        if name.endswith(("q_proj.weight", "k_proj.weight")):  # llama.cpp turns neighbours, transformers halves
+            count = heads if "q_proj" in name else config["num_key_value_heads"]
+            weights = weights.reshape(count, 2, width // 2, -1).swapaxes(1, 2).reshape(weights.shape)
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), weights.astype("float32"))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def gguf_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """llama-cpp-python's server over the embedded Llama, with the tokenizer that GGUF has no form for beside it."""
+    folder = tmp_path_factory.mktemp("gguf")
+    write_gguf(WEIGHTS / "llama", folder / "llama.gguf")
+    port = free_port()
+    command = [sys.executable, "-m", "llama_cpp.server", "--model", "llama.gguf", "--model_alias", "llama"]
+    command += ["--hf_pretrained_model_name_or_path", str(WEIGHTS / "llama"), "--n_ctx", "768", "--n_threads", "1"]
+    with serving([*command, "--host", "127.0.0.1", "--port", str(port)], port, folder) as url:
+        yield url
+
+
+@pytest.mark.slow
+@needs_llama_cpp
+def test_a_greedy_run_behind_llama_cpp_pythons_server_is_that_of_this_process_but_for_spaces_and_end_tokens(
+    gguf_served: str, tmp_path: Path
+) -> None:
+    agent: dict[str, Any] = {**remote(gguf_served, "llama")["llama"], "extra": {"repeat_penalty": 1.0}}
+    conf = conf_with(tmp_path / "conf", "gguf", {"llama": agent})
+    here, there = (played(conf, pool, tmp_path / "out") for pool in ("embedded_llama_only", "gguf"))
+    assert {call.finish_reason for call in here[CallRecord]} == {"stop"}
+    told = [
+        replace(call, text=f" {call.text}", completion_tokens=call.completion_tokens - 1) for call in here[CallRecord]
+    ]
+    assert there[CallRecord] == told
+    for kind in (NodeRecord, PickRecord, ReflectionRecord):
+        assert there[kind] == here[kind]
+    for ours, theirs in zip(here[ProblemRecord], there[ProblemRecord], strict=True):
+        assert theirs == replace(ours, completion_tokens=ours.completion_tokens - ours.calls)
+
+
+@pytest.mark.slow
+@needs_llama_cpp
+def test_doctor_tells_what_llama_cpp_pythons_server_passes_over(
+    gguf_served: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents = {"llama": {**remote(gguf_served, "llama")["llama"], "tokenizer": "package:embedded/weights/llama"}}
+    conf = conf_with(tmp_path / "conf", "gguf", agents)
+    found = found_by_doctor(conf, "gguf", capsys, monkeypatch)
+    assert found == {"kept: seed, temperature, stop; ignored: n, logprobs; tokens as its tokenizer counts"}
