@@ -8,16 +8,17 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from symphony import config, options, provenance
 from symphony.models.endpoint import read_key
-from symphony.models.probe import probe
-from symphony.runs import ModelSpec, has_data, models, unavailable
+from symphony.models.hf import prompt_tokens
+from symphony.models.probe import PROMPT, Probe, probe
+from symphony.runs import ModelSpec, has_data, models, unavailable, weights_folder
 from symphony.tasks.sandbox import PythonSandbox, shortfall
-from symphony.types import SymphonyError
+from symphony.types import Message, SymphonyError
 
 _GPU = """
 import json, torch
@@ -252,16 +253,33 @@ def _agent(name: str, spec: ModelSpec, data: Path, *, gpu: bool, ask: bool) -> F
     if not found.answers:
         told = f"{model.revision} does not answer: {found.problem}"
         return Finding(name=name, ok=False, told=told, remedy="start it, or mend base_url, model or key", asked=True)
+    if found.prompt_tokens is None:
+        told = f"{model.revision} answers without a usable usage, so that its calls would fail"
+        return Finding(name=name, ok=False, told=told, remedy="docs/models.md, What is tried again", asked=True)
     listed = "no list of models" if found.models is None else f"{found.models} models listed"
     parts = [f"{model.revision} answers", listed]
     for how in ("kept", "ignored", "refused", "unsure"):
         if names := getattr(found, how):
             parts.append(f"{how}: {', '.join(names)}")
-    return Finding(name=name, ok=True, told="; ".join(parts), remedy=_advice(found.ignored), asked=True)
+    if found.repeats:
+        parts.append("repeats the prompt in its answer")
+    if settings.get("tokenizer"):
+        parts.append(_counts(found.prompt_tokens, settings["tokenizer"], data))
+    return Finding(name=name, ok=True, told="; ".join(parts), remedy=_advice(found), asked=True)
 
 
-def _advice(ignored: Iterable[str]) -> str:
-    return "; ".join(f"about {name}: {_PASSED_OVER[name]}" for name in ignored)
+def _counts(told: int, tokenizer: str, data: Path) -> str:
+    """Whether an endpoint's count of the probe's prompt is the tokenizer's."""
+    try:
+        own = prompt_tokens(weights_folder(tokenizer, data), (Message(role="user", content=PROMPT),))
+    except SymphonyError as error:
+        return f"tokenizer can not be asked ({error})"
+    return "tokens as its tokenizer counts" if told == own else f"counts {told} prompt tokens, its tokenizer {own}"
+
+
+def _advice(found: Probe) -> str:
+    said = [f"about {name}: {_PASSED_OVER[name]}" for name in found.ignored]
+    return "; ".join([*said, *(["about the prompt: docs/models.md, What servers ignore"] if found.repeats else [])])
 
 
 def _found(error: SymphonyError) -> str:

@@ -24,6 +24,7 @@ NOT_ARGUMENTS = ("name", "_target_", "source", "made_from", "weights")
 ACCESS = (
     "key_env",
     "price",
+    "tokenizer",
     "requests_per_minute",
     "tokens_per_minute",
     "timeout_s",

@@ -40,7 +40,7 @@ def server(asked: Asked, *, ignoring: tuple[str, ...] = ()) -> Any:
     choice: dict[str, Any] = {"message": {"content": text}}
     if body.get("logprobs"):
         choice["logprobs"] = {"content": [{"token": "The", "logprob": -0.1}]}
-    return {"choices": [choice] * body.get("n", 1)}
+    return {"choices": [choice] * body.get("n", 1), "usage": {"prompt_tokens": 15, "completion_tokens": 9}}
 
 
 def probed(*ignoring: str, **settings: Any) -> Probe:
@@ -62,8 +62,46 @@ def test_a_parameter_that_is_passed_over_is_named(name: str) -> None:
     assert probed(name).ignored == (name,)
 
 
-def test_one_answer_to_every_seed_leaves_seed_and_temperature_unsure() -> None:
-    assert probed("temperature").unsure == ("seed", "temperature")
+def test_one_answer_at_every_temperature_shows_that_it_is_ignored_and_nothing_about_the_seed() -> None:
+    found = probed("temperature")
+    assert (found.ignored, found.unsure) == (("temperature",), ("seed",))
+
+
+def test_one_answer_to_every_seed_leaves_both_unsure_where_no_higher_temperature_is_taken() -> None:
+    def sure(asked: Asked) -> Any:
+        if asked.body.get("temperature", 0) > 1:
+            return Reply(status=400, content="temperature: at most 1")
+        return server(asked, ignoring=("seed", "temperature"))
+
+    with StubServer(sure) as stub:
+        assert probe({"base_url": stub.url, "model": "m"}).unsure == ("seed", "temperature")
+
+
+def test_a_stop_string_that_ends_the_answer_is_taken_though_it_stays_in_the_text() -> None:
+    def inclusive(asked: Asked) -> Any:
+        reply = server(asked, ignoring=("stop",))
+        for stop in asked.body.get("stop", ()):
+            message = reply["choices"][0]["message"]
+            message["content"] = message["content"].partition(stop)[0] + stop
+        return reply
+
+    with StubServer(inclusive) as stub:
+        assert "stop" in probe({"base_url": stub.url, "model": "m"}).kept
+
+
+def test_an_answer_that_repeats_the_prompt_is_told(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def echo(asked: Asked) -> Any:
+        reply = server(asked)
+        for choice in reply.get("choices", ()):
+            choice["message"]["content"] = f"<user> {asked.body['messages'][0]['content']} <end> The ship."
+        return reply
+
+    with StubServer(echo) as stub:
+        remote(conf, stub.url, key="null")
+        code, text = told(capsys, conf, "--pool", "remote")
+    assert code == 0
+    assert "; repeats the prompt in its answer; " in text
+    assert text.rstrip().endswith("; about the prompt: docs/models.md, What servers ignore")
 
 
 def test_a_parameter_that_the_config_omits_is_neither_sent_nor_judged() -> None:
@@ -116,8 +154,9 @@ def conf(tmp_path: Path) -> Path:
     return tmp_path / "conf"
 
 
-def remote(conf: Path, url: str, key: str = "SOME_API_KEY") -> None:
-    text = f"_target_: symphony.models.api.APIModel\nbase_url: {url}\nmodel: m\nkey_env: {key}\n"
+def remote(conf: Path, url: str, key: str = "SOME_API_KEY", tokenizer: str = "null") -> None:
+    values = {"base_url": url, "model": "m", "key_env": key, "tokenizer": tokenizer}
+    text = "_target_: symphony.models.api.APIModel\n" + "".join(f"{name}: {value}\n" for name, value in values.items())
     (conf / "model" / "api_some.yaml").write_text(text)
     (conf / "pool" / "remote.yaml").write_text("defaults:\n  - /model@agents.remote: api_some\n")
 
@@ -165,6 +204,37 @@ def test_an_endpoint_of_a_pool_is_asked_and_its_silence_about_a_parameter_told(
     assert code == 0
     assert "1 models listed" in text
     assert "ignored: stop; about stop: nothing: stop strings are cut here as well" in text
+
+
+def test_an_endpoint_that_counts_no_tokens_is_an_error(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with StubServer(lambda asked: {**server(asked), "usage": {"prompt_tokens": -1}}) as stub:
+        remote(conf, stub.url, key="null")
+        code, text = told(capsys, conf, "--pool", "remote")
+    assert code == 1
+    assert "answers without a usable usage" in text
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [(34, "; tokens as its tokenizer counts"), (15, "; counts 15 prompt tokens, its tokenizer 34")],
+)
+def test_an_endpoints_count_of_tokens_is_compared_with_its_tokenizers_where_there_is_one(
+    conf: Path, capsys: pytest.CaptureFixture[str], counted: int, said: str
+) -> None:
+    usage = {"prompt_tokens": counted, "completion_tokens": 9}
+    with StubServer(lambda asked: {**server(asked), "usage": usage}) as stub:
+        remote(conf, stub.url, key="null", tokenizer="package:embedded/weights/llama")
+        code, text = told(capsys, conf, "--pool", "remote")
+    assert code == 0
+    assert said in text
+
+
+def test_a_tokenizer_that_is_not_there_is_told(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with StubServer(server) as stub:
+        remote(conf, stub.url, key="null", tokenizer="model/nothing")
+        assert (
+            "; tokenizer can not be asked (model.path: found no weights at" in told(capsys, conf, "--pool", "remote")[1]
+        )
 
 
 def test_a_key_is_told_to_be_there_or_not_and_never_shown(

@@ -57,6 +57,8 @@ class APIModel:
         omit: Of seed, stop and temperature, those that the endpoint refuses. `stop` holds all the same.
         extra: More fields of the request's body, sent as they are.
         price: prompt, cached, completion: dollars per million tokens, None where unknown.
+        tokenizer: Folder of the model's tokenizer, named as the `path` of a local model; `symphony doctor` compares the
+            endpoint's count of tokens with its.
         requests_per_minute, tokens_per_minute: Rate limits, tries count; None is no limit.
         timeout_s: Seconds for one try, > 0.
         retries: Tries after the first, >= 0: on HTTP 429 and 5xx, on timeouts and on cut connections, on nothing else.
@@ -83,6 +85,7 @@ class APIModel:
         omit: Sequence[str] = (),
         extra: Mapping[str, Any] | None = None,
         price: Mapping[str, float | None] | None = None,
+        tokenizer: str | None = None,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
         timeout_s: float = 60.0,
@@ -101,6 +104,8 @@ class APIModel:
         if isinstance(omit, str) or not set(omit) <= set(_OMITTED):
             raise SymphonyError(f"model.omit: found {omit!r}, allowed: a list of {', '.join(_OMITTED)}")
         extra = dict(extra or {})
+        if tokenizer is not None and (not isinstance(tokenizer, str) or not tokenizer):
+            raise SymphonyError(f"model.tokenizer: found {tokenizer!r}, allowed: a folder, or null")
         for name in extra:
             if name in _SENT:
                 raise SymphonyError(f"model.extra: found {name!r}, allowed: fields that are not set otherwise")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from symphony.models.revision import revision_of
 from symphony.models.sampler import Row, Sampler
-from symphony.types import Completion, Request, SymphonyError
+from symphony.types import Completion, Message, Request, SymphonyError
 
 if TYPE_CHECKING:
     import torch
@@ -74,6 +74,23 @@ def _left_whole(folder: Path) -> list[str]:
     head = model.get_output_embeddings()
     linear = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     return [name for name, module in linear if module is head or module.in_features % _BLOCK]
+
+
+def prompt_tokens(folder: Path, messages: Sequence[Message]) -> int:
+    """Tokens of a chat prompt by a folder's own tokenizer and chat template.
+
+    Raises:
+        SymphonyError: The folder holds no tokenizer with a chat template.
+    """
+    from transformers import AutoTokenizer
+
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    except (OSError, ValueError) as error:
+        raise SymphonyError(f"{folder}: found {error}, allowed: a tokenizer with a chat template") from error
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 class HFBackend:

@@ -14,13 +14,15 @@ from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from symphony.models.endpoint import Secret, read_key
-from symphony.models.replies import SHOWN
+from symphony.models.replies import SHOWN, usage_of
 
 TOKENS = 16
 """The limit of one completion."""
 MOST_BYTES = 1 << 22
 """Of a reply; a longer one is none."""
 PROMPT = "Invent a name for a ship and say where it sails."
+HOTTEST = 2
+"""The largest temperature that APIs take; hardly a model draws its greedy answer at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,8 @@ class Probe:
         ignored: Parameters that were passed over with HTTP 200.
         refused: Parameters that ended in an error of their own.
         unsure: Parameters of which its answers did not tell.
+        repeats: Whether the prompt came back in its answer.
+        prompt_tokens: Of `PROMPT`, as it counts them; None where it tells no number.
     """
 
     answers: bool
@@ -44,6 +48,8 @@ class Probe:
     ignored: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     unsure: tuple[str, ...] = ()
+    repeats: bool = False
+    prompt_tokens: int | None = None
 
 
 class _Refused(Exception):
@@ -58,7 +64,7 @@ class _Straight(HTTPRedirectHandler):
 
 
 def probe(settings: Mapping[str, Any], timeout_s: float = 30.0) -> Probe:
-    """Asks one endpoint: its list of models, then at most eight completions of `TOKENS` tokens.
+    """Asks one endpoint: its list of models, then at most nine completions of `TOKENS` tokens.
 
     Args:
         settings: Constructor arguments of an `APIModel`, checked by making one.
@@ -96,27 +102,36 @@ def probe(settings: Mapping[str, Any], timeout_s: float = 30.0) -> Probe:
         ignored=those("ignored"),
         refused=those("refused"),
         unsure=those("unsure"),
+        repeats=PROMPT in first,
+        prompt_tokens=asked.counted,
     )
 
 
 def _sampling(asked: _Endpoint, first: str) -> dict[str, str]:
-    """One seed twice, then others: equal seeds should agree, and at temperature 1 some of three others should not."""
+    """One seed twice, then others: equal seeds should agree, and at temperature 1 some of three others should not.
+
+    Where all agree, the model may be sure of its answer, but hardly at the highest temperature.
+    """
     if asked.text(temperature=1, seed=1) != first:
         return {"seed": "ignored", "temperature": "kept"}
     if any(asked.text(temperature=1, seed=seed) != first for seed in (2, 3)):
         return {"seed": "kept", "temperature": "kept"}
-    return {"seed": "unsure", "temperature": "unsure"}
+    try:
+        hottest = asked.text(temperature=HOTTEST, seed=1)
+    except _Refused:  # beyond what it takes
+        return {"seed": "unsure", "temperature": "unsure"}
+    return {"seed": "unsure", "temperature": "ignored" if hottest == first else "kept"}
 
 
 def _stop(asked: _Endpoint) -> str:
-    """The greedy answer once more, with a piece from its middle as stop string."""
+    """The greedy answer once more, with a piece from its middle as stop string; some servers leave that in the text."""
     whole = asked.text(temperature=0, seed=1)
     piece = whole[len(whole) // 2 :][:3]
-    if not piece.strip():
+    if not piece.strip() or PROMPT in whole:  # the piece may be the prompt's
         return "unsure"
     cut = asked.text(temperature=0, seed=1, stop=[piece])
-    if piece in cut:
-        return "ignored"
+    if cut == whole:  # a token may reach beyond the piece, hardly beyond the word
+        return "ignored" if " " in whole.partition(piece)[2].strip() else "unsure"
     return "kept" if whole.startswith(cut.rstrip()) else "unsure"
 
 
@@ -131,6 +146,7 @@ class _Endpoint:
         messages = [{"role": "user", "content": PROMPT}]
         self._body = {"model": settings["model"], "messages": messages, limit: TOKENS}
         self._extra = dict(settings.get("extra") or {})
+        self.counted: int | None = None  # tokens of the prompt, in the last reply
 
     def models(self) -> int | None:
         """How many models it lists. Some servers that complete list none."""
@@ -149,7 +165,9 @@ class _Endpoint:
     def choices(self, **parameters: Any) -> list[Mapping[str, Any]]:
         """At least one, each an object."""
         sent = {name: value for name, value in parameters.items() if name not in self.omit}
-        found = self._json("/chat/completions", {**self._body, **sent, **self._extra}).get("choices")
+        reply = self._json("/chat/completions", {**self._body, **sent, **self._extra})
+        usage, found = usage_of(reply.get("usage")), reply.get("choices")
+        self.counted = usage.prompt if usage else None
         if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
             raise _Refused("found a reply without choices, allowed: a chat completion")
         return found

@@ -56,7 +56,7 @@ def understand(content: str, stop: Sequence[str]) -> Completion:
         return failure(Fault.REPLY, f"found no JSON but {words(content)}")
     if not isinstance(reply, dict):
         return failure(Fault.REPLY, f"found no object but {words(content)}")
-    usage = _usage(reply.get("usage"))
+    usage = usage_of(reply.get("usage"))
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices:
         told = _message(reply.get("error"))
@@ -107,7 +107,7 @@ def _message(error: Any) -> str:
     return clean(told) if isinstance(told, str) else ""
 
 
-def _usage(node: Any) -> Usage | None:
+def usage_of(node: Any) -> Usage | None:
     """None where the two counts are not there or can not be right; an unknown number of cached tokens is 0."""
     if not isinstance(node, dict):
         return None

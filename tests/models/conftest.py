@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,16 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 EMBEDDED = sorted((Path(__file__).parents[2] / "symphony" / "embedded" / "weights").glob("*/config.json"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _direct() -> Iterator[None]:
+    """Whatever proxy or account the machine has is not used."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.lower().endswith("_proxy") or name.startswith("OPENAI_"):
+                patch.delenv(name)
+        yield
 
 
 def write_tokenizer(folder: Path) -> None:

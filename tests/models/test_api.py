@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import json
 import logging
-import os
 import socket
 import time
 from collections.abc import Callable
@@ -44,14 +43,6 @@ class Clock:
         self.slept.append(seconds)
         self.now += seconds
         await asyncio.sleep(0)
-
-
-@pytest.fixture(autouse=True)
-def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever proxy or account the machine has is not used."""
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith("OPENAI_"):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -597,6 +588,7 @@ def test_a_secret_put_into_a_config_is_refused_unshown(settings: dict[str, Any])
         ({"requests_per_minute": 0}, "model.requests_per_minute: found 0, allowed: >= 1 or null"),
         ({"tokens_per_minute": True}, "model.tokens_per_minute: found True, allowed: >= 1 or null"),
         ({"breaker_failures": 0}, "model.breaker_failures: found 0, allowed: a whole number >= 1"),
+        ({"tokenizer": 3}, "model.tokenizer: found 3, allowed: a folder, or null"),
         ({"price": {"promt": 1}}, "model.price: found {'promt': 1}, allowed: prompt, cached, completion"),
         ({"price": {"prompt": -1}}, "model.price.prompt: found -1, allowed: >= 0 or null"),
         ({"timing": 3}, "model.timing: found a value"),

@@ -8,7 +8,10 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,22 +24,17 @@ from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import CallStore
 from symphony.progress import Counts
 from symphony.records import CallRecord, ProblemRecord, TimingRecord, read_records
+from symphony.report import build
 from symphony.runner import Place, run_group
 from symphony.runs import Group, ModelSpec, groups
 from symphony.types import SymphonyError
-from tests.scripted_pool import CONF, Silent, records
+from tests.own_pool import API, conf_with
+from tests.scripted_pool import ROOT, Silent, records
 from tests.scripted_pool import answer as scripted
 from tests.stub_server import Asked, Reply, StubServer, said
 
 CANARY = "sk-canary-0123456789abcdefghijklmnopqrstuvwxyz"
 QUICK = {"pause_s": 0.001, "pause_max_s": 0.002, "timeout_s": 0.5, "retries": 5, "breaker_pause_s": 0.01}
-
-
-@pytest.fixture(autouse=True)
-def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith("OPENAI_"):
-            monkeypatch.delenv(name)
 
 
 def talk(asked: Asked) -> str:
@@ -49,42 +47,70 @@ def talk(asked: Asked) -> str:
     return f"Thought: {rng.randrange(1000)}.\nAction: {action}\nValue: 0.{rng.randrange(10)} Confidence: 0.5"
 
 
-def fault(rng: random.Random) -> Reply | None:
-    """Three replies in ten are faults, of every kind alike."""
-    if rng.random() >= 0.3:
-        return None
-    kinds = [
-        Reply(status=429, headers={"retry-after": "0"}),
-        Reply(status=500),
-        Reply(status=503, content="x"),
-        Reply(delay_s=1.0),
-        Reply(content=said("lost"), cut="before"),
-        Reply(content=said("lost"), cut="middle"),
-        Reply(content="{not json"),
-        Reply(content={"choices": []}),
-        Reply(content={"choices": said("x")["choices"]}),
-        Reply(content=said(None)),
-        Reply(content=said("x", prompt=-4)),
-        Reply(status=400, content={"error": {"message": "no"}}),
-    ]
-    return rng.choice(kinds)
+FAULTS = {
+    "429": Reply(status=429, headers={"retry-after": "0"}),
+    "500": Reply(status=500),
+    "503": Reply(status=503, content="x"),
+    "400": Reply(status=400, content={"error": {"message": "no"}}),
+    "timeout": Reply(delay_s=2.0),
+    "cut before": Reply(content=said("lost"), cut="before"),
+    "cut within": Reply(content=said("lost"), cut="middle"),
+    "malformed": Reply(content="{not json"),
+    "no choices": Reply(content={"choices": []}),
+    "no text": Reply(content=said(None, prompt=40)),
+    "no usage": Reply(content={"choices": said("x")["choices"]}),
+    "wrong usage": Reply(content=said("x", prompt=-4)),
+}
+TYPED = {"timeout", "connection", "status", "reply", "breaker"}
+"""Kinds of errors that an endpoint can cause."""
 
 
-def api_group(tmp_path: Path, url: str, *overrides: str, local: bool = False, **settings: Any) -> Group:
-    """SYMPHONY on mini_qa by two API agents, or by one beside a local one."""
-    agent = {"_target_": "symphony.models.api.APIModel", "base_url": url, **QUICK, **settings}
-    conf = tmp_path / "conf"
-    if not conf.exists():
-        conf.mkdir()
-        for path in CONF.iterdir():
-            if path.name not in ("pool", "model"):
-                (conf / path.name).symlink_to(path)
-        (conf / "pool").mkdir()
-        (conf / "model").symlink_to(CONF / "model")
+class Faulty:
+    """Three replies in ten are faults, of every kind alike; which ones depends on what is asked, not on when.
+
+    Attributes:
+        sent: How often each kind was.
+        answered: Requests that an answer arrived for whole, usable or not.
+        usable: Those that had a usable one.
+        tokens: Prompt and completion tokens that arrived answers told of.
+    """
+
+    def __init__(self) -> None:
+        self.sent: collections.Counter[str] = collections.Counter()
+        self.answered: collections.Counter[str] = collections.Counter()
+        self.usable: set[str] = set()
+        self.tokens = 0
+        self._tries: collections.Counter[str] = collections.Counter()
+
+    def __call__(self, asked: Asked) -> Reply:
+        name = named(asked)
+        self._tries[name] += 1
+        rng = random.Random(f"{name} {self._tries[name]}")
+        if rng.random() < 0.3:
+            kind = rng.choice(list(FAULTS))
+            self.sent[kind] += 1
+            if kind in ("malformed", "no choices", "no text", "no usage", "wrong usage"):
+                self.answered[name] += 1
+                self.tokens += 43 if kind == "no text" else 0
+            return FAULTS[kind]
+        prompt, completion = rng.randrange(20, 60), rng.randrange(1, 20)
+        self.answered[name] += 1
+        self.usable.add(name)
+        self.tokens += prompt + completion
+        return Reply(content=said(talk(asked), prompt=prompt, completion=completion))
+
+
+def api_group(
+    tmp_path: Path, url: str, *overrides: str, local: bool = False, dead: bool = False, **settings: Any
+) -> Group:
+    """SYMPHONY on mini_qa by two API agents, or by one beside a local one; `dead` adds one that nobody serves."""
+    agent = {"_target_": API, "base_url": url, **QUICK, **settings}
     agents = {"one": {"model": "one", **agent}, "two": {"model": "two", **agent}}
     if local:
         agents["one"] = {"_target_": "symphony.models.hf.HFBackend", "path": "package:embedded/weights/llama"}
-    (conf / "pool" / "api.yaml").write_text(json.dumps({"agents": agents}))
+    if dead:
+        agents["dead"] = {**agents["one"], "base_url": "http://127.0.0.1:9/v1"}
+    conf = conf_with(tmp_path / "conf", "api", agents)
     given = ("tasks=[mini_qa]", "seeds=[0]", "pool=api", *overrides)
     (group,) = groups(plan("quickstart", given, experiment="symphony", conf=conf))
     return group
@@ -99,37 +125,62 @@ def named(asked: Asked) -> str:
     return json.dumps(asked.body, sort_keys=True)
 
 
-def test_a_run_against_an_endpoint_with_every_fault_ends_with_an_exact_ledger(tmp_path: Path) -> None:
-    rng = random.Random(5)
-    answered: collections.Counter[str] = collections.Counter()
-    faults = 0
+Run = tuple[Faulty, Path, int, set[str]]
+"""The faults, the folder of records, how many requests there were, and what was asked when the run was repeated."""
 
-    def script(asked: Asked) -> Any:
-        nonlocal faults
-        reply = fault(rng)
-        faults += reply is not None
-        sent = Reply(content=said(talk(asked))) if reply is None else reply
-        if sent.status == 200 and not sent.cut and not sent.delay_s:
-            answered[named(asked)] += 1  # usable or not, it was answered
-        return sent
 
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """By two agents with faults and one whose endpoint is dead; repeated without faults and without its records."""
+    tmp_path = tmp_path_factory.mktemp("faulty")
+    script = Faulty()
     with StubServer(script) as server:
-        group = api_group(tmp_path, server.url, "problems=6", "budget.problem.tokens=400")
+        group = api_group(tmp_path, server.url, "problems=8", "budget.problem.tokens=2000", dead=True, timeout_s=1)
         folder = carry_out(group, tmp_path / "out")
-    problems = read_records(folder, ProblemRecord)
+        first = len(server.asked)
+        folder.rename(tmp_path / "records")
+        server.script = lambda asked: said(talk(asked))
+        carry_out(group, tmp_path / "out")
+    return script, tmp_path / "records", first, {named(asked) for asked in server.asked[first:]}
+
+
+def test_every_kind_of_fault_is_met_at_30_percent(faulty: Run) -> None:
+    script, _, asked, _ = faulty
+    assert set(script.sent) == set(FAULTS)
+    assert 0.25 < script.sent.total() / asked < 0.35
+
+
+def test_under_faults_every_problem_ends_with_a_result_or_a_typed_reason(faulty: Run) -> None:
+    problems = read_records(faulty[1], ProblemRecord)
+    assert len(problems) == 8
+    assert {problem.stop_reason for problem in problems} <= {"solved", "iterations", "exhausted", "tokens", "error"}
+    assert sum(problem.nodes_tree > 0 for problem in problems) > 4
+    calls = read_records(faulty[1], CallRecord)
+    errors = {call.agent: set() for call in calls}
+    for call in calls:
+        if call.error is not None:
+            errors[call.agent].add(call.error.partition(":")[0])
+    assert errors["one"] | errors["two"] <= TYPED
+    assert errors["dead"] <= {"connection", "breaker"}
+    assert all(call.error for call in calls if call.agent == "dead")
+
+
+def test_under_faults_the_ledger_is_that_of_the_endpoint(faulty: Run, tmp_path: Path) -> None:
+    script, folder, _, _ = faulty
     calls = read_records(folder, CallRecord)
-    assert len(problems) == 6
-    assert all(problem.stop_reason for problem in problems)
-    assert 0.2 < faults / len(server.asked) < 0.4
-    assert max(answered.values()) == 1
-    errors = [call.error for call in calls if call.error is not None]
-    assert errors
-    assert {error.partition(":")[0] for error in errors} <= {"timeout", "connection", "status", "reply", "breaker"}
-    assert len(calls) - len(errors) > 50
-    load(tmp_path / "db.duckdb", [folder])  # checks the sums
+    assert sum(call.prompt_tokens + call.completion_tokens for call in calls) == script.tokens
+    assert sum(call.error is None for call in calls) == len(script.usable)
+    load(tmp_path / "db.duckdb", [folder])  # checks that calls add up to each problem's totals
     with reading(tmp_path / "db.duckdb") as connection:
         (failed,) = connection.execute("SELECT sum(errors) FROM problems").fetchone()
-    assert failed == len(errors)
+    assert failed == sum(call.error is not None for call in calls) > 0
+
+
+def test_under_faults_nothing_is_asked_twice_that_was_answered(faulty: Run) -> None:
+    script, _, _, again = faulty
+    assert set(script.answered.values()) == {1}
+    assert again
+    assert not again & script.usable
 
 
 def test_a_dead_endpoint_ends_every_problem_with_a_reason(tmp_path: Path) -> None:
@@ -155,6 +206,45 @@ def test_a_run_is_replayed_without_network_and_key_and_leaves_the_same_records(
     assert all(timing.from_store for timing in read_records(folder, TimingRecord))
     for path in (tmp_path / "out").rglob("*"):
         assert not path.is_file() or CANARY.encode() not in path.read_bytes()
+
+
+def test_a_key_is_in_no_record_log_or_report_and_in_no_list_of_processes(tmp_path: Path) -> None:
+    """Of a run as a user starts it, by an endpoint that repeats the key in answers and errors."""
+    processes: set[bytes] = set()
+
+    def repeats(asked: Asked) -> Any:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it ended meanwhile
+                processes.add(path.read_bytes())
+        sent = asked.headers["authorization"]
+        if asked.number % 5 == 0:
+            return Reply(status=500, content=f"you sent {sent}")
+        return said(f"Thought: {sent}.\n{talk(asked)} {sent}")
+
+    agent = {"_target_": API, **QUICK, "retries": 0, "key_env": "SOME_KEY", "model": "one"}
+    with StubServer(repeats) as server:
+        conf = conf_with(tmp_path / "conf", "api", {"one": {**agent, "base_url": server.url}})
+        given = ["quickstart", "tasks=[mini_qa]", "seeds=[0]", "pool=api", "problems=2", "--experiment", "symphony"]
+        places = ["--conf", str(conf), "--outputs", str(tmp_path / "out")]
+        done = subprocess.run(
+            [sys.executable, "-m", "symphony", "run", *given, *places],
+            env={**os.environ, "SOME_KEY": CANARY, "PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert server.asked[0].headers["authorization"] == f"Bearer {CANARY}"
+    (folder,) = (tmp_path / "out" / "runs").iterdir()
+    load(tmp_path / "out" / "records.duckdb", [folder])
+    build(tmp_path / "out" / "records.duckdb", tmp_path / "out")
+    assert "***" in (folder / "calls.jsonl").read_text()
+    assert "***" in (tmp_path / "out" / "report.html").read_text()
+    assert CANARY not in done.stdout + done.stderr
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
+    assert any(b"--experiment" in words for words in processes)
+    assert not any(CANARY.encode() in words for words in processes)
 
 
 def test_an_interrupted_run_asks_for_nothing_again_that_was_stored(
