@@ -30,6 +30,7 @@ LAYERS = {
     "symphony.quantise": 2,
     "symphony.scorer": 2,
     "symphony.memory": 2,
+    "symphony.budget": 2,
     "symphony.agents": 3,
     "symphony.search": 4,
     "symphony.report": 4,
