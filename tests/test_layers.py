@@ -37,10 +37,12 @@ LAYERS = {
     "symphony.runs": 3,
     "symphony.config": 4,
     "symphony.options": 4,
+    "symphony.bounds": 4,
     "symphony.embedded": 4,
     "symphony.runner": 5,
     "symphony.byhand": 5,
     "symphony.estimate": 5,
+    "symphony.forecast": 5,
     "symphony.doctor": 5,
     "symphony.__main__": 6,
 }
