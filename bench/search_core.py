@@ -33,7 +33,8 @@ import treequest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from symphony.agents import Agent, AgentPool, Budget, Meter, Session
+from symphony.agents import Agent, AgentPool, Session
+from symphony.budget import Budget, Meter
 from symphony.memory import PoolFifo
 from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend

@@ -8,7 +8,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony import byhand, config, database, doctor, estimate, fetch, options, progress, quantise, runner, runs
+from symphony import (
+    byhand,
+    config,
+    database,
+    doctor,
+    estimate,
+    fetch,
+    forecast,
+    options,
+    progress,
+    quantise,
+    runner,
+    runs,
+)
+from symphony.models import footprint
 from symphony.report import figures, page, tables
 from symphony.types import SymphonyError, Task
 
@@ -52,9 +66,15 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(do=do)
         return sub
 
-    sub = command("plan", _plan, "list a study's runs with their digests, and whether its pools fit a device")
+    sub = command("plan", _plan, "list a study's runs, and tell what they take before anything is spent")
     _study(sub)
-    sub.add_argument("--memory", type=float, metavar="GB", help="of the device (10^9 bytes), e.g. 24")
+    _places(sub)
+    text = f"carry out {forecast.PILOT} problems of each experiment and task, and estimate from them"
+    sub.add_argument("--pilot", action="store_true", help=text)
+    text = "of each device (10^9 bytes), e.g. 24 or 24,24: whether the pools fit"
+    sub.add_argument("--memory", type=_gigabytes, metavar="GB", help=text)
+    text = f"that a swap of models loads a second; default: {footprint.LOAD_RATE / 1e9:g}"
+    sub.add_argument("--load-rate", type=float, default=footprint.LOAD_RATE / 1e9, metavar="GB", help=text)
     sub.add_argument("--tokens", type=int, default=4096, metavar="N", help="of the longest sequence; default: 4096")
     sub = command("run", _run, "carry out the runs of a study, or of one frozen group")
     _study(sub, optional=True)
@@ -111,6 +131,10 @@ def _report_inputs(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--quantised", type=Path, nargs="*", default=[], metavar="FILE", help="their manifest.json")
 
 
+def _gigabytes(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
 def _study(sub: argparse.ArgumentParser, *, optional: bool = False) -> None:
     sub.add_argument("study", nargs="?" if optional else None, help="a folder under conf/experiment/")
     sub.add_argument("overrides", nargs="*", help="Hydra overrides, e.g. problems=4 search.n=2")
@@ -130,6 +154,10 @@ def _places(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--outputs", type=Path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
 
 
+def _place(given: argparse.Namespace) -> runner.Place:
+    return runner.Place(outputs=given.outputs, data=fetch.data_folder(given.data))
+
+
 def _runs(given: argparse.Namespace) -> list[runs.Run]:
     data = fetch.data_folder(given.data)
     found = config.plan(given.study, given.overrides, experiment=given.experiment, conf=given.conf, data=data)
@@ -147,18 +175,28 @@ def _plan(given: argparse.Namespace) -> None:
     found = _runs(given)
     for run in found:
         print(run.digest, run.experiment, run.task, run.pool, run.seed, sep="\t")
-    if given.memory is not None:
-        for key, value in (("--memory", given.memory), ("--tokens", given.tokens)):
+    if not found:  # why has been told
+        return
+    place = _place(given)
+    loading = {}
+    if given.memory is not None:  # first, so that no pilot is carried out where it is refused
+        memory = [("--memory", size) for size in given.memory]
+        for key, value in (*memory, ("--tokens", given.tokens), ("--load-rate", given.load_rate)):
             if not value > 0:
                 raise SymphonyError(f"{key}: found {value}, allowed: > 0")
-        estimate.memory(found, fetch.data_folder(given.data), given.memory * 1e9, given.tokens, _tell)
+        sizes = [size * 1e9 for size in given.memory]
+        loading = estimate.memory(found, place.data, sizes, given.tokens, _tell, given.load_rate * 1e9)
+    if given.pilot:
+        with progress.watch() as bar:
+            forecast.carry_out_pilot(found, place, bar, _tell)
+    estimate.tell(found, place, _tell, loading)
 
 
 def _run(given: argparse.Namespace) -> None:
     if (given.group is None) == (given.study is None):
         raise SymphonyError("found neither or both of a study and --group, allowed: one of them")
     groups = [runs.thaw(given.group / "plan.json")] if given.group else runs.groups(_runs(given))
-    place = runner.Place(outputs=given.outputs, data=fetch.data_folder(given.data))
+    place = _place(given)
     with progress.watch() as bar:
         for group in groups:
             runner.run_group(group, place, bar)

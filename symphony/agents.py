@@ -1,16 +1,17 @@
-"""Agents, their pool, and the ledger of one problem: budget, calls, picks, lessons."""
+"""Agents, their pool, and the ledger of one problem: calls, picks, lessons."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from symphony.budget import BudgetReason, Meter
 from symphony.memory import Lessons, Memory
+from symphony.models.endpoint import FREE, Price
 from symphony.records import CallRecord, PickRecord, ReflectionRecord, TimingRecord
 from symphony.scheduler import ArmStats, Scheduler
 from symphony.types import (
@@ -33,10 +34,11 @@ MAX_FAILURES = 3
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A named model of the pool."""
+    """A named model of the pool, and what its tokens cost."""
 
     name: str
     model: AsyncModel
+    price: Price = FREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,9 @@ class AgentPool:
         return self.agents[index]
 
 
-# --------------------------------------------------------------------------- budgets
+# --------------------------------------------------------------------------- ends
 
-BudgetReason = Literal["calls", "tokens", "seconds"]
-StopCause = Literal["calls", "tokens", "seconds", "error"]
+StopCause = BudgetReason | Literal["error"]
 
 
 class Stop(Exception):
@@ -75,7 +76,7 @@ class Stop(Exception):
 
 
 class BudgetExceeded(Stop):
-    """A budget of the problem or of the run is spent; reason "calls", "tokens" or "seconds"."""
+    """A budget of the problem, of its run or of its study is spent."""
 
 
 class NoAgentLeft(Stop):
@@ -83,66 +84,6 @@ class NoAgentLeft(Stop):
 
     def __init__(self) -> None:
         super().__init__("error")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """Limits; None is no limit.
-
-    Attributes:
-        calls: Model calls, failed ones included; kept to the unit, calls in flight count.
-        tokens: Prompt and completion tokens; no new call once as many are spent (calls in flight end).
-        seconds: Wall-clock since the meter was made; no new call after that.
-    """
-
-    calls: int | None = None
-    tokens: int | None = None
-    seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("calls", "tokens", "seconds"):
-            limit = getattr(self, name)
-            if limit is not None and not limit > 0:
-                raise SymphonyError(f"budget.{name}: found {limit}, allowed: > 0, or null for no limit")
-
-
-class Meter:
-    """What has been spent against a budget; a problem's meter also charges its run's.
-
-    Attributes:
-        calls: Calls made, in flight included.
-        tokens: Prompt and completion tokens of the calls that have ended.
-    """
-
-    __slots__ = ("_clock", "_started", "budget", "calls", "parent", "tokens")
-
-    def __init__(
-        self, budget: Budget, parent: Meter | None = None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.budget = budget
-        self.parent = parent
-        self.calls = 0
-        self.tokens = 0
-        self._clock = clock
-        self._started = clock()
-
-    def exceeded(self) -> BudgetReason | None:
-        """Why no further call may be made, here or further up; None when one may."""
-        budget = self.budget
-        if budget.calls is not None and self.calls >= budget.calls:
-            return "calls"
-        if budget.tokens is not None and self.tokens >= budget.tokens:
-            return "tokens"
-        if budget.seconds is not None and self._clock() - self._started >= budget.seconds:
-            return "seconds"
-        return None if self.parent is None else self.parent.exceeded()
-
-    def charge(self, *, calls: int = 0, tokens: int = 0) -> None:
-        """Adds to what is spent, here and further up."""
-        self.calls += calls
-        self.tokens += tokens
-        if self.parent is not None:
-            self.parent.charge(calls=calls, tokens=tokens)
 
 
 # --------------------------------------------------------------------------- the ledger of one problem
@@ -288,7 +229,11 @@ class Session:
         )
 
     def _book(self, ticket: Ticket, completion: Completion) -> None:
-        self.meter.charge(tokens=completion.prompt_tokens + completion.completion_tokens)
+        agent = self.pool.agents[ticket.arm]
+        cost = agent.price.dollars(completion)
+        self.meter.charge(tokens=completion.prompt_tokens + completion.completion_tokens, money=cost or 0.0)
+        if completion.refused is not None:
+            self.meter.refused(completion.refused)
         self._judge(self.arms[ticket.arm], failed=completion.error is not None)
         request, draw = ticket.request, ticket.request.draw
         self.calls.append(
@@ -300,12 +245,13 @@ class Session:
                 node=draw.node,
                 phase=draw.phase.value,
                 draw=draw.index,
-                agent=self.pool.agents[ticket.arm].name,
+                agent=agent.name,
                 temperature=request.sampling.temperature,
                 seed=draw.rng_seed(),
                 prompt=digest(request.messages),
                 prompt_tokens=completion.prompt_tokens,
                 completion_tokens=completion.completion_tokens,
+                cost=cost,
                 finish_reason=completion.finish_reason,
                 text=completion.text,
                 error=completion.error,

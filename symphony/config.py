@@ -33,6 +33,7 @@ from symphony.runs import (
     has_files,
     instantiate,
     models,
+    money_limits,
 )
 from symphony.types import SymphonyError, canonical_json
 
@@ -49,10 +50,11 @@ STORE_MODES = ("live", "record", "replay", "strict")
 
 @dataclass
 class Limits:
-    """A budget; null is no limit. Units: model calls, tokens (prompt + completion), seconds of wall-clock."""
+    """A budget; null is no limit. Units: model calls, tokens (prompt + completion), dollars, seconds of wall-clock."""
 
     calls: int | None = None
     tokens: int | None = None
+    money: float | None = None
     seconds: float | None = None
 
 
@@ -60,6 +62,11 @@ class Limits:
 class Budgets:
     problem: Limits = field(default_factory=Limits)
     run: Limits = field(default_factory=Limits)
+    study: Limits = field(default_factory=Limits)
+
+
+NAMED_LIMITS = {scope: ("calls", "tokens", "seconds") for scope in ("problem", "run")}
+"""Limits that a config holds even where they are null. The others came later, and runs keep their names."""
 
 
 @dataclass
@@ -132,7 +139,14 @@ def plan(
         runs = [run for name in names for run in _experiment_runs(study, name, overrides, conf)]
         if entry:
             write_atomic(entry, json.dumps([asdict(run) for run in runs]))
+    _check_study_budget(runs)
     return [_named_by_data(run, data) for run in runs]
+
+
+def _check_study_budget(runs: Sequence[Run]) -> None:
+    found = {canonical_json(run.config["budget"].get("study", {})) for run in runs}
+    if len(found) > 1:
+        raise SymphonyError(f"budget.study: found {' and '.join(sorted(found))}, allowed: one for the whole study")
 
 
 def _named_by_data(run: Run, data: Path) -> Run:
@@ -288,11 +302,22 @@ def _resolve(cfg: Any, identity: Mapping[str, Any], conf: Path = Path("conf")) -
     named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents.items()]
     plain["pool"] = {**plain["pool"], "agents": named}
     execution = {**plain["execution"], "data_dir": plain["data_dir"]}
+    plain["budget"] = _named_limits(plain["budget"])
     config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, "tasks", "seeds", "preset")}
     # On the command line Hydra reads `inf` as a number, which JSON has no form for; the option of that name is a word.
     words = {"Infinity": "inf"}
     text = canonical_json({**config, **identity})
     return json.loads(text, parse_constant=lambda name: words.get(name, name)), execution
+
+
+def _named_limits(budget: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    kept = {
+        scope: {
+            name: limit for name, limit in limits.items() if limit is not None or name in NAMED_LIMITS.get(scope, ())
+        }
+        for scope, limits in budget.items()
+    }
+    return {scope: limits for scope, limits in kept.items() if limits}
 
 
 def _weights(agent: Mapping[str, Any], checksums: Path) -> dict[str, str]:
@@ -346,6 +371,10 @@ def _check(config: Mapping[str, Any], execution: Mapping[str, Any]) -> None:
                 spec.build(Path())
             except SymphonyError as error:
                 raise SymphonyError(f"pool.agents.{name}: {error}") from error
+        if money_limits(config) and spec.price.unknown:
+            key, limit = spec.price.unknown[0], money_limits(config)[0]
+            needed = f"dollars per million tokens, because {limit} is set"
+            raise SymphonyError(f"pool.agents.{name}.price.{key}: found no price, allowed: {needed}")
     if config["problems"] < 1:
         raise SymphonyError(f"problems: found {config['problems']}, allowed: >= 1")
     if config["feedback"] not in ("oracle", "none"):

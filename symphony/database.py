@@ -91,6 +91,16 @@ _CHECKS = (
               s[1] || ': found ' || coalesce(s[2]::VARCHAR, 'no problem') || ' in the total and '
                   || s[3] || ' in the ledger'
        FROM flat WHERE s[2] IS DISTINCT FROM s[3]""",
+    """WITH ledger AS (
+           SELECT run, problem, CASE WHEN count(*) = count(cost) THEN sum(cost) END AS cost FROM calls GROUP BY ALL
+       ), compared AS (
+           SELECT run, problem, p.cost AS told, CASE WHEN p.calls = 0 THEN 0 ELSE l.cost END AS added
+           FROM problems p LEFT JOIN ledger l USING (run, problem)
+       )
+       SELECT 'run ' || run || ', problem ' || problem,
+              'cost: found ' || coalesce(told::VARCHAR, 'unknown') || ' in the total and '
+                  || coalesce(added::VARCHAR, 'unknown') || ' in the ledger'
+       FROM compared WHERE (told IS NULL) <> (added IS NULL) OR abs(told - added) > 1e-9 * (1 + abs(added))""",
 )
 
 

@@ -1,24 +1,47 @@
-"""What a study needs before anything is spent: the memory of its pools."""
+"""What a study needs, told before anything is spent: memory of its pools, calls, tokens, hours, disk and price."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-from symphony.models.footprint import Fit, Footprint, fit, footprint, nearest, told
+from symphony import forecast
+from symphony.bounds import bound, shown
+from symphony.budget import LIMITS, Spent, money, read_ledger
+from symphony.models.footprint import ALLOWANCE, LOAD_RATE, Footprint, fit, footprint, nearest, told
+from symphony.records import is_complete
+from symphony.runner import Place
 from symphony.runs import ModelSpec, Run, models
 from symphony.types import SymphonyError
 
+BYTES_A_TOKEN = 10
+"""Of records and call store, for each token consumed. An assumption: docs/models.md tells what was measured."""
 
-def memory(runs: Iterable[Run], data: Path, size: float, tokens: int, say: Callable[[str], None]) -> dict[str, Fit]:
-    """Tells for each pool of a study whether its local models fit a device together, and at how many sequences.
+Say = Callable[[str], None]
+
+
+def memory(
+    runs: Iterable[Run],
+    data: Path,
+    sizes: Sequence[float],
+    tokens: int,
+    say: Say,
+    load_rate: float = LOAD_RATE,
+) -> dict[str, float]:
+    """Tells for each pool of a study whether its local models fit the devices together, at how many sequences, and what
+    swapping costs where they do not.
 
     Args:
         runs: The study's.
         data: Where downloads lie.
-        size: Bytes of the device.
+        sizes: Bytes of each device.
         tokens: Of the longest sequence, prompt and completion.
+        load_rate: Bytes of weights a second that a swap loads.
+
+    Returns:
+        Of each pool whose models are swapped: seconds to load each of them once.
 
     Raises:
         SymphonyError: A pool holds a model that does not fit even alone; the message names the nearest pool that fits.
@@ -27,21 +50,28 @@ def memory(runs: Iterable[Run], data: Path, size: float, tokens: int, say: Calla
     for run in runs:
         if run.pool not in pools:
             pools[run.pool] = _footprints(models(run.config), data, say)
-    found = {name: fit(pool, size, tokens) for name, pool in pools.items() if pool}
+    found = {name: fit(pool, sizes, tokens) for name, pool in pools.items() if pool}
     for name, one in found.items():
         say(f"pool {name}:")
-        for line in told(pools[name], one, size, tokens):
+        for line in told(pools[name], one, sizes, tokens, load_rate):
             say(f"  {line}")
     for name, one in found.items():
         if one.spare < 0:
-            other = nearest({key: pool for key, pool in pools.items() if pool}, size, tokens)
+            other = nearest({key: pool for key, pool in pools.items() if pool}, sizes, tokens)
             allowed = f"a pool that does, such as {other}" if other else "smaller or quantised models, or more memory"
-            told_size = f"a model that does not fit into {size / 1e9:.1f} GB"
-            raise SymphonyError(f"pool {name}: found {told_size}, allowed: {allowed}")
-    return found
+            raise SymphonyError(f"pool {name}: found {_too_large(pools[name], sizes, tokens)}, allowed: {allowed}")
+    swapped = [name for name, one in found.items() if not one.resident]
+    return {name: sum(model.weights for model in pools[name].values()) / load_rate for name in swapped}
 
 
-def _footprints(specs: dict[str, ModelSpec], data: Path, say: Callable[[str], None]) -> dict[str, Footprint]:
+def _too_large(pool: Mapping[str, Footprint], sizes: Sequence[float], tokens: int) -> str:
+    needed = {name: model.weights + model.cache_per_token * tokens for name, model in pool.items()}
+    name = max(needed, key=lambda name: needed[name])
+    numbers = f"{name}: {needed[name] / 1e9:.1f} GB with one sequence, and {ALLOWANCE / 1e9:.1f} GB for the runtime"
+    return f"a model that does not fit into {max(sizes) / 1e9:.1f} GB ({numbers})"
+
+
+def _footprints(specs: dict[str, ModelSpec], data: Path, say: Say) -> dict[str, Footprint]:
     """Of the local models whose weights are there; tells of the others."""
     found = {}
     for name, spec in specs.items():
@@ -56,3 +86,95 @@ def _footprints(specs: dict[str, ModelSpec], data: Path, say: Callable[[str], No
         settings = {key: given[key] for key in ("dtype", "quantization") if given.get(key)}
         found[name] = footprint(folder, **settings)
     return found
+
+
+# --------------------------------------------------------------------------- what it takes
+
+
+def tell(runs: Sequence[Run], place: Place, say: Say, loading: Mapping[str, float] = MappingProxyType({})) -> None:
+    """The plan in lines for people: runs, bounds, and the estimate where there is one.
+
+    Args:
+        loading: Of pools whose models are swapped: seconds to load each of them once.
+    """
+    study = runs[0].study
+    done = sum(is_complete(place.run(run)) for run in runs)
+    parts = {name: len({getattr(run, name) for run in runs}) for name in ("experiment", "task", "pool", "seed")}
+    counted = ", ".join(_count(count, name) for name, count in parts.items())
+    problems = sum(run.config["problems"] for run in runs)
+    say(f"{study}: {_count(len(runs), 'run')} of {_count(problems, 'problem')} ({counted}); finished: {done:,}")
+    if ledger := read_ledger(place.ledger(study)):
+        say(f"asked of its models so far: {_asked(ledger)} ({place.ledger(study)})")
+    say("at most, by the config (calls in flight when a limit is reached come on top):")
+    for limit in LIMITS:
+        found = bound(runs, limit)
+        say(f"  {shown(limit, found.amount)} ({found.why})")
+    tokens = bound(runs, "tokens").amount
+    if tokens is not None:
+        say(f"  disk: about {_bytes(tokens * BYTES_A_TOKEN)}, assuming {BYTES_A_TOKEN:g} bytes a token")
+    cells = len({(run.experiment, run.task) for run in runs})
+    expected = forecast.estimate(runs, place)
+    if expected is None:
+        say(f"no estimate of calls, hours and likely costs: --pilot carries out {forecast.PILOT} problems of each")
+        return
+    for line in _told(expected, cells):
+        say(line)
+    for pool in (name for name in loading if name in expected.rounds):
+        rounds, hours = expected.rounds[pool], expected.rounds[pool] * loading[pool] / 3600
+        say(f"  pool {pool}: at most {hours:.2g} hours of loading models, all of them in each of {rounds:,} rounds")
+
+
+def _asked(ledger: Sequence[Spent]) -> str:
+    costs = [one.money for one in ledger if one.money is not None]
+    unknown = " and more of unknown price" if len(costs) < len(ledger) else ""
+    calls, tokens = sum(one.calls for one in ledger), sum(one.tokens for one in ledger)
+    return f"{calls:,} calls, {tokens:,} tokens, {_dollars(sum(costs))}{unknown}"
+
+
+def _told(found: forecast.Estimate, cells: int) -> list[str]:
+    price = "unknown, as a price is" if found.dollars is None else _span(found.dollars, _dollars)
+    lines = [
+        f"expected of {_count(found.problems, 'problem')}, from {found.samples:,} finished (no bound; in brackets: "
+        "were all as the cheapest or dearest finished one of their experiment and task):",
+        f"  calls: {_span(found.calls)}",
+        f"  prompt tokens: {_span(found.prompt_tokens)}",
+        f"  completion tokens: {_span(found.completion_tokens)}",
+        f"  money: {price}; less where the call store answers",
+        f"  disk: {_span(found.size, _bytes)}, records and call store",
+    ]
+    if found.cells < cells:
+        unknown = f"{cells - found.cells} of {cells} experiments and tasks"
+        lines.append(f"  nothing is known of {unknown}, which are not counted")
+    for (name, spec), used in found.models.items():
+        cost = spec.price.of(used.prompt_tokens, used.cached_tokens, used.completion_tokens)
+        lines.append(
+            f"  model {name} ({_called(spec)}): {used.calls:,.0f} calls, {used.prompt_tokens:,.0f} prompt and "
+            f"{used.completion_tokens:,.0f} completion tokens, {'unknown price' if cost is None else _dollars(cost)}"
+        )
+    for pool, hours in found.hours.items():
+        lines.append(
+            f"  pool {pool}: {hours:.2g} hours, of a GPU where it has one, at the {found.speed[pool]:,.0f} completion "
+            "tokens a second of the finished problems; larger batches are quicker"
+        )
+    return lines
+
+
+def _span(found: forecast.Range, form: Callable[[float], str] = lambda value: f"{value:,.0f}") -> str:
+    return f"{form(found.mean)} [{form(found.least)}, {form(found.most)}]"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'s' if number != 1 else ''}"
+
+
+def _dollars(amount: float) -> str:
+    return f"${money(amount)}"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _called(spec: ModelSpec) -> str:
+    arguments = json.loads(spec.arguments)
+    return str(arguments.get("model", arguments.get("path", spec.target)))

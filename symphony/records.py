@@ -70,11 +70,14 @@ class ProblemRecord:
     Attributes:
         index: Position in the run, from 0.
         success, score, detail: `Task.grade` of the returned state (score in [0, 1]).
-        stop_reason: "solved", "iterations", "exhausted", "calls", "tokens", "seconds" or "error".
+        stop_reason: "solved", "iterations", "exhausted", "error", or the limit that was spent: "calls", "tokens",
+            "money" or "seconds" of the problem's own budget, "run_calls", ... of its run's, "study_calls", ... of its
+            study's.
         iterations: Search iterations begun.
         nodes_tree, nodes_simulated: Nodes created besides the root.
         guesses: Terminal states reached (each one asked the environment for a verdict).
         prompt_tokens, completion_tokens: Consumed, whether generated or answered from the store.
+        cost: Dollars that its calls cost; None where the price of one is unknown.
         unparsed: Completions without an action. invalid: Actions the environment refused.
         fallbacks: Evaluations that could not be understood. errors: Calls that failed.
         answer_node: Node whose state was graded.
@@ -95,6 +98,7 @@ class ProblemRecord:
     calls: int
     prompt_tokens: int
     completion_tokens: int
+    cost: float | None
     unparsed: int
     invalid: int
     fallbacks: int
@@ -149,6 +153,8 @@ class CallRecord:
         seed: What the sampler was seeded with.
         prompt: Digest of the messages.
         prompt_tokens, completion_tokens: Real tokens, never padding.
+        cost: Dollars by the model's price table, whether the model answered or the call store; 0 of a model on this
+            machine, None where a price is unknown.
         error: Why there is no text; None when there is.
     """
 
@@ -165,6 +171,7 @@ class CallRecord:
     prompt: str
     prompt_tokens: int
     completion_tokens: int
+    cost: float | None
     finish_reason: str
     text: str
     error: str | None

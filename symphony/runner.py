@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from symphony import provenance
-from symphony.agents import Agent, AgentPool, Budget, Meter, Session
+from symphony.agents import Agent, AgentPool, Session
+from symphony.budget import Budget, Ledger, Meter, Purse
 from symphony.config import to_yaml
 from symphony.files import write_atomic
 from symphony.memory import Lessons
@@ -55,6 +56,9 @@ class Place:
     def group(self, group: Group) -> Path:
         return self.outputs / "groups" / group.name
 
+    def ledger(self, study: str) -> Path:
+        return self.outputs / study / "spent.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class _Solved:
@@ -83,7 +87,10 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
             modes = {str(run.execution["store"]) for run in missing}
             store = None if modes == {"live"} else stack.enter_context(CallStore(stores / f"{group.store}.sqlite"))
             worker = stack.enter_context(ThreadPoolExecutor(1))  # makes its thread when it is needed
-            workshop = _Workshop(store, place.data, make_backend, worker)
+            ledger = _ledger(missing, place)
+            workshop = _Workshop(
+                store, place.data, make_backend, worker, stack.enter_context(ledger) if ledger else None
+            )
             asyncio.run(_carry_out_all(missing, workshop, place, progress))
     write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
 
@@ -121,8 +128,15 @@ class _Workshop:
     limits run, it is computed in the `worker` thread.
     """
 
-    def __init__(self, store: CallStore | None, data: Path, make: MakeBackend | None, worker: Executor) -> None:
-        self._store, self._data, self._make, self._worker = store, data, make, worker
+    def __init__(
+        self,
+        store: CallStore | None,
+        data: Path,
+        make: MakeBackend | None,
+        worker: Executor,
+        ledger: Ledger | None,
+    ) -> None:
+        self._store, self._data, self._make, self._worker, self._ledger = store, data, make, worker, ledger
         self._made: dict[ModelSpec, ModelBackend | Endpoint] = {}
         self._ready: dict[tuple[ModelSpec, str], tuple[AsyncModel, str]] = {}
 
@@ -134,21 +148,22 @@ class _Workshop:
                 self._made[spec] = self._new(spec)
         worker = self._worker if any(is_endpoint(self._made.get(spec)) for spec in specs.values()) else None
         ready = {name: self._model(spec, run.execution["store"], worker) for name, spec in specs.items()}
-        agents = tuple(Agent(name, model) for name, (model, _) in ready.items())
+        agents = tuple(Agent(name, model, specs[name].price) for name, (model, _) in ready.items())
         return AgentPool(run.pool, agents), {name: told for name, (_, told) in ready.items()}
 
     def _model(self, spec: ModelSpec, mode: Any, worker: Executor | None) -> tuple[AsyncModel, str]:
         key = (spec, str(mode))
         if key not in self._ready:
             made: Any = self._made.get(spec)
+            purse = Purse(self._ledger, spec.price) if self._ledger else None
             if is_endpoint(made):
-                model = StoredModel(lambda: self._checked(made), self._store, mode, revision=made.revision)
+                model = StoredModel(lambda: self._checked(made), self._store, mode, revision=made.revision, purse=purse)
                 self._ready[key] = (model, model.revision)
             else:
                 known = revision(spec, self._data) if made is None else None
                 source: ModelBackend | Callable[[], ModelBackend]
                 source = (lambda: self._new(spec)) if known else made if made is not None else self._new(spec)
-                stored = StoredBackend(source, self._store, mode, revision=known)
+                stored = StoredBackend(source, self._store, mode, revision=known, purse=purse)
                 self._ready[key] = (Batcher(stored, executor=worker), stored.revision)
         return self._ready[key]
 
@@ -179,7 +194,7 @@ async def _carry_out_all(runs: Sequence[Run], workshop: _Workshop, place: Place,
 
 
 def _timed(run: Run) -> bool:
-    return any(limits["seconds"] is not None for limits in run.config["budget"].values())
+    return any(run.config["budget"][scope]["seconds"] is not None for scope in ("problem", "run"))
 
 
 async def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Progress, turns: asyncio.Semaphore) -> None:
@@ -218,7 +233,7 @@ class _Driver:
 
     def __init__(self, run: Run, parts: Parts, pool: AgentPool, bar: Tally, turns: asyncio.Semaphore) -> None:
         self.run, self.parts, self.pool, self.bar, self.turns = run, parts, pool, bar, turns
-        self.meter = Meter(Budget(**run.config["budget"]["run"]))
+        self.meter = Meter(Budget(**run.config["budget"]["run"]), scope="run")
         self.arms: list[ArmStats] | None = None
         if parts.scheduler.scope == "run":
             self.arms = [ArmStats() for _ in pool.agents]
@@ -295,6 +310,14 @@ def _generated_tokens(session: Session) -> int:
     """Completion tokens that a model really produced."""
     pairs = zip(session.calls, session.timings, strict=True)
     return sum(call.completion_tokens for call, timing in pairs if not timing.from_store)
+
+
+def _ledger(runs: Sequence[Run], place: Place) -> Ledger | None:
+    """The ledger of the runs' study, where a limit needs it, or a price."""
+    limits = runs[0].config["budget"].get("study", {})
+    if not limits and not any(spec.is_endpoint for run in runs for spec in models(run.config).values()):
+        return None
+    return Ledger(place.ledger(runs[0].study), Budget(**limits))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from symphony.files import sha256, write_atomic
+from symphony.models.endpoint import FREE, Price, price_of
 from symphony.types import Endpoint, SymphonyError, canonical_json
 
 PACKAGE = Path(__file__).parent
@@ -34,7 +35,8 @@ ACCESS = (
     "breaker_failures",
     "breaker_pause_s",
 )
-"""Keys of an agent that say how its endpoint is reached: they decide no answer and are left out of a run's digest."""
+"""Keys of an agent that say how its endpoint is reached: they decide no answer and are left out of a run's digest (the
+price is not where a limit of money stands: it then decides where searches end)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,11 @@ class ModelSpec:
         """Whether making it gives an `Endpoint`, which answers each request by itself."""
         return is_endpoint(_class("model", self.target))
 
+    @property
+    def price(self) -> Price:
+        """What its tokens cost; nothing where it runs on this machine."""
+        return price_of(json.loads(self.arguments).get("price")) if self.is_endpoint else FREE
+
     def folder(self, data: Path) -> Path:
         """Where its weights lie.
 
@@ -131,8 +138,15 @@ class ModelSpec:
 def digest(config: Mapping[str, Any]) -> str:
     """Names a run: 16 hex digits of the sha256 of its resolved scientific config, without `ACCESS`."""
     pool = config.get("pool") or {}
-    agents = [{key: agent[key] for key in agent if key not in ACCESS} for agent in pool.get("agents", ())]
+    left_out = set(ACCESS) - ({"price"} if money_limits(config) else set())
+    agents = [{key: agent[key] for key in agent if key not in left_out} for agent in pool.get("agents", ())]
     return _sha({**config, "pool": {**pool, "agents": agents}} if agents else config)[:16]
+
+
+def money_limits(config: Mapping[str, Any]) -> list[str]:
+    """Keys of the limits of money in a run's config."""
+    budget = config.get("budget") or {}
+    return [f"budget.{scope}.money" for scope, limits in budget.items() if limits.get("money") is not None]
 
 
 def groups(runs: Iterable[Run], shared: Sequence[str] = SHARED) -> list[Group]:

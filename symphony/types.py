@@ -170,6 +170,9 @@ class Task(Protocol):
 
 # --------------------------------------------------------------------------- models
 
+Limit = Literal["calls", "tokens", "money", "seconds"]
+"""What a budget limits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
@@ -241,6 +244,7 @@ class Completion:
         completion_tokens: Real generated tokens, the end token included.
         logprob: Sum of the log-probabilities (nats) of the generated tokens, where the backend has it.
         error: Why there is no text; None when there is.
+        refused: Limit of the study's budget for which the model was not asked; None where it was.
         latency_s: Seconds from submission to answer; not part of the durable record.
         from_store: Whether the answer came from the call store; not part of the durable record.
     """
@@ -252,6 +256,7 @@ class Completion:
     completion_tokens: int = 0
     logprob: float | None = None
     error: str | None = None
+    refused: Limit | None = None
     latency_s: float = 0.0
     from_store: bool = False
 

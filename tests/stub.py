@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from symphony.agents import Agent, AgentPool, Budget, Meter, Session
+from symphony.agents import Agent, AgentPool, Session
+from symphony.budget import Budget, Meter
 from symphony.types import Completion, Feedback, Grade, Message, Phase, Problem, Proposal, Request, State, Turn
 
 ANSWER = re.compile(r"^Action:\s*(go|stop)\b\s*(\S*)\s*$", re.MULTILINE)

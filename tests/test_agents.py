@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from symphony.agents import Agent, AgentPool, Budget, BudgetExceeded, Meter, NoAgentLeft, Session
+from symphony.agents import Agent, AgentPool, BudgetExceeded, NoAgentLeft, Session
+from symphony.budget import Budget, Meter
+from symphony.models.endpoint import Price
 from symphony.scheduler import ArmStats, Fixed, RoundRobin
 from symphony.types import Completion, Message, Phase, Request, Sampling, SymphonyError
 from tests.stub import Scripted, pool, problem, say, session
@@ -48,6 +50,41 @@ async def test_no_call_is_begun_once_the_tokens_are_spent():
     assert ledger.meter.tokens == 10
 
 
+async def test_no_call_is_begun_once_the_money_is_spent():
+    dear = Price(prompt=1e6, completion=1e6)  # a dollar a token
+    agents = AgentPool("one", (Agent("A", Scripted(say(expand="yes yes")), dear),))
+    ledger = session(agents, problem("abc"), budget=Budget(money=6.0))
+    await call(ledger)  # 3 + 2 tokens
+    await call(ledger)
+    with pytest.raises(BudgetExceeded, match="money"):
+        ledger.pick(Fixed(), Phase.EXPAND, 0)
+    assert [record.cost for record in ledger.calls] == [5.0, 5.0]
+    assert ledger.meter.money == 10.0
+
+
+async def test_a_call_of_unknown_price_has_an_unknown_cost_and_one_of_a_local_model_none():
+    agents = AgentPool(
+        "two",
+        (Agent("local", Scripted(say(expand="a"))), Agent("remote", Scripted(say(expand="a")), Price(prompt=1.0))),
+    )
+    ledger = session(agents, problem("abc"))
+    await call(ledger, arm=0)
+    await call(ledger, arm=1)
+    assert [record.cost for record in ledger.calls] == [0.0, None]
+
+
+async def test_a_call_that_the_study_can_not_pay_ends_the_problem_and_stays_on_record():
+    class Refused:
+        async def complete(self, request: Request) -> Completion:
+            return Completion(text="", finish_reason="error", prompt_tokens=0, error="budget: spent", refused="money")
+
+    ledger = session(AgentPool("one", (Agent("A", Refused()),)), problem("abc"))
+    await call(ledger)
+    with pytest.raises(BudgetExceeded, match="study_money"):
+        ledger.pick(Fixed(), Phase.EXPAND, 0)
+    assert [record.error for record in ledger.calls] == ["budget: spent"]
+
+
 def test_no_call_is_begun_once_the_seconds_are_over():
     now = [0.0]
     meter = Meter(Budget(seconds=5), clock=lambda: now[0])
@@ -57,16 +94,16 @@ def test_no_call_is_begun_once_the_seconds_are_over():
 
 
 def test_a_problem_stops_when_its_run_has_spent_the_budget():
-    run = Meter(Budget(calls=3))
+    run = Meter(Budget(calls=3), scope="run")
     first, second = Meter(Budget(calls=2), run), Meter(Budget(calls=2), run)
     first.charge(calls=2, tokens=7)
     assert (first.exceeded(), second.exceeded()) == ("calls", None)
     second.charge(calls=1)
-    assert second.exceeded() == "calls"
+    assert second.exceeded() == "run_calls"
     assert (run.calls, run.tokens) == (3, 7)
 
 
-@pytest.mark.parametrize("limits", [{"calls": 0}, {"tokens": -1}, {"seconds": 0.0}])
+@pytest.mark.parametrize("limits", [{"calls": 0}, {"tokens": -1}, {"money": 0.0}, {"seconds": 0.0}])
 def test_an_impossible_budget_is_refused_with_its_key(limits):
     with pytest.raises(SymphonyError, match=rf"budget\.{next(iter(limits))}"):
         Budget(**limits)

@@ -37,7 +37,7 @@ RUN = RunRecord(
 PROBLEM = ProblemRecord(
     run="r1", problem="p1", index=0, kind="", success=True, score=1, detail="2020-01-01", stop_reason="solved",
     iterations=1, nodes_tree=1, nodes_simulated=0, guesses=1, calls=1, prompt_tokens=10, completion_tokens=5,
-    unparsed=0, invalid=0, fallbacks=0, errors=0, answer_node=1,
+    cost=0.25, unparsed=0, invalid=0, fallbacks=0, errors=0, answer_node=1,
 )  # fmt: skip
 ROOT = NodeRecord(
     run="r1", problem="p1", node=0, parent=None, depth=0, origin="root", agent=None, iteration=0, thought="", action="",
@@ -47,7 +47,7 @@ ROOT = NodeRecord(
 CHILD = dataclasses.replace(ROOT, node=1, parent=0, origin="expand", agent="a", value=0.5, confidence=0.5, prior=0.1)
 CALL = CallRecord(
     run="r1", problem="p1", call=0, iteration=0, node=0, phase="expand", draw=0, agent="a", temperature=0.8, seed=2**62,
-    prompt="x", prompt_tokens=10, completion_tokens=5, finish_reason="stop", text="Action: a[b]", error=None,
+    prompt="x", prompt_tokens=10, completion_tokens=5, cost=0.25, finish_reason="stop", text="Action: a[b]", error=None,
 )  # fmt: skip
 PICK = PickRecord(
     run="r1", problem="p1", pick=0, iteration=0, node=0, phase="expand", agent="a", counts=[0, 0], means=[0.0, 0.5],
@@ -205,6 +205,20 @@ def test_a_total_that_differs_from_the_ledger_is_refused(tmp_path: Path, total: 
     folder = write(tmp_path, problem=dataclasses.replace(PROBLEM, **{total: 7}))
     with pytest.raises(SymphonyError, match=f"run r1, problem p1: {total}: found 7 in the total"):
         load(tmp_path / "study.duckdb", [folder])
+
+
+@pytest.mark.parametrize(("total", "told"), [(0.5, "0.5"), (None, "unknown")])
+def test_a_cost_that_differs_from_the_ledger_is_refused(tmp_path: Path, total: float | None, told: str) -> None:
+    folder = write(tmp_path, problem=dataclasses.replace(PROBLEM, cost=total))
+    with pytest.raises(SymphonyError, match=f"run r1, problem p1: cost: found {told} in the total and 0.25 in the led"):
+        load(tmp_path / "study.duckdb", [folder])
+
+
+def test_a_problem_with_a_call_of_unknown_cost_has_an_unknown_cost(tmp_path: Path) -> None:
+    folder = write(tmp_path, problem=dataclasses.replace(PROBLEM, cost=None), call=dataclasses.replace(CALL, cost=None))
+    load(tmp_path / "study.duckdb", [folder])
+    with reading(tmp_path / "study.duckdb") as connection:
+        assert connection.execute("SELECT cost FROM problems").fetchall() == [(None,)]
 
 
 def test_calls_of_a_problem_that_is_not_there_are_refused(tmp_path: Path) -> None:

@@ -32,14 +32,29 @@ class Price:
         for name in ("prompt", "cached", "completion"):
             check_number(f"price.{name}", getattr(self, name), 0, optional=True)
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of the prices without which no cost can be told."""
+        return tuple(name for name in ("prompt", "completion") if getattr(self, name) is None)
+
     def dollars(self, completion: Completion) -> float | None:
-        """What a completion costs; None where a price is unknown."""
+        """What a completion costs, failed or not, by the tokens that it tells; None where a price is unknown."""
+        return self.of(completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens)
+
+    def of(self, prompt_tokens: float, cached_tokens: float, completion_tokens: float) -> float | None:
+        """What tokens cost, `cached_tokens` of the prompt's being cached; None where a price is unknown."""
         if self.prompt is None or self.completion is None:
             return None
         cached = self.prompt if self.cached is None else self.cached
-        fresh = completion.prompt_tokens - completion.cached_tokens
-        parts = (fresh * self.prompt, completion.cached_tokens * cached, completion.completion_tokens * self.completion)
-        return sum(parts) / 1e6
+        fresh = prompt_tokens - cached_tokens
+        return (fresh * self.prompt + cached_tokens * cached + completion_tokens * self.completion) / 1e6
+
+    @property
+    def dearest(self) -> float | None:
+        """Dollars per million of the dearest kind of token; None where a price is unknown."""
+        if self.prompt is None or self.completion is None:
+            return None
+        return max(self.prompt, self.cached or 0.0, self.completion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +124,7 @@ def check_number(
     if not (right and value != float("inf")) and not (optional and value is None):
         wanted = f"{'a whole number ' if whole else ''}{'>' if above else '>='} {low:g}{' or null' if optional else ''}"
         raise SymphonyError(f"model.{key}: found {value!r}, allowed: {wanted}")
+
+
+FREE = Price(prompt=0.0, completion=0.0)
+"""Of a model on this machine."""

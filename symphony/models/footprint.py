@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ BLOCK = 64
 NESTED = 256
 """Scales that share a scale of their own (double quantisation)."""
 ALLOWANCE = 1.0e9
-"""Bytes for the runtime and activations beside weights and cache, on a GPU."""
+"""Bytes for the runtime and activations beside weights and cache, on each GPU."""
+LOAD_RATE = 1.0e9
+"""Bytes of weights a second that a swap is taken to load, where nothing was measured: those of a slow disk."""
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -127,66 +129,105 @@ def _held(name: str, tensor: Mapping[str, Any], width: int, quantization: str | 
     return count // 2 + scales + 4 * math.ceil(scales / NESTED)
 
 
-# --------------------------------------------------------------------------- a pool on a device
+# --------------------------------------------------------------------------- a pool on devices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """How a pool fits a device.
+    """How a pool fits the devices.
 
     Attributes:
-        resident: Names of the models that stay in memory together; the others are swapped in when they are asked.
+        resident: Names of the models that stay in memory together: all, or none; then each is swapped in when it is
+            asked, on the largest device.
+        devices: Number of the device that each resident model is on. A model is on one device whole.
         sequences: Sequences at once for each model: with all resident, or alone.
-        spare: Bytes left with the resident ones and one sequence each; negative where not even one model fits.
+        spare: Bytes left on all devices with the resident ones and one sequence each; where none is, those left on the
+            largest device by the largest model, negative where it does not fit.
     """
 
     resident: tuple[str, ...]
+    devices: Mapping[str, int]
     sequences: Mapping[str, int]
     spare: int
 
 
-def fit(models: Mapping[str, Footprint], memory: float, tokens: int, allowance: float = ALLOWANCE) -> Fit:
-    """Whether a pool fits into a device's memory, and at how many sequences.
+def fit(models: Mapping[str, Footprint], memory: Sequence[float], tokens: int, allowance: float = ALLOWANCE) -> Fit:
+    """Whether a pool fits into the devices' memory, and at how many sequences.
 
     Args:
         models: By agent, in the pool's order.
-        memory: Bytes of the device.
+        memory: Bytes of each device.
         tokens: Of the longest sequence.
-        allowance: Bytes kept for the runtime.
+        allowance: Bytes kept for the runtime, on each device.
     """
-    room = memory - allowance
-    together = sum(model.weights + model.cache_per_token * tokens for model in models.values())
-    if together <= room:
-        free = room - sum(model.weights for model in models.values())
-        per_token = sum(model.cache_per_token for model in models.values())
-        each = int(free // (per_token * tokens))
-        return Fit(resident=tuple(models), sequences=dict.fromkeys(models, each), spare=int(room - together))
-    alone = {name: model.sequences(room, tokens) for name, model in models.items()}
-    largest = max(model.weights + model.cache_per_token * tokens for model in models.values())
-    return Fit(resident=(), sequences=alone, spare=int(room - largest))
+    rooms = [size - allowance for size in memory]
+    needed = {name: model.weights + model.cache_per_token * tokens for name, model in models.items()}
+    devices = _placed(needed, rooms, spread=True) or _placed(needed, rooms, spread=False)
+    if devices:
+        each = [
+            _together([models[name] for name in models if devices[name] == at], room, tokens)
+            for at, room in enumerate(rooms)
+        ]
+        sequences = {name: each[devices[name]] for name in models}
+        spare = int(sum(rooms) - sum(needed.values()))
+        return Fit(resident=tuple(models), devices=devices, sequences=sequences, spare=spare)
+    alone = {name: model.sequences(max(rooms), tokens) for name, model in models.items()}
+    return Fit(resident=(), devices={}, sequences=alone, spare=int(max(rooms) - max(needed.values())))
 
 
-def told(models: Mapping[str, Footprint], found: Fit, memory: float, tokens: int) -> list[str]:
-    """The plan in lines for people; sizes in GB (10^9 bytes)."""
+def _placed(needed: Mapping[str, int], rooms: Sequence[float], *, spread: bool) -> dict[str, int]:
+    """A device for each model, the largest model first: the emptiest device, or the fullest that it fits; {} where
+    some model finds none."""
+    left, devices = list(rooms), {}
+    for name in sorted(needed, key=lambda name: -needed[name]):
+        fitting = [at for at, room in enumerate(left) if needed[name] <= room]
+        if not fitting:
+            return {}
+        devices[name] = max(fitting, key=lambda at: left[at] if spread else -left[at])
+        left[devices[name]] -= needed[name]
+    return devices
+
+
+def _together(models: Sequence[Footprint], room: float, tokens: int) -> int:
+    """Sequences for each of the models of one device."""
+    per_token = sum(model.cache_per_token for model in models)
+    return int((room - sum(model.weights for model in models)) // (per_token * tokens)) if models else 0
+
+
+def told(
+    models: Mapping[str, Footprint], found: Fit, memory: Sequence[float], tokens: int, load_rate: float = LOAD_RATE
+) -> list[str]:
+    """The plan in lines for people; sizes in GB (10^9 bytes).
+
+    Args:
+        load_rate: Bytes of weights a second that a swap loads.
+    """
     lines = [
         f"{name}: weights {_gb(model.weights)}, {model.parameters:,} stored numbers, "
         f"cache {model.cache_per_token / 1e3:.0f} kB a token, {found.sequences[name]} sequences of {tokens} tokens"
         for name, model in models.items()
     ]
+    sizes = " + ".join(_gb(size) for size in memory)
     if found.resident:
-        lines.append(f"all {len(models)} models stay in {_gb(memory)} together; {_gb(found.spare)} to spare")
+        lines.append(f"all {len(models)} models stay in {sizes} together; {_gb(found.spare)} to spare")
+        for at, size in enumerate(memory if len(memory) > 1 else ()):
+            names = ", ".join(name for name in models if found.devices[name] == at)
+            lines.append(f"device {at} ({_gb(size)}): {names or 'no model'}")
     elif found.spare >= 0:
-        total = _gb(sum(model.weights for model in models.values()))
+        whole = sum(model.weights for model in models.values())
+        seconds = ", ".join(f"{name} {model.weights / load_rate:.1f} s" for name, model in models.items())
         lines.append(
-            f"the models ({total}) do not fit into {_gb(memory)} together: requests are grouped by model, and "
-            "each change of model loads its weights anew"
+            f"the models ({_gb(whole)}) do not fit into {sizes} together: requests are grouped by model, and "
+            f"each change of model loads its weights anew: {seconds}, {whole / load_rate:.1f} s a round of all, "
+            f"at {_gb(load_rate)} a second"
         )
     else:
-        lines.append(f"the largest model does not fit into {_gb(memory)}: {_gb(-found.spare)} too little")
+        largest = _gb(max(memory))
+        lines.append(f"the largest model does not fit into {largest}: {_gb(-found.spare)} too little")
     return lines
 
 
-def nearest(pools: Mapping[str, Mapping[str, Footprint]], memory: float, tokens: int) -> str | None:
+def nearest(pools: Mapping[str, Mapping[str, Footprint]], memory: Sequence[float], tokens: int) -> str | None:
     """The pool with the most weights that stays in memory whole; None where none does."""
     fitting = [name for name, models in pools.items() if fit(models, memory, tokens).resident]
     return max(fitting, key=lambda name: sum(model.weights for model in pools[name].values()), default=None)

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, Self, TypeVar
 
-from symphony.types import Completion, Endpoint, ModelBackend, Request, SymphonyError, canonical_json
+from symphony.types import Completion, Endpoint, Limit, ModelBackend, Request, SymphonyError, canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,10 +134,29 @@ class CallStore:
         self.close()
 
 
+class Purse(Protocol):
+    """What pays for the answers that are not stored."""
+
+    def refusal(self) -> Limit | None:
+        """The limit that forbids asking; None where the model may be asked."""
+        ...
+
+    def charge(self, revision: str, answers: Sequence[Completion]) -> None:
+        """Pays for what the model of that revision answered."""
+        ...
+
+
 class _Kept(Generic[M]):
     """A model behind the store: what `StoredBackend` and `StoredModel` have in common."""
 
-    def __init__(self, model: M | Callable[[], M], store: CallStore | None, mode: Mode, revision: str | None) -> None:
+    def __init__(
+        self,
+        model: M | Callable[[], M],
+        store: CallStore | None,
+        mode: Mode,
+        revision: str | None,
+        purse: Purse | None,
+    ) -> None:
         if mode not in _MODES:
             raise SymphonyError(f"mode: found {mode!r}, allowed: {', '.join(_MODES)}")
         if store is None and mode != "live":
@@ -154,6 +173,7 @@ class _Kept(Generic[M]):
         if revision is None:
             raise SymphonyError("revision: found none, allowed: the revision of the backend that is made when needed")
         self.revision = revision
+        self._purse = purse
 
     @property
     def model(self) -> M:
@@ -166,13 +186,29 @@ class _Kept(Generic[M]):
             self._model = model
         return self._model
 
-    def refuse(self, request: Request) -> None:
-        """Raises in mode "replay", for a request that is not stored."""
+    def unpaid(self, requests: Sequence[Request]) -> Completion | None:
+        """What each is answered in place of the model, where nothing is left to pay it with; None where it is asked.
+
+        Raises:
+            SymphonyError: The mode is "replay", which asks no model.
+        """
+        limit = None if self._purse is None else self._purse.refusal()
+        if limit is None:
+            self._refuse(requests)
+            return None
+        told = f"budget: the study's limit of {limit} is reached"
+        return Completion(text="", finish_reason="error", prompt_tokens=0, error=told, refused=limit)
+
+    def pay(self, answers: Sequence[Completion]) -> None:
+        """For what the model answered; before it is stored, so that nothing stored was not paid for."""
+        if self._purse is not None:
+            self._purse.charge(self.revision, answers)
+
+    def _refuse(self, requests: Sequence[Request]) -> None:
         if self.mode == "replay":
             assert self.store is not None
-            raise SymphonyError(
-                f"{self.store.path}: found no answer for {_name(request)}, allowed in mode replay: stored calls only"
-            )
+            missing = f"found no answer for {_name(requests[0])}"
+            raise SymphonyError(f"{self.store.path}: {missing}, allowed in mode replay: stored calls only")
 
     def keep(self, fresh: dict[bytes, Completion]) -> None:
         """Stores what was answered; failed calls are never stored."""
@@ -181,7 +217,7 @@ class _Kept(Generic[M]):
 
     def compare(self, request: Request, before: Completion | None, answer: Completion) -> None:
         """Raises where an answer is not what the store holds."""
-        if before is None and answer.error is not None:
+        if answer.refused is not None or (before is None and answer.error is not None):
             return
         if before is None or _content(before) != _content(answer):
             assert self.store is not None
@@ -203,6 +239,7 @@ class StoredBackend:
         store: May be None in mode "live" only.
         mode: See above.
         revision: The backend's; needed with a function, so that nothing is loaded to compute a key.
+        purse: Pays for what is generated; None where nothing limits or counts it.
 
     Raises:
         SymphonyError: Unknown mode; store or revision missing.
@@ -215,8 +252,9 @@ class StoredBackend:
         mode: Mode = "record",
         *,
         revision: str | None = None,
+        purse: Purse | None = None,
     ) -> None:
-        self._kept: _Kept[ModelBackend] = _Kept(backend, store, mode, revision)
+        self._kept: _Kept[ModelBackend] = _Kept(backend, store, mode, revision, purse)
         self.revision = self._kept.revision
 
     @property
@@ -232,19 +270,18 @@ class StoredBackend:
         """
         kept = self._kept
         if kept.store is None:
-            return self.backend.generate(requests)
+            return self._generate(requests)
         keys = [call_key(self.revision, request) for request in requests]
         stored = kept.store.get(dict.fromkeys(keys))
         if kept.mode == "strict":
-            answers = self.backend.generate(requests)
+            answers = self._generate(requests)
             for request, key, answer in zip(requests, keys, answers, strict=True):
                 kept.compare(request, stored.get(key), answer)
             return answers
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in stored}
         if not missing:
             return [stored[key] for key in keys]
-        kept.refuse(next(iter(missing.values())))
-        fresh = dict(zip(missing, self.backend.generate(list(missing.values())), strict=True))
+        fresh = dict(zip(missing, self._generate(list(missing.values())), strict=True))
         kept.keep(fresh)
         answers = []
         for key in keys:
@@ -253,6 +290,16 @@ class StoredBackend:
             else:  # the same request twice in one batch is generated once
                 answers.append(fresh[key])
                 stored[key] = _again(fresh[key])
+        return answers
+
+    def _generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """Anew, and paid for."""
+        kept = self._kept
+        unpaid = kept.unpaid(requests)
+        if unpaid is not None:
+            return [unpaid] * len(requests)
+        answers = self.backend.generate(requests)
+        kept.pay(answers)
         return answers
 
 
@@ -270,8 +317,9 @@ class StoredModel:
         mode: Mode = "record",
         *,
         revision: str | None = None,
+        purse: Purse | None = None,
     ) -> None:
-        self._kept: _Kept[Endpoint] = _Kept(model, store, mode, revision)
+        self._kept: _Kept[Endpoint] = _Kept(model, store, mode, revision, purse)
         self.revision = self._kept.revision
         self._asked: dict[bytes, asyncio.Task[Completion]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -290,7 +338,7 @@ class StoredModel:
         """
         kept = self._kept
         if kept.store is None:
-            return await self.model.complete(request)
+            return kept.unpaid([request]) or await self._complete(request)
         key = call_key(self.revision, request)
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # what an earlier loop left behind can no longer be answered
@@ -299,22 +347,30 @@ class StoredModel:
             return _again(await asyncio.shield(self._asked[key]))
         before = kept.store.get([key]).get(key)
         if kept.mode == "strict":
-            answer = await self.model.complete(request)
+            answer = kept.unpaid([request]) or await self._complete(request)
             kept.compare(request, before, answer)
             return answer
         if before is not None:
             return before
-        kept.refuse(request)
+        unpaid = kept.unpaid([request])
+        if unpaid is not None:
+            return unpaid
         self._asked[key] = asyncio.create_task(self._ask(key, request))
         return await asyncio.shield(self._asked[key])
 
     async def _ask(self, key: bytes, request: Request) -> Completion:
         try:
-            answer = await self.model.complete(request)
+            answer = await self._complete(request)
             self._kept.keep({key: answer})
             return answer
         finally:
             self._asked.pop(key, None)
+
+    async def _complete(self, request: Request) -> Completion:
+        """Anew, and paid for."""
+        answer = await self.model.complete(request)
+        self._kept.pay([answer])
+        return answer
 
 
 def _again(completion: Completion) -> Completion:

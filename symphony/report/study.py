@@ -198,7 +198,18 @@ def _provenance(connection: Any) -> Provenance:
         warnings.append(
             "UNEVEN RUNS: experiments cover different tasks or seeds; only paired columns compare like with like."
         )
+    warnings += _cut(connection)
     return Provenance(feedback=", ".join(feedback), commit=", ".join(commits), warnings=tuple(warnings))
+
+
+def _cut(connection: Any) -> list[str]:
+    """Which rows hold problems that had less to spend than their own budget says."""
+    cut = connection.execute(
+        "SELECT title, count(*) FILTER (cut_short), count(*) FROM all_outcomes GROUP BY title, position "
+        "HAVING bool_or(cut_short) ORDER BY position"
+    ).fetchall()
+    told = ", ".join(f"{some:,} of {every:,} problems of {title}" for title, some, every in cut)
+    return [f"BUDGET SPENT: the budget of a run or of the study cut {told}; they count as they stood."] if cut else []
 
 
 def _load_quantised(connection: Any, manifests: Sequence[str | Path]) -> None:

@@ -1,8 +1,8 @@
 """Queries -> tables: CSV for programs, Markdown for reading, LaTeX (booktabs) for papers.
 
 A table is one file `queries/<name>.sql`. Its first comment lines carry title, the paper's table that it mirrors, and
-caption; its rows come out in the order in which they are shown. A column of type STRUCT(value, low, high) is an
-estimate with its interval.
+caption, and which columns are optional (left out where every cell is 0); its rows come out in the order in which they
+are shown. A column of type STRUCT(value, low, high) is an estimate with its interval.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from symphony.budget import money
 from symphony.report.stats import Estimate
 from symphony.report.study import Study, open_study, query_names, query_text
 from symphony.types import SymphonyError
@@ -24,6 +25,7 @@ TABLES = query_names()
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
+UNKNOWN = "unknown"
 
 Cell = str | int | float | bool | Estimate | None
 
@@ -74,6 +76,9 @@ def read_table(study: Study, name: str) -> Table:
     head = _head(text)
     found = study.connection.execute(text)
     columns = tuple(column[0] for column in found.description)
+    rows = [tuple(_cell(value) for value in row) for row in found.fetchall()]
+    optional = head.get("optional", "").split(", ")
+    kept = [i for i, name in enumerate(columns) if name not in optional or any(row[i] != 0 for row in rows)]
     return Table(
         name=name,
         title=head["title"],
@@ -82,8 +87,8 @@ def read_table(study: Study, name: str) -> Table:
         feedback=study.provenance.feedback,
         commit=study.provenance.commit,
         warnings=study.provenance.warnings,
-        columns=columns,
-        rows=tuple(tuple(_cell(value) for value in row) for row in found.fetchall()),
+        columns=tuple(columns[i] for i in kept),
+        rows=tuple(tuple(row[i] for i in kept) for row in rows),
     )
 
 
@@ -187,7 +192,7 @@ def _size(cell: Cell) -> float:
 
 def _shown(column: str, cell: Cell, size: float) -> str:
     if cell is None:
-        return DASH
+        return UNKNOWN if column.startswith("dollars") else DASH
     if isinstance(cell, Estimate):
         plus = column.startswith("gain") or column.endswith("difference")
         value, low, high = (_number(number, size, plus) for number in (cell.value, cell.low, cell.high))
@@ -199,6 +204,8 @@ def _shown(column: str, cell: Cell, size: float) -> str:
     if isinstance(cell, float):
         if column.endswith(" p"):
             return "<0.001" if cell < 0.001 else f"{cell:.3f}"
+        if column.startswith("dollars"):
+            return money(cell)
         return _number(cell, size, False)
     return short(cell) if column == "commit" else cell
 

@@ -2,11 +2,13 @@
 
 -- One row a problem of a run. `cluster` is what the bootstrap draws: two runs with the same data set digest met the
 -- same problems, so their rows belong together; seeds that generate their own problems have digests of their own.
+-- `cut_short`: ended by the budget of its run or study, so that it had less to spend than its own budget says.
 -- An experiment that stands apart (it covers other seeds, say) is in its own table and nowhere else.
 CREATE TEMP VIEW all_outcomes AS
 SELECT r.experiment, m.title, m.position, m.reference, m.apart, r.task, r.seed, r.dataset, r.search, r.scheduler, r.scorer,
        r.memory, r.pool, r.agents, r.feedback, r.commit, p.*,
-       r.task || '|' || r.dataset || '|' || p.problem AS cluster
+       r.task || '|' || r.dataset || '|' || p.problem AS cluster,
+       starts_with(p.stop_reason, 'run_') OR starts_with(p.stop_reason, 'study_') AS cut_short
 FROM problems p JOIN runs r USING (run) JOIN methods m USING (experiment);
 
 CREATE TEMP VIEW outcomes AS SELECT * EXCLUDE apart FROM all_outcomes WHERE NOT apart;

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from symphony.agents import Session
+from symphony.agents import Session, StopCause
 from symphony.memory import Memory
 from symphony.records import NodeRecord, ProblemRecord
 from symphony.scheduler import Scheduler
@@ -14,7 +15,7 @@ from symphony.scorer import Scorer
 from symphony.search.tree import ROOT, Node, Tree
 from symphony.types import Grade, Problem, State, SymphonyError, Task
 
-StopReason = Literal["solved", "iterations", "exhausted", "calls", "tokens", "seconds", "error"]
+StopReason = StopCause | Literal["solved", "iterations", "exhausted"]
 """Why a search ended: success shown by the environment, all its iterations done, nothing left to explore, a budget
 spent, or no agent left that answers."""
 
@@ -144,6 +145,12 @@ def _node_record(run: str, problem: str, names: list[str], node: Node) -> NodeRe
     )
 
 
+def _total(costs: Sequence[float | None]) -> float | None:
+    """Dollars, rounded once whatever the order; None where one is unknown."""
+    known = [cost for cost in costs if cost is not None]
+    return math.fsum(known) if len(known) == len(costs) else None
+
+
 def problem_record(index: int, session: Session, result: SearchResult, grade: Grade) -> ProblemRecord:
     """One problem's outcome and consumption. `index` is its position in the run, `grade` that of `result.state`."""
     nodes = [node for node in result.tree.nodes if node.id != ROOT]
@@ -164,6 +171,7 @@ def problem_record(index: int, session: Session, result: SearchResult, grade: Gr
         calls=len(session.calls),
         prompt_tokens=sum(call.prompt_tokens for call in session.calls),
         completion_tokens=sum(call.completion_tokens for call in session.calls),
+        cost=_total([call.cost for call in session.calls]),
         unparsed=result.unparsed,
         invalid=sum(node.state.invalid for node in nodes),
         fallbacks=result.fallbacks,

@@ -116,7 +116,7 @@ def test_a_pool_for_a_card_stays_in_it_whole_and_takes_what_it_says(
         (tmp_path / agent).mkdir()
         models[agent] = planned(tmp_path / agent, given["path"].removeprefix("model/"), given["quantization"])
         assert given.get("max_batch_tokens", 16384) <= 4096 * sequences
-    found = fit(models, size * GB, 4096)
+    found = fit(models, [size * GB], 4096)
     assert found.resident == tuple(models)
     assert set(found.sequences.values()) == {sequences}
     assert round(sum(model.weights for model in models.values()) / GB, 1) == weights

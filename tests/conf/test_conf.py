@@ -138,6 +138,26 @@ def test_comments_titles_and_execution_change_no_digest(conf: Path) -> None:
     assert digests(conf) == before
 
 
+def test_limits_that_came_later_are_in_a_config_only_where_they_are_set(conf: Path) -> None:
+    (first, _) = plan("quickstart", conf=conf)
+    limits = {"calls": None, "tokens": None, "seconds": None}
+    assert first.config["budget"] == {"problem": {**limits, "tokens": 6000}, "run": limits}
+    (money, _) = plan("quickstart", ["budget.run.money=2", "budget.study.calls=9"], conf=conf)
+    assert money.config["budget"] == {
+        "problem": {**limits, "tokens": 6000},
+        "run": {**limits, "money": 2.0},
+        "study": {"calls": 9},
+    }
+    assert money.digest != first.digest
+
+
+def test_the_budget_of_a_study_is_one_for_all_of_its_experiments(conf: Path) -> None:
+    with (conf / "experiment" / "quickstart" / "uniform.yaml").open("a") as stream:
+        stream.write("budget: {study: {money: 3}}\n")
+    with pytest.raises(SymphonyError, match=r'budget.study: found {"money":3.0} and {}, allowed: one for the whole st'):
+        plan("quickstart", conf=conf)
+
+
 def test_a_changed_ablation_changes_its_own_digest_only(conf: Path) -> None:
     before = digests(conf)
     with (conf / "experiment" / "quickstart" / "uniform.yaml").open("a") as stream:
@@ -260,7 +280,7 @@ def test_a_description_is_written_only_when_it_changes(conf: Path, tmp_path: Pat
         ("serach.n=3", r"serach: .*allowed: .*search"),
         ("+serach=3", r"serach: .*allowed: .*search"),
         ("search.nn=3", r"search\.nn: .*allowed: .*iterations"),
-        ("budget.problem.token=3", r"budget\.problem\.token: .*allowed: calls, tokens, seconds"),
+        ("budget.problem.token=3", r"budget\.problem\.token: .*allowed: calls, tokens, money, seconds"),
         ("scheduler=ucbb", r"scheduler: found 'ucbb', allowed: fixed, round_robin, ucb, uniform"),
         ("pool=duo", r"pool: found 'duo', allowed: .*embedded_trio"),
         ("tasks=[chess]", r"task: found 'chess', allowed: gridworld, hotpotqa, "),

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from symphony.budget import read_ledger
 from symphony.config import plan
 from symphony.database import load, reading
 from symphony.models.scripted import ScriptedBackend
@@ -269,6 +270,96 @@ def test_an_interrupted_run_asks_for_nothing_again_that_was_stored(
         carry_out(group, tmp_path / "out")
         assert len(server.asked) - paid == stored(group) - kept > 0
     assert kept > 5
+
+
+# ------------------------------------------------------------------ money
+
+PRICE = {"prompt": 2.0, "cached": 0.5, "completion": 10.0}
+DETAILS = {"prompt_tokens_details": {"cached_tokens": 4}}
+DOLLARS = ((7 - 4) * 2.0 + 4 * 0.5 + 3 * 10.0) / 1e6
+"""Of one call of the stub server: 7 prompt tokens, 4 of them cached, and 3 completion tokens."""
+
+
+def test_the_ledgers_cost_is_the_sum_computed_by_hand_and_failed_calls_cost_what_they_used(tmp_path: Path) -> None:
+    def script(asked: Asked) -> Any:
+        match asked.number % 7:
+            case 5:
+                return said(None, **DETAILS)  # unusable, but paid for
+            case 6:
+                return Reply(status=400)  # refused, and not paid for
+        return said(talk(asked), **DETAILS)
+
+    with StubServer(script) as server:
+        group = api_group(tmp_path, server.url, "problems=3", price=PRICE)
+        folder = carry_out(group, tmp_path / "out")
+    calls = read_records(folder, CallRecord)
+    for call in calls:
+        paid = call.error is None or call.error.startswith("reply")
+        assert call.cost == pytest.approx(DOLLARS if paid else 0.0)
+    for problem in read_records(folder, ProblemRecord):
+        paid_calls = sum(
+            call.problem == problem.problem and not (call.error or "").startswith("status") for call in calls
+        )
+        assert problem.cost == pytest.approx(paid_calls * DOLLARS)
+    assert any(call.error and call.cost for call in calls)
+    assert any(call.error and not call.cost for call in calls)
+    asked = read_ledger(Place(outputs=tmp_path / "out").ledger("quickstart"))
+    assert sum(spent.money or 0.0 for spent in asked) == pytest.approx(sum(call.cost or 0.0 for call in calls))
+    load(tmp_path / "db.duckdb", [folder])  # checks the sums
+
+
+def test_an_unknown_price_is_an_unknown_cost_and_never_0(tmp_path: Path) -> None:
+    with StubServer(lambda asked: said(talk(asked))) as server:
+        folder = carry_out(api_group(tmp_path, server.url, "problems=1", price={"prompt": 1.0}), tmp_path / "out")
+    assert {call.cost for call in read_records(folder, CallRecord)} == {None}
+    assert {problem.cost for problem in read_records(folder, ProblemRecord)} == {None}
+    load(tmp_path / "db.duckdb", [folder])
+
+
+@pytest.mark.parametrize("scope", ["problem", "run", "study"])
+def test_a_limit_of_money_refuses_an_agent_of_unknown_price_by_its_key(scope: str, tmp_path: Path) -> None:
+    told = rf"pool\.agents\.one\.price\.completion: found no price, allowed: .* because budget\.{scope}\.money is set"
+    with pytest.raises(SymphonyError, match=told):
+        api_group(tmp_path, "http://127.0.0.1:9/v1", f"budget.{scope}.money=1", price={"prompt": 1.0})
+
+
+def test_a_problem_exceeds_its_money_by_its_calls_in_flight_at_most(tmp_path: Path) -> None:
+    limit = 10 * DOLLARS
+    with StubServer(lambda asked: said(talk(asked), **DETAILS)) as server:
+        overrides = ("problems=4", "budget.problem.tokens=null", f"budget.problem.money={limit}")
+        folder = carry_out(api_group(tmp_path, server.url, *overrides, price=PRICE), tmp_path / "out")
+    problems = read_records(folder, ProblemRecord)
+    stopped = [problem for problem in problems if problem.stop_reason == "money"]
+    assert stopped
+    assert all(limit <= (problem.cost or 0.0) < limit + 4 * DOLLARS for problem in stopped)  # n = 4 at once
+    assert all((problem.cost or 0.0) < limit + 4 * DOLLARS for problem in problems)
+
+
+def test_a_limit_of_money_makes_the_price_a_part_of_a_runs_name_and_nothing_else_does(tmp_path: Path) -> None:
+    def named(*overrides: str, completion: float = 10.0) -> str:
+        group = api_group(tmp_path, "http://127.0.0.1:9/v1", *overrides, price={**PRICE, "completion": completion})
+        return group.runs[0].digest
+
+    assert named() == named(completion=11.0)
+    for scope in ("problem", "run", "study"):
+        limited = f"budget.{scope}.money=1"
+        assert len({named(), named(limited), named(limited, completion=11.0)}) == 3
+
+
+def test_a_study_that_spends_its_money_is_cut_and_pays_nothing_twice(tmp_path: Path) -> None:
+    overrides = ("problems=4", f"budget.study.money={40 * DOLLARS}")
+    with StubServer(lambda asked: said(talk(asked), **DETAILS)) as server:
+        group = api_group(tmp_path, server.url, *overrides, price=PRICE)
+        folder = carry_out(group, tmp_path / "out")
+        asked = len(server.asked)
+        assert 40 <= asked < 40 + 4 * 4
+        assert "study_money" in {problem.stop_reason for problem in read_records(folder, ProblemRecord)}
+        before = records(folder)
+        (tmp_path / "out" / "runs").rename(tmp_path / "before")
+        assert records(carry_out(group, tmp_path / "out")) == before
+        assert len(server.asked) == asked
+    spent = read_ledger(Place(outputs=tmp_path / "out").ledger("quickstart"))
+    assert sum(one.money or 0.0 for one in spent) == pytest.approx(asked * DOLLARS)
 
 
 def test_a_missing_key_stops_a_run_before_any_endpoint_is_asked(tmp_path: Path) -> None:

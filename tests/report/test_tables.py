@@ -215,6 +215,50 @@ def test_a_study_without_the_reference_has_empty_comparisons(tmp_path: Path, mak
         assert read_table(study, "pool").rows == ()
 
 
+def priced(run: Any, cost: float | None) -> Any:
+    """A made-up run whose calls all cost the same."""
+    run.calls = [dataclasses.replace(call, cost=cost) for call in run.calls]
+    run.problems = [
+        dataclasses.replace(problem, cost=None if cost is None else cost * problem.calls) for problem in run.problems
+    ]
+    return run
+
+
+def test_dollars_are_shown_where_a_call_costs_any_and_unknown_where_a_price_is(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    free = load_runs(tmp_path / "free", make_run("symphony"))
+    with open_study(free) as study:
+        assert "dollars" not in read_table(study, "cost").columns
+    runs = [priced(make_run("symphony"), 0.25), priced(make_run("react"), None)]
+    with open_study(load_runs(tmp_path, *runs)) as study:
+        found = read_table(study, "cost")
+        calls = len(runs[0].calls)
+        for row in found.records():
+            expected = (calls / 4 / 6, calls / 4) if row["method"] == "symphony" else (None, None)
+            assert (row["dollars"], row["dollars in all"]) == pytest.approx(expected)
+        assert [row[-1] for row in shown(found) if row[0] == "react"] == ["unknown"] * 2
+
+
+def test_problems_that_the_budget_of_a_run_or_study_cut_are_counted_and_said_loudly(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    whole, cut = make_run("symphony"), make_run("react")
+    with open_study(load_runs(tmp_path / "whole", whole)) as study:
+        assert "cut" not in read_table(study, "success").columns
+        assert not study.provenance.warnings
+    for at, reason in enumerate(("run_tokens", "study_money")):
+        cut.problems[at] = dataclasses.replace(cut.problems[at], stop_reason=reason)
+    with open_study(load_runs(tmp_path, whole, cut)) as study:
+        success = read_table(study, "success")
+        assert {(row["method"], row["cut"]) for row in success.records()} == {("symphony", 0), ("react", 2)}
+        failures = {str(row["method"]): row for row in read_table(study, "failures").records()}
+        assert [failures["react"][name] for name in ("run's budget", "study's budget")] == [1 / 6, 1 / 6]
+        assert success.warnings == (
+            "BUDGET SPENT: the budget of a run or of the study cut 2 of 6 problems of react; they count as they stood.",
+        )
+
+
 def test_an_unknown_table_is_refused(study: Study) -> None:
     with pytest.raises(SymphonyError, match="table: found nonsense, allowed: "):
         read_table(study, "nonsense")

@@ -11,7 +11,8 @@ import pkgutil
 import pytest
 
 import symphony.search
-from symphony.agents import Agent, AgentPool, Budget, Meter, Session
+from symphony.agents import Agent, AgentPool, Session
+from symphony.budget import Budget, Meter
 from symphony.memory import NoMemory, PoolFifo
 from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend

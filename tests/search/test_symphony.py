@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from symphony.agents import Budget, Session
+from symphony.agents import Session
+from symphony.budget import Budget
 from symphony.memory import NoMemory, PoolFifo
 from symphony.scheduler import UCB, RoundRobin
 from symphony.scorer import EMCS, FORMAT_REMINDER, Plain

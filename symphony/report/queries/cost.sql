@@ -1,6 +1,7 @@
 -- title: Cost of a problem
 -- mirrors: Tables 4 and 6
--- caption: Means over problems; tokens with a 95 % bootstrap interval. Tokens are counted as consumed, whether a model generated them or the call store held them; "generated" is what models really produced (it is small where runs share calls). Nodes do not count the root. Seconds are those of the whole process while the run lasted, divided by its problems; the runs of a group are searched together, so these overlap.
+-- caption: Means over problems; tokens with a 95 % bootstrap interval. Tokens are counted as consumed, whether a model generated them or the call store held them; "generated" is what models really produced (it is small where runs share calls). Nodes do not count the root. Seconds are those of the whole process while the run lasted, divided by its problems; the runs of a group are searched together, so these overlap. Dollars, where a call costs any, are by the models' price tables and counted like tokens; "in all" is their sum over the row; "unknown" where a price is not known.
+-- optional: dollars, dollars in all
 WITH spent AS (
     SELECT c.*, w.generated_tokens / r.problems AS generated, w.wall_s / r.problems AS wall_s,
            w.cpu_s / r.problems AS cpu_s
@@ -12,5 +13,7 @@ SELECT any_value(title) AS method, block AS task, count(*) AS n, avg(success::IN
                  list(cluster ORDER BY cluster, seed)) AS "tokens",
        avg(generated) AS "generated tokens", avg(calls) AS calls, avg(nodes_tree) AS "tree nodes",
        avg(nodes_simulated) AS "simulated nodes", avg(iterations) AS iterations,
-       avg(wall_s) AS "wall seconds", avg(cpu_s) AS "CPU seconds"
+       avg(wall_s) AS "wall seconds", avg(cpu_s) AS "CPU seconds",
+       CASE WHEN count(cost) = count(*) THEN avg(cost) END AS dollars,
+       CASE WHEN count(cost) = count(*) THEN sum(cost) END AS "dollars in all"
 FROM spent GROUP BY experiment, block ORDER BY any_value(block_position), block, any_value(position)

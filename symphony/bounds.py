@@ -1,0 +1,82 @@
+"""What the budgets of a study leave it at most, whatever its models do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from symphony.budget import LIMITS, money
+from symphony.runs import Run, models
+from symphony.types import Limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What a study takes at most; the calls in flight when a limit is reached come on top.
+
+    Attributes:
+        amount: Calls, tokens, dollars or seconds; None where nothing limits them.
+        why: The keys it follows from, or why there is none.
+    """
+
+    amount: float | None
+    why: str
+
+
+def bound(runs: Sequence[Run], limit: Limit) -> Bound:
+    """What the budgets leave of calls, tokens, money or seconds; of money also by the prices of the tokens left."""
+    each = [_of_run(run, limit) for run in runs]
+    amounts = [one.amount for one in each if one.amount is not None]
+    whole = Bound(amount=None, why=_listed(one.why for one in each if one.amount is None))
+    if len(amounts) == len(each):
+        whole = Bound(amount=sum(amounts), why=_listed(one.why for one in each))
+    study = runs[0].config["budget"].get("study", {}).get(limit)
+    return _least([whole, Bound(amount=study, why=f"budget.study.{limit}, of what is asked anew")])
+
+
+def at_most(runs: Sequence[Run]) -> str:
+    """Every bound in words."""
+    return ", ".join(shown(limit, bound(runs, limit).amount) for limit in LIMITS)
+
+
+def shown(limit: Limit, amount: float | None) -> str:
+    """A bound's amount for people."""
+    if amount is None:
+        return f"{limit}: no bound"
+    return f"{limit}: {f'${money(amount)}' if limit == 'money' else f'{amount:,.0f}'}"
+
+
+def _of_run(run: Run, limit: Limit) -> Bound:
+    budget, problems = run.config["budget"], run.config["problems"]
+    own, whole = budget["problem"].get(limit), budget["run"].get(limit)
+    bounds = [
+        Bound(amount=None, why=f"no budget limits {limit}"),
+        Bound(amount=None if own is None else own * problems, why=f"budget.problem.{limit}"),
+        Bound(amount=whole, why=f"budget.run.{limit}"),
+    ]
+    return _least([_of_prices(run), *bounds] if limit == "money" else bounds)
+
+
+def _of_prices(run: Run) -> Bound:
+    """Every token that the budget leaves, at the dearest price of the pool."""
+    prices = {name: spec.price.dearest for name, spec in models(run.config).items()}
+    unknown = [name for name, price in prices.items() if price is None]
+    if unknown:
+        return Bound(amount=None, why=f"no price is known of {', '.join(unknown)}")
+    dearest = max(price or 0.0 for price in prices.values())
+    if not dearest:
+        return Bound(amount=0.0, why="models on this machine cost nothing")
+    tokens = _of_run(run, "tokens")
+    if tokens.amount is None:
+        return Bound(amount=None, why="no budget limits money or tokens")
+    return Bound(amount=tokens.amount * dearest / 1e6, why=f"{tokens.why}, each token at its pool's dearest price")
+
+
+def _least(bounds: Sequence[Bound]) -> Bound:
+    """The smallest that is one; the first, which says why, where none is."""
+    known = [(one.amount, one) for one in bounds if one.amount is not None]
+    return min(known, key=lambda pair: pair[0])[1] if known else bounds[0]
+
+
+def _listed(words: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(words))

@@ -1,0 +1,306 @@
+"""Budgets of a problem, a run and a study, and the ledger of what a study asked of its models.
+
+A problem's and a run's budget count what was consumed, whether a model answered or the call store: so that methods are
+compared at equal cost, and a repeated run ends where it ended before. A study's counts what was asked anew, by all of
+its processes: it limits what is really spent, and an answer that is stored is never refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, cast, get_args
+
+from symphony.models.endpoint import Price
+from symphony.records import check_keys
+from symphony.types import Completion, Limit, SymphonyError
+
+LIMITS: tuple[Limit, ...] = get_args(Limit)
+Scope = Literal["problem", "run", "study"]
+BudgetReason = Literal[
+    "calls",
+    "tokens",
+    "money",
+    "seconds",
+    "run_calls",
+    "run_tokens",
+    "run_money",
+    "run_seconds",
+    "study_calls",
+    "study_tokens",
+    "study_money",
+    "study_seconds",
+]
+"""Which limit ended a search: of the problem's own budget, or of the run's or the study's."""
+
+
+def reason(scope: Scope, limit: Limit) -> BudgetReason:
+    """The stop reason of a limit that is reached."""
+    return cast(BudgetReason, limit if scope == "problem" else f"{scope}_{limit}")
+
+
+def money(dollars: float) -> str:
+    """A sum of money for people: two decimals, or two digits where it is less than a tenth of a dollar."""
+    digits = 2 if dollars >= 0.1 or dollars <= 0 else 1 - math.floor(math.log10(dollars))
+    return f"{dollars:,.{digits}f}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Limits; None is no limit.
+
+    Attributes:
+        calls: Model calls, failed ones included; kept to the unit, calls in flight count.
+        tokens: Prompt and completion tokens; no new call once as many are spent (calls in flight end).
+        money: Dollars; no new call once as many are spent (calls in flight end).
+        seconds: Wall-clock; no new call after that.
+    """
+
+    calls: int | None = None
+    tokens: int | None = None
+    money: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in LIMITS:
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise SymphonyError(f"budget.{name}: found {limit}, allowed: > 0, or null for no limit")
+
+    def reached(self, calls: int, tokens: int, money: float, seconds: Callable[[], float]) -> Limit | None:
+        """The first limit that is spent; None where a further call may be made."""
+        if self.calls is not None and calls >= self.calls:
+            return "calls"
+        if self.tokens is not None and tokens >= self.tokens:
+            return "tokens"
+        if self.money is not None and money >= self.money:
+            return "money"
+        if self.seconds is not None and seconds() >= self.seconds:
+            return "seconds"
+        return None
+
+
+class Meter:
+    """What has been consumed against a budget; a problem's meter also charges its run's.
+
+    Attributes:
+        calls: Calls made, in flight included.
+        tokens: Prompt and completion tokens of the calls that have ended.
+        money: Dollars that these cost, where known.
+    """
+
+    __slots__ = ("_clock", "_refused", "_scope", "_started", "budget", "calls", "money", "parent", "tokens")
+
+    def __init__(
+        self,
+        budget: Budget,
+        parent: Meter | None = None,
+        *,
+        scope: Scope = "problem",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.budget = budget
+        self.parent = parent
+        self.calls = 0
+        self.tokens = 0
+        self.money = 0.0
+        self._scope = scope
+        self._refused: BudgetReason | None = None
+        self._clock = clock
+        self._started = clock()
+
+    def exceeded(self) -> BudgetReason | None:
+        """Why no further call may be made, here or further up; None when one may."""
+        if self._refused is not None:
+            return self._refused
+        limit = self.budget.reached(self.calls, self.tokens, self.money, lambda: self._clock() - self._started)
+        if limit is not None:
+            return reason(self._scope, limit)
+        return None if self.parent is None else self.parent.exceeded()
+
+    def charge(self, *, calls: int = 0, tokens: int = 0, money: float = 0.0) -> None:
+        """Adds to what is consumed, here and further up."""
+        self.calls += calls
+        self.tokens += tokens
+        self.money += money
+        if self.parent is not None:
+            self.parent.charge(calls=calls, tokens=tokens, money=money)
+
+    def refused(self, limit: Limit) -> None:
+        """A call was refused, because the study has spent its budget: this problem makes no further one."""
+        self._refused = reason("study", limit)
+
+
+# --------------------------------------------------------------------------- the study's ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """One line of a study's ledger: what one answer, or one batch of a local model, took.
+
+    Attributes:
+        began: Unix time at which the process began that asked. ended: At which the answer was there.
+        model: Revision of what answered.
+        calls: Asked anew, failed ones included.
+        tokens: Prompt and completion tokens, as far as known.
+        money: Dollars; None where a price is unknown.
+    """
+
+    began: float
+    ended: float
+    model: str
+    calls: int
+    tokens: int
+    money: float | None
+
+
+def read_ledger(path: Path) -> list[Spent]:
+    """What a study has asked of its models so far; nothing where no process kept a ledger.
+
+    Raises:
+        SymphonyError: A line is no entry.
+    """
+    return list(_entries(path, path.read_bytes())) if path.is_file() else []
+
+
+def busy_seconds(intervals: Iterable[tuple[float, float]]) -> float:
+    """Wall-clock in which one process at least was at work; time that several shared counts once."""
+    busy, until = 0.0, float("-inf")
+    for began, ended in sorted(intervals):
+        busy += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return busy
+
+
+class Ledger:
+    """A study's spending against its budget, in a file to which all of its processes add lines.
+
+    A line is written when an answer is there, before the answer goes into the call store: whatever moment a process is
+    killed at, what is stored is in the ledger, and a call that has to be asked again is paid for again and counted
+    again. A line that returned survives SIGKILL; after a power failure the last ones may be missing.
+
+    Args:
+        path: Made with its folder where missing.
+        budget: Of the study.
+        clock: Unix time.
+
+    Raises:
+        SymphonyError: The file can not be read or written, or a line of it is no entry.
+    """
+
+    def __init__(self, path: Path, budget: Budget, *, clock: Callable[[], float] = time.time) -> None:
+        self._path, self._budget, self._clock = path, budget, clock
+        self._alone = threading.Lock()  # local models may answer in a worker thread
+        self._calls, self._tokens, self._money = 0, 0, 0.0
+        self._read = 0
+        self._intervals: dict[float, float] = {}
+        self._began = clock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise SymphonyError(f"{path}: found {error.strerror}, allowed: a ledger that can be written") from error
+        with self._locked():  # nobody is writing, so that what stands after the last line was cut by a power failure
+            content = os.pread(self._file, os.fstat(self._file).st_size, 0)
+            os.ftruncate(self._file, content.rfind(b"\n") + 1)
+
+    def refusal(self) -> Limit | None:
+        """The limit that the study has reached; None where more may be asked."""
+        if self._budget == Budget():
+            return None
+        with self._alone:
+            self._catch_up()
+            now = {**self._intervals, self._began: self._clock()}
+            return self._budget.reached(
+                self._calls, self._tokens, self._money, lambda: busy_seconds((b, e) for b, e in now.items())
+            )
+
+    def charge(self, model: str, price: Price, answers: Sequence[Completion]) -> None:
+        """Adds what a model was asked anew, in one line."""
+        costs = [price.dollars(answer) for answer in answers]
+        known = [cost for cost in costs if cost is not None]
+        line = Spent(
+            began=self._began,
+            ended=self._clock(),
+            model=model,
+            calls=len(answers),
+            tokens=sum(answer.prompt_tokens + answer.completion_tokens for answer in answers),
+            money=sum(known) if len(known) == len(costs) else None,
+        )
+        text = (json.dumps(asdict(line)) + "\n").encode()
+        with self._alone, self._locked():
+            size = os.fstat(self._file).st_size
+            if os.write(self._file, text) < len(text):
+                os.ftruncate(self._file, size)
+                raise SymphonyError(f"{self._path}: found a full disk, allowed: a ledger that can be written")
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _catch_up(self) -> None:
+        """Adds the lines that are new since the last look, this process's own among them."""
+        size = os.fstat(self._file).st_size
+        if size == self._read:
+            return
+        content = os.pread(self._file, size - self._read, self._read)
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for entry in _entries(self._path, whole):
+            self._calls += entry.calls
+            self._tokens += entry.tokens
+            self._money += entry.money or 0.0
+            self._intervals[entry.began] = max(entry.ended, self._intervals.get(entry.began, 0.0))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        except OSError as error:
+            raise SymphonyError(
+                f"{self._path}: found {error.strerror}, allowed: a ledger that can be written"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What one model may take from its study's ledger (`symphony.models.store.Purse`)."""
+
+    ledger: Ledger
+    price: Price
+
+    def refusal(self) -> Limit | None:
+        return self.ledger.refusal()
+
+    def charge(self, revision: str, answers: Sequence[Completion]) -> None:
+        self.ledger.charge(revision, self.price, answers)
+
+
+def _entries(path: Path, content: bytes) -> Iterator[Spent]:
+    for line in content.decode().splitlines():
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise SymphonyError(f"{path}: found {line!r}, allowed: one JSON object a line") from error
+        check_keys(str(path), values, Spent.__slots__)
+        yield Spent(**values)
