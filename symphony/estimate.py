@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from symphony.models.footprint import Fit, Footprint, fit, footprint, nearest, told
+from symphony.models.footprint import Fit, Footprint, fit, nearest, told
 from symphony.runs import ModelSpec, Run, models
 from symphony.types import SymphonyError
 
@@ -45,14 +45,12 @@ def _footprints(specs: dict[str, ModelSpec], data: Path, say: Callable[[str], No
     """Of the local models whose weights are there; tells of the others."""
     found = {}
     for name, spec in specs.items():
-        given = json.loads(spec.arguments)
-        if "path" not in given:
+        if "path" not in json.loads(spec.arguments):
             continue  # it answers from elsewhere and takes no memory here
         try:
-            folder = spec.folder(data)
+            spec.folder(data)
         except SymphonyError as error:
             say(f"{name}: not counted, its weights are not there ({error})")
             continue
-        settings = {key: given[key] for key in ("dtype", "quantization") if given.get(key)}
-        found[name] = footprint(folder, **settings)
+        found[name] = spec.footprint(data)
     return found

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from symphony.models.hf import HFBackend, load_model
+from symphony.models.hf import HFBackend
+from symphony.models.loading import load_model
 from symphony.models.revision import weights_digest
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling, SymphonyError
 

@@ -36,6 +36,7 @@ LAYERS = {
     "symphony.runs": 3,
     "symphony.config": 4,
     "symphony.options": 4,
+    "symphony.workshop": 4,
     "symphony.embedded": 4,
     "symphony.runner": 5,
     "symphony.byhand": 5,
@@ -58,7 +59,10 @@ FORBIDDEN = [
 ]
 HEAVY = {
     ("torch", "transformers", "bitsandbytes", "safetensors", "tokenizers", "accelerate"): (
+        "symphony/models/batching.py",
+        "symphony/models/caches.py",
         "symphony/models/hf.py",
+        "symphony/models/loading.py",
         "symphony/models/sampler.py",
         "symphony/quantise.py",
         "symphony/provenance.py",  # the name of a GPU, where one is used
