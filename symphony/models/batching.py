@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from symphony.models.sampler import Row
 
 _PATIENCE = 4  # full batches that must go through before a larger one is tried; doubles each time memory runs out
-_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")  # no error type of its own
+# Of errors without a type of their own: the processor's allocator, the driver, a library.
+_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class TokenBudget:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from symphony.models.batching import TokenBudget, release
+from symphony.models.batching import TokenBudget, ran_out, release
 from symphony.types import Completion, ModelBackend, Request, SymphonyError
 
 Name = TypeVar("Name")
@@ -105,13 +105,23 @@ class Device:
             while self._loaded and not self.has_room(model):
                 self._loaded.pop(0).unload()
                 leaving += 1
-            model.load()
+            self._load(model)
             if leaving:
                 self.swaps += 1
                 self.swap_s += time.perf_counter() - begin
         else:
             self._loaded.remove(model)
         self._loaded.append(model)
+
+    def _load(self, model: LocalModel) -> None:
+        try:
+            model.load()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            has = "no limit" if self.room is None else f"{self.room / 1e9:.3g} GB for models"
+            told = f"execution.memory_gb: found {has} on {self.name}, where loading a model ran out of memory"
+            raise SymphonyError(f"{told}, allowed: what is free there") from error
 
 
 class LocalModel:

@@ -50,6 +50,11 @@ def load_model(folder: Path, *, dtype: str, device: str, quantization: str | Non
         raise SymphonyError(f"{folder}: found {error}, allowed: a causal language model's folder") from error
     if getattr(model, "quantization_method", None) is None:
         model = model.to(device)
+    if config is not None and device == "cpu":
+        # What was left whole lies in the mapped file, and would keep the quantised layers' source in memory as well.
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.clone()
     return model.eval()
 
 

@@ -123,6 +123,17 @@ def test_a_model_that_does_not_fit_even_alone_is_told(ask: Ask) -> None:
         hall.models["a"].generate([ask()])
 
 
+def test_memory_that_runs_out_while_a_model_is_loaded_is_told(ask: Ask) -> None:
+    import torch
+
+    def make() -> ScriptedBackend:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    model = LocalModel(make, revision="a", need=need(1), device=Device("cuda:0", 5e9))
+    with pytest.raises(SymphonyError, match="found 5 GB for models on cuda:0, where loading a model ran out of memory"):
+        model.generate([ask()])
+
+
 def test_a_loaded_model_of_another_revision_is_refused(ask: Ask) -> None:
     model = LocalModel(lambda: ScriptedBackend(["x"], revision="b"), revision="a", need=need(1), device=Device("cpu"))
     with pytest.raises(SymphonyError, match="revision: found b, allowed: a"):
