@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
@@ -78,6 +79,7 @@ def write(shape: Shape, folder: Path, *, layers: int | None = None, device: str 
         eos_token_id=1,
         **({"sliding_window": None} if shape.family == "mistral" else {}),
     )
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     with torch.device(device):
         AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
