@@ -35,8 +35,9 @@ def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     ballast = bytearray(b"x") * BALLAST
     quantise(source, folder / "nf4", "nf4", text=TEXT)
     del ballast
-    quantise(source, folder / "int8", "int8")
-    return {scheme: folder / scheme for scheme in ("nf4", "int8")}
+    for scheme in ("fp4", "int8"):
+        quantise(source, folder / scheme, scheme)
+    return {scheme: folder / scheme for scheme in ("nf4", "fp4", "int8")}
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("scheme", ["nf4", "int8"])
+@pytest.mark.parametrize("scheme", ["nf4", "fp4", "int8"])
 def test_a_quantised_checkpoint_is_smaller_loads_and_answers(made: dict[str, Path], scheme: str) -> None:
     manifest = manifest_of(made[scheme])
     assert manifest["target_bytes"] < manifest["source_bytes"]
