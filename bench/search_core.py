@@ -212,7 +212,9 @@ def whole_loop() -> tuple[float, float]:
     lessons: list[ReflectionRecord] = [lesson for session, _ in done for lesson in session.reflections]
     timings: list[TimingRecord] = [timing for session, _ in done for timing in session.timings]
     run = RunRecord(**{name: _any(hint) for name, hint in RunRecord.__annotations__.items()})
-    wall = WallRecord(run="bench", wall_s=0.0, cpu_s=0.0, generated_tokens=0)
+    wall = WallRecord(
+        run="bench", wall_s=0.0, cpu_s=0.0, generated_tokens=0, halvings=0, batch_tokens=None, swaps=0, swap_s=0.0
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench"
         writing = cpu_seconds(

@@ -14,6 +14,8 @@ load on the machine disturbs less:
                        `generate` with do_sample, 64 rows of like length a batch. The prompts are all different.
   speedup_over_serial_one  the same with one process and thread on both sides, and 16 prompts.
   prefix_speedup       time without over with reuse of a shared prefix of about 1,000 tokens, 16 rows.
+  early_end_speedup    time with rows that have ended kept in the batch over that of the pipeline, which takes them
+                       out: four draws of each of the tasks' own 16 sample prompts, whose answers end by themselves
   ms_per_call_32, ms_per_call_64   pipeline milliseconds a call: different prompts of about 150 tokens, 12 new ones.
 """
 
@@ -32,11 +34,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
+from shapes import write_tokenizer
+from transformers import AutoModelForCausalLM, LlamaConfig
 from transformers.utils import logging
 
+from symphony import config
 from symphony.agents import Agent
+from symphony.models import hf
 from symphony.models.batcher import Batcher
 from symphony.models.hf import HFBackend
 from symphony.models.store import StoredBackend
@@ -44,24 +48,11 @@ from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
 
 EMBEDDED = Path(__file__).parents[1] / "symphony" / "embedded" / "weights" / "llama"
 ROWS = 64
-TEMPLATE = (
-    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
 
 
 def random_llama(folder: Path) -> None:
     """A model of the embedded size with random weights and a byte-level tokenizer."""
-    special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(special)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|pad|>")
-    fast.chat_template = TEMPLATE
-    fast.save_pretrained(folder)
+    write_tokenizer(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=700,
@@ -89,12 +80,13 @@ class Asker:
             text += " " + " ".join(self.rng.choices(self.words, k=3))
         return text
 
-    def request(self, text: str, problem: str, index: int, max_tokens: int) -> Request:
-        return Request(
-            messages=(Message(role="user", content=text),),
-            sampling=Sampling(temperature=0.8, max_tokens=max_tokens),
-            draw=Draw(seed=0, problem=problem, node=0, phase=Phase.EXPAND, index=index),
-        )
+
+def request(text: str, problem: str, index: int, max_tokens: int) -> Request:
+    return Request(
+        messages=(Message(role="user", content=text),),
+        sampling=Sampling(temperature=0.8, max_tokens=max_tokens),
+        draw=Draw(seed=0, problem=problem, node=0, phase=Phase.EXPAND, index=index),
+    )
 
 
 def pipeline(backend: HFBackend, requests: Sequence[Request]) -> int:
@@ -127,7 +119,7 @@ def raw(backend: HFBackend, requests: Sequence[Request], rows: int) -> int:
         batch = tokenizer(
             prompts[begin : begin + rows], padding=True, padding_side="left", add_special_tokens=False,
             return_tensors="pt",
-        )  # fmt: skip
+        ).to(model.device)  # fmt: skip
         with torch.inference_mode():
             output = model.generate(
                 input_ids=batch["input_ids"],
@@ -175,7 +167,7 @@ def best(rounds: int, *functions: Callable[[], int]) -> list[Best]:
 def measure(folder: Path, rounds: int) -> dict[str, float]:
     backend = HFBackend(folder, max_batch_rows=ROWS, max_batch_tokens=65536)
     asker = Asker(backend)
-    distinct = [asker.request(asker.text(asker.rng.randrange(60, 240)), str(n), 0, 24) for n in range(2 * ROWS)]
+    distinct = [request(asker.text(asker.rng.randrange(60, 240)), str(n), 0, 24) for n in range(2 * ROWS)]
     ours, theirs = best(rounds, lambda: pipeline(backend, distinct), lambda: raw(backend, distinct, ROWS))
     figures = {"share_of_raw": ours.rate / theirs.rate, "share_of_raw_cpu": ours.cpu_rate / theirs.cpu_rate}
 
@@ -185,7 +177,7 @@ def measure(folder: Path, rounds: int) -> dict[str, float]:
     figures["speedup_over_serial_one_cpu"] = theirs.cpu_seconds / ours.cpu_seconds
 
     for rows in (32, 64):
-        calls = [asker.request(asker.text(150), str(n), 0, 12) for n in range(rows)]
+        calls = [request(asker.text(150), str(n), 0, 12) for n in range(rows)]
         (found,) = best(rounds, lambda calls=calls: pipeline(backend, calls))  # type: ignore[misc]
         figures[f"ms_per_call_{rows}"] = 1e3 * found.seconds / rows
         figures[f"ms_per_call_{rows}_cpu"] = 1e3 * found.cpu_seconds / rows
@@ -196,7 +188,7 @@ def searching(asker: Asker, prompts: int) -> list[Request]:
     """What a search asks: four draws of each prompt."""
     rules = asker.text(60)
     texts = [rules + " " + asker.text(asker.rng.randrange(20, 120)) for _ in range(prompts)]
-    return [asker.request(text, str(n), draw, 24) for n, text in enumerate(texts) for draw in range(4)]
+    return [request(text, str(n), draw, 24) for n, text in enumerate(texts) for draw in range(4)]
 
 
 class Job:
@@ -234,12 +226,32 @@ def measure_two_cores(folder: Path, rounds: int) -> float:
     return min(one.seconds, two.seconds) / ours.seconds
 
 
+def measure_early_ends(folder: Path, rounds: int) -> dict[str, float]:
+    backend = HFBackend(folder)
+    texts = config.sample_prompts(EMBEDDED.parents[3] / "conf").splitlines()
+    asked = [request(text, str(n), draw, 48) for n, text in enumerate(texts) for draw in range(4)]
+
+    def kept() -> int:
+        worth = hf._WORTH_KEEPING
+        hf._WORTH_KEEPING = 0.0
+        try:
+            return pipeline(backend, asked)
+        finally:
+            hf._WORTH_KEEPING = worth
+
+    ours, static = best(rounds, lambda: pipeline(backend, asked), kept)
+    return {
+        "early_end_speedup": static.seconds / ours.seconds,
+        "early_end_speedup_cpu": static.cpu_seconds / ours.cpu_seconds,
+    }
+
+
 def measure_prefix(folder: Path, rounds: int) -> dict[str, float]:
     backend = HFBackend(folder, max_batch_rows=ROWS, max_batch_tokens=65536)
     plain = HFBackend(folder, max_batch_rows=ROWS, max_batch_tokens=65536, share_prefixes=False)
     asker = Asker(backend)
     long = asker.text(1000)
-    shared = [asker.request(f"{long} {asker.text(40)}", str(n), 0, 24) for n in range(16)]
+    shared = [request(f"{long} {asker.text(40)}", str(n), 0, 24) for n in range(16)]
     reuse, without = best(rounds, lambda: pipeline(backend, shared), lambda: pipeline(plain, shared))
     return {
         "prefix_speedup": without.seconds / reuse.seconds,
@@ -261,6 +273,7 @@ def main() -> None:
         model = EMBEDDED if shipped else Path(folder)
         figures = {"speedup_over_serial": measure_two_cores(model, rounds)}
         figures |= measure(model, rounds) | measure_prefix(Path(folder), rounds)
+        figures |= measure_early_ends(EMBEDDED, rounds) if shipped else {}
     figures = {name: round(value, 3) for name, value in figures.items()}
     print(json.dumps({"bench": "throughput", "figures": figures}))
 

@@ -107,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("quantise", _quantise, "quantise a model's weights with bitsandbytes")
     sub.add_argument("model", help="an option of conf/model/")
     sub.add_argument("scheme", help=", ".join(quantise.SCHEMES))
+    sub.add_argument("--device", default="cpu", metavar="NAME", help="as torch names it, e.g. cuda; default: cpu")
     sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
     sub.add_argument("--out", type=Path, required=True, metavar="FOLDER")
@@ -251,7 +252,8 @@ def _play(given: argparse.Namespace) -> None:
 def _quantise(given: argparse.Namespace) -> None:
     spec = options.model(given.model, conf=given.conf)
     folder = spec.folder(fetch.data_folder(given.data))
-    quantise.quantise(folder, given.out, given.scheme, text=config.sample_prompts(given.conf))
+    prompts = config.sample_prompts(given.conf)
+    quantise.quantise(folder, given.out, given.scheme, text=prompts, device=given.device)
 
 
 def _train_pool(given: argparse.Namespace) -> None:

@@ -75,6 +75,7 @@ class Execution:
 
     in_flight: int = 64
     store: str = "record"
+    memory_gb: float | None = None
 
 
 @dataclass
@@ -381,6 +382,8 @@ def _check(config: Mapping[str, Any], execution: Mapping[str, Any]) -> None:
         raise SymphonyError(f"feedback: found {config['feedback']!r}, allowed: oracle, none")
     if execution["in_flight"] < 1:
         raise SymphonyError(f"execution.in_flight: found {execution['in_flight']}, allowed: >= 1")
+    if execution["memory_gb"] is not None and not execution["memory_gb"] > 0:
+        raise SymphonyError(f"execution.memory_gb: found {execution['memory_gb']}, allowed: > 0, or null")
     if execution["store"] not in STORE_MODES:
         raise SymphonyError(f"execution.store: found {execution['store']!r}, allowed: {', '.join(STORE_MODES)}")
 

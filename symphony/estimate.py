@@ -10,7 +10,7 @@ from types import MappingProxyType
 from symphony import forecast
 from symphony.bounds import bound, shown
 from symphony.budget import LIMITS, Spent, money, read_ledger
-from symphony.models.footprint import ALLOWANCE, LOAD_RATE, Footprint, fit, footprint, nearest, told
+from symphony.models.footprint import ALLOWANCE, LOAD_RATE, Footprint, fit, nearest, told
 from symphony.records import is_complete
 from symphony.runner import Place
 from symphony.runs import ModelSpec, Run, models
@@ -75,16 +75,14 @@ def _footprints(specs: dict[str, ModelSpec], data: Path, say: Say) -> dict[str, 
     """Of the local models whose weights are there; tells of the others."""
     found = {}
     for name, spec in specs.items():
-        given = json.loads(spec.arguments)
-        if "path" not in given:
+        if "path" not in json.loads(spec.arguments):
             continue  # it answers from elsewhere and takes no memory here
         try:
-            folder = spec.folder(data)
+            spec.folder(data)
         except SymphonyError as error:
             say(f"{name}: not counted, its weights are not there ({error})")
             continue
-        settings = {key: given[key] for key in ("dtype", "quantization") if given.get(key)}
-        found[name] = footprint(folder, **settings)
+        found[name] = spec.footprint(data)
     return found
 
 

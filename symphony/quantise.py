@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
+import resource
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from symphony.models.hf import HFBackend, load_model
+from symphony.models.hf import HFBackend
+from symphony.models.loading import load_model
 from symphony.models.revision import weights_digest
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling, SymphonyError
 
 SCHEMES = ("nf4", "fp4", "int8", "none")
+
+TEXT = Path(__file__).parent / "quantise.txt"
+"""Plain text, dialogue and code on which every model is read: written for this, under this project's licence."""
+_WINDOW = 256  # tokens of it at a time
 
 _DRAWS, _ANSWER_TOKENS = 2, 48
 """Answers to each prompt that source and target are compared on, and the most tokens of one (as in the searches)."""
@@ -24,12 +33,18 @@ _MEASURED = (
     "top1_agreement",
     "perplexity_before",
     "perplexity_after",
+    "text_perplexity_before",
+    "text_perplexity_after",
     "tokens_per_second_before",
     "tokens_per_second_after",
+    "peak_memory_before",
+    "peak_memory_after",
 )
 
 
-def quantise(source: Path, target: Path, scheme: str, *, text: str | None = None) -> dict[str, Any]:
+def quantise(
+    source: Path, target: Path, scheme: str, *, text: str | None = None, device: str = "cpu"
+) -> dict[str, Any]:
     """Writes the folder `target`: checkpoint, tokenizer and, last, manifest.json.
 
     nf4 and fp4 quantise their scales too (double quantisation); arithmetic is float32. "none" saves at float32.
@@ -39,6 +54,7 @@ def quantise(source: Path, target: Path, scheme: str, *, text: str | None = None
         target: Replaced when it is there.
         scheme: One of `SCHEMES`.
         text: Prompts, one a line. The source answers them, and both are compared on these answers.
+        device: Where both are loaded, as torch names it.
 
     Returns:
         The manifest: source digest, scheme, `source_bytes` and `target_bytes` (weight files), `memory_bytes` (of the
@@ -53,7 +69,7 @@ def quantise(source: Path, target: Path, scheme: str, *, text: str | None = None
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-    made = load_model(source, dtype="float32", device="cpu", quantization=None if scheme == "none" else scheme)
+    made = load_model(source, dtype="float32", device=device, quantization=None if scheme == "none" else scheme)
     draft = target.with_name(f"{target.name}.part")
     try:
         shutil.rmtree(draft, ignore_errors=True)
@@ -62,7 +78,7 @@ def quantise(source: Path, target: Path, scheme: str, *, text: str | None = None
         tokenizer.save_pretrained(draft)
         del made
         begin = time.perf_counter()
-        saved = load_model(draft, dtype="float32", device="cpu", quantization=None)
+        saved = load_model(draft, dtype="float32", device=device, quantization=None)
         manifest = {
             "source_digest": digest,
             "scheme": scheme,
@@ -70,7 +86,7 @@ def quantise(source: Path, target: Path, scheme: str, *, text: str | None = None
             "target_bytes": _weight_bytes(draft),
             "load_seconds": round(time.perf_counter() - begin, 3),
             "memory_bytes": int(saved.get_memory_footprint()),
-            **_compare(source, draft, (text or "").splitlines()),
+            **_compare(source, draft, (text or "").splitlines(), device),
         }
         shutil.rmtree(target, ignore_errors=True)
         draft.rename(target)
@@ -86,14 +102,30 @@ def _weight_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for pattern in ("*.safetensors", "*.bin") for file in folder.glob(pattern))
 
 
-def _compare(source: Path, target: Path, prompts: Sequence[str]) -> dict[str, float | None]:
-    """What quantisation changes where a search would notice it: at the tokens that the source answers.
+def peak_memory(device: str) -> int:
+    """The most bytes that this process has held so far: of a GPU what torch gave to tensors, else of main memory all.
+
+    The latter is the high-water mark of this program, with its libraries; getrusage would count the parent's, too.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated(device))
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _compare(source: Path, target: Path, prompts: Sequence[str], device: str) -> dict[str, float | None]:
+    """What quantisation changes where a search would notice it, and on plain text. Each model has a process of its own.
 
     Returns:
-        Over these tokens: `relative_logit_error` (2-norm of the difference over that of the source's logits),
-        `top1_agreement` (share with the same most probable token) and `perplexity_before` and `perplexity_after`
-        (exp of the mean negative log-likelihood); and the speed of batched generation, `tokens_per_second_before` and
-        `tokens_per_second_after`.
+        Over the tokens that the source answers: `relative_logit_error` (2-norm of the difference over that of the
+        source's logits), `top1_agreement` (share with the same most probable token) and `perplexity_*` (exp of the
+        mean negative log-likelihood). `text_perplexity_*` likewise over the shipped text. `tokens_per_second_*`:
+        batched generation. `peak_memory_*`: see `peak_memory`; after loading and answering.
     """
     if not prompts:
         return dict.fromkeys(_MEASURED)
@@ -106,22 +138,55 @@ def _compare(source: Path, target: Path, prompts: Sequence[str]) -> dict[str, fl
         for prompt in prompts
         for index in range(_DRAWS)
     ]
-    before, after = HFBackend(source), HFBackend(target)
-    answers, speed_before = _timed(before, requests)
-    speed_after = _timed(after, requests)[1]
+    before = _alone(source, device, requests, None)
+    after = _alone(target, device, requests, before.answers)
+    values = (
+        float((((after.logits - before.logits) ** 2).sum(dtype=float) / (before.logits**2).sum(dtype=float)) ** 0.5),
+        float((after.logits.argmax(-1) == before.logits.argmax(-1)).mean()),
+        *(one.perplexity for one in (before, after)),
+        *(one.text_perplexity for one in (before, after)),
+        *(round(one.tokens_per_second, 1) for one in (before, after)),
+        *(one.peak_memory for one in (before, after)),
+    )
+    return dict(zip(_MEASURED, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Examined:
+    """A model's figures; `logits` (tokens, vocabulary) is an array, which needs no process that lives on."""
+
+    answers: list[Completion]
+    logits: Any
+    perplexity: float
+    text_perplexity: float
+    tokens_per_second: float
+    peak_memory: int
+
+
+def _alone(folder: Path, device: str, requests: Sequence[Request], answers: Sequence[Completion] | None) -> _Examined:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_examine, folder, device, requests, answers).result()
+
+
+def _examine(folder: Path, device: str, requests: Sequence[Request], answers: Sequence[Completion] | None) -> _Examined:
+    """Of one model; at the tokens of `answers`, or of its own where there are none."""
     import torch
 
+    backend = HFBackend(folder, device=device)
+    own, speed = _timed(backend, requests)
+    peak = peak_memory(device)
     with torch.inference_mode():
-        parts = zip(*_logits(before, after, requests, answers), strict=True)
-        logits, others, ids = (torch.cat(part) for part in parts)
-        values = (
-            float((others - logits).norm() / logits.norm()),
-            float((others.argmax(-1) == logits.argmax(-1)).float().mean()),
-            *(math.exp(float(torch.nn.functional.cross_entropy(table, ids))) for table in (logits, others)),
-            round(speed_before, 1),
-            round(speed_after, 1),
+        parts = zip(*_logits(backend, requests, answers or own), strict=True)
+        logits, ids = (torch.cat(part) for part in parts)
+        perplexity = math.exp(float(torch.nn.functional.cross_entropy(logits, ids)))
+        return _Examined(
+            answers=own,
+            logits=logits.numpy(),
+            perplexity=perplexity,
+            text_perplexity=_text_perplexity(backend),
+            tokens_per_second=speed,
+            peak_memory=peak,
         )
-    return dict(zip(_MEASURED, values, strict=True))
 
 
 def _timed(backend: HFBackend, requests: Sequence[Request]) -> tuple[list[Completion], float]:
@@ -135,18 +200,30 @@ def _timed(backend: HFBackend, requests: Sequence[Request]) -> tuple[list[Comple
 
 
 def _logits(
-    before: HFBackend, after: HFBackend, requests: Sequence[Request], answers: Sequence[Completion]
-) -> Iterator[tuple[Any, Any, Any]]:
-    """For each answer: both models' logits (tokens, vocabulary) where its tokens were drawn, and the tokens."""
+    backend: HFBackend, requests: Sequence[Request], answers: Sequence[Completion]
+) -> Iterator[tuple[Any, Any]]:
+    """For each answer: the logits (tokens, vocabulary) where its tokens were drawn, and the tokens."""
     import torch
 
-    tokenizer = before.tokenizer
+    tokenizer, device = backend.tokenizer, backend.model.device
     for request, answer in zip(requests, answers, strict=True):
         turns = [{"role": message.role, "content": message.content} for message in request.messages]
         prompt = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
         first, ids = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, answer.text))
         if not first or not ids:
             continue
-        whole = torch.tensor([first + ids])
-        tables = [backend.model(whole).logits[0, len(first) - 1 : -1].float() for backend in (before, after)]
-        yield tables[0], tables[1], whole[0, len(first) :]
+        whole = torch.tensor([first + ids], device=device)
+        yield backend.model(whole).logits[0, len(first) - 1 : -1].float().cpu(), whole[0, len(first) :].cpu()
+
+
+def _text_perplexity(backend: HFBackend) -> float:
+    """Over the shipped text, in windows of `_WINDOW` tokens, whose first ones are given."""
+    import torch
+
+    ids = backend.tokenizer(TEXT.read_text(encoding="utf-8"), add_special_tokens=False, verbose=False)["input_ids"]
+    losses = []
+    for begin in range(0, len(ids) - 1, _WINDOW):
+        window = torch.tensor([ids[begin : begin + _WINDOW]], device=backend.model.device)
+        logits = backend.model(window).logits[0, :-1].float()
+        losses.append(torch.nn.functional.cross_entropy(logits, window[0, 1:], reduction="none"))
+    return math.exp(float(torch.cat(losses).mean()))

@@ -232,16 +232,25 @@ class TimingRecord:
 class WallRecord:
     """What a run cost on this machine; equal runs may differ in it, so it lies apart in `wall.json`.
 
+    All but the tokens is the process's; runs that are searched together share it.
+
     Attributes:
         wall_s: Seconds from the first request to the last answer.
         cpu_s: CPU-seconds of the process meanwhile, all threads.
         generated_tokens: Completion tokens that a model really produced (not answered from the call store).
+        halvings: How often meanwhile a batch was too much for the memory, so that the limit of tokens was halved.
+        batch_tokens: The smallest limit of a batch in force at the end, of the local models that were loaded by then.
+        swaps: How often meanwhile a model was loaded in place of another. swap_s: Seconds that this took.
     """
 
     run: str
     wall_s: float
     cpu_s: float
     generated_tokens: int
+    halvings: int
+    batch_tokens: int | None
+    swaps: int
+    swap_s: float
 
 
 AnyRecord = (

@@ -12,29 +12,26 @@ import fcntl
 import gc
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from symphony import provenance
-from symphony.agents import Agent, AgentPool, Session
-from symphony.budget import Budget, Ledger, Meter, Purse
+from symphony.agents import AgentPool, Session
+from symphony.budget import Budget, Ledger, Meter
 from symphony.config import to_yaml
 from symphony.files import write_atomic
 from symphony.memory import Lessons
-from symphony.models.batcher import Batcher
-from symphony.models.store import CallStore, StoredBackend, StoredModel
+from symphony.models.store import CallStore
 from symphony.progress import Progress, Tally
 from symphony.records import NodeRecord, ProblemRecord, RunRecord, WallRecord, is_complete, write_run
-from symphony.runs import Group, ModelSpec, Parts, Run, build, is_endpoint, models, revision
+from symphony.runs import Group, Parts, Run, build, models
 from symphony.scheduler import ArmStats
 from symphony.search.result import node_records, problem_record
-from symphony.types import AsyncModel, Endpoint, ModelBackend, Problem, SymphonyError, canonical_json
+from symphony.types import Problem, SymphonyError, canonical_json
+from symphony.workshop import MakeBackend, Workshop
 
-MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]
 _YOUNG_OBJECTS = 20_000  # new objects after which the garbage collector looks for cycles among them
 
 
@@ -86,11 +83,12 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
         if missing:
             modes = {str(run.execution["store"]) for run in missing}
             store = None if modes == {"live"} else stack.enter_context(CallStore(stores / f"{group.store}.sqlite"))
-            worker = stack.enter_context(ThreadPoolExecutor(1))  # makes its thread when it is needed
             ledger = _ledger(missing, place)
-            workshop = _Workshop(
-                store, place.data, make_backend, worker, stack.enter_context(ledger) if ledger else None
-            )
+            if ledger:
+                stack.enter_context(ledger)
+            limits = [run.execution["memory_gb"] for run in missing if run.execution.get("memory_gb") is not None]
+            memory = min(limits, default=None)
+            workshop = stack.enter_context(Workshop(store, place.data, make_backend, ledger=ledger, memory_gb=memory))
             asyncio.run(_carry_out_all(missing, workshop, place, progress))
     write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
 
@@ -121,64 +119,7 @@ def rare_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-class _Workshop:
-    """The models of a group: each made once, when a call first needs it, and shared by the group's runs.
-
-    A batch of a local model holds up the event loop. Beside endpoints, whose answers come in meanwhile and whose time
-    limits run, it is computed in the `worker` thread.
-    """
-
-    def __init__(
-        self,
-        store: CallStore | None,
-        data: Path,
-        make: MakeBackend | None,
-        worker: Executor,
-        ledger: Ledger | None,
-    ) -> None:
-        self._store, self._data, self._make, self._worker, self._ledger = store, data, make, worker, ledger
-        self._made: dict[ModelSpec, ModelBackend | Endpoint] = {}
-        self._ready: dict[tuple[ModelSpec, str], tuple[AsyncModel, str]] = {}
-
-    def pool(self, run: Run) -> tuple[AgentPool, dict[str, str]]:
-        """The run's agents, and the revision of each one's model."""
-        specs = models(run.config)
-        for spec in specs.values():
-            if spec not in self._made and (self._make or spec.is_endpoint):
-                self._made[spec] = self._new(spec)
-        worker = self._worker if any(is_endpoint(self._made.get(spec)) for spec in specs.values()) else None
-        ready = {name: self._model(spec, run.execution["store"], worker) for name, spec in specs.items()}
-        agents = tuple(Agent(name, model, specs[name].price) for name, (model, _) in ready.items())
-        return AgentPool(run.pool, agents), {name: told for name, (_, told) in ready.items()}
-
-    def _model(self, spec: ModelSpec, mode: Any, worker: Executor | None) -> tuple[AsyncModel, str]:
-        key = (spec, str(mode))
-        if key not in self._ready:
-            made: Any = self._made.get(spec)
-            purse = Purse(self._ledger, spec.price) if self._ledger else None
-            if is_endpoint(made):
-                model = StoredModel(lambda: self._checked(made), self._store, mode, revision=made.revision, purse=purse)
-                self._ready[key] = (model, model.revision)
-            else:
-                known = revision(spec, self._data) if made is None else None
-                source: ModelBackend | Callable[[], ModelBackend]
-                source = (lambda: self._new(spec)) if known else made if made is not None else self._new(spec)
-                stored = StoredBackend(source, self._store, mode, revision=known, purse=purse)
-                self._ready[key] = (Batcher(stored, executor=worker), stored.revision)
-        return self._ready[key]
-
-    def _new(self, spec: ModelSpec) -> Any:
-        return self._make(spec) if self._make else spec.build(self._data)
-
-    def _checked(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint, now that it is needed; where a pool lacks a key, none of its endpoints is asked anything."""
-        for made in self._made.values():
-            if is_endpoint(made):
-                made.ready()
-        return endpoint
-
-
-async def _carry_out_all(runs: Sequence[Run], workshop: _Workshop, place: Place, progress: Progress) -> None:
+async def _carry_out_all(runs: Sequence[Run], workshop: Workshop, place: Place, progress: Progress) -> None:
     """All at once, as many problems in flight as one of them allows; runs with a limit in seconds one by one."""
     turns = asyncio.Semaphore(max(int(run.execution["in_flight"]) for run in runs))
     timed = [run for run in runs if _timed(run)]
@@ -197,7 +138,7 @@ def _timed(run: Run) -> bool:
     return any(run.config["budget"][scope]["seconds"] is not None for scope in ("problem", "run"))
 
 
-async def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Progress, turns: asyncio.Semaphore) -> None:
+async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progress, turns: asyncio.Semaphore) -> None:
     """One run, from its config to its folder."""
     parts = build(run.config, run.data(place.data))
     pool, revisions = workshop.pool(run)
@@ -205,9 +146,10 @@ async def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Prog
     if protection := getattr(parts.task, "protection", ""):
         progress.note(f"{run.task}: programs run under {protection}")
     bar = progress.begin(f"{run.task} {run.experiment} seed {run.seed}", len(problems))
-    wall, cpu = time.monotonic(), time.process_time()
+    wall, cpu, before = time.monotonic(), time.process_time(), workshop.strain()
     solved = await _Driver(run, parts, pool, bar, turns).solve_all(problems)
     sessions = [one.session for one in solved]
+    strain = workshop.strain()
     write_run(
         place.run(run),
         _run_record(run, parts, problems, revisions),
@@ -222,6 +164,10 @@ async def _carry_out(run: Run, workshop: _Workshop, place: Place, progress: Prog
             wall_s=time.monotonic() - wall,
             cpu_s=time.process_time() - cpu,
             generated_tokens=sum(_generated_tokens(session) for session in sessions),
+            halvings=strain.halvings - before.halvings,
+            batch_tokens=strain.batch_tokens,
+            swaps=strain.swaps - before.swaps,
+            swap_s=strain.swap_s - before.swap_s,
         ),
         to_yaml(run.config),
     )

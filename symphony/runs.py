@@ -7,12 +7,13 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from symphony.files import sha256, write_atomic
 from symphony.models.endpoint import FREE, Price, price_of
+from symphony.models.footprint import Footprint, footprint
 from symphony.types import Endpoint, SymphonyError, canonical_json
 
 PACKAGE = Path(__file__).parent
@@ -109,6 +110,25 @@ class ModelSpec:
     def price(self) -> Price:
         """What its tokens cost; nothing where it runs on this machine."""
         return price_of(json.loads(self.arguments).get("price")) if self.is_endpoint else FREE
+
+    @property
+    def device(self) -> str:
+        """Where a local model is to compute, as torch names it; "cuda" is any GPU."""
+        return str(json.loads(self.arguments).get("device", "cpu"))
+
+    def on(self, device: str) -> ModelSpec:
+        """The same model on a device."""
+        return replace(self, arguments=canonical_json({**json.loads(self.arguments), "device": device}))
+
+    def footprint(self, data: Path) -> Footprint:
+        """What a local model takes of memory, by its files' headers.
+
+        Raises:
+            SymphonyError: Its weights are not there, or are not safetensors.
+        """
+        given = json.loads(self.arguments)
+        settings = {key: given[key] for key in ("dtype", "quantization") if given.get(key)}
+        return footprint(self.folder(data), **settings)
 
     def folder(self, data: Path) -> Path:
         """Where its weights lie.

@@ -38,6 +38,7 @@ LAYERS = {
     "symphony.config": 4,
     "symphony.options": 4,
     "symphony.bounds": 4,
+    "symphony.workshop": 4,
     "symphony.embedded": 4,
     "symphony.runner": 5,
     "symphony.byhand": 5,
@@ -61,7 +62,10 @@ FORBIDDEN = [
 ]
 HEAVY = {
     ("torch", "transformers", "bitsandbytes", "safetensors", "tokenizers", "accelerate"): (
+        "symphony/models/batching.py",
+        "symphony/models/caches.py",
         "symphony/models/hf.py",
+        "symphony/models/loading.py",
         "symphony/models/sampler.py",
         "symphony/quantise.py",
         "symphony/provenance.py",  # the name of a GPU, where one is used

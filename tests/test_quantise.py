@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from symphony.models.hf import HFBackend
 from symphony.models.revision import revision_of, weights_digest
-from symphony.quantise import quantise
+from symphony.quantise import TEXT as SHIPPED
+from symphony.quantise import peak_memory, quantise
 from symphony.types import Draw, Message, Phase, Request, Sampling, SymphonyError
 
 write_model = runpy.run_path(str(Path(__file__).parent / "models" / "conftest.py"))["write_model"]
 TEXT = "Open the red door with the key."
+BALLAST = 1_500_000_000  # bytes, far more than the tiny models and their libraries take
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +28,28 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("scheme", ["nf4", "int8"])
-def test_a_quantised_checkpoint_is_smaller_loads_and_answers(source: Path, tmp_path: Path, scheme: str) -> None:
-    manifest = quantise(source, tmp_path / "q", scheme, text=TEXT)
+@pytest.fixture(scope="module")
+def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Scheme -> checkpoint; that of nf4 is compared with its source, while this process holds much memory."""
+    folder = tmp_path_factory.mktemp("made")
+    ballast = bytearray(b"x") * BALLAST
+    quantise(source, folder / "nf4", "nf4", text=TEXT)
+    del ballast
+    for scheme in ("fp4", "int8"):
+        quantise(source, folder / scheme, scheme)
+    return {scheme: folder / scheme for scheme in ("nf4", "fp4", "int8")}
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["nf4", "fp4", "int8"])
+def test_a_quantised_checkpoint_is_smaller_loads_and_answers(made: dict[str, Path], scheme: str) -> None:
+    manifest = manifest_of(made[scheme])
     assert manifest["target_bytes"] < manifest["source_bytes"]
-    backend = HFBackend(tmp_path / "q")
+    backend = HFBackend(made[scheme])
     request = Request(
         messages=(Message(role="user", content="go"),),
         sampling=Sampling(temperature=1.0, max_tokens=5),
@@ -36,18 +57,44 @@ def test_a_quantised_checkpoint_is_smaller_loads_and_answers(source: Path, tmp_p
     )
     first = backend.generate([request])
     assert first[0].completion_tokens > 0
-    assert HFBackend(tmp_path / "q").generate([request]) == first
+    assert HFBackend(made[scheme]).generate([request]) == first
 
 
-def test_the_manifest_says_what_was_made_of_what(source: Path, tmp_path: Path) -> None:
-    manifest = quantise(source, tmp_path / "q", "nf4", text=TEXT)
-    assert manifest == json.loads((tmp_path / "q" / "manifest.json").read_text())
+def test_the_manifest_says_what_was_made_of_what(source: Path, made: dict[str, Path]) -> None:
+    manifest = manifest_of(made["nf4"])
     assert manifest["source_digest"] == weights_digest(source)
+    assert manifest["scheme"] == "nf4"
+
+
+def test_the_manifest_says_what_quantisation_costs(made: dict[str, Path]) -> None:
+    manifest = manifest_of(made["nf4"])
     assert 0 < manifest["relative_logit_error"] < 1
     assert 0 <= manifest["top1_agreement"] <= 1
     assert manifest["perplexity_after"] != manifest["perplexity_before"] > 1
     assert manifest["tokens_per_second_before"] > 0
     assert manifest["tokens_per_second_after"] > 0
+    assert manifest["load_seconds"] > 0
+
+
+def test_both_models_are_read_on_the_shipped_text(source: Path, made: dict[str, Path]) -> None:
+    import torch
+
+    backend = HFBackend(source)
+    ids = torch.tensor(backend.tokenizer(SHIPPED.read_text(), add_special_tokens=False)["input_ids"])
+    losses = []
+    with torch.inference_mode():
+        for window in ids.split(256):
+            table = torch.log_softmax(backend.model(window[None]).logits[0].double(), -1)
+            losses += [-float(table[place, token]) for place, token in enumerate(window[1:])]
+    manifest = manifest_of(made["nf4"])
+    assert manifest["text_perplexity_before"] == pytest.approx(math.exp(sum(losses) / len(losses)), rel=1e-4)
+    assert manifest["text_perplexity_after"] not in (manifest["text_perplexity_before"], None)
+
+
+def test_the_peak_is_of_a_process_of_its_own(made: dict[str, Path]) -> None:
+    assert peak_memory("cpu") > BALLAST
+    for name in ("peak_memory_before", "peak_memory_after"):
+        assert 100e6 < manifest_of(made["nf4"])[name] < BALLAST
 
 
 def test_without_prompts_nothing_is_compared(source: Path, tmp_path: Path) -> None:
@@ -55,11 +102,13 @@ def test_without_prompts_nothing_is_compared(source: Path, tmp_path: Path) -> No
     assert manifest["relative_logit_error"] is manifest["perplexity_after"] is None
 
 
+@pytest.mark.slow
 def test_a_copy_at_full_precision_has_no_error(source: Path, tmp_path: Path) -> None:
     manifest = quantise(source, tmp_path / "q", "none", text=TEXT)
     assert manifest["relative_logit_error"] == 0
     assert manifest["top1_agreement"] == 1
     assert manifest["perplexity_after"] == manifest["perplexity_before"]
+    assert manifest["text_perplexity_after"] == manifest["text_perplexity_before"]
 
 
 def test_another_scheme_is_another_revision(source: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ PICK = PickRecord(
 )  # fmt: skip
 LESSON = ReflectionRecord(run="r1", problem="p1", reflection=0, iteration=0, node=1, agent="a", key="k", text="Lesson.")
 TIMING = TimingRecord(run="r1", problem="p1", call=0, latency_s=0.1, cached_tokens=0, from_store=False)
-WALL = WallRecord(run="r1", wall_s=1.5, cpu_s=2, generated_tokens=5)
+WALL = WallRecord(run="r1", wall_s=1.5, cpu_s=2, generated_tokens=5, halvings=1, batch_tokens=64, swaps=2, swap_s=0.5)
 
 
 def write(folder: Path, *, problem: ProblemRecord = PROBLEM, call: CallRecord = CALL, run: RunRecord = RUN) -> Path:

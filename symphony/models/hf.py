@@ -6,11 +6,13 @@ torch and transformers are imported when a backend is made, so the module itself
 from __future__ import annotations
 
 import inspect
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from symphony.models.batching import TokenBudget, cut, in_order, ran_out, release
+from symphony.models.caches import roomy_caches
+from symphony.models.loading import Quantization, load_model
 from symphony.models.revision import revision_of
 from symphony.models.sampler import Row, Sampler
 from symphony.types import Completion, Message, Request, SymphonyError
@@ -18,62 +20,10 @@ from symphony.types import Completion, Message, Request, SymphonyError
 if TYPE_CHECKING:
     import torch
 
-Quantization = Literal["nf4", "fp4", "int8"]
-_BLOCK = 64  # weights that share a scale in four-bit schemes
+MAX_BATCH_TOKENS = 16384
+"""Of a batch, unless a model's option says otherwise."""
+_WORTH_KEEPING = 0.75  # of a batch; copying its caches to drop fewer rows costs about what it saves
 _WORTH_SHARING = 192  # prompt tokens; below this the extra forward pass of a shared prefill costs more than it saves
-
-
-def load_model(folder: Path, *, dtype: str, device: str, quantization: str | None) -> Any:
-    """The model in evaluation mode. `quantization` quantises while loading; a quantised folder loads as it is.
-
-    Raises:
-        SymphonyError: The folder holds no model that transformers can load.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # int8 warns at every matrix product otherwise
-    torch_dtype = getattr(torch, dtype)
-    config = None
-    if quantization == "int8":
-        config = BitsAndBytesConfig(load_in_8bit=True)
-    elif quantization is not None:
-        config = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type=quantization,
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch_dtype,
-            llm_int8_skip_modules=_left_whole(folder),
-        )
-    placed: dict[str, Any] = {} if config is None else {"quantization_config": config, "device_map": device}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch_dtype, local_files_only=True, **placed)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise SymphonyError(f"{folder}: found {error}, allowed: a causal language model's folder") from error
-    if getattr(model, "quantization_method", None) is None:
-        model = model.to(device)
-    return model.eval()
-
-
-def _left_whole(folder: Path) -> list[str]:
-    """Modules that four bits leave alone: the head, and layers whose rows are not whole blocks.
-
-    On CPUs with avx512_bf16, bitsandbytes 0.50 packs row by row and fails on an input width that is no multiple of 64.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError, KeyError) as error:
-        raise SymphonyError(f"{folder}: found {error}, allowed: a causal language model's folder") from error
-    head = model.get_output_embeddings()
-    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    return [name for name, module in linear if module is head or module.in_features % _BLOCK]
 
 
 def prompt_tokens(folder: Path, messages: Sequence[Message]) -> int:
@@ -104,6 +54,7 @@ class HFBackend:
         threads: torch threads of this process, >= 1 (CPU only).
         max_batch_rows: Requests in one batch, >= 1.
         max_batch_tokens: Rows times padded length (prompt and completion) in one batch, >= 1; one row may exceed it.
+            Halved while it is too much for the memory, see `TokenBudget`.
         share_prefixes: Prefill equal prompts and long common prefixes once. Changes the speed, not the tokens.
 
     Raises:
@@ -119,16 +70,17 @@ class HFBackend:
         quantization: Quantization | None = None,
         threads: int = 1,
         max_batch_rows: int = 64,
-        max_batch_tokens: int = 16384,
+        max_batch_tokens: int = MAX_BATCH_TOKENS,
         share_prefixes: bool = True,
     ) -> None:
         limits = {"threads": threads, "max_batch_rows": max_batch_rows, "max_batch_tokens": max_batch_tokens}
         for name, value in limits.items():
             if value < 1:
                 raise SymphonyError(f"{name}: found {value}, allowed: >= 1")
+        self.budget = TokenBudget(max_batch_tokens)
         self.path = Path(path)
         self.revision = revision_of(path, dtype=dtype, quantization=quantization)
-        self.max_batch_rows, self.max_batch_tokens = max_batch_rows, max_batch_tokens
+        self.max_batch_rows = max_batch_rows
         import torch
         from transformers import AutoTokenizer, DynamicCache, GenerationConfig
         from transformers.cache_utils import DynamicLayer
@@ -142,30 +94,54 @@ class HFBackend:
             raise SymphonyError(f"{self.path}: found no chat template, allowed: a tokenizer with one")
         text_config = self.model.config.get_text_config(decoder=True)
         self.context = int(getattr(text_config, "max_position_embeddings", None) or 2**30)
-        ends = _end_tokens(self.model, self.tokenizer)
+        self._end_ids = _end_tokens(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
-        self._pad = int(pad if pad is not None else min(ends, default=0))
+        self._pad = int(pad if pad is not None else min(self._end_ids, default=0))
         self._ends = torch.zeros(self.model.get_output_embeddings().weight.shape[0], dtype=torch.bool, device=device)
-        self._ends[list(ends)] = True
+        self._ends[list(self._end_ids)] = True
         # The sampler ends rows and draws tokens, so nothing of the model's own sampling defaults may remain.
         self.model.generation_config = GenerationConfig(pad_token_id=self._pad)
         # Padding between prefix and suffix needs positions from the mask and attention that is not windowed.
         accepted = inspect.signature(self.model.forward).parameters
         self._cache_name = "cache" if "cache" in accepted else "past_key_values"  # renamed by a transformers 5 release
-        self._plain = "position_ids" in accepted and all(
+        self._plain = {"position_ids", "logits_to_keep"} <= set(accepted) and all(
             type(layer) is DynamicLayer for layer in DynamicCache(config=text_config).layers
         )
         self._shares = share_prefixes and self._plain
-        self._new_cache = _roomy_caches(text_config.num_hidden_layers)
+        self._new_cache = roomy_caches(text_config.num_hidden_layers)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Answers in the same length and order; a prompt that does not fit the context becomes an error."""
+        """Answers in the same length and order.
+
+        A prompt that does not fit the context, or the memory even alone, becomes an error.
+        """
         answers: dict[int, Completion] = {}
-        rows = self._tokenise(requests, answers)
+        waiting = in_order(self._tokenise(requests, answers))
         with self._torch.inference_mode():
-            for batch in self._batches(rows):
-                answers.update(self._answer(batch))
+            while waiting:
+                batch, full = cut(waiting, self.max_batch_rows, self.budget.tokens)
+                found = self._attempt(batch)
+                if found is not None:
+                    self.budget.held(full=full)
+                    answers.update(found)
+                    del waiting[: len(batch)]
         return [answers[index] for index in range(len(requests))]
+
+    def _attempt(self, batch: list[Row]) -> dict[int, Completion] | None:
+        """The batch's answers; None where it was too much for the memory and smaller ones are to be tried."""
+        try:
+            return self._answer(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+        release()  # here and not above: an error that is handled keeps the tensors of its frames alive
+        if len(batch) > 1:
+            self.budget.halve(batch)
+            return None
+        (row,) = batch
+        length = len(row.prompt)
+        told = f"memory: found too little for a prompt of {length} tokens and {row.limit} to come, allowed: fewer"
+        return {row.index: Completion(text="", finish_reason="error", prompt_tokens=length, error=told)}
 
     def _tokenise(self, requests: Sequence[Request], answers: dict[int, Completion]) -> list[Row]:
         """Rows of the requests that can be answered; the others get their error in `answers`."""
@@ -195,23 +171,8 @@ class HFBackend:
             rows.append(Row(index=index, prompt=prompt, sampling=request.sampling, limit=limit, seed=seed))
         return rows
 
-    def _batches(self, rows: list[Row]) -> Iterator[list[Row]]:
-        """Static batches of rows of like length under the row and token limits."""
-        batch: list[Row] = []
-        longest = 0
-        for row in sorted(rows, key=lambda row: (row.limit, len(row.prompt), row.prompt, row.index)):
-            length = max(longest, len(row.prompt) + row.limit)
-            full = len(batch) == self.max_batch_rows or (len(batch) + 1) * length > self.max_batch_tokens
-            if batch and full:
-                yield batch
-                batch, length = [], len(row.prompt) + row.limit
-            batch.append(row)
-            longest = length
-        if batch:
-            yield batch
-
     def _answer(self, rows: list[Row]) -> dict[int, Completion]:
-        """One batch through `generate`."""
+        """One batch, all of its rows to their end."""
         torch = self._torch
         prompts = list(dict.fromkeys(row.prompt for row in rows))
         prefix = _shared_prefix(prompts) if self._shares and len(rows) > 1 else 0
@@ -222,19 +183,51 @@ class HFBackend:
         chosen = torch.tensor([place[row.prompt] for row in rows], device=self._ends.device)
         ids, mask = self._pad_between(prompts, prefix, width)
         cache, reused = self._prefill(ids, mask, prefix, chosen, room)
-        sampler = Sampler(rows, self._ends, self.tokenizer, width)
-        output = self.model.generate(
-            ids[chosen],
-            attention_mask=mask[chosen],
-            do_sample=False,
-            max_new_tokens=room,
-            logits_processor=[sampler.choose],
-            stopping_criteria=[sampler.ended],
-            **{self._cache_name: cache},
-        )
-        tokens = output[:, width:].tolist()
-        logprobs = torch.stack(sampler.logprobs, dim=1).double().cumsum(1).tolist()
-        return self._completions(rows, tokens, logprobs, sampler.stopped, reused)
+        sampler = Sampler(rows, self._ends, self.tokenizer)
+        if cache is not None:
+            self._decode(ids[chosen], mask[chosen], cache, sampler)
+        else:
+            self.model.generate(
+                ids[chosen],
+                attention_mask=mask[chosen],
+                do_sample=False,
+                max_new_tokens=room,
+                logits_processor=[sampler.choose],
+                stopping_criteria=[sampler.ended],
+            )
+        return self._completions(rows, sampler, reused)
+
+    def _decode(self, ids: torch.Tensor, mask: torch.Tensor, cache: Any, sampler: Sampler) -> None:
+        """Generates as `generate` does, and takes rows out of the batch when they have ended.
+
+        Args:
+            ids, mask: Of the prompts (rows, width).
+            cache: Of their first tokens, perhaps of none.
+        """
+        torch = self._torch
+        mask = torch.cat((mask, mask.new_ones(len(ids), sampler.room)), dim=1)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        begin, end = cache.get_seq_length(), ids.shape[1]
+        fed = ids[:, begin:]
+        while True:
+            output = self.model(
+                fed,
+                attention_mask=mask[:, :end],
+                position_ids=positions[:, begin:end],
+                use_cache=True,
+                logits_to_keep=1,
+                **{self._cache_name: cache},
+            )
+            sampler.choose(None, output.logits[:, -1].float())
+            going = sampler.ended().logical_not().nonzero()[:, 0]
+            if not len(going):
+                return
+            if len(going) <= _WORTH_KEEPING * len(fed):
+                cache.batch_select_indices(going)
+                sampler.keep(going)
+                mask, positions = mask[going], positions[going]
+            fed = sampler.tokens[sampler.rows, sampler.step - 1, None]
+            begin, end = end, end + 1
 
     def _pad_between(
         self, prompts: list[tuple[int, ...]], prefix: int, width: int
@@ -287,19 +280,13 @@ class HFBackend:
             seen.add(prompt)
         return cache, first
 
-    def _completions(
-        self,
-        rows: list[Row],
-        tokens: list[list[int]],
-        logprobs: list[list[float]],
-        stopped: dict[int, int],
-        reused: list[int],
-    ) -> dict[int, Completion]:
-        ends = self._ends.tolist() if len(self._ends) < 4096 else self._ends
+    def _completions(self, rows: list[Row], sampler: Sampler, reused: list[int]) -> dict[int, Completion]:
+        tokens, stopped = sampler.tokens[:, : sampler.step].tolist(), sampler.stopped
+        logprobs = sampler.logprobs[:, : sampler.step].double().cumsum(1).tolist()
         counts = []
         for number, row in enumerate(rows):
             limit = stopped.get(number, row.limit)
-            ended = next((k + 1 for k, token in enumerate(tokens[number][:limit]) if ends[token]), None)
+            ended = next((k + 1 for k, token in enumerate(tokens[number][:limit]) if token in self._end_ids), None)
             counts.append((ended or min(limit, len(tokens[number])), ended is not None))
         kept = [row_tokens[: count - ended] for row_tokens, (count, ended) in zip(tokens, counts, strict=True)]
         texts = self.tokenizer.batch_decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -315,57 +302,6 @@ class HFBackend:
                 logprob=logprobs[number][count - 1],
             )
         return answers
-
-
-def _roomy_caches(layers: int) -> Callable[[int], Any]:
-    """Makes key-value caches of a known final length.
-
-    A DynamicCache copies everything at each step, which was a third of the time of small models on a CPU.
-    """
-    from transformers import Cache
-    from transformers.cache_utils import DynamicLayer
-
-    class RoomyLayer(DynamicLayer):
-        """Keys and values (rows, heads, tokens, width) are views into buffers with room for `length` tokens."""
-
-        def __init__(self, length: int) -> None:
-            super().__init__()
-            self.keys: torch.Tensor
-            self.values: torch.Tensor
-            self.length = length
-            self.buffers: tuple[torch.Tensor, torch.Tensor] | None = None
-
-        def update(
-            self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-        ) -> tuple[torch.Tensor, torch.Tensor]:
-            begin = self.get_seq_length()
-            end = begin + key_states.shape[-2]
-            if self.buffers is None:
-                if not self.is_initialized:
-                    self.lazy_initialization(key_states, value_states)
-                self.buffers = self._roomy(key_states, self.keys, begin), self._roomy(value_states, self.values, begin)
-            keys, values = self.buffers
-            keys[:, :, begin:end] = key_states
-            values[:, :, begin:end] = value_states
-            self.keys, self.values = keys[:, :, :end], values[:, :, :end]
-            return self.keys, self.values
-
-        def _roomy(self, like: torch.Tensor, held: torch.Tensor, count: int) -> torch.Tensor:
-            rows, heads, _, width = like.shape
-            buffer = like.new_empty((rows, heads, self.length, width))
-            if count:
-                buffer[:, :, :count] = held
-            return buffer
-
-        def batch_repeat_interleave(self, repeats: int) -> None:
-            super().batch_repeat_interleave(repeats)
-            self.buffers = None
-
-        def batch_select_indices(self, indices: torch.Tensor) -> None:
-            super().batch_select_indices(indices)
-            self.buffers = None
-
-    return lambda length: Cache(layers=[RoomyLayer(length) for _ in range(layers)])
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> set[int]:

@@ -31,26 +31,47 @@ class Sampler:
     Serves `generate` both as logits processor and as stopping criterion. Adding temperature * Gumbel noise to the
     logits and taking the maximum samples from softmax(logits / temperature); the noise of a row depends on its seed
     and on the step only, hence not on who shares the batch.
+
+    Attributes:
+        step: Tokens chosen so far of each row.
+        room: Most tokens of a row.
+        tokens, logprobs: What was chosen (all rows, room); what follows the end of a row means nothing.
+        stopped: Row -> its tokens, where a stop string ended it.
     """
 
-    def __init__(self, rows: Sequence[Row], ends: torch.Tensor, tokenizer: Any, width: int) -> None:
+    def __init__(self, rows: Sequence[Row], ends: torch.Tensor, tokenizer: Any) -> None:
         import torch
 
         self.torch = torch
-        self.rows, self.ends, self.tokenizer, self.width = rows, ends, tokenizer, width
+        self.ends, self.tokenizer = ends, tokenizer
         device = ends.device
         self.step = 0
+        self.room = max(row.limit for row in rows)
+        self.tokens = torch.zeros((len(rows), self.room), dtype=torch.long, device=device)
+        self.logprobs = torch.zeros((len(rows), self.room), device=device)
+        self.stopped: dict[int, int] = {}
+        # Of the rows in the batch, by place; `rows` are their numbers among all.
+        self.rows = torch.arange(len(rows), device=device)
         self.limits = torch.tensor([row.limit for row in rows], device=device)
         self.done = torch.zeros(len(rows), dtype=torch.bool, device=device)
-        self.logprobs: list[torch.Tensor] = []
-        self.stops = [(i, row.sampling.stop) for i, row in enumerate(rows) if row.sampling.stop]
-        self.stopped: dict[int, int] = {}
-        self.hot = [i for i, row in enumerate(rows) if row.sampling.temperature > 0]
+        self.stops = {place: (place, row.sampling.stop) for place, row in enumerate(rows) if row.sampling.stop}
+        self.hot = [place for place, row in enumerate(rows) if row.sampling.temperature > 0]
         self.hot_index = torch.tensor(self.hot, device=device)
-        self.generators = [torch.Generator(device=device).manual_seed(rows[i].seed) for i in self.hot]
-        temperatures = [rows[i].sampling.temperature for i in self.hot]
+        self.generators = [torch.Generator(device=device).manual_seed(rows[place].seed) for place in self.hot]
+        temperatures = [rows[place].sampling.temperature for place in self.hot]
         self.temperatures = torch.tensor(temperatures, device=device)[:, None, None]
         self.noise = self.temperatures
+
+    def keep(self, places: torch.Tensor) -> None:
+        """Goes on with the rows at these places of the batch, in ascending order; the others have ended."""
+        new = {old: place for place, old in enumerate(places.tolist())}
+        self.rows, self.limits, self.done = self.rows[places], self.limits[places], self.done[places]
+        self.stops = {new[old]: stop for old, stop in self.stops.items() if old in new}
+        chosen = [number for number, old in enumerate(self.hot) if old in new]
+        self.hot = [new[self.hot[number]] for number in chosen]
+        self.hot_index = self.torch.tensor(self.hot, device=places.device)
+        self.generators = [self.generators[number] for number in chosen]
+        self.temperatures, self.noise = self.temperatures[chosen], self.noise[chosen]
 
     def _fresh_noise(self, vocabulary: int) -> None:
         """The next steps' noise of every row, drawn together; the number of steps depends on the vocabulary only."""
@@ -58,14 +79,14 @@ class Sampler:
         if self.noise.shape[-1] != vocabulary:
             self.noise = self.temperatures.new_empty((len(self.hot), steps, vocabulary))
         done = self.done.tolist()
-        for generator, row, noise in zip(self.generators, self.hot, self.noise, strict=True):
-            if not done[row]:
+        for generator, place, noise in zip(self.generators, self.hot, self.noise, strict=True):
+            if not done[place]:
                 noise.uniform_(generator=generator)
             else:
                 noise.fill_(0.5)
         self.noise.log_().neg_().log_().mul_(-self.temperatures)
 
-    def choose(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    def choose(self, _: object, scores: torch.Tensor) -> torch.Tensor:
         """Logits processor: `scores` (rows, vocabulary) with noise, so that the maximum is the draw."""
         noisy = scores
         if self.hot:
@@ -76,20 +97,22 @@ class Sampler:
             everyone = len(self.hot) == len(self.rows)
             noisy = scores + noise if everyone else scores.index_add(0, self.hot_index, noise)
         tokens = noisy.argmax(-1, keepdim=True)
-        self.logprobs.append(scores.gather(1, tokens)[:, 0] - scores.logsumexp(-1))
+        self.tokens[self.rows, self.step] = tokens[:, 0]
+        self.logprobs[self.rows, self.step] = scores.gather(1, tokens)[:, 0] - scores.logsumexp(-1)
         return noisy
 
-    def ended(self, ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+    def ended(self, *_: object, **__: object) -> torch.Tensor:
         """Stopping criterion: which rows have ended (end token, stop string or token limit)."""
+        self.done |= self.ends[self.tokens[self.rows, self.step]]
         self.step += 1
-        self.done |= self.ends[ids[:, -1]]
         self.done |= self.limits <= self.step
-        for row, stops in self.stops:
-            if row not in self.stopped and not self.done[row]:
+        for place, (row, stops) in self.stops.items():
+            if row not in self.stopped and not self.done[place]:
                 # A token is at least one byte (four more for one that is split), so the tail holds any new match.
                 tail = max(len(stop.encode()) for stop in stops) + 4
-                text = self.tokenizer.decode(ids[row, max(self.width, ids.shape[1] - tail) :], skip_special_tokens=True)
+                new = self.tokens[row, max(0, self.step - tail) : self.step]
+                text = self.tokenizer.decode(new, skip_special_tokens=True)
                 if any(stop in text for stop in stops):
                     self.stopped[row] = self.step
-                    self.done[row] = True
+                    self.done[place] = True
         return self.done.clone()

@@ -138,8 +138,29 @@ def _provenance(study: Study) -> list[tuple[str, list[str]]]:
         ("Preset", distinct("preset")),
         ("Models", sorted(models)),
         ("Hardware", distinct("hardware")),
+        ("Memory", _memory(study)),
         ("Packages", sorted(versions)),
         ("Prompts", distinct("task || ': ' || prompts")),
         ("Data", distinct("task || ', seed ' || seed || ': ' || dataset")),
         ("Runs", [f"{study.rows('SELECT count(*) FROM runs')[0][0]} runs, seeds " + ", ".join(distinct("seed"))]),
     ]
+
+
+def _memory(study: Study) -> list[str]:
+    """What limited memory did to the runs; runs that were searched together share what their process met."""
+    ((runs, halved, tokens, swapped, swaps, seconds),) = study.rows(
+        "SELECT count(*), count(*) FILTER (halvings > 0), min(batch_tokens) FILTER (halvings > 0), "
+        "count(*) FILTER (swaps > 0), max(swaps), max(swap_s) FROM walls"
+    )
+    told = []
+    if halved:
+        told.append(
+            f"In {halved} of {runs} runs memory ran out at a batch, which was answered in smaller ones: "
+            f"down to {tokens} tokens at once."
+        )
+    if swapped:
+        told.append(
+            f"In {swapped} of {runs} runs models were loaded in each other's place: "
+            f"up to {swaps} times a run, for up to {seconds:.1f} s."
+        )
+    return told or ["Enough: no batch was too large, and no model had to make room for another."]

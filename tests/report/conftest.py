@@ -56,7 +56,14 @@ class SyntheticRun:
 
     def write(self, folder: Path) -> Path:
         wall = WallRecord(
-            run=self.run.run, wall_s=12.5, cpu_s=20.0, generated_tokens=sum(c.completion_tokens for c in self.calls)
+            run=self.run.run,
+            wall_s=12.5,
+            cpu_s=20.0,
+            generated_tokens=sum(c.completion_tokens for c in self.calls),
+            halvings=0,
+            batch_tokens=None,
+            swaps=0,
+            swap_s=0.0,
         )
         target = folder / self.run.run
         write_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -127,3 +128,18 @@ def test_the_summary_says_which_way_the_interval_lies(
         groups = dict(summarise({name: read_table(study, name) for name in TABLES}, "symphony"))
     (finding,) = groups["Does each component help?"]
     assert words in finding.text
+
+
+def test_the_page_says_where_memory_was_short(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    folder = make_run("symphony").write(tmp_path / "runs")
+    short = {"halvings": 3, "batch_tokens": 512, "swaps": 7, "swap_s": 2.25}
+    wall = folder / "wall.json"
+    wall.write_text(json.dumps(json.loads(wall.read_text()) | short) + "\n")
+    load(tmp_path / "study.duckdb", [folder, make_run("lats").write(tmp_path / "runs")])
+    text = build(tmp_path / "study.duckdb", tmp_path / "report").read_text()
+    assert "In 1 of 2 runs memory ran out at a batch, which was answered in smaller ones: down to 512 tokens" in text
+    assert "In 1 of 2 runs models were loaded in each other&#39;s place: up to 7 times a run, for up to 2.2 s." in text
+
+
+def test_the_page_says_that_memory_was_enough(page: Path) -> None:
+    assert "Enough: no batch was too large" in page.read_text()

@@ -1,0 +1,167 @@
+"""Local models and the devices that hold them: who lies where, and who is loaded where not all fit together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from symphony.models.batching import TokenBudget, ran_out, release
+from symphony.types import Completion, ModelBackend, Request, SymphonyError
+
+Name = TypeVar("Name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a model takes of its device, in bytes.
+
+    Attributes:
+        weights: As long as it is loaded.
+        cache: Of its largest batch, while it answers; one model of a device answers at a time.
+    """
+
+    weights: int = 0
+    cache: int = 0
+
+
+def together(needs: Sequence[Need]) -> int:
+    """Bytes that models take of one device when all are loaded and one answers."""
+    return sum(need.weights for need in needs) + max((need.cache for need in needs), default=0)
+
+
+def spread(needs: Mapping[Name, Need], room: Mapping[str, float]) -> dict[Name, str]:
+    """Puts models on devices: the largest first, each where most is left. A device may get more than it has room for.
+
+    Args:
+        needs: By model.
+        room: Free bytes by device, in the order in which ties are decided.
+    """
+    left = dict(room)
+    placed = {}
+    for name in sorted(needs, key=lambda name: -needs[name].weights):
+        placed[name] = max(left, key=lambda device: left[device])
+        left[placed[name]] -= needs[name].weights
+    return placed
+
+
+class Device:
+    """A device, and which of its models are loaded.
+
+    Args:
+        name: As torch names it.
+        room: Bytes for weights and caches; None is no limit.
+
+    Attributes:
+        swaps: How often models were unloaded so that another could be loaded.
+        swap_s: Seconds that this took, the loading included.
+    """
+
+    def __init__(self, name: str, room: float | None = None) -> None:
+        self.name, self.room = name, room
+        self.swaps, self.swap_s = 0, 0.0
+        self._models: list[LocalModel] = []
+        self._loaded: list[LocalModel] = []  # the one that answered last stands last
+
+    @property
+    def left(self) -> float:
+        """Bytes that its models' weights leave; below 0 where they do not fit together."""
+        room = float("inf") if self.room is None else self.room
+        return room - sum(model.need.weights for model in self._models)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether not all of its models can be loaded together."""
+        return self.room is not None and together([model.need for model in self._models]) > self.room
+
+    def join(self, model: LocalModel) -> None:
+        """The model lies here from now on."""
+        self._models.append(model)
+
+    def has_room(self, model: LocalModel) -> bool:
+        """Whether the model is loaded, or can be without unloading another."""
+        if self.room is None or model in self._loaded:
+            return True
+        return together([one.need for one in (*self._loaded, model)]) <= self.room
+
+    def holds(self, model: LocalModel) -> bool:
+        return model in self._loaded
+
+    def hold(self, model: LocalModel) -> None:
+        """Has the model loaded; unloads as many others as must go, those first that answered longest ago.
+
+        Raises:
+            SymphonyError: It does not fit even alone; what its loading raises.
+        """
+        if model not in self._loaded:
+            if self.room is not None and model.need.weights > self.room:
+                needs, has = (f"{size / 1e9:.3g} GB" for size in (model.need.weights, self.room))
+                raise SymphonyError(
+                    f"execution.memory_gb: found {has} for models on {self.name}, allowed: {needs} at least"
+                )
+            begin = time.perf_counter()
+            leaving = 0
+            while self._loaded and not self.has_room(model):
+                self._loaded.pop(0).unload()
+                leaving += 1
+            self._load(model)
+            if leaving:
+                self.swaps += 1
+                self.swap_s += time.perf_counter() - begin
+        else:
+            self._loaded.remove(model)
+        self._loaded.append(model)
+
+    def _load(self, model: LocalModel) -> None:
+        try:
+            model.load()
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            has = "no limit" if self.room is None else f"{self.room / 1e9:.3g} GB for models"
+            told = f"execution.memory_gb: found {has} on {self.name}, where loading a model ran out of memory"
+            raise SymphonyError(f"{told}, allowed: what is free there") from error
+
+
+class LocalModel:
+    """A model that is loaded when a call needs it, and unloaded when its device needs the memory (`ModelBackend`).
+
+    Args:
+        make: Loads it.
+        revision: What the loaded one must say it is.
+        need: What it takes of the device.
+        device: Where it lies.
+    """
+
+    def __init__(self, make: Callable[[], ModelBackend], *, revision: str, need: Need, device: Device) -> None:
+        self.revision, self.need, self.device = revision, need, device
+        self._make = make
+        self._model: Any = None
+        self._budget: TokenBudget | None = None
+        device.join(self)
+
+    @property
+    def budget(self) -> TokenBudget | None:
+        """What it learnt of the memory, which outlives unloading; None where it never was loaded or learns nothing."""
+        return self._budget
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        self.device.hold(self)
+        answers: list[Completion] = self._model.generate(requests)
+        return answers
+
+    def load(self) -> None:
+        """Called by the device."""
+        model: Any = self._make()
+        if model.revision != self.revision:
+            raise SymphonyError(f"revision: found {model.revision}, allowed: {self.revision}")
+        if self._budget is not None:
+            model.budget = self._budget
+        self._budget = getattr(model, "budget", None)
+        self._model = model
+
+    def unload(self) -> None:
+        """Called by the device."""
+        self._model = None
+        release()

@@ -1,0 +1,193 @@
+"""The models of a process: each made once, when a call first needs it, and shared by the runs of a group."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from symphony.agents import Agent, AgentPool
+from symphony.budget import Ledger, Purse
+from symphony.models.batcher import Batcher, Turns
+from symphony.models.devices import Device, LocalModel, Need, spread
+from symphony.models.footprint import ALLOWANCE
+from symphony.models.hf import MAX_BATCH_TOKENS
+from symphony.models.loading import cards
+from symphony.models.store import CallStore, StoredBackend, StoredModel
+from symphony.runs import ModelSpec, Run, is_endpoint, models, revision
+from symphony.types import AsyncModel, Endpoint, ModelBackend
+
+MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]
+_ANY_CARD = "cuda"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strain:
+    """What limited memory has cost so far.
+
+    Attributes:
+        halvings: How often memory ran out at a batch.
+        batch_tokens: Of the local models that were loaded, the smallest limit now in force; None where none was.
+        swaps: How often a model was loaded in place of another.
+        swap_s: Seconds that this took.
+    """
+
+    halvings: int
+    batch_tokens: int | None
+    swaps: int
+    swap_s: float
+
+
+class Workshop:
+    """Makes the agents of runs; to be left at the end, as a context.
+
+    A batch of a local model holds up the event loop. Beside endpoints, whose answers come in meanwhile and whose time
+    limits run, and where models lie on several devices, it is computed in a thread of its device.
+
+    Args:
+        store: None where every run is "live".
+        data: Where downloads lie.
+        make: Makes a model that is needed; by default what the config says.
+        ledger: Of the study, where its spending is limited or has a price.
+        memory_gb: Of each device for models, in 10^9 bytes; None is what a card has free, and no limit elsewhere.
+        cards: Free bytes by GPU; asked where a model may lie on any of them.
+    """
+
+    def __init__(
+        self,
+        store: CallStore | None,
+        data: Path,
+        make: MakeBackend | None = None,
+        *,
+        ledger: Ledger | None = None,
+        memory_gb: float | None = None,
+        cards: Callable[[], Mapping[str, int]] = cards,
+    ) -> None:
+        self._store, self._data, self._make, self._ledger = store, data, make, ledger
+        self._memory = float("inf") if memory_gb is None else memory_gb * 1e9
+        self._ask_cards = cards
+        self._free: Mapping[str, int] | None = None
+        self._made: dict[ModelSpec, ModelBackend | Endpoint] = {}
+        self._ready: dict[tuple[ModelSpec, str], tuple[AsyncModel, str]] = {}
+        self._local: dict[ModelSpec, LocalModel] = {}
+        self._devices: dict[str, Device] = {}
+        self._turns: dict[str, Turns] = {}
+        self._workers: dict[str, Executor] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def pool(self, run: Run) -> tuple[AgentPool, dict[str, str]]:
+        """The run's agents, and the revision of each one's model."""
+        specs = models(run.config)
+        for spec in specs.values():
+            if spec not in self._made and (self._make or spec.is_endpoint):
+                self._made[spec] = self._new(spec)
+        self._place(specs.values())
+        ready = {name: self._model(spec, run.execution["store"], specs) for name, spec in specs.items()}
+        agents = tuple(Agent(name, model, specs[name].price) for name, (model, _) in ready.items())
+        return AgentPool(run.pool, agents), {name: told for name, (_, told) in ready.items()}
+
+    def strain(self) -> Strain:
+        """So far, of all models."""
+        found = [getattr(model, "budget", None) for model in (*self._local.values(), *self._made.values())]
+        budgets = [budget for budget in found if budget is not None]
+        return Strain(
+            halvings=sum(budget.halvings for budget in budgets),
+            batch_tokens=min((budget.tokens for budget in budgets), default=None),
+            swaps=sum(device.swaps for device in self._devices.values()),
+            swap_s=sum(device.swap_s for device in self._devices.values()),
+        )
+
+    def _new(self, spec: ModelSpec) -> Any:
+        return self._make(spec) if self._make else spec.build(self._data)
+
+    def _place(self, specs: Iterable[ModelSpec]) -> None:
+        """Gives each local model that has none yet a device; nothing is loaded, but what can't tell its revision so."""
+        anywhere: dict[ModelSpec, Need] = {}
+        known: dict[ModelSpec, str] = {}
+        for spec in specs:
+            if spec in self._made or spec in self._local or spec in known:
+                continue
+            told = revision(spec, self._data)
+            if told is None:
+                self._made[spec] = self._new(spec)
+                continue
+            known[spec] = told
+            if spec.device == _ANY_CARD and self._cards():
+                anywhere[spec] = self._need(spec)
+            else:
+                self._settle(spec, spec, told)
+        left = {name: self._device(name).left for name in self._cards()} if anywhere else {}
+        for spec, name in spread(anywhere, left).items():
+            self._settle(spec, spec.on(name), known[spec])
+
+    def _settle(self, spec: ModelSpec, placed: ModelSpec, told: str) -> None:
+        device = self._device(placed.device)
+        need = Need() if device.room is None else self._need(spec)
+        self._local[spec] = LocalModel(partial(self._new, placed), revision=told, need=need, device=device)
+
+    def _need(self, spec: ModelSpec) -> Need:
+        found = spec.footprint(self._data)
+        tokens = json.loads(spec.arguments).get("max_batch_tokens", MAX_BATCH_TOKENS)
+        return Need(weights=found.weights, cache=found.cache_per_token * tokens)
+
+    def _cards(self) -> Mapping[str, int]:
+        if self._free is None:
+            self._free = self._ask_cards()
+        return self._free
+
+    def _device(self, name: str) -> Device:
+        if name not in self._devices:
+            room = self._memory
+            if name.startswith(_ANY_CARD):
+                room = min(room, self._cards().get(name, float("inf"))) - ALLOWANCE
+            self._devices[name] = Device(name, None if room == float("inf") else room)
+        return self._devices[name]
+
+    def _model(self, spec: ModelSpec, mode: Any, pool: Mapping[str, ModelSpec]) -> tuple[AsyncModel, str]:
+        key = (spec, str(mode))
+        if key in self._ready:
+            return self._ready[key]
+        made: Any = self._made.get(spec)
+        purse = Purse(self._ledger, spec.price) if self._ledger else None
+        if is_endpoint(made):
+            model = StoredModel(lambda: self._checked(made), self._store, mode, revision=made.revision, purse=purse)
+            self._ready[key] = (model, model.revision)
+            return self._ready[key]
+        local = self._local.get(spec)
+        name = local.device.name if local else spec.device
+        devices = {one.device.name for one in self._local.values()}
+        beside = len(devices) > 1 or any(is_endpoint(self._made.get(one)) for one in pool.values())
+        turns = self._turns.setdefault(name, Turns(local.device)) if local else None
+        stored = StoredBackend(local or made, self._store, mode, purse=purse)
+        batcher = Batcher(stored, executor=self._worker(name) if beside else None, turns=turns)
+        if local and turns:
+            turns.join(batcher, local)
+        self._ready[key] = (batcher, stored.revision)
+        return self._ready[key]
+
+    def _worker(self, device: str) -> Executor:
+        """A thread of the device; it is made when it is needed."""
+        if device not in self._workers:
+            self._workers[device] = self._stack.enter_context(ThreadPoolExecutor(1))
+        return self._workers[device]
+
+    def _checked(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint, now that it is needed; where a pool lacks a key, none of its endpoints is asked anything."""
+        for made in self._made.values():
+            if is_endpoint(made):
+                made.ready()
+        return endpoint
