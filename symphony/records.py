@@ -147,7 +147,8 @@ class CallRecord:
         node: Node the call belongs to (the parent, for an expansion).
         draw: Number of the draw among those of the same node and phase.
         seed: What the sampler was seeded with.
-        prompt: Digest of the messages.
+        prompt: Digest of the messages that were sent.
+        dropped_lessons, dropped_shots: Lessons and worked examples left out, because the model had no room for them.
         prompt_tokens, completion_tokens: Real tokens, never padding.
         error: Why there is no text; None when there is.
     """
@@ -163,6 +164,8 @@ class CallRecord:
     temperature: float
     seed: int
     prompt: str
+    dropped_lessons: int
+    dropped_shots: int
     prompt_tokens: int
     completion_tokens: int
     finish_reason: str

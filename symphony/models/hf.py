@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from symphony.models.chats import ChatTokenizer
 from symphony.models.revision import revision_of
 from symphony.models.sampler import Row, Sampler
 from symphony.types import Completion, Request, SymphonyError
@@ -125,6 +126,7 @@ class HFBackend:
             raise SymphonyError(f"{self.path}: found no chat template, allowed: a tokenizer with one")
         text_config = self.model.config.get_text_config(decoder=True)
         self.context = int(getattr(text_config, "max_position_embeddings", None) or 2**30)
+        self._chats = ChatTokenizer(self.tokenizer, self.context)
         ends = _end_tokens(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
         self._pad = int(pad if pad is not None else min(ends, default=0))
@@ -142,41 +144,16 @@ class HFBackend:
         self._new_cache = _roomy_caches(text_config.num_hidden_layers)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Answers in the same length and order; a prompt that does not fit the context becomes an error."""
+        """Answers in the same length and order.
+
+        A prompt that leaves no room for the completion is shortened; what is still too long becomes an error.
+        """
         answers: dict[int, Completion] = {}
-        rows = self._tokenise(requests, answers)
+        rows = self._chats.rows(requests, answers)
         with self._torch.inference_mode():
             for batch in self._batches(rows):
                 answers.update(self._answer(batch))
         return [answers[index] for index in range(len(requests))]
-
-    def _tokenise(self, requests: Sequence[Request], answers: dict[int, Completion]) -> list[Row]:
-        """Rows of the requests that can be answered; the others get their error in `answers`."""
-        unique = list(dict.fromkeys(request.messages for request in requests))
-        texts: list[str] = []
-        failed: dict[Any, str] = {}
-        for messages in unique:
-            turns = [{"role": message.role, "content": message.content} for message in messages]
-            try:
-                texts.append(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
-            except Exception as error:  # a template is the model's own program and may raise anything
-                texts.append("")
-                failed[messages] = f"chat template: {error}"
-        encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        prompts = {messages: tuple(ids) for messages, ids in zip(unique, encoded, strict=True)}
-        rows = []
-        for index, request in enumerate(requests):
-            prompt = prompts[request.messages]
-            error_text = failed.get(request.messages)
-            if error_text is None and not 0 < len(prompt) < self.context:
-                error_text = f"prompt: found {len(prompt)} tokens, allowed: 1 to {self.context - 1}"
-            if error_text is not None:
-                answers[index] = Completion(text="", finish_reason="error", prompt_tokens=len(prompt), error=error_text)
-                continue
-            limit = min(request.sampling.max_tokens, self.context - len(prompt))
-            seed = request.draw.rng_seed()
-            rows.append(Row(index=index, prompt=prompt, sampling=request.sampling, limit=limit, seed=seed))
-        return rows
 
     def _batches(self, rows: list[Row]) -> Iterator[list[Row]]:
         """Static batches of rows of like length under the row and token limits."""
@@ -296,6 +273,7 @@ class HFBackend:
                 cached_tokens=reused[number],
                 completion_tokens=count,
                 logprob=logprobs[number][count - 1],
+                dropped=row.dropped,
             )
         return answers
 
