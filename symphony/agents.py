@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from symphony.budget import BudgetReason, Meter
@@ -24,6 +26,7 @@ from symphony.types import (
     Reflection,
     Request,
     Sampling,
+    Shorten,
     SymphonyError,
     derive_rng,
 )
@@ -97,12 +100,14 @@ class Ticket:
         call: Its slot in the ledger.
         arm: Index of the agent.
         iteration: Search iteration that asked.
+        lessons: How many lessons the prompt carries.
     """
 
     call: int
     arm: int
     iteration: int
     request: Request
+    lessons: int
 
 
 class Session:
@@ -150,7 +155,7 @@ class Session:
         self.picks: list[PickRecord] = []
         self.reflections: list[ReflectionRecord] = []
         self._asked = 0
-        self._draws: dict[tuple[int, Phase], int] = {}
+        self._draws: defaultdict[tuple[int, Phase], Iterator[int]] = defaultdict(count)
 
     def pick(self, scheduler: Scheduler, phase: Phase, node: int) -> int:
         """Schedules an agent for one call; it counts as called from now on.
@@ -172,7 +177,7 @@ class Session:
                 pick=len(self.picks),
                 iteration=self.iteration,
                 node=node,
-                phase=phase.value,
+                phase=str(phase),
                 agent=self.pool.agents[pick.arm].name,
                 counts=[arm.calls for arm in self.arms],
                 means=list(pick.means),
@@ -182,18 +187,20 @@ class Session:
         self.arms[pick.arm].calls += 1
         return pick.arm
 
-    def ask(self, arm: int, phase: Phase, node: int, messages: tuple[Message, ...], sampling: Sampling) -> Ticket:
+    def ask(
+        self, arm: int, phase: Phase, node: int, prompt: Shorten, sampling: Sampling, *, lessons: int = 0
+    ) -> Ticket:
         """Charges a call to a picked agent and gives it its place in the ledger, without waiting for anything.
 
+        `prompt` makes the messages, all of them or fewer; `lessons` is how many of the parts it can drop are lessons.
         Equal requests of one node and phase are numbered, so that each is a draw of its own. Whether the call may be
         made was settled by `pick`; nothing may be awaited in between.
         """
         self.meter.charge(calls=1)
-        index = self._draws.get((node, phase), 0)
-        self._draws[node, phase] = index + 1
+        index = next(self._draws[node, phase])
         draw = Draw(seed=self.seed, problem=self.problem.id, node=node, phase=phase, index=index)
-        request = Request(messages=messages, sampling=sampling, draw=draw)
-        ticket = Ticket(self._asked, arm, self.iteration, request)
+        request = Request(messages=prompt(0), sampling=sampling, draw=draw, shorten=prompt)
+        ticket = Ticket(self._asked, arm, self.iteration, request, lessons)
         self._asked += 1
         return ticket
 
@@ -236,6 +243,9 @@ class Session:
             self.meter.refused(completion.refused)
         self._judge(self.arms[ticket.arm], failed=completion.error is not None)
         request, draw = ticket.request, ticket.request.draw
+        dropped, lessons, sent = completion.dropped, 0, request.messages
+        if dropped and request.shorten is not None:
+            lessons, sent = min(dropped, ticket.lessons), request.shorten(dropped)
         self.calls.append(
             CallRecord(
                 run=self.run,
@@ -243,12 +253,14 @@ class Session:
                 call=ticket.call,
                 iteration=ticket.iteration,
                 node=draw.node,
-                phase=draw.phase.value,
+                phase=str(draw.phase),
                 draw=draw.index,
                 agent=agent.name,
                 temperature=request.sampling.temperature,
                 seed=draw.rng_seed(),
-                prompt=digest(request.messages),
+                prompt=digest(sent),
+                dropped_lessons=lessons,
+                dropped_shots=dropped - lessons,
                 prompt_tokens=completion.prompt_tokens,
                 completion_tokens=completion.completion_tokens,
                 cost=cost,

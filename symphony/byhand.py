@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from symphony.files import write_atomic
 from symphony.report.stats import bootstrap_mean, wilson
-from symphony.types import Problem, State, SymphonyError, Task
+from symphony.types import Problem, Prompts, State, SymphonyError, Task
 
 UNCOUNTED = ("unknown_id", "malformed", "duplicate")
 
@@ -148,7 +148,7 @@ def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: b
         some = ", ".join(one.id for one in problems[:3])
         raise SymphonyError(f"problem: found {id!r}, allowed: an id of the task, such as {some}")
     state = task.reset(problem)
-    _show(out, state, as_json, first=task.prompts.expansion(problem, (), ())[-1].content)
+    _show(out, state, as_json, first=_opening(task.prompts, problem))
     for line in actions:
         if not line.strip():
             continue
@@ -162,6 +162,14 @@ def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: b
     words = ", ".join(f"{name} {value}" for name, value in told.items() if value != "")
     out.write(json.dumps({"grade": told}) + "\n" if as_json else f"\ngrade: {words}\n")
     out.flush()
+
+
+def _opening(prompts: Prompts, problem: Problem) -> str:
+    """What to do and the problem, without worked examples."""
+    dropped = 0
+    while prompts.expansion(problem, (), (), dropped + 1):
+        dropped += 1
+    return prompts.expansion(problem, (), (), dropped)[-1].content
 
 
 def _show(out: TextIO, state: State, as_json: bool, first: str = "") -> None:

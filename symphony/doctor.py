@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from symphony import config, options, provenance
+from symphony.models.chats import prompt_tokens
 from symphony.models.endpoint import read_key
-from symphony.models.hf import prompt_tokens
 from symphony.models.probe import PROMPT, Probe, probe
 from symphony.runs import ModelSpec, has_data, models, unavailable, weights_folder
 from symphony.tasks.sandbox import PythonSandbox, shortfall

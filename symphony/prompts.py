@@ -3,7 +3,8 @@
 An episode is a chat: the problem and the lessons of memory are the first user turn, each step is an assistant
 turn `Thought: ... Action: verb[argument]` answered by a user turn `Observation: ...`. Evaluation and reflection
 end the same chat with an instruction in its last user turn, so that the three phases share their prefix (and its
-KV cache), and roles always alternate, as strict chat templates demand.
+KV cache), and roles always alternate, as strict chat templates demand. There is no system turn: some templates
+refuse one. Worked examples are episodes of the same form before the problem's own, each ended by the answer wanted.
 """
 
 from __future__ import annotations
@@ -11,9 +12,24 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
-from symphony.types import Message, Problem, Proposal, Turn, canonical_json
+from symphony.types import Message, Problem, Proposal, SymphonyError, Turn, canonical_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """A worked example: an episode and what the agent should then have written.
+
+    Attributes:
+        problem: As `Problem.prompt`.
+        path: The steps before the answer.
+        answer: The completion wanted, whole.
+    """
+
+    problem: str
+    path: tuple[Turn, ...] = ()
+    answer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,33 +37,96 @@ class ChatPrompts:
     """Templates of one task; the fields are the only wording (`digest` hashes them).
 
     Attributes:
-        instructions: Put before the problem; "" for models trained on the bare protocol.
+        instructions: Put before the first problem; "" for models trained on the bare protocol.
         lessons: Heading over the lessons of memory.
-        evaluate: Asks for "Value: x Confidence: y", both in [0, 1].
+        evaluate: Asks for value and confidence on labelled lines, both in [0, 1].
         reflect: Asks for "Lesson: ...".
+        turn: An assistant turn, with the places {thought} and {action}.
+        next: Put before a problem that follows a worked example.
+        expand_shots, refine_shots, evaluate_shots, reflect_shots: Worked examples of each phase, the most useful first:
+            where a prompt is too long, the last is dropped first, so that what stays is still the same prefix.
+            `refine_shots` are those of expansions below the root; None: as at the root.
     """
 
     instructions: str = ""
     lessons: str = "Lessons:"
     evaluate: str = "Evaluate the trajectory."
     reflect: str = "Reflect on the failure."
+    turn: str = "Thought: {thought}\nAction: {action}"
+    next: str = ""
+    expand_shots: tuple[Shot, ...] = ()
+    refine_shots: tuple[Shot, ...] | None = None
+    evaluate_shots: tuple[Shot, ...] = ()
+    reflect_shots: tuple[Shot, ...] = ()
 
-    def expansion(self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str]) -> tuple[Message, ...]:
-        return self._chat(problem, path, lessons, "")
+    def expansion(
+        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]:
+        shots = self.refine_shots if path and self.refine_shots is not None else self.expand_shots
+        return self._chat(shots, problem, path, lessons, "", dropped)
 
-    def evaluation(self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str]) -> tuple[Message, ...]:
-        return self._chat(problem, path, lessons, self.evaluate)
+    def evaluation(
+        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]:
+        return self._chat(self.evaluate_shots, problem, path, lessons, self.evaluate, dropped)
 
-    def reflection(self, problem: Problem, path: Sequence[Turn]) -> tuple[Message, ...]:
-        return self._chat(problem, path, (), self.reflect)
+    def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
+        return self._chat(self.reflect_shots, problem, path, (), self.reflect, dropped)
 
     @property
     def digest(self) -> str:
-        fields = [self.instructions, self.lessons, self.evaluate, self.reflect]
-        return hashlib.sha256(canonical_json(fields).encode()).hexdigest()[:16]
+        words: list[object] = [self.instructions, self.lessons, self.evaluate, self.reflect]
+        plain = {field.name: field.default for field in fields(self)[4:]}
+        more = {name: value for name, value in asdict(self).items() if name in plain and value != plain[name]}
+        return hashlib.sha256(canonical_json([*words, more] if more else words).encode()).hexdigest()[:16]
 
-    def _chat(self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], ending: str) -> tuple[Message, ...]:
-        first = [self.instructions, problem.prompt]
+    @property
+    def shots(self) -> tuple[Shot, ...]:
+        """Every worked example."""
+        return (*self.expand_shots, *(self.refine_shots or ()), *self.evaluate_shots, *self.reflect_shots)
+
+    def apart(self, problems: Sequence[Problem]) -> Sequence[Problem]:
+        """The problems, of which no worked example may be one: not the same text, not the same function to write.
+
+        Raises:
+            SymphonyError: One is.
+        """
+        shown = {key: shot for shot in self.shots for key in _keys(shot.problem)}
+        for problem in problems if shown else ():
+            for key in _keys(problem.prompt):
+                if key in shown:
+                    text = shown[key].problem.strip().splitlines()[0]
+                    raise SymphonyError(
+                        f"task.wording: found problem {problem.id} as a worked example ({text}), allowed: examples of "
+                        "no problem that is searched"
+                    )
+        return problems
+
+    def _chat(
+        self,
+        shots: Sequence[Shot],
+        problem: Problem,
+        path: Sequence[Turn],
+        lessons: Sequence[str],
+        ending: str,
+        dropped: int,
+    ) -> tuple[Message, ...]:
+        kept = len(shots) - max(0, dropped - len(lessons))
+        if kept < 0:
+            return ()
+        messages: list[Message] = []
+        heading = self.instructions
+        for shot in shots[:kept]:
+            messages += self._episode(heading, shot.problem, shot.path, (), ending)
+            messages.append(Message(role="assistant", content=shot.answer))
+            heading = self.next
+        messages += self._episode(heading, problem.prompt, path, lessons[dropped:], ending)
+        return tuple(messages)
+
+    def _episode(
+        self, heading: str, problem: str, path: Sequence[Turn], lessons: Sequence[str], ending: str
+    ) -> list[Message]:
+        first = [heading, problem]
         if lessons:
             first += [self.lessons, *(f"- {lesson}" for lesson in lessons)]
         users = ["\n".join(filter(None, first)), *(f"Observation: {turn.observation}" for turn in path)]
@@ -55,26 +134,40 @@ class ChatPrompts:
             users[-1] += "\n" + ending
         messages = [Message(role="user", content=users[0])]
         for turn, user in zip(path, users[1:], strict=True):
-            messages.append(Message(role="assistant", content=f"Thought: {turn.thought}\nAction: {turn.action}"))
+            said = self.turn.format(thought=turn.thought, action=turn.action).lstrip("\n")
+            messages.append(Message(role="assistant", content=said))
             messages.append(Message(role="user", content=user))
-        return tuple(messages)
+        return messages
 
 
-def parse_proposal(text: str, verbs: Sequence[str]) -> Proposal | None:
+def _keys(problem: str) -> set[str]:
+    """What two texts of the same problem have in common: their words, or the functions that they name."""
+    functions = re.findall(r"(?m)^\s*(?:Its signature is: )?(?:pub\s+)?(?:def|fn)\s+(\w+)", problem)
+    return {" ".join(re.findall(r"\w+", problem.lower())), *(f"function {name}" for name in functions)}
+
+
+def parse_proposal(text: str, verbs: Sequence[str], *, bare: bool = False) -> Proposal | None:
     """The first action line of a completion and all the text before it as the thought.
 
-    An action is `verb[argument]`, its label `Action:` or `Action 3:`; the argument reaches to the last `]` of the
-    line, so that brackets inside it survive. Verbs are matched whatever their case and spelt as in `verbs`.
+    An action is `verb[argument]`, its label `Action:` or `Action 3:`, set in bold or not; the argument reaches to the
+    last `]` of the line, so that brackets inside it survive. Verbs are matched whatever their case and spelt as in
+    `verbs`.
+
+    Args:
+        bare: Where no action has its label, the first one without it counts.
 
     Returns:
         None when no line holds an action with one of `verbs`.
     """
-    pattern = rf"^(?P<thought>.*?)Action\s*\d*\s*:\s*(?P<verb>{'|'.join(verbs)})\s*\[(?P<argument>[^\n]*)\]"
-    match = re.search(pattern, text, re.IGNORECASE | re.DOTALL)
+    action = rf"(?P<verb>{'|'.join(verbs)})\s*\[(?P<argument>[^\n]*)\]"
+    match = re.search(rf"^(?P<thought>.*?)Action\s*\d*\s*:[\s*_`]*{action}", text, re.IGNORECASE | re.DOTALL)
+    if match is None and bare:
+        match = re.search(rf"^(?P<thought>.*?)\b{action}", text, re.IGNORECASE | re.DOTALL)
     if match is None:
         return None
-    thought = re.sub(r"^\s*Thought\s*\d*\s*:", "", match["thought"], flags=re.IGNORECASE)
-    verb = next(verb for verb in verbs if verb.lower() == match["verb"].lower())
+    thought = re.sub(r"^[\s*_]*Thought\s*\d*\s*:[*_]*", "", match["thought"], flags=re.IGNORECASE).rstrip("*_ \t\r\n")
+    # By the same rule as above: what `lower` makes of a letter is not always what ignoring case takes it for.
+    verb = next(verb for verb in verbs if re.fullmatch(verb, match["verb"], re.IGNORECASE))
     return Proposal(thought=" ".join(thought.split()), action=f"{verb}[{' '.join(match['argument'].split())}]")
 
 

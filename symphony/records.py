@@ -151,7 +151,8 @@ class CallRecord:
         node: Node the call belongs to (the parent, for an expansion).
         draw: Number of the draw among those of the same node and phase.
         seed: What the sampler was seeded with.
-        prompt: Digest of the messages.
+        prompt: Digest of the messages that were sent.
+        dropped_lessons, dropped_shots: Lessons and worked examples left out, because the model had no room for them.
         prompt_tokens, completion_tokens: Real tokens, never padding.
         cost: Dollars by the model's price table, whether the model answered or the call store; 0 of a model on this
             machine, None where a price is unknown.
@@ -169,6 +170,8 @@ class CallRecord:
     temperature: float
     seed: int
     prompt: str
+    dropped_lessons: int
+    dropped_shots: int
     prompt_tokens: int
     completion_tokens: int
     cost: float | None

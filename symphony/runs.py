@@ -262,16 +262,18 @@ def has_data(config: Mapping[str, Any], data: Path) -> bool:
 
 
 def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
-    """Name -> sha256 of the files that a run's task reads; empty for a task that reads none.
+    """Name -> sha256 of the files that a run's task reads, and its prompts' digest; empty for a task without files.
 
     A file that is not there yet counts with the checksum that its option's `source` pins.
     """
     if not has_files(config["task"]):
         return {}
+    task = instantiate("task", config["task"], data)
     try:
-        return {path.name: sha256(path) for path in instantiate("task", config["task"], data).files()}
+        files = {path.name: sha256(path) for path in task.files()}
     except SymphonyError:
-        return dict(config["task"].get("source", {}).get("files") or {})
+        files = dict(config["task"].get("source", {}).get("files") or {})
+    return {**files, "prompts": task.prompts.digest}
 
 
 def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:

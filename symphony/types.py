@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
@@ -114,12 +114,18 @@ Feedback = Literal["oracle", "none"]
 class Prompts(Protocol):
     """Builds the messages of the three phases (paper: P_phi, phi in expansion, evaluation, reflection).
 
-    `lessons` is the text of the reflections in the agent's memory, oldest first.
+    `lessons` is the text of the reflections in the agent's memory, oldest first. `dropped` is how many parts are left
+    out of a prompt that is too long: the oldest lessons first, then worked examples; no messages at all where there are
+    fewer parts.
     """
 
-    def expansion(self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str]) -> tuple[Message, ...]: ...
-    def evaluation(self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str]) -> tuple[Message, ...]: ...
-    def reflection(self, problem: Problem, path: Sequence[Turn]) -> tuple[Message, ...]: ...
+    def expansion(
+        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]: ...
+    def evaluation(
+        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]: ...
+    def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]: ...
 
     @property
     def digest(self) -> str:
@@ -221,15 +227,35 @@ class Draw:
 
     def rng_seed(self) -> int:
         """A 63-bit seed derived from every field."""
-        text = f"{self.seed}\x1f{self.problem}\x1f{self.node}\x1f{self.phase.value}\x1f{self.index}"
+        text = f"{self.seed}\x1f{self.problem}\x1f{self.node}\x1f{self.phase}\x1f{self.index}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+
+
+Shorten = Callable[[int], tuple[Message, ...]]
+"""The messages of a prompt without so many of its parts (see `Prompts`); none where there are fewer parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
+    """One call.
+
+    Attributes:
+        messages: The whole prompt.
+        shorten: What a model that has no room for `messages` and `sampling.max_tokens` asks for less; None where there
+            is nothing to leave out. It follows from how the messages were made, so it names nothing of its own.
+    """
+
     messages: tuple[Message, ...]
     sampling: Sampling
     draw: Draw
+    shorten: Shorten | None = field(default=None, repr=False, compare=False)
+
+    def fitted(self, fits: Callable[[tuple[Message, ...]], bool]) -> tuple[tuple[Message, ...], int]:
+        """The messages with as few parts dropped as make them fit, or else with all dropped; and how many those are."""
+        messages, dropped = self.messages, 0
+        while not fits(messages) and self.shorten is not None and (fewer := self.shorten(dropped + 1)):
+            messages, dropped = fewer, dropped + 1
+        return messages, dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +271,7 @@ class Completion:
         logprob: Sum of the log-probabilities (nats) of the generated tokens, where the backend has it.
         error: Why there is no text; None when there is.
         refused: Limit of the study's budget for which the model was not asked; None where it was.
+        dropped: Parts that were left out of the prompt so that the model had room for it (`Request.shorten`).
         latency_s: Seconds from submission to answer; not part of the durable record.
         from_store: Whether the answer came from the call store; not part of the durable record.
     """
@@ -257,6 +284,7 @@ class Completion:
     logprob: float | None = None
     error: str | None = None
     refused: Limit | None = None
+    dropped: int = 0
     latency_s: float = 0.0
     from_store: bool = False
 

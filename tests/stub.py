@@ -13,22 +13,29 @@ ANSWER = re.compile(r"^Action:\s*(go|stop)\b\s*(\S*)\s*$", re.MULTILINE)
 
 
 class StubPrompts:
-    """Prompts that say the phase, the problem, the path and the lessons, one a line."""
+    """Prompts that say the phase, the problem, the path and the lessons, one a line; lessons are all they can drop."""
 
     digest = "stub"
 
-    def expansion(self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str]) -> tuple[Message, ...]:
-        return self._message("expand", problem, path, lessons)
+    def expansion(
+        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]:
+        return self._message("expand", problem, path, lessons, dropped)
 
-    def evaluation(self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str]) -> tuple[Message, ...]:
-        return self._message("evaluate", problem, path, lessons)
+    def evaluation(
+        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]:
+        return self._message("evaluate", problem, path, lessons, dropped)
 
-    def reflection(self, problem: Problem, path: Sequence[Turn]) -> tuple[Message, ...]:
-        return self._message("reflect", problem, path, ())
+    def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
+        return self._message("reflect", problem, path, (), dropped)
 
     def _message(
-        self, phase: str, problem: Problem, path: Sequence[Turn], lessons: Sequence[str]
+        self, phase: str, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int
     ) -> tuple[Message, ...]:
+        if dropped > len(lessons):
+            return ()
+        lessons = lessons[dropped:]
         lines = [phase, problem.prompt, *(f"lesson {lesson}" for lesson in lessons)]
         for turn in path:
             lines += [turn.action, turn.observation]

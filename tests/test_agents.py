@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from symphony.agents import Agent, AgentPool, BudgetExceeded, NoAgentLeft, Session
+from symphony.agents import Agent, AgentPool, BudgetExceeded, NoAgentLeft, Session, digest
 from symphony.budget import Budget, Meter
 from symphony.models.endpoint import Price
 from symphony.scheduler import ArmStats, Fixed, RoundRobin
@@ -17,9 +17,13 @@ PROMPT = (Message(role="user", content="one two three"),)
 GREEDY = Sampling(temperature=0, max_tokens=4)
 
 
+def prompt(dropped: int) -> tuple[Message, ...]:
+    return () if dropped else PROMPT
+
+
 async def call(ledger: Session, arm: int = 0, node: int = 0, phase: Phase = Phase.EXPAND) -> Completion:
     ledger.pick(Fixed(arm=arm), phase, node)
-    return (await ledger.answers([ledger.ask(arm, phase, node, PROMPT, GREEDY)]))[0]
+    return (await ledger.answers([ledger.ask(arm, phase, node, prompt, GREEDY)]))[0]
 
 
 def talkative() -> AgentPool:
@@ -36,7 +40,7 @@ async def test_the_call_budget_is_kept_to_the_unit():
 
 async def test_calls_in_flight_count():
     ledger = session(talkative(), problem("abc"), budget=Budget(calls=1))
-    ledger.ask(ledger.pick(Fixed(), Phase.EXPAND, 0), Phase.EXPAND, 0, PROMPT, GREEDY)
+    ledger.ask(ledger.pick(Fixed(), Phase.EXPAND, 0), Phase.EXPAND, 0, prompt, GREEDY)
     with pytest.raises(BudgetExceeded, match="calls"):
         ledger.pick(Fixed(), Phase.EXPAND, 0)
 
@@ -138,7 +142,7 @@ async def test_answers_are_booked_in_the_order_asked():
     agents = AgentPool("slow", (Agent("slow", Slow(9)), Agent("quick", Slow(0))))
     ledger = session(agents, problem("abc"))
     arms = [ledger.pick(RoundRobin(), Phase.EXPAND, 0) for _ in range(2)]
-    answers = await ledger.answers([ledger.ask(arm, Phase.EXPAND, 0, PROMPT, GREEDY) for arm in arms])
+    answers = await ledger.answers([ledger.ask(arm, Phase.EXPAND, 0, prompt, GREEDY) for arm in arms])
     assert [answer.text for answer in answers] == ["9", "0"]
     assert [(record.call, record.agent) for record in ledger.calls] == [(0, "slow"), (1, "quick")]
     assert [record.call for record in ledger.timings] == [0, 1]
@@ -184,9 +188,26 @@ async def test_a_prompt_is_digested_by_its_roles_and_words():
     await call(ledger)
     other = (Message(role="system", content="one two three"),)
     ledger.pick(Fixed(), Phase.EXPAND, 0)
-    await ledger.answers([ledger.ask(0, Phase.EXPAND, 0, other, GREEDY)])
+    await ledger.answers([ledger.ask(0, Phase.EXPAND, 0, lambda _: other, GREEDY)])
     digests = [record.prompt for record in ledger.calls]
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(("dropped", "lessons", "shots"), [(0, 0, 0), (1, 1, 0), (2, 2, 0), (3, 2, 1)])
+async def test_what_a_model_had_no_room_for_is_on_record(dropped, lessons, shots):
+    class Cramped:
+        async def complete(self, request: Request) -> Completion:
+            return Completion(text="so", finish_reason="stop", prompt_tokens=1, dropped=dropped)
+
+    def shorten(dropped: int) -> tuple[Message, ...]:
+        return (Message(role="user", content=str(dropped)),)
+
+    ledger = session(AgentPool("one", (Agent("A", Cramped()),)), problem("abc"))
+    arm = ledger.pick(Fixed(), Phase.EXPAND, 0)
+    await ledger.answers([ledger.ask(arm, Phase.EXPAND, 0, shorten, GREEDY, lessons=2)])
+    (call,) = ledger.calls
+    assert (call.dropped_lessons, call.dropped_shots) == (lessons, shots)
+    assert call.prompt == digest(shorten(dropped))
 
 
 def test_arms_given_from_outside_are_shared():

@@ -10,6 +10,7 @@ import pytest
 
 from symphony.__main__ import main
 from symphony.byhand import grade_file, play
+from symphony.tasks.hotpotqa import HotpotQA
 from symphony.tasks.mini_qa import MiniQA
 from symphony.types import SymphonyError
 from tests.tasks.test_hotpotqa import data  # noqa: F401
@@ -68,6 +69,18 @@ def test_a_play_shows_each_observation_and_ends_with_the_grade(tmp_path):
     assert seen[1]["observation"].startswith(problem.target.start)
     assert (seen[2]["reward"], seen[2]["terminated"], seen[2]["truncated"]) == (1.0, True, False)
     assert seen[3]["grade"]["success"]
+
+
+def test_a_play_begins_with_what_to_do_and_the_problem_without_worked_examples(tmp_path):
+    (tmp_path / "hotpotqa").mkdir()
+    row = {"_id": "q", "question": "Who built the mill?", "answer": "Ann", "context": [["A", ["B."]]]}
+    (tmp_path / "hotpotqa" / "hotpot_dev_distractor_sample.jsonl").write_text(json.dumps(row))
+    task = HotpotQA(count=1, data=tmp_path)
+    out = io.StringIO()
+    play(task, "q", ["finish[Ann]"], out, as_json=True)
+    assert json.loads(out.getvalue().splitlines()[0])["observation"] == (
+        f"{task.prompts.instructions}\nQuestion: Who built the mill?"
+    )
 
 
 def test_a_play_without_feedback_shows_no_reward_but_its_grade():

@@ -47,7 +47,8 @@ ROOT = NodeRecord(
 CHILD = dataclasses.replace(ROOT, node=1, parent=0, origin="expand", agent="a", value=0.5, confidence=0.5, prior=0.1)
 CALL = CallRecord(
     run="r1", problem="p1", call=0, iteration=0, node=0, phase="expand", draw=0, agent="a", temperature=0.8, seed=2**62,
-    prompt="x", prompt_tokens=10, completion_tokens=5, cost=0.25, finish_reason="stop", text="Action: a[b]", error=None,
+    prompt="x", dropped_lessons=0, dropped_shots=0, prompt_tokens=10, completion_tokens=5, cost=0.25,
+    finish_reason="stop", text="Action: a[b]", error=None,
 )  # fmt: skip
 PICK = PickRecord(
     run="r1", problem="p1", pick=0, iteration=0, node=0, phase="expand", agent="a", counts=[0, 0], means=[0.0, 0.5],

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from symphony.models.endpoint import Secret, check_key_env, check_number, host_of, price_of, read_key
 from symphony.models.limits import Breaker, RateLimit, Timing, pause, retry_after
 from symphony.models.replies import SHOWN, Fault, failure, understand, words
-from symphony.types import Completion, Request, SymphonyError, canonical_json
+from symphony.types import Completion, Message, Request, SymphonyError, canonical_json
 
 SEED_RANGE = 2**31
 """Seeds that are sent are below this: the largest range that every API takes."""
@@ -54,6 +54,8 @@ class APIModel:
         model: The endpoint's name of the model.
         key_env: Name of the environment variable with the key; None where the endpoint wants none.
         token_limit: Name under which the limit of completion tokens is sent.
+        context: Tokens that the model takes, prompt and completion; a prompt that is longer by the estimate of three
+            letters a token is shortened before it is sent. None: prompts are sent as they are.
         omit: Of seed, stop and temperature, those that the endpoint refuses. `stop` holds all the same.
         extra: More fields of the request's body, sent as they are.
         price: prompt, cached, completion: dollars per million tokens, None where unknown.
@@ -69,7 +71,8 @@ class APIModel:
         timing: Clock and sleep; no key of a config.
 
     Attributes:
-        revision: "api:<host>:<model>", with the path where it is not /v1 and a digest of `extra` and `omit` where used.
+        revision: "api:<host>:<model>", with the path where it is not /v1 and a digest of `extra`, `omit` and `context`
+            where used.
 
     Raises:
         SymphonyError: A value out of range.
@@ -82,6 +85,7 @@ class APIModel:
         *,
         key_env: str | None = None,
         token_limit: str = "max_tokens",
+        context: int | None = None,
         omit: Sequence[str] = (),
         extra: Mapping[str, Any] | None = None,
         price: Mapping[str, float | None] | None = None,
@@ -109,6 +113,7 @@ class APIModel:
         for name in extra:
             if name in _SENT:
                 raise SymphonyError(f"model.extra: found {name!r}, allowed: fields that are not set otherwise")
+        check_number("context", context, 1, whole=True, optional=True)
         check_number("requests_per_minute", requests_per_minute, 1, optional=True)
         check_number("tokens_per_minute", tokens_per_minute, 1, optional=True)
         check_number("timeout_s", timeout_s, 0, above=True)
@@ -120,13 +125,16 @@ class APIModel:
         if timing is not None and not isinstance(timing, Timing):
             raise SymphonyError("model.timing: found a value, allowed: nothing in a config")
         host = host_of(base_url)
-        decides = {"extra": extra, "omit": sorted(omit)} if extra or omit else None
+        decides: dict[str, Any] = {"extra": extra, "omit": sorted(omit)} if extra or omit else {}
+        if context is not None:
+            decides["context"] = context
         suffix = f":{hashlib.sha256(canonical_json(decides).encode()).hexdigest()[:12]}" if decides else ""
         self.revision = f"api:{host}:{model}{suffix}"
         self.price = price_of(price)
         self.timeout_s, self.retries, self.pause_s, self.pause_max_s = timeout_s, retries, pause_s, pause_max_s
         self._base_url, self._model, self._key_env = base_url.rstrip("/"), model, key_env
-        self._token_limit, self._omit, self._extra = token_limit, frozenset(omit), extra
+        self._token_limit, self._context = token_limit, context
+        self._omit, self._extra = frozenset(omit), extra
         self._timing = timing or Timing()
         self._requests = RateLimit(requests_per_minute, self._timing)
         self._tokens = RateLimit(tokens_per_minute, self._timing)
@@ -159,13 +167,16 @@ class APIModel:
             return failure(Fault.BREAKER, refusal)
         trial = self._breaker.enter()
         try:
-            outcome = await self._tries(connection, self._body(request), request.sampling.stop, trial)
+            messages, dropped = request.fitted(lambda messages: self._fits(messages, request.sampling.max_tokens))
+            outcome = await self._tries(connection, self._body(request, messages), request.sampling.stop, trial)
         except BaseException:
             self._breaker.left(trial=trial)
             raise
         completion = outcome.completion
         hidden = connection.key.hidden
-        completion = replace(completion, text=hidden(completion.text), latency_s=self._timing.clock() - began)
+        completion = replace(
+            completion, text=hidden(completion.text), dropped=dropped, latency_s=self._timing.clock() - began
+        )
         if completion.error is not None:
             completion = replace(completion, error=_short(hidden(completion.error)))
         if outcome.lives:
@@ -192,8 +203,7 @@ class APIModel:
 
     async def _paced(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
         """One try within the rate limits. What it used is settled when it is known, all of it where it is not."""
-        letters = sum(len(message["content"]) for message in body["messages"])
-        expected = letters / LETTERS_A_TOKEN + body[self._token_limit]
+        expected = _estimate(message["content"] for message in body["messages"]) + body[self._token_limit]
         await self._tokens.take(expected)
         await self._requests.take(1)
         outcome = await self._try(connection, body, stop)
@@ -231,11 +241,15 @@ class APIModel:
         wait = retry_after(headers.get("retry-after"), headers.get("retry-after-ms")) if again else 0.0
         return _Outcome(completion=failure(Fault.STATUS, told), again=again, wait_s=wait, lives=code in _REFUSED)
 
-    def _body(self, request: Request) -> dict[str, Any]:
+    def _fits(self, messages: Sequence[Message], completion: int) -> bool:
+        estimate = _estimate(message.content for message in messages)
+        return self._context is None or estimate + completion <= self._context
+
+    def _body(self, request: Request, messages: Sequence[Message]) -> dict[str, Any]:
         sampling = request.sampling
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
             self._token_limit: sampling.max_tokens,
             "temperature": sampling.temperature,
             "seed": request.draw.rng_seed() % SEED_RANGE,
@@ -322,6 +336,11 @@ class _Connection:
         named = ("OpenAI-Organization", "OpenAI-Project")
         key = f"Bearer {self.key.text}" if self.key.text else Omit()
         return {"Authorization": key, **{name: Omit() for name in named}}
+
+
+def _estimate(contents: Iterable[str]) -> float:
+    """Tokens of messages."""
+    return sum(map(len, contents)) / LETTERS_A_TOKEN
 
 
 async def _hold(connection: _Connection) -> AsyncGenerator[_Connection, None]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from symphony.models.batching import TokenBudget, cut, in_order, ran_out, release
 from symphony.models.caches import roomy_caches
+from symphony.models.chats import ChatTokenizer
 from symphony.models.loading import Quantization, load_model
 from symphony.models.revision import revision_of
 from symphony.models.sampler import Row, Sampler
-from symphony.types import Completion, Message, Request, SymphonyError
+from symphony.types import Completion, Request, SymphonyError
 
 if TYPE_CHECKING:
     import torch
@@ -24,23 +25,6 @@ MAX_BATCH_TOKENS = 16384
 """Of a batch, unless a model's option says otherwise."""
 _WORTH_KEEPING = 0.75  # of a batch; copying its caches to drop fewer rows costs about what it saves
 _WORTH_SHARING = 192  # prompt tokens; below this the extra forward pass of a shared prefill costs more than it saves
-
-
-def prompt_tokens(folder: Path, messages: Sequence[Message]) -> int:
-    """Tokens of a chat prompt by a folder's own tokenizer and chat template.
-
-    Raises:
-        SymphonyError: The folder holds no tokenizer with a chat template.
-    """
-    from transformers import AutoTokenizer
-
-    turns = [{"role": message.role, "content": message.content} for message in messages]
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    except (OSError, ValueError) as error:
-        raise SymphonyError(f"{folder}: found {error}, allowed: a tokenizer with a chat template") from error
-    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 class HFBackend:
@@ -94,6 +78,7 @@ class HFBackend:
             raise SymphonyError(f"{self.path}: found no chat template, allowed: a tokenizer with one")
         text_config = self.model.config.get_text_config(decoder=True)
         self.context = int(getattr(text_config, "max_position_embeddings", None) or 2**30)
+        self._chats = ChatTokenizer(self.tokenizer, self.context)
         self._end_ids = _end_tokens(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
         self._pad = int(pad if pad is not None else min(self._end_ids, default=0))
@@ -113,10 +98,11 @@ class HFBackend:
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Answers in the same length and order.
 
-        A prompt that does not fit the context, or the memory even alone, becomes an error.
+        A prompt that leaves no room for the completion is shortened; what is still too long, or does not fit the memory
+        even alone, becomes an error.
         """
         answers: dict[int, Completion] = {}
-        waiting = in_order(self._tokenise(requests, answers))
+        waiting = in_order(self._chats.rows(requests, answers))
         with self._torch.inference_mode():
             while waiting:
                 batch, full = cut(waiting, self.max_batch_rows, self.budget.tokens)
@@ -141,35 +127,8 @@ class HFBackend:
         (row,) = batch
         length = len(row.prompt)
         told = f"memory: found too little for a prompt of {length} tokens and {row.limit} to come, allowed: fewer"
-        return {row.index: Completion(text="", finish_reason="error", prompt_tokens=length, error=told)}
-
-    def _tokenise(self, requests: Sequence[Request], answers: dict[int, Completion]) -> list[Row]:
-        """Rows of the requests that can be answered; the others get their error in `answers`."""
-        unique = list(dict.fromkeys(request.messages for request in requests))
-        texts: list[str] = []
-        failed: dict[Any, str] = {}
-        for messages in unique:
-            turns = [{"role": message.role, "content": message.content} for message in messages]
-            try:
-                texts.append(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
-            except Exception as error:  # a template is the model's own program and may raise anything
-                texts.append("")
-                failed[messages] = f"chat template: {error}"
-        encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        prompts = {messages: tuple(ids) for messages, ids in zip(unique, encoded, strict=True)}
-        rows = []
-        for index, request in enumerate(requests):
-            prompt = prompts[request.messages]
-            error_text = failed.get(request.messages)
-            if error_text is None and not 0 < len(prompt) < self.context:
-                error_text = f"prompt: found {len(prompt)} tokens, allowed: 1 to {self.context - 1}"
-            if error_text is not None:
-                answers[index] = Completion(text="", finish_reason="error", prompt_tokens=len(prompt), error=error_text)
-                continue
-            limit = min(request.sampling.max_tokens, self.context - len(prompt))
-            seed = request.draw.rng_seed()
-            rows.append(Row(index=index, prompt=prompt, sampling=request.sampling, limit=limit, seed=seed))
-        return rows
+        refused = Completion(text="", finish_reason="error", prompt_tokens=length, error=told, dropped=row.dropped)
+        return {row.index: refused}
 
     def _answer(self, rows: list[Row]) -> dict[int, Completion]:
         """One batch, all of its rows to their end."""
@@ -300,6 +259,7 @@ class HFBackend:
                 cached_tokens=reused[number],
                 completion_tokens=count,
                 logprob=logprobs[number][count - 1],
+                dropped=row.dropped,
             )
         return answers
 

@@ -23,6 +23,7 @@ class Row:
     sampling: Sampling
     limit: int  # completion tokens
     seed: int
+    dropped: int  # parts that the prompt was shortened by
 
 
 class Sampler:

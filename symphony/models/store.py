@@ -21,15 +21,22 @@ if TYPE_CHECKING:
 M = TypeVar("M", ModelBackend, Endpoint)
 Mode = Literal["live", "record", "replay", "strict"]
 _MODES = ("live", "record", "replay", "strict")
-_SCHEMA = """CREATE TABLE IF NOT EXISTS calls (
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS calls (
     key BLOB PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
     cached_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, logprob REAL
-) WITHOUT ROWID"""
-_SELECT = "SELECT text, finish_reason, prompt_tokens, cached_tokens, completion_tokens, logprob FROM calls WHERE key=?"
+) WITHOUT ROWID""",
+    "CREATE TABLE IF NOT EXISTS shortened (key BLOB PRIMARY KEY, dropped INTEGER NOT NULL) WITHOUT ROWID",
+)
+_SELECT = """SELECT text, finish_reason, prompt_tokens, cached_tokens, completion_tokens, logprob, coalesce(dropped, 0)
+FROM calls LEFT JOIN shortened ON shortened.key = calls.key WHERE calls.key=?"""
 
 
 def call_key(revision: str, request: Request) -> bytes:
-    """sha256 of everything that decides the answer: model revision, messages, sampling and draw."""
+    """sha256 of everything that decides the answer: model revision, messages, sampling and draw.
+
+    The messages are those of the whole prompt: what a model without room for it leaves out follows from them.
+    """
     sampling, draw = request.sampling, request.draw
     value = {
         "model": revision,
@@ -67,7 +74,8 @@ class CallStore:
             try:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
-                self._db.execute(_SCHEMA)
+                for table in _SCHEMA:
+                    self._db.execute(table)
                 self._db.execute(_SELECT, (b"",)).fetchone()  # a foreign table of that name lacks a column
             except sqlite3.Error:
                 self._db.close()
@@ -90,7 +98,7 @@ class CallStore:
             for key in keys:
                 row = self._db.execute(_SELECT, (key,)).fetchone()
                 if row is not None:
-                    text, reason, prompt, cached, completion, logprob = row
+                    text, reason, prompt, cached, completion, logprob, dropped = row
                     found[key] = Completion(
                         text=text,
                         finish_reason=reason,
@@ -98,6 +106,7 @@ class CallStore:
                         cached_tokens=cached,
                         completion_tokens=completion,
                         logprob=logprob,
+                        dropped=dropped,
                         from_store=True,
                     )
         return found
@@ -108,10 +117,12 @@ class CallStore:
             (key, c.text, c.finish_reason, c.prompt_tokens, c.cached_tokens, c.completion_tokens, c.logprob)
             for key, c in completions.items()
         ]
+        shortened = [(key, c.dropped) for key, c in completions.items() if c.dropped]
         with self._told():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 self._db.executemany("INSERT OR IGNORE INTO calls VALUES (?,?,?,?,?,?,?)", rows)
+                self._db.executemany("INSERT OR IGNORE INTO shortened VALUES (?,?)", shortened)
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -378,8 +389,9 @@ def _again(completion: Completion) -> Completion:
     return replace(completion, from_store=completion.error is None)
 
 
-def _content(completion: Completion) -> tuple[str, str, int, int]:
-    return completion.text, completion.finish_reason, completion.prompt_tokens, completion.completion_tokens
+def _content(completion: Completion) -> tuple[str, str, int, int, int]:
+    c = completion
+    return c.text, c.finish_reason, c.prompt_tokens, c.completion_tokens, c.dropped
 
 
 def _name(request: Request) -> str:

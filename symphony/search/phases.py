@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from symphony.agents import Session, Stop, Ticket
 from symphony.memory import Memory
@@ -15,15 +16,27 @@ from symphony.scheduler import Scheduler
 from symphony.scorer import FORMAT_REMINDER, Scorer
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, choose_answer
 from symphony.search.tree import ROOT, Node, Origin, Tree
-from symphony.types import Completion, Message, Phase, Problem, Proposal, Reflection, Sampling, Score, Task, Turn
+from symphony.types import (
+    Completion,
+    Message,
+    Phase,
+    Problem,
+    Proposal,
+    Reflection,
+    Sampling,
+    Score,
+    Shorten,
+    Task,
+    Turn,
+)
 
 LESSON_PREFIX = "Lesson:"
 
 _EXPAND: dict[Origin, Phase] = {"expand": Phase.EXPAND, "simulate": Phase.SIM_EXPAND}
 _EVALUATE: dict[Origin, Phase] = {"expand": Phase.EVALUATE, "simulate": Phase.SIM_EVALUATE}
 
-Prompt = Callable[[int, int], tuple[Message, ...]]
-"""Messages for a node and an agent."""
+Prompt = Callable[[int, tuple[str, ...]], Shorten]
+"""Makes the messages for a node and the lessons of an agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +101,8 @@ class Phases:
         path = self.tree.turns(parent)
         prompts = self.parts.task.prompts
 
-        def prompt(_: int, arm: int) -> tuple[Message, ...]:
-            return prompts.expansion(self.parts.problem, path, self._lessons(arm))
+        def prompt(_: int, lessons: tuple[str, ...]) -> Shorten:
+            return partial(prompts.expansion, self.parts.problem, path, lessons)
 
         tickets, stop = self._ask([parent] * width, phase, prompt, self.expand_sampling)
         found = [(ticket.arm, self._understand(answer)) for ticket, answer in await self._answers(tickets)]
@@ -174,13 +187,11 @@ class Phases:
     def _score(self, answer: Completion) -> Score | None:
         return None if answer.error is not None else self.parts.scorer.score(answer.text)
 
-    def _evaluation(self, id: int, arm: int) -> tuple[Message, ...]:
-        return self.parts.task.prompts.evaluation(self.parts.problem, self.tree.turns(id), self._lessons(arm))
+    def _evaluation(self, id: int, lessons: tuple[str, ...]) -> Shorten:
+        return partial(self.parts.task.prompts.evaluation, self.parts.problem, self.tree.turns(id), lessons)
 
-    def _reminded(self, id: int, arm: int) -> tuple[Message, ...]:
-        """With the reminder inside the last message: strict chat templates refuse two user turns in a row."""
-        *before, last = self._evaluation(id, arm)
-        return (*before, replace(last, content=f"{last.content}\n{FORMAT_REMINDER}"))
+    def _reminded(self, id: int, lessons: tuple[str, ...]) -> Shorten:
+        return partial(_remind, self._evaluation(id, lessons))
 
     # ---- reflect
 
@@ -199,8 +210,8 @@ class Phases:
                 if key not in self.taught:
                     failures.setdefault(key, id)
 
-        def prompt(id: int, _: int) -> tuple[Message, ...]:
-            return self.parts.task.prompts.reflection(self.parts.problem, self.tree.turns(id))
+        def prompt(id: int, _: tuple[str, ...]) -> Shorten:
+            return partial(self.parts.task.prompts.reflection, self.parts.problem, self.tree.turns(id))
 
         sampling = Sampling(temperature=0.0, max_tokens=self.reflect_tokens)
         tickets, stop = self._ask(list(failures.values()), Phase.REFLECT, prompt, sampling)
@@ -233,9 +244,6 @@ class Phases:
         """Whether the environment showed success at any node."""
         return self.tree.solved is not None
 
-    def _lessons(self, arm: int) -> tuple[str, ...]:
-        return self.parts.memory.view(self.parts.session.lessons, arm)
-
     def _credit(self, node: Node) -> None:
         """Every node once: when it is evaluated, or when it ends with a reward that the search may see."""
         if node.agent is not None and node.prior is not None:
@@ -252,7 +260,9 @@ class Phases:
                 arm = session.pick(self.parts.scheduler, phase, node)
             except Stop as stop:
                 return tickets, stop
-            tickets.append(session.ask(arm, phase, node, prompt(node, arm), sampling))
+            lessons = () if phase is Phase.REFLECT else self.parts.memory.view(session.lessons, arm)
+            ticket = session.ask(arm, phase, node, prompt(node, lessons), sampling, lessons=len(lessons))
+            tickets.append(ticket)
         return tickets, None
 
     async def _answers(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Completion]]:
@@ -291,3 +301,12 @@ class Phases:
             unparsed=self.unparsed,
             fallbacks=self.fallbacks,
         )
+
+
+def _remind(evaluation: Shorten, dropped: int) -> tuple[Message, ...]:
+    """With the reminder inside the last message: strict chat templates refuse two user turns in a row."""
+    messages = evaluation(dropped)
+    if not messages:
+        return ()
+    *before, last = messages
+    return (*before, replace(last, content=f"{last.content}\n{FORMAT_REMINDER}"))

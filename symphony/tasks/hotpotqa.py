@@ -21,6 +21,7 @@ from symphony.tasks import datafiles
 from symphony.tasks.answers import exact_match, f1, normalise
 from symphony.tasks.corpus import Corpus, Page, Paragraphs
 from symphony.tasks.wikipedia import Mode, Wikipedia
+from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 Setting = Literal["distractor", "fullwiki"]
@@ -42,20 +43,6 @@ _OPTIONS = {
     ("train", "distractor"): "hotpotqa_train",
 }
 """Options of conf/task/ that fetch these files."""
-
-PROMPTS = ChatPrompts(
-    instructions="""Answer the question with the help of Wikipedia. Write one thought and one action a turn:
-Thought: <what you know and what you need next>
-Action: <one of Search[title], Lookup[word], Finish[answer]>
-Search[title] opens the page of that title and shows how it begins; where there is none, it lists similar titles.
-Lookup[word] shows the next sentence of the open page that contains the word.
-Finish[answer] hands in the answer: a name, a number, a few words, or yes or no.""",
-    lessons="Lessons from failed attempts at this question:",
-    evaluate="""Judge the trajectory so far: how likely is it to end with the right answer? Numbers in [0, 1]:
-Value: <how likely> Confidence: <how sure you are of that>""",
-    reflect="""The attempt failed. Say in one or two sentences what went wrong and what to do differently:
-Lesson: <what to do differently>""",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +84,7 @@ class HotpotQA:
         max_steps: Horizon; the episode is truncated there (published code: 7).
         feedback: Whether a search learns if its answer was right.
         data: Folder of the data sets.
+        wording: Version of the prompts, or a file of one's own.
     """
 
     count: int | None
@@ -108,8 +96,8 @@ class HotpotQA:
     max_steps: int = 7
     feedback: Feedback = "oracle"
     data: Path = Path("data")
+    wording: str = "v1"
     name: str = "hotpotqa"
-    prompts: ChatPrompts = PROMPTS
 
     def __post_init__(self) -> None:
         for key, allowed in (("setting", Setting), ("split", Split), ("pages", Pages), ("record", Mode)):
@@ -121,6 +109,12 @@ class HotpotQA:
             raise SymphonyError(f"task.setting: found {self.setting!r}, allowed with split=train: distractor")
         if self.max_steps < 1:
             raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
+        read_prompts("hotpotqa", self.wording)  # says at once what is wrong with the file
+
+    @property
+    def prompts(self) -> ChatPrompts:
+        """Read once a process."""
+        return read_prompts("hotpotqa", self.wording)
 
     def files(self) -> tuple[Path, ...]:
         """What the problems are read from.
@@ -140,7 +134,7 @@ class HotpotQA:
     def problems(self) -> Sequence[Problem]:
         (path,) = self.files()
         found = datafiles.rows(path)
-        return [_problem(path, row) for row in datafiles.items(path, found, self.first, self.count)]
+        return self.prompts.apart([_problem(path, row) for row in datafiles.items(path, found, self.first, self.count)])
 
     def reset(self, problem: Problem) -> State:
         return State(observation="", data=Data(gold=problem.target.answer, corpus=self._corpus(problem)))
@@ -171,7 +165,7 @@ class HotpotQA:
             observation = "OK."
         else:
             invalid = True
-            observation = "Invalid action. Allowed: Search[title], Lookup[word], Finish[answer]."
+            observation = "Invalid action. Allowed: search[title], lookup[word], finish[answer]."
         return State(observation=observation, truncated=data.steps >= self.max_steps, invalid=invalid, data=data)
 
     def _finish(self, data: Data, answer: str) -> State:

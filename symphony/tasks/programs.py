@@ -25,6 +25,7 @@ from symphony.tasks.program_data import SOURCES, Dataset, Target, read
 from symphony.tasks.python_suite import Report, Suite
 from symphony.tasks.rust_suite import RustSuite
 from symphony.tasks.sandbox import Limits, PythonSandbox, shortfall
+from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 Internal = Literal["generated", "first_assert", "hidden_asserts"]
@@ -36,20 +37,7 @@ PATH_TESTS = 8
 REFERENCE_FACTOR = 4.0
 """A program may take this many times what the reference takes, where that is more than the limit (EvalPlus: 4)."""
 REFERENCE_S = 60.0
-
-
-def _prompts(language: str) -> ChatPrompts:
-    form = "assert f(1) == 2" if language == "python" else "assert_eq!(f(1), 2);"
-    return ChatPrompts(
-        instructions=f"""Write a {language.capitalize()} program that defines the function asked for. Reply with a short
-thought and then the whole program in a ```{language} block. Below the function, write up to {OWN_TESTS} tests of it
-such as `{form}`{"" if language == "python" else " in `fn main`"}. They are run, and you see which of them fail.""",
-        lessons="Lessons from failed programs for this task:",
-        evaluate="""Judge the last program: how likely does it pass every hidden test? Reply with numbers in [0, 1]:
-Value: <how likely> Confidence: <how sure you are of that>""",
-        reflect="""The program failed. Say in one or two sentences why, and how to mend it:
-Lesson: <how to mend it>""",
-    )
+_LABELLED_FENCE = re.compile(r"(?im)^[\s*_]*Action\s*\d*\s*:[ \t*_]*(?=```)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +64,7 @@ class Programs:
         unprotected: Run programs even where the machine can't isolate them. Never do that with models you don't trust.
         feedback: Kept for what `internal` means: "none" refuses hidden_asserts.
         data: Folder of the data sets.
+        wording: Version of the prompts, or a file of one's own.
     """
 
     dataset: Dataset
@@ -89,8 +78,8 @@ class Programs:
     unprotected: bool = False
     feedback: Feedback = "oracle"
     data: Path = Path("data")
+    wording: str = "v1"
     name: str = field(init=False)
-    prompts: ChatPrompts = field(init=False)
     box: PythonSandbox = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -109,8 +98,13 @@ class Programs:
         told = "oracle" if self.internal == "hidden_asserts" else "none"
         object.__setattr__(self, "feedback", told)
         object.__setattr__(self, "name", self.dataset)
-        object.__setattr__(self, "prompts", _prompts("rust" if self.dataset == "mbpp_rs" else "python"))
         object.__setattr__(self, "box", _box())
+        read_prompts(f"programs_{self._language}", self.wording)  # says at once what is wrong with the file
+
+    @property
+    def prompts(self) -> ChatPrompts:
+        """Read once a process."""
+        return read_prompts(f"programs_{self._language}", self.wording)
 
     # ---- problems
 
@@ -140,7 +134,7 @@ class Programs:
         for row in datafiles.items(path, datafiles.rows(path), self.first, self.count):
             id, prompt, target = read(source, path, row)
             found.append(Problem(id=id, kind=f"{self.variant}, {self.internal}", prompt=prompt, target=target))
-        return found
+        return self.prompts.apart(found)
 
     @property
     def protection(self) -> str:
@@ -161,6 +155,7 @@ class Programs:
         return State(observation="", data=Data(target=problem.target))
 
     def parse(self, text: str) -> Proposal | None:
+        text = _LABELLED_FENCE.sub("", text)
         found = [f"```{tag or self._language}\n{content.strip(chr(10))}\n```" for tag, content in blocks(text)]
         if not found and not re.search(r"(?m)^\s*(?:async\s+)?(?:def|fn|pub fn)\s", text):
             return None

@@ -20,6 +20,7 @@ from typing import Literal, get_args
 from symphony.prompts import ChatPrompts, parse_proposal, split_action
 from symphony.tasks.webshop_catalogue import Catalogue, Product, files, load, table
 from symphony.tasks.webshop_goals import Goal, Goals, Instructions, Nouns, Reward, goals, judge, noun_finder, nouns_by
+from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 Size = Literal["small", "full"]
@@ -33,22 +34,6 @@ PARTS = ("Description", "Features", "Reviews", "Attributes")
 """Pages of a product beside its own."""
 HINT = (
     "Invalid action. Choose one that the latest page offers: search[words] where it has [Search], else click[button]."
-)
-
-PROMPTS = ChatPrompts(
-    instructions="""Shop for what the instruction asks. Write one thought and one action a turn:
-Thought: <what the page tells you and what you need next>
-Action: <one of search[words], click[button]>
-search[words] lists products; it works on the first page only, and click[Back to Search] leads back there.
-click[button] clicks what the latest page shows in brackets: a product's code, an option, Next >, < Prev, Description,
-Features or Buy Now. Choose every option you are asked for before you click[Buy Now], which ends the shopping.""",
-    lessons="Lessons from failed attempts at this instruction:",
-    evaluate="""Judge the trajectory so far: how well will the purchase it leads to fit the instruction (kind of
-product, attributes, options, price)? Numbers in [0, 1]:
-Value: <how well> Confidence: <how sure you are of that>""",
-    reflect="""The purchase did not fit the instruction, or nothing was bought. Say in one or two sentences what went
-wrong and what to do differently:
-Lesson: <what to do differently>""",
 )
 
 
@@ -92,6 +77,7 @@ class WebShop:
         max_steps: Horizon; the episode is truncated there (published code: depth 10, then up to 10 simulated steps).
         feedback: Whether a search learns what a purchase earned.
         data: Folder of the data sets.
+        wording: Version of the prompts, or a file of one's own.
     """
 
     count: int | None
@@ -103,8 +89,8 @@ class WebShop:
     max_steps: int = 15
     feedback: Feedback = "oracle"
     data: Path = Path("data")
+    wording: str = "v1"
     name: str = "webshop"
-    prompts: ChatPrompts = PROMPTS
 
     def __post_init__(self) -> None:
         for key, allowed in (("size", Size), ("instructions", Instructions), ("nouns", Nouns)):
@@ -115,6 +101,12 @@ class WebShop:
         if self.max_steps < 1:
             raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
         nouns_by(self.nouns)
+        read_prompts("webshop", self.wording)  # says at once what is wrong with the file
+
+    @property
+    def prompts(self) -> ChatPrompts:
+        """Read once a process."""
+        return read_prompts("webshop", self.wording)
 
     def files(self) -> tuple[Path, ...]:
         """What the problems are read from.
@@ -147,14 +139,14 @@ class WebShop:
                 f"task.problems: found {self.count} from goal {self.first} on, allowed: 1 to {len(every)} goals"
                 f" ({self.files()[-1]} has no more for this catalogue)"
             )
-        return [_problem(index, every[index]) for index in range(self.first, last)]
+        return self.prompts.apart([_problem(index, every[index]) for index in range(self.first, last)])
 
     def reset(self, problem: Problem) -> State:
         goal = problem.target if self.feedback == "oracle" else None
         return State(observation="", data=Data(goal=goal, instruction=problem.prompt))
 
     def parse(self, text: str) -> Proposal | None:
-        return parse_proposal(text, ("search", "click", "think"))
+        return parse_proposal(text, ("search", "click", "think"), bare=True)
 
     def step(self, state: State, action: str) -> State:
         if state.done:

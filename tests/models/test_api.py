@@ -9,6 +9,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from symphony.models.limits import Timing
 from symphony.models.store import CallStore, StoredModel
 from symphony.options import model as option
 from symphony.runs import ACCESS, digest, is_endpoint
-from symphony.types import Completion, Request, SymphonyError
+from symphony.types import Completion, Message, Request, SymphonyError
 from tests.stub_server import Asked, Reply, Script, StubServer, said
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -110,6 +111,26 @@ def test_the_limit_of_tokens_goes_by_the_name_in_the_config(ask: Ask) -> None:
 def test_what_an_endpoint_refuses_is_omitted_and_what_it_wants_besides_is_sent(ask: Ask) -> None:
     _, server = answer(in_turn(said("so")), ask(), omit=["seed", "temperature"], extra={"top_k": 4})
     assert set(server.asked[0].body) == {"model", "messages", "max_tokens", "top_k"}
+
+
+def long_prompt(ask: Ask, max_tokens: int) -> Request:
+    """Of 30, 20 and 10 letters a message with 0, 1 and 2 parts dropped."""
+
+    def shorten(dropped: int) -> tuple[Message, ...]:
+        return (Message(role="user", content="x" * (30 - 10 * dropped)),) if dropped < 3 else ()
+
+    return replace(ask(max_tokens=max_tokens), messages=shorten(0), shorten=shorten)
+
+
+@pytest.mark.parametrize(
+    ("context", "dropped"), [(None, 0), (20, 0), (19, 1), (17, 1), (16, 2), (14, 2), (13, 2), (1, 2)]
+)
+def test_a_prompt_that_is_too_long_by_estimate_is_sent_without_its_first_parts(
+    context: int | None, dropped: int, ask: Ask
+) -> None:
+    completion, server = answer(in_turn(said("so")), long_prompt(ask, max_tokens=10), context=context)
+    assert completion.dropped == dropped
+    assert len(server.asked[0].body["messages"][0]["content"]) == 30 - 10 * dropped
 
 
 def test_stop_holds_where_a_server_ignores_it(ask: Ask) -> None:
@@ -578,6 +599,7 @@ def test_a_secret_put_into_a_config_is_refused_unshown(settings: dict[str, Any])
         ({"base_url": None}, "model.base_url: found none of the allowed form"),
         ({"model": ""}, "model.model: found ''"),
         ({"token_limit": "tokens"}, "model.token_limit: found 'tokens', allowed: max_tokens, max_completion_tokens"),
+        ({"context": 0}, "model.context: found 0, allowed: a whole number >= 1 or null"),
         ({"omit": ["top_p"]}, "model.omit: found"),
         ({"extra": {"seed": 3}}, "model.extra: found 'seed'"),
         ({"timeout_s": 0}, "model.timeout_s: found 0, allowed: > 0"),
@@ -615,6 +637,8 @@ def test_the_revision_names_what_decides_the_answer() -> None:
         named(extra={"top_k": 1}),
         named(extra={"top_k": 2}),
         named(omit=["seed"]),
+        named(context=4096),
+        named(context=8192),
     ]
     assert len(set(different)) == len(different)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from time import process_time
 
 import pytest
@@ -129,3 +130,14 @@ async def test_a_request_costs_less_than_a_hundred_microseconds(ask: Ask) -> Non
     for _ in range(100):
         await asyncio.gather(*(batcher.complete(request) for _ in range(20)))
     assert (process_time() - begin) / 2000 < 100e-6
+
+
+async def test_an_answer_loses_nothing_on_its_way_but_gets_its_latency(ask: Ask) -> None:
+    answer = Completion(
+        text="a", finish_reason="length", prompt_tokens=1, cached_tokens=2, completion_tokens=3, logprob=-4.0,
+        error="e", refused="tokens", dropped=5, latency_s=6.0, from_store=True,
+    )  # fmt: skip
+    assert all(getattr(answer, field.name) not in (0, None, False, "") for field in fields(answer))
+    got = await Batcher(ScriptedBackend([answer])).complete(ask())
+    assert got.latency_s < 6.0
+    assert replace(got, latency_s=6.0) == answer

@@ -24,7 +24,7 @@ def content(completion: Completion) -> tuple[object, ...]:
 
 def row(index: int, prompt: int = 6, limit: int = 4) -> Row:
     sampling = Sampling(temperature=1.0, max_tokens=limit)
-    return Row(index=index, prompt=(1,) * prompt, sampling=sampling, limit=limit, seed=index)
+    return Row(index=index, prompt=(1,) * prompt, sampling=sampling, limit=limit, seed=index, dropped=0)
 
 
 def watch_rows(backend: HFBackend, most: int | None = None) -> list[int]:

@@ -47,6 +47,20 @@ def test_a_stored_answer_is_the_generated_one(store: CallStore, ask: Ask) -> Non
     assert backend.generate([ask()]) == [replace(whole, from_store=True)]
 
 
+def test_a_store_remembers_what_was_dropped_and_reads_files_from_before_it_did(store: CallStore, ask: Ask) -> None:
+    cut = Completion(text="so", finish_reason="stop", prompt_tokens=3, completion_tokens=1, dropped=4)
+    whole = replace(cut, dropped=0)
+    StoredBackend(ScriptedBackend([cut, whole]), store, "record").generate([ask(index=0), ask(index=1)])
+    store.close()
+    replay = StoredBackend(ScriptedBackend([]), CallStore(store.path), "replay")
+    assert [answer.dropped for answer in replay.generate([ask(index=0), ask(index=1)])] == [4, 0]
+    with sqlite3.connect(store.path) as db:
+        db.execute("DROP TABLE shortened")
+    db.close()
+    replay = StoredBackend(ScriptedBackend([]), CallStore(store.path), "replay")
+    assert replay.generate([ask(index=1)]) == [replace(whole, from_store=True)]
+
+
 def test_equal_requests_in_a_batch_are_generated_once(store: CallStore, ask: Ask) -> None:
     script = ScriptedBackend(echo)
     answers = StoredBackend(script, store, "record").generate([ask(), ask()])

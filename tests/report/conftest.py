@@ -256,6 +256,8 @@ def _call(
             temperature=0.8,
             seed=7,
             prompt="digest",
+            dropped_lessons=0,
+            dropped_shots=0,
             prompt_tokens=100 + 10 * iteration,
             completion_tokens=12,
             cost=0.0,

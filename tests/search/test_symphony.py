@@ -272,6 +272,33 @@ async def test_a_lesson_loses_its_label_and_reaches_the_later_prompts_of_both_ph
     assert seen[Phase.EVALUATE] == 1
 
 
+async def test_a_prompt_can_be_asked_for_without_its_lessons_in_every_phase():
+    cut: dict[Phase, set[int]] = {}
+
+    def script(request: Request) -> str:
+        assert request.shorten is not None
+        lessons = sum(line.startswith("lesson ") for line in request.messages[-1].content.splitlines())
+        fewer = [request.shorten(dropped) for dropped in range(1, lessons + 1)]
+        assert ["lesson " in messages[-1].content for messages in fewer] == [True] * (lessons - 1) + [False] * (
+            lessons > 0
+        )
+        assert request.shorten(lessons + 1) == ()
+        reminded = FORMAT_REMINDER in request.messages[-1].content
+        assert all((FORMAT_REMINDER in messages[-1].content) == reminded for messages in fewer)
+        cut.setdefault(request.draw.phase, set()).add(lessons + 10 * reminded)
+        if request.draw.phase is Phase.REFLECT:
+            return "Lesson: no."
+        expands = request.draw.phase is Phase.EXPAND
+        return ("Action: stop" if request.draw.index % 2 == 0 else "Action: go a") if expands else "unclear"
+
+    await search(script, memory=PoolFifo(), method=Symphony(n=2, iterations=3, sim_depth=0))
+    assert {phase: max(found) for phase, found in cut.items()} == {
+        Phase.EXPAND: 2,
+        Phase.EVALUATE: 11,
+        Phase.REFLECT: 0,
+    }
+
+
 @pytest.mark.parametrize(("reflect_on", "lessons"), [("failure_or_limit", 1), ("failure", 0)])
 async def test_reaching_the_depth_limit_is_a_failure_where_so_configured(reflect_on, lessons):
     method = Symphony(n=1, iterations=1, depth=1, sim_depth=0, reflect_on=reflect_on)

@@ -1,0 +1,107 @@
+"""Chats as the tokens of a model, by its own template and tokenizer, shortened to its context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from symphony.models.sampler import Row
+from symphony.types import Completion, Message, Request, SymphonyError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chat:
+    """A chat as tokens; `refused` is why the template makes none of it, else ""."""
+
+    tokens: tuple[int, ...]
+    refused: str = ""
+
+
+def prompt_tokens(folder: Path, messages: tuple[Message, ...]) -> int:
+    """Tokens of a chat by a folder's own tokenizer and chat template.
+
+    Raises:
+        SymphonyError: The folder holds no tokenizer with a chat template that takes the messages.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise SymphonyError(f"{folder}: found {error}, allowed: a tokenizer with a chat template") from error
+    (chat,) = _encode(tokenizer, [messages])
+    if chat.refused:
+        raise SymphonyError(f"{folder}: found {chat.refused}, allowed: a tokenizer with a chat template")
+    return len(chat.tokens)
+
+
+class ChatTokenizer:
+    """Makes rows of requests.
+
+    Args:
+        tokenizer: As transformers loads it, with a chat template.
+        context: Tokens that the model can take, prompt and completion.
+    """
+
+    def __init__(self, tokenizer: Any, context: int) -> None:
+        self._tokenizer, self._context = tokenizer, context
+
+    def rows(self, requests: Sequence[Request], answers: dict[int, Completion]) -> list[Row]:
+        """Rows of the requests that can be answered; the others get their error in `answers`.
+
+        Equal prompts are tokenised once. A prompt that leaves no room for the completion is tokenised again without
+        its lessons, the oldest first, then without its worked examples; with nothing left to drop, the completion has
+        what room there is.
+        """
+        unique = list(dict.fromkeys(request.messages for request in requests))
+        chats = dict(zip(unique, _encode(self._tokenizer, unique), strict=True))
+        rows = []
+        for index, request in enumerate(requests):
+            chat, dropped = self._fitted(request, chats)
+            length, refused = len(chat.tokens), chat.refused
+            if not refused and not 0 < length < self._context:
+                refused = f"prompt: found {length} tokens, allowed: 1 to {self._context - 1}"
+            if refused:
+                answers[index] = Completion(
+                    text="", finish_reason="error", prompt_tokens=length, error=refused, dropped=dropped
+                )
+                continue
+            rows.append(
+                Row(
+                    index=index,
+                    prompt=chat.tokens,
+                    sampling=request.sampling,
+                    limit=min(request.sampling.max_tokens, self._context - length),
+                    seed=request.draw.rng_seed(),
+                    dropped=dropped,
+                )
+            )
+        return rows
+
+    def _fitted(self, request: Request, chats: dict[tuple[Message, ...], _Chat]) -> tuple[_Chat, int]:
+        """The chat with as few parts dropped as make it fit, and how many those are; `chats` holds what is known."""
+
+        def fits(messages: tuple[Message, ...]) -> bool:
+            if messages not in chats:
+                (chats[messages],) = _encode(self._tokenizer, [messages])
+            return len(chats[messages].tokens) + request.sampling.max_tokens <= self._context
+
+        messages, dropped = request.fitted(fits)
+        return chats[messages], dropped
+
+
+def _encode(tokenizer: Any, chats: Sequence[tuple[Message, ...]]) -> list[_Chat]:
+    texts: list[str] = []
+    refused: list[str] = []
+    for messages in chats:
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        try:
+            texts.append(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+            refused.append("")
+        except Exception as error:  # a template is the model's own program and may raise anything
+            texts.append("")
+            refused.append(f"chat template: {error}")
+    encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    return [_Chat(tokens=tuple(ids), refused=why) for ids, why in zip(encoded, refused, strict=True)]

@@ -1,0 +1,102 @@
+"""Prompts from files: `prompts/<task>/<version>.yaml` beside this module, or a file of the user's own.
+
+A published version never changes: runs are named by the digest of its words. A better wording is a new version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from symphony.prompts import ChatPrompts, Shot
+from symphony.types import SymphonyError, Turn
+
+FOLDER = Path(__file__).parent / "prompts"
+_TEXTS = ("instructions", "lessons", "evaluate", "reflect", "turn", "next")
+_PHASES = ("expand", "refine", "evaluate", "reflect")
+
+
+@lru_cache(maxsize=16)
+def read_prompts(task: str, wording: str) -> ChatPrompts:
+    """The prompts of a task.
+
+    Args:
+        task: A folder of prompts/.
+        wording: A version there, e.g. "v1", or the path of a file that ends in .yaml.
+
+    Raises:
+        SymphonyError: There is no such file, or it says something else than prompts.
+    """
+    own = str(wording).endswith(".yaml")
+    path = Path(wording) if own else FOLDER / task / f"{wording}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in (FOLDER / task).glob("*.yaml")))
+        raise SymphonyError(f"task.wording: found {wording!r}, allowed: {known}, or a file that ends in .yaml")
+    return _prompts(str(path), _load(path))
+
+
+def _load(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SymphonyError(f"{path}: found {' '.join(str(error).split())}, allowed: YAML") from error
+
+
+def _prompts(where: str, node: Any) -> ChatPrompts:
+    given = _node(where, node, _TEXTS[:4], (*_TEXTS[4:], "shots"))
+    texts = {name: _text(f"{where}: {name}", given[name]) for name in _TEXTS if name in given}
+    phases = _node(f"{where}: shots", given.get("shots", {}), (), _PHASES)
+    shots = {f"{phase}_shots": _shots(f"{where}: shots.{phase}", found) for phase, found in phases.items()}
+    made = ChatPrompts(**texts, **shots)  # type: ignore[arg-type]
+    try:
+        made.turn.format(thought="", action="")
+    except (KeyError, IndexError, ValueError) as error:
+        places = "the places {thought} and {action}"
+        raise SymphonyError(f"{where}: turn: found {made.turn!r}, allowed: {places}") from error
+    return made
+
+
+def _shots(where: str, node: Any) -> tuple[Shot, ...]:
+    made = []
+    for number, entry in enumerate(_list(where, node)):
+        at = f"{where}[{number}]"
+        given = _node(at, entry, ("problem", "answer"), ("path",))
+        path = [
+            Turn(**{name: _text(f"{at}: {name}", text) for name, text in step.items()})
+            for step in (
+                _node(f"{at}: path", step, ("thought", "action", "observation"), ())
+                for step in _list(f"{at}: path", given.get("path", []))
+            )
+        ]
+        problem, answer = (_text(f"{at}: {name}", given[name]) for name in ("problem", "answer"))
+        made.append(Shot(problem=problem, path=tuple(path), answer=answer))
+    return tuple(made)
+
+
+def _node(where: str, node: Any, needed: Sequence[str], others: Sequence[str]) -> Mapping[str, Any]:
+    if not isinstance(node, Mapping):
+        raise SymphonyError(f"{where}: found {type(node).__name__}, allowed: the keys {', '.join((*needed, *others))}")
+    for key in node:
+        if key not in (*needed, *others):
+            raise SymphonyError(f"{where}: found the key {key!r}, allowed: {', '.join((*needed, *others))}")
+    for key in needed:
+        if key not in node:
+            raise SymphonyError(f"{where}: found no {key}, allowed: a text for each of {', '.join(needed)}")
+    return node
+
+
+def _list(where: str, node: Any) -> Sequence[Any]:
+    if not isinstance(node, list):
+        raise SymphonyError(f"{where}: found {type(node).__name__}, allowed: a list")
+    return node
+
+
+def _text(where: str, node: Any) -> str:
+    """Without the newline that YAML's blocks end with."""
+    if not isinstance(node, str):
+        raise SymphonyError(f"{where}: found {node!r}, allowed: a text")
+    return node.removesuffix("\n")

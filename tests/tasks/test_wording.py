@@ -1,0 +1,273 @@
+"""Prompt files: what they must hold, that their examples are true, and that none is a problem that is searched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from symphony.config import plan
+from symphony.prompts import ChatPrompts, Shot, parse_proposal
+from symphony.scorer import parse_score
+from symphony.tasks import datafiles, rust_suite
+from symphony.tasks.extract import asserts
+from symphony.tasks.hotpotqa import HotpotQA
+from symphony.tasks.programs import OWN_TESTS, Programs
+from symphony.tasks.webshop import HINT, WebShop
+from symphony.tasks.wording import FOLDER, read_prompts
+from symphony.types import Message, Problem, SymphonyError, Turn
+from tests.shared_data import DATA, needs
+
+CONF = Path(__file__).parents[2] / "conf"
+TASKS = sorted(folder.name for folder in FOLDER.iterdir())
+VERBS = {"hotpotqa": ("search", "lookup", "finish"), "webshop": ("search", "click")}
+# A published version never changes: a better wording is a new file.
+DIGESTS = {
+    "hotpotqa/v1": "4ff46e6afc37467f",
+    "programs_python/v1": "e1d6d9ce652f3226",
+    "programs_rust/v1": "e1dd029ae82de51b",
+    "webshop/v1": "6e72e4cff74a4caa",
+}
+PROBLEM = Problem(id="p", prompt="Question: who?", target=None)
+PATH = (Turn(thought="Look.", action="search[x]", observation="Seen."),) * 2
+LESSONS = ("Do not guess.", "Read on.")
+
+
+def chats(prompts: ChatPrompts) -> Iterator[tuple[Message, ...]]:
+    """Every prompt of every phase, at the root and below it, with and without lessons, whole and shortened."""
+    for dropped in range(9):
+        for path in ((), PATH):
+            for lessons in ((), LESSONS):
+                yield prompts.expansion(PROBLEM, path, lessons, dropped)
+                yield prompts.evaluation(PROBLEM, path, lessons, dropped)
+            yield prompts.reflection(PROBLEM, path, dropped)
+
+
+def test_a_published_version_never_changes():
+    found = {
+        f"{path.parent.name}/{path.stem}": read_prompts(path.parent.name, path.stem).digest
+        for path in FOLDER.glob("*/*.yaml")
+    }
+    assert found == DIGESTS
+
+
+@pytest.mark.parametrize("task", ["", *TASKS])
+def test_roles_alternate_from_user_to_user_in_every_prompt(task):
+    prompts = read_prompts(task, "v1") if task else ChatPrompts()
+    some = [messages for messages in chats(prompts) if messages]
+    assert len(some) >= 10
+    for messages in some:
+        assert [message.role for message in messages] == (["user", "assistant"] * len(messages))[: len(messages)]
+        assert messages[-1].role == "user"
+        assert all(message.content.strip() for message in messages)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_evaluations_are_asked_for_and_shown_as_labelled_lines(task):
+    prompts = read_prompts(task, "v1")
+    assert re.search(r"(?m)^Value: <.*\nConfidence: <", prompts.evaluate)
+    for shot in prompts.evaluate_shots:
+        assert re.fullmatch(r"Value: [01]\.\d+\nConfidence: [01]\.\d+", shot.answer)
+        assert parse_score(shot.answer) is not None
+    values = [value for value, _ in map(parse_score, (shot.answer for shot in prompts.evaluate_shots))]
+    assert max(values) > 0.7
+    assert min(values) < 0.3
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_reflections_are_asked_for_and_shown_with_their_label(task):
+    prompts = read_prompts(task, "v1")
+    assert "\nLesson: <" in prompts.reflect
+    assert all(shot.answer.startswith("Lesson: ") for shot in prompts.reflect_shots)
+
+
+@pytest.mark.parametrize("task", VERBS)
+def test_examples_are_written_in_the_form_that_the_parser_reads(task):
+    for shot in read_prompts(task, "v1").shots:
+        for turn in shot.path:
+            said = f"Thought: {turn.thought}\nAction: {turn.action}"
+            proposal = parse_proposal(said, VERBS[task])
+            assert proposal is not None
+            assert (proposal.thought, proposal.action) == (turn.thought, turn.action)
+    for shot in read_prompts(task, "v1").expand_shots:
+        assert parse_proposal(shot.answer, VERBS[task]) is not None
+
+
+def test_examples_are_as_many_as_in_the_paper_and_as_many_again_where_it_is_silent():
+    hotpotqa, webshop, python, rust = (
+        read_prompts(task, "v1") for task in ("hotpotqa", "webshop", "programs_python", "programs_rust")
+    )
+    assert [len(prompts.expand_shots) for prompts in (hotpotqa, webshop, python, rust)] == [3, 1, 0, 0]
+    assert [prompts.refine_shots and len(prompts.refine_shots) for prompts in (hotpotqa, python, rust)] == [None, 1, 1]
+    assert [len(prompts.evaluate_shots) for prompts in (hotpotqa, webshop, python, rust)] == [2, 2, 2, 2]
+    assert [len(prompts.reflect_shots) for prompts in (hotpotqa, webshop, python, rust)] == [3, 2, 2, 1]
+
+
+def test_what_the_environments_say_in_examples_is_what_they_say():
+    webshop = {turn.observation for shot in read_prompts("webshop", "v1").shots for turn in shot.path}
+    assert HINT in webshop
+    for task in ("programs_python", "programs_rust"):
+        assert f"up to {OWN_TESTS} " in read_prompts(task, "v1").instructions
+
+
+def play(shot: Shot, dataset: str, folder: Path) -> None:
+    """Has the environment answer an example's path, whose observations must be the same."""
+    entry = re.search(r"(?:def|fn) (\w+)", shot.problem)[1]
+    row = {"name": "x", "prompt": shot.problem, "entry_point": entry}
+    if dataset == "mbpp_py":
+        row["test"] = f"def check(candidate):\n    assert candidate is not {entry}\n    assert candidate() == 1\n"
+    else:
+        row["test"] = "}\nfn main() {\n    let candidate = f;\n    assert_eq!(candidate(), 1);\n}\n"
+    (folder / "mbpp").mkdir(exist_ok=True)
+    (folder / "mbpp" / f"{dataset.replace('_', '-')}.jsonl").write_text(json.dumps(row))
+    own = folder / "none.yaml"  # an example may not be played where it is one
+    own.write_text(yaml.safe_dump(dict.fromkeys(("instructions", "lessons", "evaluate", "reflect"), "x")))
+    task = Programs(dataset=dataset, count=1, data=folder, wording=str(own))
+    state = task.reset(task.problems()[0])
+    for turn in shot.path:
+        state = task.step(state, task.parse(f"{turn.thought}\n{turn.action}").action)
+        told = [text.partition("\nerror: aborting")[0] for text in (state.observation, turn.observation)]
+        assert told[0] == told[1]  # what compilers say at the end differs by version
+
+
+def test_python_examples_are_true_and_their_mended_programs_pass(tmp_path):
+    prompts = read_prompts("programs_python", "v1")
+    for shot in prompts.shots:
+        play(shot, "mbpp_py", tmp_path)
+    for shot in prompts.refine_shots:
+        names = {}
+        exec(shot.answer.partition("```python\n")[2].removesuffix("```"), names)
+        assert len(asserts(shot.answer, "ferry_trips")) == OWN_TESTS
+
+
+@pytest.mark.skipif(not rust_suite.available(), reason="no rustc on this machine")
+def test_rust_examples_are_true(tmp_path):
+    for shot in read_prompts("programs_rust", "v1").shots:
+        play(shot, "mbpp_rs", tmp_path)
+
+
+# --------------------------------------------------------------------------- overlap
+
+
+def own_file(folder: Path, example: str) -> str:
+    """A prompt file whose only example is the problem given."""
+    words = {name: "x" for name in ("instructions", "lessons", "evaluate", "reflect")}
+    shot = {"problem": example, "answer": "y"}
+    path = folder / "own.yaml"
+    path.write_text(yaml.safe_dump({**words, "shots": {"reflect": [shot]}}))
+    return str(path)
+
+
+def rows(folder: Path, name: str, *found: dict[str, object]) -> Path:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in found))
+    return folder
+
+
+def test_a_question_that_is_an_example_is_refused(tmp_path):
+    row = {"_id": "q7", "question": "Who built the  Mill", "answer": "Ann", "context": [["A", ["B."]]]}
+    data = rows(tmp_path, "hotpotqa/hotpot_dev_distractor_sample.jsonl", row)
+    HotpotQA(count=1, data=data).problems()
+    poisoned = HotpotQA(count=1, data=data, wording=own_file(tmp_path, "Question: who built the mill?"))
+    with pytest.raises(
+        SymphonyError, match=r"task\.wording: found problem q7 as a worked example \(Question: who built"
+    ):
+        poisoned.problems()
+
+
+def test_a_function_that_is_an_example_is_refused_whatever_its_text(tmp_path):
+    row = {"name": "t1", "prompt": "def near(n: int) -> int:\n    '''Nearest.'''\n", "entry_point": "near"}
+    row["test"] = "def check(candidate):\n    assert candidate(1) == 1\n"
+    data = rows(tmp_path, "mbpp/mbpp-py.jsonl", row)
+    Programs(dataset="mbpp_py", count=1, data=data).problems()
+    example = own_file(tmp_path, "Write a function.\nIts signature is: def near(x):")
+    with pytest.raises(SymphonyError, match="found problem t1 as a worked example"):
+        Programs(dataset="mbpp_py", count=1, data=data, wording=example).problems()
+
+
+@needs("webshop/documents_1k.jsonl")
+def test_an_instruction_that_is_an_example_is_refused(tmp_path):
+    settings = {"count": 1, "price_seed": 0, "instructions": "synthetic", "data": DATA}
+    (problem,) = WebShop(**settings).problems()
+    with pytest.raises(SymphonyError, match="found problem fixed_0 as a worked example"):
+        WebShop(**settings, wording=own_file(tmp_path, problem.prompt.upper())).problems()
+
+
+@needs("hotpotqa/hotpot_dev_qa.jsonl", "webshop/human_goals.jsonl")
+@pytest.mark.parametrize("task", ["hotpotqa", "webshop"])
+def test_no_example_is_a_question_or_an_instruction_of_the_real_data(task):
+    texts = [
+        f"Question: {row['question']}"
+        for name in ("hotpot_dev_qa", "hotpot_train_distractor_sample")
+        for row in datafiles.rows(DATA / "hotpotqa" / f"{name}.jsonl")
+    ]
+    texts += [f"Instruction: {row['instruction']}" for row in datafiles.rows(DATA / "webshop" / "human_goals.jsonl")]
+    assert len(texts) > 10_000
+    read_prompts(task, "v1").apart([Problem(id=text, prompt=text, target=None) for text in texts])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file"),
+    [
+        ("mbpp_py", "mbpp/mbpp-py.jsonl"),
+        ("mbpp_rs", "mbpp/mbpp-rs.jsonl"),
+        ("mbpp", "mbpp/mbpp.jsonl"),
+        ("mbpp_plus", "mbpp/MbppPlus.jsonl"),
+        ("humaneval", "humaneval/HumanEval.jsonl"),
+    ],
+)
+def test_no_example_is_a_function_of_the_real_data(dataset, file):
+    if not (DATA / file).is_file() or (dataset == "mbpp_rs" and not rust_suite.available()):
+        pytest.skip(f"no {file}, or no rustc")
+    problems = Programs(dataset=dataset, count=None, data=DATA).problems()
+    assert len(problems) > 100
+
+
+# --------------------------------------------------------------------------- files of one's own
+
+
+def test_an_own_file_is_read_and_its_words_name_the_run(tmp_path):
+    def digest(example: str) -> str:
+        rows(tmp_path, "hotpotqa/hotpot_dev_distractor_sample.jsonl", {"question": "a"})
+        overrides = [
+            "task=hotpotqa",
+            "tasks=[hotpotqa]",
+            f"data_dir={tmp_path}",
+            f"task.wording={own_file(tmp_path, example)}",
+        ]
+        read_prompts.cache_clear()
+        return plan("quickstart", overrides, experiment="symphony", conf=CONF)[0].digest
+
+    assert digest("Question: one?") == digest("Question: one?") != digest("Question: two?")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("instructions: a\nlessons: b\nevaluate: c\n", "found no reflect, allowed: a text for each of instructions"),
+        ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\nshot: e", "found the key 'shot', allowed: .*shots"),
+        ("instructions: 3\nlessons: b\nevaluate: c\nreflect: d", "instructions: found 3, allowed: a text"),
+        ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\nturn: '{x}'", "turn: found '{x}', allowed: the places"),
+        (
+            "instructions: a\nlessons: b\nevaluate: c\nreflect: d\nshots: {expand: [{problem: e}]}",
+            r"shots\.expand\[0\]: found no answer",
+        ),
+        ("instructions: [", "allowed: YAML"),
+        ("- a", "found list, allowed: the keys instructions"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_told_by_its_key(tmp_path, text, told):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(SymphonyError, match=told) as raised:
+        HotpotQA(count=1, wording=str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_version_is_told_the_known_ones():
+    with pytest.raises(SymphonyError, match=r"task\.wording: found 'v0', allowed: v1, or a file that ends in \.yaml"):
+        HotpotQA(count=1, wording="v0")
