@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from symphony.agents import Session, Stop
+from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
@@ -60,16 +60,15 @@ class BestOfN:
             expand_sampling=self._sampling(),
             evaluate_tokens=self.evaluate_tokens,
         )
-        reason: StopReason = "iterations"
-        try:
-            for trajectory in range(1, self.n + 1):
-                session.iteration = trajectory
-                last, _ = await phases.walk(self.max_misses)
-                if phases.solved():
-                    break
-                if phases.tree[last].state.done:
-                    await phases.evaluate([last])
-                phases.tree.backup(last, phases.tree[last].prior or 0.0)
-        except Stop as stop:
-            reason = stop.reason
-        return phases.finish(reason, self.answer)
+        return await phases.conclude(self._search(phases, session), self.answer)
+
+    async def _search(self, phases: Phases, session: Session) -> StopReason:
+        for trajectory in range(1, self.n + 1):
+            session.iteration = trajectory
+            last, _ = await phases.walk(self.max_misses)
+            if phases.solved():
+                return "solved"
+            if phases.tree[last].state.done:
+                await phases.evaluate([last])
+            phases.tree.backup(last, phases.tree[last].prior or 0.0)
+        return "iterations"

@@ -6,7 +6,7 @@ run together, and their answers are applied in the order asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from symphony.agents import Session, Stop, Ticket
@@ -229,6 +229,28 @@ class Phases:
 
     # ---- all phases
 
+    async def grow(self, leaf: int, width: int, max_misses: int) -> list[int]:
+        """Expands a leaf and has its new nodes evaluated, unless success was seen; closes a leaf that stays fruitless.
+
+        Args:
+            max_misses: Expansions without any action after which the leaf is closed.
+
+        Returns:
+            Ids of the new nodes, in the order made.
+
+        Raises:
+            Stop: A call was refused.
+        """
+        ids = (await self.expand(leaf, width)).ids
+        if not ids:
+            node = self.tree[leaf]
+            node.misses += 1
+            if node.misses >= max_misses:
+                self.tree.close(leaf)
+        elif not self.solved():
+            await self.evaluate(ids)
+        return ids
+
     def solved(self) -> bool:
         """Whether the environment showed success at any node."""
         return self.tree.solved is not None
@@ -278,8 +300,15 @@ class Phases:
             at = ids[0] if ids else at
         return at, False
 
-    def finish(self, reason: StopReason, policy: AnswerPolicy) -> SearchResult:
-        """The result; success seen by the environment overrides any other reason and is the answer."""
+    async def conclude(self, search: Awaitable[StopReason], policy: AnswerPolicy) -> SearchResult:
+        """The result of a search, whether it ends by itself or a call is refused.
+
+        Success seen by the environment overrides any other reason and is the answer.
+        """
+        try:
+            reason = await search
+        except Stop as stop:
+            reason = stop.reason
         solved = self.tree.solved
         if solved is not None:
             self.tree.backup(solved, 1.0)

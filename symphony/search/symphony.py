@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from symphony.agents import Session, Stop
+from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
@@ -157,12 +157,7 @@ class Symphony:
             reflect_tokens=self.reflect_tokens,
             limit_fails=self.reflect_on == "failure_or_limit",
         )
-        reason: StopReason
-        try:
-            reason = await self._search(phases, session)
-        except Stop as stop:
-            reason = stop.reason
-        return phases.finish(reason, self.answer)
+        return await phases.conclude(self._search(phases, session), self.answer)
 
     async def _search(self, phases: Phases, session: Session) -> StopReason:
         tree = phases.tree
@@ -171,13 +166,11 @@ class Symphony:
             if leaf is None:
                 return "exhausted"
             session.iteration = iteration
-            ids = (await phases.expand(leaf, self.n)).ids
+            ids = await phases.grow(leaf, self.n, self.max_misses)
             if phases.solved():
                 return "solved"
             if not ids:
-                self._miss(phases, leaf)
                 continue
-            await phases.evaluate(ids)
             await phases.reflect(ids)
             value, last = await self._simulate(phases, _start(phases, ids))
             if phases.solved():
@@ -186,12 +179,6 @@ class Symphony:
             tree.settle(leaf)
             await phases.reflect([last])
         return "iterations"
-
-    def _miss(self, phases: Phases, leaf: int) -> None:
-        node = phases.tree[leaf]
-        node.misses += 1
-        if node.misses >= self.max_misses:
-            phases.tree.close(leaf)
 
     async def _simulate(self, phases: Phases, start: int) -> tuple[float, int]:
         """Walks greedily by R from a new node; returns the value to back up and the last node."""

@@ -156,11 +156,20 @@ def test_a_tree_that_is_dropped_needs_no_garbage_collector():
         gc.enable()
 
 
+@pytest.mark.parametrize(("policy", "chosen"), [("prior", 1), ("twice", 2)])
+def test_an_unvisited_child_may_count_as_twice_its_prior(policy, chosen):
+    """Source: the published RAP, 2 * value: 2 * 0.4 = 0.8 exceeds the visited child's 0.6 + c sqrt(ln 1 / 1) = 0.6."""
+    tree = Tree(OPEN)
+    visited, _ = grow(tree, ROOT), grow(tree, ROOT, prior=0.4)
+    tree.backup(visited, 0.6)
+    assert tree.select(2.0, policy) == chosen
+
+
 @given(st.data())
 def test_whatever_is_done_the_counts_of_open_children_are_right_and_selection_ends_at_an_open_leaf(data):
     tree = Tree(OPEN)
     for _ in range(data.draw(st.integers(1, 25))):
-        leaf = tree.select(2.0, data.draw(st.sampled_from(["inf", "prior"])))
+        leaf = tree.select(2.0, data.draw(st.sampled_from(["inf", "prior", "twice"])))
         if leaf is None:
             break
         assert not tree[leaf].closed
