@@ -70,7 +70,7 @@ class ProblemRecord:
     Attributes:
         index: Position in the run, from 0.
         success, score, detail: `Task.grade` of the returned state (score in [0, 1]).
-        stop_reason: "solved", "iterations", "exhausted", "calls", "tokens", "seconds" or "error".
+        stop_reason: "solved", "accepted", "iterations", "exhausted", "calls", "tokens", "seconds" or "error".
         iterations: Search iterations begun.
         nodes_tree, nodes_simulated: Nodes created besides the root.
         guesses: Terminal states reached (each one asked the environment for a verdict).

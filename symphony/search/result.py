@@ -14,9 +14,9 @@ from symphony.scorer import Scorer
 from symphony.search.tree import ROOT, Node, Tree
 from symphony.types import Grade, Problem, State, SymphonyError, Task
 
-StopReason = Literal["solved", "iterations", "exhausted", "calls", "tokens", "seconds", "error"]
-"""Why a search ended: success shown by the environment, all its iterations done, nothing left to explore, a budget
-spent, or no agent left that answers."""
+StopReason = Literal["solved", "accepted", "iterations", "exhausted", "calls", "tokens", "seconds", "error"]
+"""Why a search ended: success shown by the environment, an end that an agent accepted, all its iterations done, nothing
+left to explore, a budget spent, or no agent left that answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

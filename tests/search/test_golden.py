@@ -17,6 +17,7 @@ from symphony.scheduler import UCB, Fixed, Scheduler
 from symphony.scorer import EMCS, Plain, Scorer
 from symphony.search.best_of_n import BestOfN
 from symphony.search.lats import LATS
+from symphony.search.master import MASTER
 from symphony.search.rap import RAP
 from symphony.search.react import React
 from symphony.search.result import Search
@@ -46,6 +47,7 @@ ON_GRID: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "lats": (LATS(n=3, iterations=3, depth=8), Fixed(), Plain(), PoolFifo()),
     "react": (React(), UCB(), EMCS(), NoMemory()),
     "best_of_n": (BestOfN(n=2), UCB(), EMCS(), NoMemory()),
+    "master": (MASTER(n=3, iterations=8), UCB(), EMCS(), NoMemory()),
     "rap": (RAP(n=3, iterations=6, depth=8), UCB(), EMCS(), NoMemory()),
 }
 
@@ -72,7 +74,7 @@ async def test_the_tree_is_the_one_on_file(name, request):
 
 @pytest.mark.parametrize("name", ON_GRID)
 async def test_the_tree_on_the_grid_world_is_the_one_on_file(name, request):
-    task = GridWorld(seed=0, count=1, doors=0)
+    task = GridWorld(seed=0, count=1, doors=0, max_steps=5)
     seen = await tree_of(ON_GRID[name], task, task.problems()[0], pool(walker(2), walker(3), walker(5)))
     compare(seen, f"gridworld_{name}", request)
 

@@ -1,12 +1,13 @@
 -- title: What went wrong, and why searches ended
 -- mirrors: no counterpart
--- caption: Per problem: answers without an action (unparsed), actions that the environment refused (invalid), evaluations that could not be understood and were replaced by Z = C = 0.5 (fallbacks), and failed calls. "Cut" is the share of answers that ran into the token limit of a call. The columns from "solved" on say why searches ended, as shares of the problems: success was seen, all iterations were done, nothing was left to explore, a budget was spent, or no agent answered.
+-- caption: Per problem: answers without an action (unparsed), actions that the environment refused (invalid), evaluations that could not be understood and were replaced by Z = C = 0.5 (fallbacks), and failed calls. "Cut" is the share of answers that ran into the token limit of a call. The columns from "solved" on say why searches ended, as shares of the problems: success was seen, an agent accepted the answer, all iterations were done, nothing was left to explore, a budget was spent, or no agent answered.
 WITH cut AS (
     SELECT run, problem, count(*) FILTER (finish_reason = 'length') AS cut FROM calls GROUP BY run, problem
 )
 SELECT any_value(title) AS method, count(*) AS n, avg(unparsed) AS unparsed, avg(invalid) AS invalid,
        avg(fallbacks) AS fallbacks, avg(errors) AS "failed calls", sum(coalesce(cut, 0)) / nullif(sum(calls), 0) AS cut,
-       avg((stop_reason = 'solved')::INT) AS solved, avg((stop_reason = 'iterations')::INT) AS iterations,
+       avg((stop_reason = 'solved')::INT) AS solved, avg((stop_reason = 'accepted')::INT) AS accepted,
+       avg((stop_reason = 'iterations')::INT) AS iterations,
        avg((stop_reason = 'exhausted')::INT) AS exhausted, avg((stop_reason = 'calls')::INT) AS "call budget",
        avg((stop_reason = 'tokens')::INT) AS "token budget", avg((stop_reason = 'seconds')::INT) AS "time budget",
        avg((stop_reason = 'error')::INT) AS "no agent left"
