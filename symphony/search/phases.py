@@ -6,16 +6,20 @@ run together, and their answers are applied in the order asked.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import FORMAT_REMINDER, Scorer
+from symphony.search.lockstep import deferred, lockstep
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, choose_answer
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import Completion, Message, Phase, Problem, Proposal, Reflection, Sampling, Score, Task, Turn
+
+T = TypeVar("T")
 
 LESSON_PREFIX = "Lesson:"
 
@@ -56,7 +60,8 @@ class Phases:
         evaluate_tokens, reflect_tokens: Completion tokens allowed.
         limit_fails: Whether reaching `depth` is a failure to reflect on.
         unparsed: Completions without an action, so far. fallbacks: Evaluations not understood, so far.
-        taught: Keys of the failures that have been reflected on.
+        taught: Keys of the failures that have been, or are being, reflected on.
+        wait: How the answers to calls are awaited.
     """
 
     parts: Parts
@@ -69,8 +74,10 @@ class Phases:
     unparsed: int = 0
     fallbacks: int = 0
     taught: set[str] = field(default_factory=set)
+    wait: Callable[[Sequence[Ticket]], Awaitable[list[Completion]]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.wait = self.parts.session.answers
         self.tree = Tree(self.parts.task.reset(self.parts.problem))
 
     # ---- expand
@@ -204,6 +211,7 @@ class Phases:
 
         sampling = Sampling(temperature=0.0, max_tokens=self.reflect_tokens)
         tickets, stop = self._ask(list(failures.values()), Phase.REFLECT, prompt, sampling)
+        self.taught.update(list(failures)[: len(tickets)])
         answers = await self._answers(tickets)
         for (key, id), (ticket, answer) in zip(failures.items(), answers, strict=False):
             self._learn(key, id, ticket.arm, answer)
@@ -220,8 +228,8 @@ class Phases:
     def _learn(self, key: str, id: int, arm: int, answer: Completion) -> None:
         text = answer.text.strip().removeprefix(LESSON_PREFIX).strip()
         if answer.error is not None or not text:
+            self.taught.discard(key)
             return
-        self.taught.add(key)
         session = self.parts.session
         session.learn(
             self.parts.memory, Reflection(text=text, agent=arm, node=id, key=key, iteration=session.iteration)
@@ -280,7 +288,15 @@ class Phases:
     async def _answers(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Completion]]:
         if not tickets:
             return []
-        return list(zip(tickets, await self.parts.session.answers(tickets), strict=True))
+        return list(zip(tickets, await self.wait(tickets), strict=True))
+
+    async def together(self, lanes: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Runs phases of several nodes in lockstep: see `lockstep.lockstep`."""
+        before, self.wait = self.wait, deferred
+        try:
+            return await lockstep(self.parts.session, lanes)
+        finally:
+            self.wait = before
 
     async def walk(self, misses: int) -> tuple[int, bool]:
         """One trajectory from the root, an agent scheduled at each step, until it ends or reaches the depth limit.

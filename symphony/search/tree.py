@@ -174,6 +174,27 @@ class Tree:
             node = best
         return node.id
 
+    def hold(self, id: int) -> None:
+        """Marks an open leaf as under way: a virtual loss on its path, and selection goes elsewhere.
+
+        Source: Chaslot et al. 2008 ("Parallel Monte-Carlo Tree Search"), N += 1 with a value of 0.
+        """
+        self.backup(id, 0.0)
+        self.close(id)
+
+    def release(self, id: int) -> None:
+        """Undoes `hold`; leaves held one after another are released in the opposite order."""
+        nodes = self.nodes
+        node = nodes[id]
+        while node.closed:
+            node.closed = False
+            if node.parent is None:
+                break
+            node = nodes[node.parent]
+            node.open += 1
+        for at in self.path(id):
+            nodes[at].visits -= 1
+
     def backup(self, id: int, value: float) -> None:
         """Adds a value to every node from here to the root.
 

@@ -18,6 +18,7 @@ from symphony.models.scripted import ScriptedBackend
 from symphony.scheduler import UCB, RoundRobin, Uniform
 from symphony.scorer import EMCS
 from symphony.search.result import Search, SearchResult, node_records
+from symphony.search.symphony import Symphony
 from symphony.types import Problem, Task
 from tests.stub import Script, Stub, pool, problem, say, session, talk
 
@@ -34,7 +35,11 @@ def methods() -> list[type]:
 
 
 METHODS = methods()
-every_method = pytest.mark.parametrize("method", [cls() for cls in METHODS], ids=[cls.__name__ for cls in METHODS])
+VARIANTS = {
+    **{cls.__name__: cls() for cls in METHODS},
+    "Symphony, 3 at once": Symphony(parallel=3),
+}
+every_method = pytest.mark.parametrize("method", VARIANTS.values(), ids=VARIANTS.keys())
 
 
 async def solve(method: Search, ledger: Session, item: Problem, *, task: Task | None = None, **parts) -> SearchResult:
@@ -59,7 +64,7 @@ def trace(ledger: Session, result: SearchResult) -> tuple:
 
 
 def test_the_methods_are_found():
-    assert {"Symphony", "LATS", "React", "BestOfN"} <= {cls.__name__ for cls in METHODS}
+    assert {"Symphony", "LATS", "React", "BestOfN", "RAP", "MASTER"} <= {cls.__name__ for cls in METHODS}
 
 
 @every_method
