@@ -19,6 +19,7 @@ from symphony.scheduler import UCB, RoundRobin, Uniform
 from symphony.scorer import EMCS
 from symphony.search.result import Search, SearchResult, node_records
 from symphony.search.symphony import Symphony
+from symphony.search.tot import ToT
 from symphony.types import Problem, Task
 from tests.stub import Script, Stub, pool, problem, say, session, talk
 
@@ -38,6 +39,7 @@ METHODS = methods()
 VARIANTS = {
     **{cls.__name__: cls() for cls in METHODS},
     "Symphony, 3 at once": Symphony(parallel=3),
+    "ToT, depth first": ToT(order="dfs"),
 }
 every_method = pytest.mark.parametrize("method", VARIANTS.values(), ids=VARIANTS.keys())
 
@@ -64,7 +66,7 @@ def trace(ledger: Session, result: SearchResult) -> tuple:
 
 
 def test_the_methods_are_found():
-    assert {"Symphony", "LATS", "React", "BestOfN", "RAP", "MASTER"} <= {cls.__name__ for cls in METHODS}
+    assert {"Symphony", "LATS", "React", "BestOfN", "RAP", "MASTER", "ToT"} <= {cls.__name__ for cls in METHODS}
 
 
 @every_method

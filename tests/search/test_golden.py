@@ -22,6 +22,7 @@ from symphony.search.rap import RAP
 from symphony.search.react import React
 from symphony.search.result import Search
 from symphony.search.symphony import Symphony
+from symphony.search.tot import ToT
 from symphony.tasks.gridworld import MOVES, GridWorld
 from symphony.types import Phase, Problem, Request, Task
 from tests.stub import Script, Stub, pool, problem, session, talk
@@ -48,6 +49,8 @@ ON_GRID: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "react": (React(), UCB(), EMCS(), NoMemory()),
     "best_of_n": (BestOfN(n=2), UCB(), EMCS(), NoMemory()),
     "master": (MASTER(n=3, iterations=8), UCB(), EMCS(), NoMemory()),
+    "tot_bfs": (ToT(n=3, breadth=2), UCB(), EMCS(), NoMemory()),
+    "tot_dfs": (ToT(order="dfs", n=3, threshold=0.07, iterations=8), UCB(), EMCS(), NoMemory()),
     "rap": (RAP(n=3, iterations=6, depth=8), UCB(), EMCS(), NoMemory()),
 }
 
