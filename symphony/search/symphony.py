@@ -10,6 +10,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
+from symphony.search.halving import ROOT_RULES, RootRule
 from symphony.search.phases import Expansion, Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.search.tree import FirstVisit, Node, Tree
@@ -95,6 +96,8 @@ class Symphony:
         consensus: Whether near-unanimous simulation steps skip the evaluator.
         reflect_on: Whether reaching `depth` counts as a failure, or only the environment's verdict.
         max_misses: Expansions without any action after which a node is closed, >= 1.
+        root: How an iteration's child of the root is chosen: by UCT as all others, or by sequential halving over
+            `iterations` (Danihelka et al. 2022), which wants them to be about what the budget allows.
         parallel: Iterations under way at once, >= 1: their leaves are selected one after another with a virtual loss,
             and their calls run together. More is quicker and chooses each leaf knowing less.
         answer: How the answer is chosen among the nodes.
@@ -116,6 +119,7 @@ class Symphony:
     consensus: Consensus = "off"
     reflect_on: ReflectOn = "failure_or_limit"
     max_misses: int = 2
+    root: RootRule = "uct"
     parallel: int = 1
     answer: AnswerPolicy = "oracle_best"
     temperature: float = 0.2
@@ -135,6 +139,7 @@ class Symphony:
         check_range("sim_depth", self.sim_depth, 0)
         check_range("c", self.c, 0)
         check_choice("first_visit", self.first_visit, FirstVisit)
+        check_choice("root", self.root, RootRule)
         check_choice("sim_depth_from", self.sim_depth_from, SimulationDepth)
         check_choice("sim_value", self.sim_value, SimulationValue)
         check_choice("consensus", self.consensus, Consensus)
@@ -182,7 +187,7 @@ class Symphony:
         """
         held: list[int] = []
         while len(held) < count:
-            leaf = tree.select(self.c, self.first_visit)
+            leaf = tree.select(self.c, self.first_visit, ROOT_RULES[self.root](tree, self.iterations))
             if leaf is None:
                 break
             tree.hold(leaf)

@@ -146,14 +146,14 @@ class Tree:
             if node.open:
                 return
 
-    def select(self, c: float, first_visit: FirstVisit) -> int | None:
-        """Walks from the root along the best open child (Eq. 7) to a leaf; None when everything is closed.
+    def select(self, c: float, first_visit: FirstVisit, start: int = ROOT) -> int | None:
+        """Walks from `start` along the best open child (Eq. 7) to a leaf; None when everything below is closed.
 
         A child never visited comes before all visited ones, the highest prior first ("inf"), or counts as its prior
         ("prior") or twice its prior ("twice") without a bonus. Ties go to the child made first.
         """
         nodes = self.nodes
-        node = nodes[ROOT]
+        node = nodes[start]
         if node.closed:
             return None
         offset, factor = _UNVISITED[first_visit]

@@ -39,6 +39,7 @@ METHODS = methods()
 VARIANTS = {
     **{cls.__name__: cls() for cls in METHODS},
     "Symphony, 3 at once": Symphony(parallel=3),
+    "Symphony, halving": Symphony(root="sequential_halving"),
     "ToT, depth first": ToT(order="dfs"),
 }
 every_method = pytest.mark.parametrize("method", VARIANTS.values(), ids=VARIANTS.keys())

@@ -45,6 +45,18 @@ CASES: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
 
 ON_GRID: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "symphony_default": (Symphony(n=3, iterations=4, depth=8, sim_width=1, sim_depth=4), UCB(), EMCS(), PoolFifo()),
+    "symphony_halving": (
+        Symphony(n=4, iterations=6, depth=8, sim_width=1, sim_depth=4, root="sequential_halving"),
+        UCB(),
+        EMCS(),
+        PoolFifo(),
+    ),
+    "symphony_parallel": (
+        Symphony(n=3, iterations=6, depth=8, sim_width=1, sim_depth=4, parallel=3),
+        UCB(),
+        EMCS(),
+        PoolFifo(),
+    ),
     "lats": (LATS(n=3, iterations=3, depth=8), Fixed(), Plain(), PoolFifo()),
     "react": (React(), UCB(), EMCS(), NoMemory()),
     "best_of_n": (BestOfN(n=2), UCB(), EMCS(), NoMemory()),
