@@ -17,6 +17,8 @@ from symphony.types import Problem, Sampling, Task
 class BestOfN:
     """Trajectories one after another until one is seen to succeed, N are made, or the session's budget is spent.
 
+    Needs feedback or an evaluator; never reflects. One model or a pool.
+
     Where the environment shows no reward, a scheduled agent scores each end, and the best scored is the answer. No
     trajectory learns from another: nothing is reflected on.
 

@@ -17,6 +17,8 @@ from symphony.types import Problem, Sampling, Task
 class React:
     """One trajectory, an agent scheduled at each step; the last state is the answer.
 
+    Needs no evaluator and no feedback; never reflects. One model or a pool.
+
     Attributes:
         depth: Steps after which it is cut, >= 1.
         max_misses: Steps without any action after which it is given up, >= 1.

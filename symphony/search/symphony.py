@@ -79,6 +79,8 @@ CONSENSUS: dict[Consensus, Callable[[Sequence[int], int], list[float] | None]] =
 class Symphony:
     """Select, expand, evaluate, simulate, back up, reflect.
 
+    Needs an evaluator; works with and without feedback; reflects where the memory does. One model or a pool.
+
     Source: paper Algorithm 1, with the decisions of the canonical algorithm where the paper is silent: one node is
     selected an iteration and gets n samples, every simulation is backed up, each failure is reflected on once.
 

@@ -9,7 +9,7 @@ import pytest
 from symphony.agents import Agent, AgentPool, Budget, Session
 from symphony.memory import NoMemory, PoolFifo
 from symphony.scheduler import UCB
-from symphony.scorer import EMCS
+from symphony.scorer import EMCS, Plain
 from symphony.search.result import SearchResult, node_records
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, Tree
@@ -73,13 +73,11 @@ async def test_iterations_at_once_are_numbered_and_counted_one_by_one():
 
 
 async def test_what_was_asked_before_the_budget_ended_is_used_in_every_lane():
-    _, free = await solve(pool(talk()), problem("zzzzzzz"), parallel=3)
     for calls in range(9, 40):
         ledger, result = await solve(pool(talk()), problem("zzzzzzz"), parallel=3, calls=calls)
-        assert len(ledger.calls) == calls
-        assert result.stop_reason == "calls"
-        seen, whole = ([(node.parent, node.turn) for node in some.tree.nodes] for some in (result, free))
-        assert set(seen) <= set(whole)
+        assert (len(ledger.calls), result.stop_reason) == (calls, "calls")
+        used = {(node.parent, f"Action: {node.turn.action}") for node in result.tree.nodes if node.turn}
+        assert used == {(call.node, call.text) for call in ledger.calls if "expand" in call.phase}
 
 
 async def test_a_failure_met_by_two_lanes_at_once_is_reflected_on_once():
@@ -141,6 +139,30 @@ def test_a_second_leaf_at_once_is_the_one_that_follows_if_the_first_brings_nothi
         one_by_one[id].value_sum += brought
     assert (method.leaves(one_by_one, 1) == [second]) == alike
     assert second == 2
+
+
+@pytest.mark.parametrize(("parallel", "expanded"), [(1, ["", "b", "bb"]), (2, ["", "b", "a"])])
+async def test_two_at_once_take_a_leaf_that_one_after_another_would_not(parallel, expanded):
+    """By hand, c = 0: b's 0.7 below keeps b at 0.65 and sends the third iteration to bb; at once, only a is left."""
+    values = {"a": 0.4, "b": 0.6, "ba": 0.5, "bb": 0.7}
+
+    def script(request: Request) -> str:
+        if request.draw.phase is Phase.EXPAND:
+            return f"Action: go {'ab'[request.draw.index]}"
+        return f"Value: {values.get(request.messages[-1].content.rpartition(' ')[2], 0.1)} Confidence: 1"
+
+    item = problem("zzz")
+    result = await Symphony(n=2, iterations=3, c=0.0, sim_depth=0, parallel=parallel).solve(
+        item,
+        task=Stub(length=9),
+        session=session(pool(script), item),
+        scheduler=UCB(),
+        scorer=Plain(),
+        memory=NoMemory(),
+    )
+    nodes = result.tree.nodes
+    seen = {node.iteration: nodes[node.parent].state.data[0] for node in nodes if node.parent is not None}
+    assert [seen[iteration] for iteration in (1, 2, 3)] == expanded
 
 
 def test_no_more_leaves_are_taken_than_are_open():
