@@ -70,9 +70,9 @@ class ProblemRecord:
     Attributes:
         index: Position in the run, from 0.
         success, score, detail: `Task.grade` of the returned state (score in [0, 1]).
-        stop_reason: "solved", "iterations", "exhausted", "error", or the limit that was spent: "calls", "tokens",
-            "money" or "seconds" of the problem's own budget, "run_calls", ... of its run's, "study_calls", ... of its
-            study's.
+        stop_reason: "solved", "accepted", "iterations", "exhausted", "error", or the limit that was spent: "calls",
+            "tokens", "money" or "seconds" of the problem's own budget, "run_calls", ... of its run's, "study_calls",
+            ... of its study's.
         iterations: Search iterations begun.
         nodes_tree, nodes_simulated: Nodes created besides the root.
         guesses: Terminal states reached (each one asked the environment for a verdict).

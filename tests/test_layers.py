@@ -64,6 +64,7 @@ HEAVY = {
     ("torch", "transformers", "bitsandbytes", "safetensors", "tokenizers", "accelerate"): (
         "symphony/models/batching.py",
         "symphony/models/caches.py",
+        "symphony/models/chats.py",
         "symphony/models/hf.py",
         "symphony/models/loading.py",
         "symphony/models/sampler.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from symphony.agents import Session, Stop
+from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
@@ -16,6 +16,8 @@ from symphony.types import Problem, Sampling, Task
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestOfN:
     """Trajectories one after another until one is seen to succeed, N are made, or the session's budget is spent.
+
+    Needs feedback or an evaluator; never reflects. One model or a pool.
 
     Where the environment shows no reward, a scheduled agent scores each end, and the best scored is the answer. No
     trajectory learns from another: nothing is reflected on.
@@ -60,16 +62,15 @@ class BestOfN:
             expand_sampling=self._sampling(),
             evaluate_tokens=self.evaluate_tokens,
         )
-        reason: StopReason = "iterations"
-        try:
-            for trajectory in range(1, self.n + 1):
-                session.iteration = trajectory
-                last, _ = await phases.walk(self.max_misses)
-                if phases.solved():
-                    break
-                if phases.tree[last].state.done:
-                    await phases.evaluate([last])
-                phases.tree.backup(last, phases.tree[last].prior or 0.0)
-        except Stop as stop:
-            reason = stop.reason
-        return phases.finish(reason, self.answer)
+        return await phases.conclude(self._search(phases, session), self.answer)
+
+    async def _search(self, phases: Phases, session: Session) -> StopReason:
+        for trajectory in range(1, self.n + 1):
+            session.iteration = trajectory
+            last, _ = await phases.walk(self.max_misses)
+            if phases.solved():
+                return "solved"
+            if phases.tree[last].state.done:
+                await phases.evaluate([last])
+            phases.tree.backup(last, phases.tree[last].prior or 0.0)
+        return "iterations"

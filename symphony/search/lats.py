@@ -19,6 +19,8 @@ from symphony.types import Problem, Task
 class LATS:
     """SYMPHONY's loop with the hyper-parameters of LATS's published code.
 
+    Needs an evaluator; works with and without feedback; reflects where the memory does. One model or a pool.
+
     What else sets LATS apart is handed to `solve`: scorer Plain, scheduler Fixed (one agent) or Uniform (a pool). Its
     reflections are those of the memory given; only the environment's verdict counts as a failure. Not reproduced:
     the published WebShop root, which gets 2n children.

@@ -6,14 +6,16 @@ run together, and their answers are applied in the order asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import FORMAT_REMINDER, Scorer
+from symphony.search.lockstep import deferred, lockstep
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, choose_answer
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (
@@ -29,6 +31,8 @@ from symphony.types import (
     Task,
     Turn,
 )
+
+T = TypeVar("T")
 
 LESSON_PREFIX = "Lesson:"
 
@@ -69,7 +73,8 @@ class Phases:
         evaluate_tokens, reflect_tokens: Completion tokens allowed.
         limit_fails: Whether reaching `depth` is a failure to reflect on.
         unparsed: Completions without an action, so far. fallbacks: Evaluations not understood, so far.
-        taught: Keys of the failures that have been reflected on.
+        taught: Keys of the failures that have been, or are being, reflected on.
+        wait: How the answers to calls are awaited.
     """
 
     parts: Parts
@@ -82,8 +87,10 @@ class Phases:
     unparsed: int = 0
     fallbacks: int = 0
     taught: set[str] = field(default_factory=set)
+    wait: Callable[[Sequence[Ticket]], Awaitable[list[Completion]]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.wait = self.parts.session.answers
         self.tree = Tree(self.parts.task.reset(self.parts.problem))
 
     # ---- expand
@@ -215,6 +222,7 @@ class Phases:
 
         sampling = Sampling(temperature=0.0, max_tokens=self.reflect_tokens)
         tickets, stop = self._ask(list(failures.values()), Phase.REFLECT, prompt, sampling)
+        self.taught.update(list(failures)[: len(tickets)])
         answers = await self._answers(tickets)
         for (key, id), (ticket, answer) in zip(failures.items(), answers, strict=False):
             self._learn(key, id, ticket.arm, answer)
@@ -231,14 +239,36 @@ class Phases:
     def _learn(self, key: str, id: int, arm: int, answer: Completion) -> None:
         text = answer.text.strip().removeprefix(LESSON_PREFIX).strip()
         if answer.error is not None or not text:
+            self.taught.discard(key)
             return
-        self.taught.add(key)
         session = self.parts.session
         session.learn(
             self.parts.memory, Reflection(text=text, agent=arm, node=id, key=key, iteration=session.iteration)
         )
 
     # ---- all phases
+
+    async def grow(self, leaf: int, width: int, max_misses: int) -> list[int]:
+        """Expands a leaf and has its new nodes evaluated, unless success was seen; closes a leaf that stays fruitless.
+
+        Args:
+            max_misses: Expansions without any action after which the leaf is closed.
+
+        Returns:
+            Ids of the new nodes, in the order made.
+
+        Raises:
+            Stop: A call was refused.
+        """
+        ids = (await self.expand(leaf, width)).ids
+        if not ids:
+            node = self.tree[leaf]
+            node.misses += 1
+            if node.misses >= max_misses:
+                self.tree.close(leaf)
+        elif not self.solved():
+            await self.evaluate(ids)
+        return ids
 
     def solved(self) -> bool:
         """Whether the environment showed success at any node."""
@@ -268,7 +298,15 @@ class Phases:
     async def _answers(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Completion]]:
         if not tickets:
             return []
-        return list(zip(tickets, await self.parts.session.answers(tickets), strict=True))
+        return list(zip(tickets, await self.wait(tickets), strict=True))
+
+    async def together(self, lanes: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Runs phases of several nodes in lockstep: see `lockstep.lockstep`."""
+        before, self.wait = self.wait, deferred
+        try:
+            return await lockstep(self.parts.session, lanes)
+        finally:
+            self.wait = before
 
     async def walk(self, misses: int) -> tuple[int, bool]:
         """One trajectory from the root, an agent scheduled at each step, until it ends or reaches the depth limit.
@@ -288,8 +326,15 @@ class Phases:
             at = ids[0] if ids else at
         return at, False
 
-    def finish(self, reason: StopReason, policy: AnswerPolicy) -> SearchResult:
-        """The result; success seen by the environment overrides any other reason and is the answer."""
+    async def conclude(self, search: Awaitable[StopReason], policy: AnswerPolicy) -> SearchResult:
+        """The result of a search, whether it ends by itself or a call is refused.
+
+        Success seen by the environment overrides any other reason and is the answer.
+        """
+        try:
+            reason = await search
+        except Stop as stop:
+            reason = stop.reason
         solved = self.tree.solved
         if solved is not None:
             self.tree.backup(solved, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from symphony.agents import Session, Stop
+from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
@@ -16,6 +16,8 @@ from symphony.types import Problem, Sampling, Task
 @dataclass(frozen=True, slots=True, kw_only=True)
 class React:
     """One trajectory, an agent scheduled at each step; the last state is the answer.
+
+    Needs no evaluator and no feedback; never reflects. One model or a pool.
 
     Attributes:
         depth: Steps after which it is cut, >= 1.
@@ -46,11 +48,9 @@ class React:
         parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
         phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
         session.iteration = 1
-        reason: StopReason
-        try:
-            last, given_up = await phases.walk(self.max_misses)
-            phases.tree.backup(last, phases.tree[last].prior or 0.0)
-            reason = "exhausted" if given_up else "iterations"
-        except Stop as stop:
-            reason = stop.reason
-        return phases.finish(reason, "first_terminal")
+        return await phases.conclude(self._search(phases), "first_terminal")
+
+    async def _search(self, phases: Phases) -> StopReason:
+        last, given_up = await phases.walk(self.max_misses)
+        phases.tree.backup(last, phases.tree[last].prior or 0.0)
+        return "exhausted" if given_up else "iterations"

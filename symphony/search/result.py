@@ -15,9 +15,9 @@ from symphony.scorer import Scorer
 from symphony.search.tree import ROOT, Node, Tree
 from symphony.types import Grade, Problem, State, SymphonyError, Task
 
-StopReason = StopCause | Literal["solved", "iterations", "exhausted"]
-"""Why a search ended: success shown by the environment, all its iterations done, nothing left to explore, a budget
-spent, or no agent left that answers."""
+StopReason = StopCause | Literal["solved", "accepted", "iterations", "exhausted"]
+"""Why a search ended: success shown by the environment, an end that an agent accepted, all its iterations done, nothing
+left to explore, a budget spent, or no agent left that answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Search(Protocol):
 
 # --------------------------------------------------------------------------- the answer
 
-AnswerPolicy = Literal["oracle_best", "best_value", "first_terminal"]
+AnswerPolicy = Literal["oracle_best", "best_value", "first_terminal", "most_visited"]
 
 
 def _oracle_best(tree: Tree) -> Node:
@@ -76,6 +76,20 @@ def _first_terminal(tree: Tree) -> Node:
     return next((node for node in tree.nodes if node.state.terminated), None) or _best_value(tree)
 
 
+def _most_visited(tree: Tree) -> Node:
+    """The best value at or below the root's most visited child; of equally visited ones the one with the higher Q."""
+    first = max(
+        (tree[id] for id in tree[ROOT].children),
+        key=lambda child: (child.visits, child.value_sum / max(1, child.visits)),
+        default=tree[ROOT],
+    )
+    below = {first.id}
+    for node in tree.nodes[first.id :]:
+        if node.parent in below:
+            below.add(node.id)
+    return max((tree[id] for id in sorted(below)), key=_standing)
+
+
 def _standing(node: Node) -> tuple[bool, bool, float]:
     return node.state.terminated, node.state.done, -1.0 if node.prior is None else node.prior
 
@@ -84,6 +98,7 @@ ANSWERS: dict[AnswerPolicy, Callable[[Tree], Node]] = {
     "oracle_best": _oracle_best,
     "best_value": _best_value,
     "first_terminal": _first_terminal,
+    "most_visited": _most_visited,
 }
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from symphony.agents import Session, Stop
+from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
+from symphony.search.halving import ROOT_RULES, RootRule
 from symphony.search.phases import Expansion, Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
-from symphony.search.tree import FirstVisit, Node
+from symphony.search.tree import FirstVisit, Node, Tree
 from symphony.types import Problem, Sampling, Score, Task
 
 SimulationDepth = Literal["absolute", "extra"]
@@ -78,6 +79,8 @@ CONSENSUS: dict[Consensus, Callable[[Sequence[int], int], list[float] | None]] =
 class Symphony:
     """Select, expand, evaluate, simulate, back up, reflect.
 
+    Needs an evaluator; works with and without feedback; reflects where the memory does. One model or a pool.
+
     Source: paper Algorithm 1, with the decisions of the canonical algorithm where the paper is silent: one node is
     selected an iteration and gets n samples, every simulation is backed up, each failure is reflected on once.
 
@@ -95,6 +98,10 @@ class Symphony:
         consensus: Whether near-unanimous simulation steps skip the evaluator.
         reflect_on: Whether reaching `depth` counts as a failure, or only the environment's verdict.
         max_misses: Expansions without any action after which a node is closed, >= 1.
+        root: How an iteration's child of the root is chosen: by UCT as all others, or by sequential halving over
+            `iterations` (Danihelka et al. 2022), which wants them to be about what the budget allows.
+        parallel: Iterations under way at once, >= 1: their leaves are selected one after another with a virtual loss,
+            and their calls run together. More is quicker and chooses each leaf knowing less.
         answer: How the answer is chosen among the nodes.
         temperature: Of actions; evaluation and reflection are greedy.
         expand_tokens, evaluate_tokens, reflect_tokens: Completion tokens a call.
@@ -114,6 +121,8 @@ class Symphony:
     consensus: Consensus = "off"
     reflect_on: ReflectOn = "failure_or_limit"
     max_misses: int = 2
+    root: RootRule = "uct"
+    parallel: int = 1
     answer: AnswerPolicy = "oracle_best"
     temperature: float = 0.2
     expand_tokens: int = 48
@@ -127,10 +136,12 @@ class Symphony:
         for key, tokens in (("evaluate_tokens", self.evaluate_tokens), ("reflect_tokens", self.reflect_tokens)):
             check_range(key, tokens, 1)
         check_range("max_misses", self.max_misses, 1)
+        check_range("parallel", self.parallel, 1)
         check_range("depth", self.depth, 1)
         check_range("sim_depth", self.sim_depth, 0)
         check_range("c", self.c, 0)
         check_choice("first_visit", self.first_visit, FirstVisit)
+        check_choice("root", self.root, RootRule)
         check_choice("sim_depth_from", self.sim_depth_from, SimulationDepth)
         check_choice("sim_value", self.sim_value, SimulationValue)
         check_choice("consensus", self.consensus, Consensus)
@@ -157,41 +168,48 @@ class Symphony:
             reflect_tokens=self.reflect_tokens,
             limit_fails=self.reflect_on == "failure_or_limit",
         )
-        reason: StopReason
-        try:
-            reason = await self._search(phases, session)
-        except Stop as stop:
-            reason = stop.reason
-        return phases.finish(reason, self.answer)
+        return await phases.conclude(self._search(phases), self.answer)
 
-    async def _search(self, phases: Phases, session: Session) -> StopReason:
-        tree = phases.tree
-        for iteration in range(1, self.iterations + 1):
-            leaf = tree.select(self.c, self.first_visit)
-            if leaf is None:
+    async def _search(self, phases: Phases) -> StopReason:
+        begun = 0
+        while begun < self.iterations:
+            leaves = self.leaves(phases.tree, min(self.parallel, self.iterations - begun))
+            if not leaves:
                 return "exhausted"
-            session.iteration = iteration
-            ids = (await phases.expand(leaf, self.n)).ids
+            await phases.together([self._iterate(phases, leaf, begun + at) for at, leaf in enumerate(leaves, 1)])
+            begun += len(leaves)
             if phases.solved():
                 return "solved"
-            if not ids:
-                self._miss(phases, leaf)
-                continue
-            await phases.evaluate(ids)
-            await phases.reflect(ids)
-            value, last = await self._simulate(phases, _start(phases, ids))
-            if phases.solved():
-                return "solved"
-            tree.backup(last, value)
-            tree.settle(leaf)
-            await phases.reflect([last])
         return "iterations"
 
-    def _miss(self, phases: Phases, leaf: int) -> None:
-        node = phases.tree[leaf]
-        node.misses += 1
-        if node.misses >= self.max_misses:
-            phases.tree.close(leaf)
+    def leaves(self, tree: Tree, count: int) -> list[int]:
+        """The leaves of the next iterations, `count` at most: each selected as if those before it had brought nothing.
+
+        Fewer where no other leaf is open; none when everything is closed.
+        """
+        held: list[int] = []
+        while len(held) < count:
+            leaf = tree.select(self.c, self.first_visit, ROOT_RULES[self.root](tree, self.iterations))
+            if leaf is None:
+                break
+            tree.hold(leaf)
+            held.append(leaf)
+        for leaf in reversed(held):
+            tree.release(leaf)
+        return held
+
+    async def _iterate(self, phases: Phases, leaf: int, iteration: int) -> None:
+        phases.parts.session.iteration = iteration
+        ids = await phases.grow(leaf, self.n, self.max_misses)
+        if phases.solved() or not ids:
+            return
+        await phases.reflect(ids)
+        value, last = await self._simulate(phases, _start(phases, ids))
+        if phases.solved():
+            return
+        phases.tree.backup(last, value)
+        phases.tree.settle(leaf)
+        await phases.reflect([last])
 
     async def _simulate(self, phases: Phases, start: int) -> tuple[float, int]:
         """Walks greedily by R from a new node; returns the value to back up and the last node."""
@@ -199,7 +217,7 @@ class Symphony:
         limit = self.sim_depth + (tree[start].depth if self.sim_depth_from == "extra" else 0)
         limit = limit if phases.depth is None else min(limit, phases.depth)
         last, values = tree[start], []
-        while not last.state.done and last.depth < limit:
+        while not last.state.done and last.depth < limit and not phases.solved():
             step = await phases.expand(last.id, self._width, "simulate")
             if not step.ids:
                 break

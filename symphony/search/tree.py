@@ -13,9 +13,9 @@ SOLVED = 1.0 - 1e-9
 """A visible reward of at least this much is success (1 but for rounding)."""
 
 Origin = Literal["root", "expand", "simulate"]
-FirstVisit = Literal["inf", "prior"]
-_UNVISITED: dict[FirstVisit, float] = {"inf": 1e6, "prior": 0.0}
-"""What is added to an unvisited child's prior in selection: more than any visited child's bound, or nothing."""
+FirstVisit = Literal["inf", "prior", "twice"]
+_UNVISITED: dict[FirstVisit, tuple[float, float]] = {"inf": (1e6, 1.0), "prior": (0.0, 1.0), "twice": (0.0, 2.0)}
+"""What an unvisited child counts as: an offset (more than any visited child's bound, or none) plus a multiple of R."""
 
 
 @dataclass(slots=True, eq=False)
@@ -146,17 +146,17 @@ class Tree:
             if node.open:
                 return
 
-    def select(self, c: float, first_visit: FirstVisit) -> int | None:
-        """Walks from the root along the best open child (Eq. 7) to a leaf; None when everything is closed.
+    def select(self, c: float, first_visit: FirstVisit, start: int = ROOT) -> int | None:
+        """Walks from `start` along the best open child (Eq. 7) to a leaf; None when everything below is closed.
 
         A child never visited comes before all visited ones, the highest prior first ("inf"), or counts as its prior
-        without a bonus ("prior"). Ties go to the child made first.
+        ("prior") or twice its prior ("twice") without a bonus. Ties go to the child made first.
         """
         nodes = self.nodes
-        node = nodes[ROOT]
+        node = nodes[start]
         if node.closed:
             return None
-        unvisited = _UNVISITED[first_visit]
+        offset, factor = _UNVISITED[first_visit]
         while node.children:
             log_parent = math.log(node.visits) if node.visits > 1 else 0.0
             best, best_bound = node, -math.inf
@@ -168,11 +168,32 @@ class Tree:
                 if visits:
                     bound = uct(child.value_sum / visits, visits, log_parent, c)
                 else:
-                    bound = unvisited + (child.prior or 0.0)
+                    bound = offset + factor * (child.prior or 0.0)
                 if bound > best_bound:
                     best, best_bound = child, bound
             node = best
         return node.id
+
+    def hold(self, id: int) -> None:
+        """Marks an open leaf as under way: a virtual loss on its path, and selection goes elsewhere.
+
+        Source: Chaslot et al. 2008 ("Parallel Monte-Carlo Tree Search"), N += 1 with a value of 0.
+        """
+        self.backup(id, 0.0)
+        self.close(id)
+
+    def release(self, id: int) -> None:
+        """Undoes `hold`; leaves held one after another are released in the opposite order."""
+        nodes = self.nodes
+        node = nodes[id]
+        while node.closed:
+            node.closed = False
+            if node.parent is None:
+                break
+            node = nodes[node.parent]
+            node.open += 1
+        for at in self.path(id):
+            nodes[at].visits -= 1
 
     def backup(self, id: int, value: float) -> None:
         """Adds a value to every node from here to the root.

@@ -19,7 +19,9 @@ from symphony.models.scripted import ScriptedBackend
 from symphony.scheduler import UCB, RoundRobin, Uniform
 from symphony.scorer import EMCS
 from symphony.search.result import Search, SearchResult, node_records
-from symphony.types import Problem, Task
+from symphony.search.symphony import Symphony
+from symphony.search.tot import ToT
+from symphony.types import Problem, Request, Task
 from tests.stub import Script, Stub, pool, problem, say, session, talk
 
 
@@ -35,7 +37,13 @@ def methods() -> list[type]:
 
 
 METHODS = methods()
-every_method = pytest.mark.parametrize("method", [cls() for cls in METHODS], ids=[cls.__name__ for cls in METHODS])
+VARIANTS = {
+    **{cls.__name__: cls() for cls in METHODS},
+    "Symphony, 3 at once": Symphony(parallel=3),
+    "Symphony, halving": Symphony(root="sequential_halving"),
+    "ToT, depth first": ToT(order="dfs"),
+}
+every_method = pytest.mark.parametrize("method", VARIANTS.values(), ids=VARIANTS.keys())
 
 
 async def solve(method: Search, ledger: Session, item: Problem, *, task: Task | None = None, **parts) -> SearchResult:
@@ -60,7 +68,7 @@ def trace(ledger: Session, result: SearchResult) -> tuple:
 
 
 def test_the_methods_are_found():
-    assert {"Symphony", "LATS", "React", "BestOfN"} <= {cls.__name__ for cls in METHODS}
+    assert {"Symphony", "LATS", "React", "BestOfN", "RAP", "MASTER", "ToT"} <= {cls.__name__ for cls in METHODS}
 
 
 @every_method
@@ -153,7 +161,7 @@ NEVER: dict[str, tuple[Script, dict, set[str]]] = {
     "every end is wrong": (
         say(expand="Action: stop", evaluate="Value: 1 Confidence: 1", reflect="Lesson: no."),
         {},
-        {"exhausted", "iterations"},
+        {"exhausted", "iterations", "accepted"},
     ),
     "every action is refused": (
         say(expand="Action: go nowhere", evaluate="Value: 1 Confidence: 1", reflect="Lesson: no."),
@@ -164,7 +172,7 @@ NEVER: dict[str, tuple[Script, dict, set[str]]] = {
     "every reflection fails": (
         say(expand="Action: stop", evaluate="Value: 1 Confidence: 1", reflect=None),
         {},
-        {"exhausted", "iterations", "error"},
+        {"exhausted", "iterations", "accepted", "error"},
     ),
     "every evaluation fails": (
         say(expand="Action: go a", evaluate=None, reflect="Lesson: no."),
@@ -185,8 +193,63 @@ async def test_whatever_goes_wrong_the_end_is_a_result_with_a_reason(method, cas
     result = await asyncio.wait_for(
         solve(method, ledger, item, task=Stub(length=30, feedback=feedback, **settings)), timeout=20
     )
-    assert result.stop_reason in reasons
+    assert result.stop_reason in reasons - ({"accepted"} if feedback == "oracle" else set())
     assert 0 <= result.answer < len(result.tree)
+
+
+@every_method
+@pytest.mark.parametrize("feedback", ["oracle", "none"])
+async def test_one_action_is_enough_of_a_choice(method, feedback):
+    item = problem("zzzz")
+    script = say(expand="Action: go a", evaluate="Value: 0.5 Confidence: 0.9", reflect="Lesson: no.")
+    result = await solve(method, session(pool(script), item), item, task=Stub(length=4, feedback=feedback))
+    assert result.stop_reason in ("exhausted", "iterations")
+    assert result.state.data[0] == "aaaa"
+
+
+@every_method
+async def test_an_episode_may_last_a_thousand_steps(method):
+    known = {field.name for field in dataclasses.fields(method)}
+    long = {"n": 1, "depth": None, "sim_depth": 1000, "iterations": 1 if "sim_depth" in known else 1001}
+    item = problem("zzz")
+    ledger = session(pool(talk("a")), item)
+    result = await solve(
+        dataclasses.replace(method, **{key: long[key] for key in long if key in known}),
+        ledger,
+        item,
+        task=Stub(length=10_000, horizon=1000),
+    )
+    assert result.stop_reason in ("exhausted", "iterations")
+    assert max(node.depth for node in result.tree.nodes) == 1000
+    assert result.state.truncated
+
+
+@every_method
+async def test_with_an_empty_memory_nobody_reflects_and_every_prompt_is_without_lessons(method):
+    item = problem("zzz")
+    told: list[str] = []
+
+    def script(request: Request) -> str:
+        told.append(request.messages[-1].content)
+        return talk(stops=4)(request)
+
+    ledger = session(pool(script), item)
+    result = await solve(method, ledger, item, memory=NoMemory())
+    assert result.stop_reason in ("exhausted", "iterations")
+    assert "reflect" not in {call.phase for call in ledger.calls}
+    assert not any("lesson" in prompt for prompt in told)
+
+
+@every_method
+async def test_a_budget_of_the_run_is_kept_to_the_unit_by_all_its_problems(method):
+    run = Meter(Budget(calls=13))
+    items = [problem("zzz", id=f"item {number}") for number in range(4)]
+    ledgers = [
+        Session(run="run", seed=0, problem=item, pool=pool(talk()), meter=Meter(Budget(), run)) for item in items
+    ]
+    results = await asyncio.gather(*(solve(method, ledger, ledger.problem) for ledger in ledgers))
+    assert sum(len(ledger.calls) for ledger in ledgers) == run.calls == 13
+    assert "calls" in {result.stop_reason for result in results}
 
 
 @every_method

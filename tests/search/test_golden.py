@@ -11,15 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from symphony.agents import AgentPool
 from symphony.memory import Memory, NoMemory, PoolFifo
 from symphony.scheduler import UCB, Fixed, Scheduler
 from symphony.scorer import EMCS, Plain, Scorer
 from symphony.search.best_of_n import BestOfN
 from symphony.search.lats import LATS
+from symphony.search.master import MASTER
+from symphony.search.rap import RAP
 from symphony.search.react import React
 from symphony.search.result import Search
 from symphony.search.symphony import Symphony
-from tests.stub import Stub, pool, problem, session, talk
+from symphony.search.tot import ToT
+from symphony.tasks.gridworld import MOVES, GridWorld
+from symphony.types import Phase, Problem, Request, Task
+from tests.stub import Script, Stub, pool, problem, session, talk
 
 FOLDER = Path(__file__).parent.parent / "golden"
 DEFAULT = Symphony(iterations=5, depth=6, sim_depth=3)
@@ -37,15 +43,64 @@ CASES: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
 }
 
 
+ON_GRID: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
+    "symphony_default": (Symphony(n=3, iterations=4, depth=8, sim_width=1, sim_depth=4), UCB(), EMCS(), PoolFifo()),
+    "symphony_halving": (
+        Symphony(n=4, iterations=6, depth=8, sim_width=1, sim_depth=4, root="sequential_halving"),
+        UCB(),
+        EMCS(),
+        PoolFifo(),
+    ),
+    "symphony_parallel": (
+        Symphony(n=3, iterations=6, depth=8, sim_width=1, sim_depth=4, parallel=3),
+        UCB(),
+        EMCS(),
+        PoolFifo(),
+    ),
+    "lats": (LATS(n=3, iterations=3, depth=8), Fixed(), Plain(), PoolFifo()),
+    "react": (React(), UCB(), EMCS(), NoMemory()),
+    "best_of_n": (BestOfN(n=2), UCB(), EMCS(), NoMemory()),
+    "master": (MASTER(n=3, iterations=8), UCB(), EMCS(), NoMemory()),
+    "tot_bfs": (ToT(n=3, breadth=2), UCB(), EMCS(), NoMemory()),
+    "tot_dfs": (ToT(order="dfs", n=3, threshold=0.07, iterations=8), UCB(), EMCS(), NoMemory()),
+    "rap": (RAP(n=3, iterations=6, depth=8), UCB(), EMCS(), NoMemory()),
+}
+
+
+def walker(stray: int) -> Script:
+    """Judges from its seed, and walks east or north but for one draw in `stray`."""
+    judge = talk()
+
+    def script(request: Request) -> str:
+        if request.draw.phase not in (Phase.EXPAND, Phase.SIM_EXPAND):
+            return judge(request)
+        seed = request.draw.rng_seed()
+        return f"Action: move[{list(MOVES)[seed // 7 % (4 if seed % stray == 0 else 2)]}]"
+
+    return script
+
+
 @pytest.mark.parametrize("name", CASES)
 async def test_the_tree_is_the_one_on_file(name, request):
-    method, scheduler, scorer, memory = CASES[name]
-    item = problem("zzzzz")
-    ledger = session(pool(talk(stops=9), talk("ab", stops=7), talk("bc")), item)
-    result = await method.solve(
-        item, task=Stub(length=5), session=ledger, scheduler=scheduler, scorer=scorer, memory=memory
-    )
-    seen = {
+    agents = pool(talk(stops=9), talk("ab", stops=7), talk("bc"))
+    seen = await tree_of(CASES[name], Stub(length=5), problem("zzzzz"), agents)
+    compare(seen, name, request)
+
+
+@pytest.mark.parametrize("name", ON_GRID)
+async def test_the_tree_on_the_grid_world_is_the_one_on_file(name, request):
+    task = GridWorld(seed=0, count=1, doors=0, max_steps=5)
+    seen = await tree_of(ON_GRID[name], task, task.problems()[0], pool(walker(2), walker(3), walker(5)))
+    compare(seen, f"gridworld_{name}", request)
+
+
+async def tree_of(
+    case: tuple[Search, Scheduler, Scorer, Memory], task: Task, item: Problem, agents: AgentPool
+) -> dict[str, object]:
+    method, scheduler, scorer, memory = case
+    ledger = session(agents, item)
+    result = await method.solve(item, task=task, session=ledger, scheduler=scheduler, scorer=scorer, memory=memory)
+    return {
         "stop_reason": result.stop_reason,
         "answer": result.answer,
         "calls": "".join(call.agent for call in ledger.calls),
@@ -57,6 +112,9 @@ async def test_the_tree_is_the_one_on_file(name, request):
             for node in result.tree.nodes
         ],
     }
+
+
+def compare(seen: dict[str, object], name: str, request: pytest.FixtureRequest) -> None:
     path = FOLDER / f"{name}.json"
     if request.config.getoption("--update-golden"):
         path.write_text(json.dumps(seen, indent=1) + "\n")

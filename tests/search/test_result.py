@@ -44,11 +44,24 @@ UNSEEN = [("open", None, 0.9), ("end", None, 0.2), ("cut", None, 0.8), ("end", N
         ("best_value", [("open", None, 0.9), ("cut", None, 0.1)], 2),
         ("first_terminal", [("open", None, 0.9), ("cut", None, 0.1)], 2),
         ("oracle_best", [], 0),
+        ("most_visited", [], 0),
         ("oracle_best", [("end", 0.0, 0.0), ("end", 0.0, 0.0)], 1),
     ],
 )
 def test_the_policy_chooses_the_answer(policy, states, answer):
     assert choose_answer(tree(*states), policy) == answer
+
+
+@pytest.mark.parametrize(("visits", "answer"), [((1, 2), 4), ((2, 1), 3), ((2, 2), 4), ((0, 0), 3)])
+def test_the_most_visited_policy_answers_from_the_most_visited_child_of_the_root(visits, answer):
+    made = tree(("open", None, 0.9), ("open", None, 0.1))
+    for parent, prior in ((1, 0.2), (2, 0.3)):
+        state = State(observation="", terminated=True)
+        id = made.add(parent, turn=None, state=state, agent=0, origin="expand", iteration=1)
+        made[id].prior = prior
+        for _ in range(visits[parent - 1]):
+            made.backup(parent, prior)  # of equally visited children the one with the higher Q counts
+    assert choose_answer(made, "most_visited") == answer
 
 
 async def test_the_records_of_a_problem_agree_with_its_ledger_and_its_tree():

@@ -156,11 +156,20 @@ def test_a_tree_that_is_dropped_needs_no_garbage_collector():
         gc.enable()
 
 
+@pytest.mark.parametrize(("policy", "chosen"), [("prior", 1), ("twice", 2)])
+def test_an_unvisited_child_may_count_as_twice_its_prior(policy, chosen):
+    """Source: the published RAP, 2 * value: 2 * 0.4 = 0.8 exceeds the visited child's 0.6 + c sqrt(ln 1 / 1) = 0.6."""
+    tree = Tree(OPEN)
+    visited, _ = grow(tree, ROOT), grow(tree, ROOT, prior=0.4)
+    tree.backup(visited, 0.6)
+    assert tree.select(2.0, policy) == chosen
+
+
 @given(st.data())
 def test_whatever_is_done_the_counts_of_open_children_are_right_and_selection_ends_at_an_open_leaf(data):
     tree = Tree(OPEN)
     for _ in range(data.draw(st.integers(1, 25))):
-        leaf = tree.select(2.0, data.draw(st.sampled_from(["inf", "prior"])))
+        leaf = tree.select(2.0, data.draw(st.sampled_from(["inf", "prior", "twice"])))
         if leaf is None:
             break
         assert not tree[leaf].closed
@@ -175,3 +184,26 @@ def test_whatever_is_done_the_counts_of_open_children_are_right_and_selection_en
         if node.children:
             assert node.closed == (node.open == 0)
             assert node.visits >= sum(tree[id].visits for id in node.children)
+
+
+@given(st.data())
+def test_what_is_held_is_never_selected_again_and_releasing_undoes_it_all(data):
+    tree = Tree(OPEN)
+    for _ in range(data.draw(st.integers(1, 12))):
+        leaf = tree.select(2.0, "prior")
+        if leaf is None:
+            break
+        ids = [grow(tree, leaf, state) for state in data.draw(st.lists(st.sampled_from([OPEN, WRONG]), max_size=3))]
+        tree.backup(ids[0] if ids else leaf, data.draw(st.floats(0, 1)))
+        tree.settle(leaf)
+    before = [(node.visits, node.value_sum, node.open, node.closed) for node in tree.nodes]
+    open_leaves = {node.id for node in tree.nodes if not node.closed and not node.children}
+    held: list[int] = []
+    while (leaf := tree.select(2.0, "prior")) is not None:
+        tree.hold(leaf)
+        held.append(leaf)
+    assert len(held) == len(set(held)) == len(open_leaves)
+    assert set(held) == open_leaves
+    for leaf in reversed(held):
+        tree.release(leaf)
+    assert [(node.visits, node.value_sum, node.open, node.closed) for node in tree.nodes] == before

@@ -1,0 +1,61 @@
+"""Several lines of work on one tree at once, in a fixed order whatever the order in which models answer."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Coroutine, Generator, Sequence
+from typing import Any, TypeVar
+
+from symphony.agents import Session, Stop, Ticket
+from symphony.types import Completion
+
+T = TypeVar("T")
+
+
+@types.coroutine
+def deferred(tickets: Sequence[Ticket]) -> Generator[Sequence[Ticket], list[Completion], list[Completion]]:
+    """Awaited in a lane instead of `Session.answers`: leaves it to `lockstep` to have the calls answered."""
+    return (yield tickets)
+
+
+async def lockstep(session: Session, lanes: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Runs lanes in rounds: each goes on to its next calls, in order; then the calls of all lanes run together.
+
+    A lane awaits nothing but `deferred`, sees what the lanes before it did in the same round, and has a
+    `session.iteration` of its own.
+
+    Returns:
+        What the lanes returned, in order.
+
+    Raises:
+        Stop: A lane was refused a call; the others have gone on as far as they could.
+    """
+    try:
+        return await _rounds(session, lanes)
+    finally:
+        for lane in lanes:
+            lane.close()
+
+
+async def _rounds(session: Session, lanes: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    stop: Stop | None = None
+    done: dict[int, T] = {}
+    iterations = [session.iteration] * len(lanes)
+    answers: dict[int, list[Completion] | None] = dict.fromkeys(range(len(lanes)))
+    while answers:
+        asked: dict[int, Sequence[Ticket]] = {}
+        for lane, received in answers.items():
+            session.iteration = iterations[lane]
+            try:
+                asked[lane] = lanes[lane].send(received)
+            except StopIteration as end:
+                done[lane] = end.value
+            except Stop as refused:
+                stop = stop or refused
+            iterations[lane] = session.iteration
+        completions = iter(await session.answers([ticket for tickets in asked.values() for ticket in tickets]))
+        answers = {lane: [next(completions) for _ in tickets] for lane, tickets in asked.items()}
+    session.iteration = max([session.iteration, *iterations])
+    if stop is not None:
+        raise stop
+    return [done[lane] for lane in range(len(lanes))]

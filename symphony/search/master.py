@@ -1,0 +1,112 @@
+"""MASTER (Gan et al. 2025): tree search without simulations, ended by the first answer that an agent accepts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from symphony.agents import Session
+from symphony.memory import Memory
+from symphony.scheduler import Scheduler
+from symphony.scorer import Scorer
+from symphony.search.phases import Parts, Phases
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
+from symphony.search.tree import ROOT, Node
+from symphony.types import Problem, Sampling, SymphonyError, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MASTER:
+    """Select by UCT, expand, have the children judged; an end that is judged well enough is the answer.
+
+    Needs an evaluator; works with and without feedback, never reflects. One model or a pool. Where the environment
+    shows an end's reward, this is its validation and no agent is asked.
+
+    Source: Gan et al. 2025 (arXiv 2501.14304): no simulation; the evaluator's value, weighted by its confidence, is a
+    node's initial reward; an end is validated, and only a failed validation is backed up. The formulas are ours, the
+    plainest that do this:
+
+        a new node s:             N(s) = 1, W(s) = R(s)    R of the scorer; EMCS weights Z by the entropy of C
+        a failed validation at t: N(s) += 1, W(s) += 0     for every s from t up to the root
+        selection:                W(s) / N(s) + c sqrt(ln N(parent) / N(s)), from the root down to a leaf
+
+    An end's one evaluation is its validation: it passes when understood and Z >= `threshold`. There are no roles or
+    messages between agents beyond what the prompts of this project carry.
+
+    Attributes:
+        n: Actions sampled an expansion, >= 1.
+        iterations: Expansions at most, >= 1.
+        depth: Nodes at this depth are not expanded, >= 1; None leaves it to the environment's horizon.
+        c: Weight of exploration in UCT, >= 0.
+        threshold: Least value Z of an end that passes, in [0, 1].
+        max_misses: Expansions without any action after which a node is closed, >= 1.
+        answer: How the answer is chosen among the nodes when no end has passed.
+        temperature: Of actions; evaluation is greedy.
+        expand_tokens, evaluate_tokens: Completion tokens a call.
+        stop: Strings that end an action.
+    """
+
+    n: int = 4
+    iterations: int = 10
+    depth: int | None = 7
+    c: float = math.sqrt(2)
+    threshold: float = 0.7
+    max_misses: int = 2
+    answer: AnswerPolicy = "oracle_best"
+    temperature: float = 0.8
+    expand_tokens: int = 48
+    evaluate_tokens: int = 16
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key in ("n", "iterations", "depth", "max_misses", "evaluate_tokens"):
+            check_range(key, getattr(self, key), 1)
+        check_range("c", self.c, 0)
+        if not 0 <= self.threshold <= 1:
+            raise SymphonyError(f"search.threshold: found {self.threshold}, allowed: 0 to 1")
+        check_choice("answer", self.answer, AnswerPolicy)
+        self._sampling()
+
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
+
+    async def solve(
+        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
+    ) -> SearchResult:
+        """See `Search.solve`. Stop reason "accepted": an end passed its validation; the best judged is the answer."""
+        phases = Phases(
+            parts=Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory),
+            depth=self.depth,
+            expand_sampling=self._sampling(),
+            evaluate_tokens=self.evaluate_tokens,
+        )
+        result = await phases.conclude(self._search(phases, session), self.answer)
+        if result.stop_reason != "accepted":
+            return result
+        passed = [node for node in result.tree.nodes if self._passes(node)]
+        return replace(result, answer=max(passed, key=lambda node: node.score.value if node.score else 0.0).id)
+
+    async def _search(self, phases: Phases, session: Session) -> StopReason:
+        tree = phases.tree
+        tree[ROOT].visits = 1
+        for iteration in range(1, self.iterations + 1):
+            leaf = tree.select(self.c, "prior")
+            if leaf is None:
+                return "exhausted"
+            session.iteration = iteration
+            ids = await phases.grow(leaf, self.n, self.max_misses)
+            if phases.solved():
+                return "solved"
+            for node in (tree[id] for id in ids):
+                node.visits, node.value_sum = 1, node.prior or 0.0
+            if any(self._passes(tree[id]) for id in ids):
+                return "accepted"
+            for id in ids:
+                if tree[id].state.done:
+                    tree.backup(id, 0.0)
+            tree.settle(leaf)
+        return "iterations"
+
+    def _passes(self, node: Node) -> bool:
+        score = node.score
+        return node.state.terminated and score is not None and not score.fallback and score.value >= self.threshold
