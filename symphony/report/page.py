@@ -24,7 +24,7 @@ _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("The pool and its members", ("skills",), ("pool", "members", "skills")),
     ("Diversity of branches", ("diversity",), ("diversity",)),
     ("Cost", ("cost",), ("cost", "shape")),
-    ("Failures", (), ("failures",)),
+    ("Failures", (), ("failures", "errors")),
     ("Quantisation", (), ("quantised_success", "quantisation")),
 )
 """Heading, figures, tables; tables that no chapter names stand in one of their own, after these."""

@@ -54,6 +54,14 @@ class SyntheticRun:
     reflections: list[ReflectionRecord] = field(default_factory=list)
     timings: list[TimingRecord] = field(default_factory=list)
 
+    def fail(self, problem: int, reasons: list[str]) -> None:
+        """The first calls of a problem failed, for these reasons."""
+        named = self.problems[problem].problem
+        at = next(index for index, call in enumerate(self.calls) if call.problem == named)
+        for index, reason in enumerate(reasons, at):
+            self.calls[index] = _replace(self.calls[index], error=reason)
+        self.problems[problem] = _replace(self.problems[problem], errors=len(reasons))
+
     def write(self, folder: Path) -> Path:
         wall = WallRecord(
             run=self.run.run,
@@ -333,11 +341,12 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def synthetic_db(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every method on two tasks with two seeds; what stands apart with one seed."""
     folder = tmp_path_factory.mktemp("synthetic")
-    folders = [
-        synthetic_run(method, task, seed, problems=20).write(folder / "runs")
+    runs = [
+        synthetic_run(method, task, seed, problems=20)
         for method in METHODS
         for task in TASKS
         for seed in ((1,) if method in APART else (1, 2))
     ]
-    load(folder / "study.duckdb", folders)
+    runs[0].fail(0, ["timeout: no answer within 60 s"])
+    load(folder / "study.duckdb", [run.write(folder / "runs") for run in runs])
     return folder / "study.duckdb"

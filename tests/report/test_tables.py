@@ -259,6 +259,20 @@ def test_problems_that_the_budget_of_a_run_or_study_cut_are_counted_and_said_lou
         )
 
 
+def test_failed_calls_are_told_by_kind_with_their_most_frequent_reason(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    whole, broken = make_run("symphony"), make_run("single_llama")
+    broken.fail(0, ["breaker: endpoint dead", "breaker: endpoint dead", "breaker: other", "timeout: no answer"])
+    with open_study(load_runs(tmp_path, whole, broken)) as study:
+        rows = read_table(study, "errors").records()
+    assert [tuple(row[name] for name in ("method", "agent", "kind", "calls", "reason")) for row in rows] == [
+        ("single_llama", "llama", "breaker", 3, "breaker: endpoint dead"),
+        ("single_llama", "llama", "timeout", 1, "timeout: no answer"),
+    ]
+    assert [row["share"] for row in rows] == pytest.approx([3 / len(broken.calls), 1 / len(broken.calls)])
+
+
 def test_an_unknown_table_is_refused(study: Study) -> None:
     with pytest.raises(SymphonyError, match="table: found nonsense, allowed: "):
         read_table(study, "nonsense")
