@@ -12,7 +12,7 @@ from typing import Literal
 
 from symphony.memory import Lessons, Memory
 from symphony.records import CallRecord, PickRecord, ReflectionRecord, TimingRecord
-from symphony.scheduler import ArmStats, Scheduler
+from symphony.scheduler import ArmStats, Scheduler, Trial
 from symphony.types import (
     AsyncModel,
     Completion,
@@ -155,11 +155,13 @@ class Ticket:
     Attributes:
         call: Its slot in the ledger.
         arm: Index of the agent.
+        pick: Number of the pick that chose it.
         iteration: Search iteration that asked.
     """
 
     call: int
     arm: int
+    pick: int
     iteration: int
     request: Request
 
@@ -209,10 +211,11 @@ class Session:
         self.picks: list[PickRecord] = []
         self.reflections: list[ReflectionRecord] = []
         self._asked = 0
+        self._trials: list[Trial] = []
         self._draws: dict[tuple[int, Phase], int] = {}
 
-    def pick(self, scheduler: Scheduler, phase: Phase, node: int) -> int:
-        """Schedules an agent for one call; it counts as called from now on.
+    def pick(self, scheduler: Scheduler, phase: Phase, node: int, depth: int = 0) -> int:
+        """Schedules an agent for one call; it counts as called from now on. `depth` is the node's.
 
         Raises:
             BudgetExceeded: No further call may be made.
@@ -221,7 +224,7 @@ class Session:
         reason = self.meter.exceeded()
         if reason is not None:
             raise BudgetExceeded(reason)
-        pick = scheduler.pick(self.arms, self.rng)
+        pick = scheduler.pick(self.arms, self.rng, phase, depth)
         if pick is None:
             raise NoAgentLeft
         self.picks.append(
@@ -238,7 +241,9 @@ class Session:
                 bonuses=list(pick.bonuses),
             )
         )
-        self.arms[pick.arm].calls += 1
+        trial = Trial(sum([len(arm.trials) for arm in self.arms]), pick.probability, pick.features)
+        self._trials.append(trial)
+        self.arms[pick.arm].call(trial)
         return pick.arm
 
     def ask(self, arm: int, phase: Phase, node: int, messages: tuple[Message, ...], sampling: Sampling) -> Ticket:
@@ -252,7 +257,7 @@ class Session:
         self._draws[node, phase] = index + 1
         draw = Draw(seed=self.seed, problem=self.problem.id, node=node, phase=phase, index=index)
         request = Request(messages=messages, sampling=sampling, draw=draw)
-        ticket = Ticket(self._asked, arm, self.iteration, request)
+        ticket = Ticket(self._asked, arm, len(self.picks) - 1, self.iteration, request)
         self._asked += 1
         return ticket
 
@@ -265,11 +270,13 @@ class Session:
             self._book(ticket, completion)
         return completions
 
-    def credit(self, arm: int, reward: float) -> None:
-        """Rewards the agent that generated a node (once a node), reward R in [0, 1]."""
-        stats = self.arms[arm]
-        stats.credits += 1
-        stats.reward += reward
+    def credit(self, arm: int, reward: float, pick: int | None = None) -> None:
+        """Rewards the agent that generated a node (once a node), reward R in [0, 1].
+
+        Args:
+            pick: Number of the pick that brought the node, where it is known.
+        """
+        self.arms[arm].credit(reward, None if pick is None else self._trials[pick])
 
     def learn(self, memory: Memory, reflection: Reflection) -> None:
         """Puts a lesson into memory and on record."""
@@ -289,7 +296,7 @@ class Session:
 
     def _book(self, ticket: Ticket, completion: Completion) -> None:
         self.meter.charge(tokens=completion.prompt_tokens + completion.completion_tokens)
-        self._judge(self.arms[ticket.arm], failed=completion.error is not None)
+        self._judge(self.arms[ticket.arm], completion)
         request, draw = ticket.request, ticket.request.draw
         self.calls.append(
             CallRecord(
@@ -322,10 +329,12 @@ class Session:
             )
         )
 
-    def _judge(self, arm: ArmStats, *, failed: bool) -> None:
+    def _judge(self, arm: ArmStats, completion: Completion) -> None:
         """A failed call does not count as a call of the agent; too many in a row suspend it."""
-        if not failed:
+        if completion.error is None:
             arm.failures = 0
+            arm.answers += 1
+            arm.tokens += completion.prompt_tokens + completion.completion_tokens
             return
         arm.calls -= 1
         arm.failures += 1
