@@ -145,7 +145,7 @@ class Relevant:
     """
 
     size: int = 3
-    keep: int = 50
+    keep: int = 20
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
