@@ -175,7 +175,8 @@ class Session:
     Attributes:
         run: Digest of the run's config.
         seed: Seed of the run.
-        arms: Statistics of the agents, pool order; hand over the run's own where they live longer than a problem.
+        arms: Statistics of the agents, pool order; hand over the run's own where they live longer than a problem (and
+            only one problem at a time is searched).
         lessons: Reflections remembered, oldest first.
         rng: For the scheduler; depends on the run seed and the problem only.
         iteration: Set by the search.
@@ -212,6 +213,7 @@ class Session:
         self.reflections: list[ReflectionRecord] = []
         self._asked = 0
         self._trials: list[Trial] = []
+        self._trials_before = sum([len(arm.trials) for arm in self.arms])
         self._draws: dict[tuple[int, Phase], int] = {}
 
     def pick(self, scheduler: Scheduler, phase: Phase, node: int, depth: int = 0) -> int:
@@ -241,7 +243,7 @@ class Session:
                 bonuses=list(pick.bonuses),
             )
         )
-        trial = Trial(sum([len(arm.trials) for arm in self.arms]), pick.probability, pick.features)
+        trial = Trial(self._trials_before + len(self._trials), pick.probability, pick.features)
         self._trials.append(trial)
         self.arms[pick.arm].call(trial)
         return pick.arm
