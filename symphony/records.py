@@ -76,7 +76,7 @@ class ProblemRecord:
         guesses: Terminal states reached (each one asked the environment for a verdict).
         prompt_tokens, completion_tokens: Consumed, whether generated or answered from the store.
         unparsed: Completions without an action. invalid: Actions the environment refused.
-        fallbacks: Evaluations that could not be understood. errors: Calls that failed.
+        fallbacks: Evaluations for which defaults stood in (`Score.fallback`). errors: Calls that failed.
         answer_node: Node whose state was graded.
     """
 

@@ -55,7 +55,7 @@ class Phases:
         expand_sampling: For actions; evaluation is as the scorer asks, reflection greedy (paper App. D).
         evaluate_tokens, reflect_tokens: Completion tokens allowed.
         limit_fails: Whether reaching `depth` is a failure to reflect on.
-        unparsed: Completions without an action, so far. fallbacks: Evaluations not understood, so far.
+        unparsed: Completions without an action, so far. fallbacks: Evaluations by default, so far.
         taught: Keys of the failures that have been reflected on.
     """
 

@@ -11,11 +11,14 @@ import pytest
 from symphony.agents import Budget, Session
 from symphony.config import plan
 from symphony.memory import NoMemory
+from symphony.records import NodeRecord, read_records
+from symphony.runner import Place, run_group
 from symphony.runs import Parts, build
 from symphony.scheduler import Fixed
 from symphony.scorer import Scorer, SelfConsistency, TokenProbability
 from symphony.search.result import SearchResult, node_records
 from symphony.search.symphony import Symphony
+from tests.scripted_pool import Silent, one_group
 from tests.stub import Stub, pool, problem, say, session, talk
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -104,3 +107,13 @@ async def test_evaluations_that_say_nothing_are_asked_for_once_more_then_the_fal
 async def test_a_pool_without_log_probabilities_is_told_by_its_fallbacks():
     counts, result = await evaluated(TokenProbability(), "Value: 0.5 Confidence: 0.9")
     assert (counts, result.fallbacks, result.tree[1].prior) == ({1: 1}, 1, 0.5)
+
+
+def test_a_local_model_tells_the_probability_of_its_evaluations(tmp_path):
+    group = one_group("symphony", "pool=embedded_llama_only", "scorer=token_probability", "problems=1")
+    run_group(group, Place(outputs=tmp_path), Silent())
+    nodes = read_records(Place(outputs=tmp_path).run(group.runs[0]), NodeRecord)
+    confidences = [node.confidence for node in nodes if node.confidence is not None and not node.fallback]
+    assert confidences
+    assert all(0 < confidence < 1 for confidence in confidences)
+    assert len(set(confidences)) > 1
