@@ -20,6 +20,7 @@ from symphony.types import Phase, SymphonyError
 
 DEPTH_UNIT = 10
 """Depths are handed to LinUCB in units of this, so that no feature outweighs the others."""
+_ONE_HOT = {phase: tuple([float(one is phase) for one in Phase]) for phase in Phase}
 
 
 def _check_alpha(alpha: float) -> None:
@@ -235,4 +236,4 @@ class LinUCB:
 
 def features(phase: Phase, depth: int) -> tuple[float, ...]:
     """x of a call: a constant, its depth, its phase."""
-    return (1.0, depth / DEPTH_UNIT, *[float(one is phase) for one in Phase])
+    return (1.0, depth / DEPTH_UNIT, *_ONE_HOT[phase])
