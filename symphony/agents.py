@@ -15,7 +15,7 @@ from symphony.budget import BudgetReason, Meter
 from symphony.memory import Lessons, Memory
 from symphony.models.endpoint import FREE, Price
 from symphony.records import CallRecord, PickRecord, ReflectionRecord, TimingRecord
-from symphony.scheduler import ArmStats, Scheduler
+from symphony.scheduler import ArmStats, Scheduler, Trial
 from symphony.types import (
     AsyncModel,
     Completion,
@@ -99,12 +99,14 @@ class Ticket:
     Attributes:
         call: Its slot in the ledger.
         arm: Index of the agent.
+        pick: Number of the pick that chose it.
         iteration: Search iteration that asked.
         lessons: How many lessons the prompt carries.
     """
 
     call: int
     arm: int
+    pick: int
     iteration: int
     request: Request
     lessons: int
@@ -119,7 +121,8 @@ class Session:
     Attributes:
         run: Digest of the run's config.
         seed: Seed of the run.
-        arms: Statistics of the agents, pool order; hand over the run's own where they live longer than a problem.
+        arms: Statistics of the agents, pool order; hand over the run's own where they live longer than a problem (and
+            only one problem at a time is searched).
         lessons: Reflections remembered, oldest first.
         rng: For the scheduler; depends on the run seed and the problem only.
         iteration: Set by the search.
@@ -156,9 +159,11 @@ class Session:
         self.reflections: list[ReflectionRecord] = []
         self._asked = 0
         self._draws: defaultdict[tuple[int, Phase], Iterator[int]] = defaultdict(count)
+        self._trials: list[Trial] = []
+        self._trials_before = sum([len(arm.trials) for arm in self.arms])
 
-    def pick(self, scheduler: Scheduler, phase: Phase, node: int) -> int:
-        """Schedules an agent for one call; it counts as called from now on.
+    def pick(self, scheduler: Scheduler, phase: Phase, node: int, depth: int = 0) -> int:
+        """Schedules an agent for one call; it counts as called from now on. `depth` is the node's.
 
         Raises:
             BudgetExceeded: No further call may be made.
@@ -167,7 +172,7 @@ class Session:
         reason = self.meter.exceeded()
         if reason is not None:
             raise BudgetExceeded(reason)
-        pick = scheduler.pick(self.arms, self.rng)
+        pick = scheduler.pick(self.arms, self.rng, phase, depth)
         if pick is None:
             raise NoAgentLeft
         self.picks.append(
@@ -184,7 +189,9 @@ class Session:
                 bonuses=list(pick.bonuses),
             )
         )
-        self.arms[pick.arm].calls += 1
+        trial = Trial(self._trials_before + len(self._trials), pick.probability, pick.features)
+        self._trials.append(trial)
+        self.arms[pick.arm].call(trial)
         return pick.arm
 
     def ask(
@@ -200,7 +207,7 @@ class Session:
         index = next(self._draws[node, phase])
         draw = Draw(seed=self.seed, problem=self.problem.id, node=node, phase=phase, index=index)
         request = Request(messages=prompt(0), sampling=sampling, draw=draw, shorten=prompt)
-        ticket = Ticket(self._asked, arm, self.iteration, request, lessons)
+        ticket = Ticket(self._asked, arm, len(self.picks) - 1, self.iteration, request, lessons)
         self._asked += 1
         return ticket
 
@@ -213,11 +220,13 @@ class Session:
             self._book(ticket, completion)
         return completions
 
-    def credit(self, arm: int, reward: float) -> None:
-        """Rewards the agent that generated a node (once a node), reward R in [0, 1]."""
-        stats = self.arms[arm]
-        stats.credits += 1
-        stats.reward += reward
+    def credit(self, arm: int, reward: float, pick: int | None = None) -> None:
+        """Rewards the agent that generated a node (once a node), reward R in [0, 1].
+
+        Args:
+            pick: Number of the pick that brought the node, where it is known.
+        """
+        self.arms[arm].credit(reward, None if pick is None else self._trials[pick])
 
     def learn(self, memory: Memory, reflection: Reflection) -> None:
         """Puts a lesson into memory and on record."""
@@ -241,7 +250,7 @@ class Session:
         self.meter.charge(tokens=completion.prompt_tokens + completion.completion_tokens, money=cost or 0.0)
         if completion.refused is not None:
             self.meter.refused(completion.refused)
-        self._judge(self.arms[ticket.arm], failed=completion.error is not None)
+        self._judge(self.arms[ticket.arm], completion)
         request, draw = ticket.request, ticket.request.draw
         dropped, lessons, sent = completion.dropped, 0, request.messages
         if dropped and request.shorten is not None:
@@ -280,10 +289,12 @@ class Session:
             )
         )
 
-    def _judge(self, arm: ArmStats, *, failed: bool) -> None:
+    def _judge(self, arm: ArmStats, completion: Completion) -> None:
         """A failed call does not count as a call of the agent; too many in a row suspend it."""
-        if not failed:
+        if completion.error is None:
             arm.failures = 0
+            arm.answers += 1
+            arm.tokens += completion.prompt_tokens + completion.completion_tokens
             return
         arm.calls -= 1
         arm.failures += 1

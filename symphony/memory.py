@@ -1,14 +1,18 @@
-"""What the agents remember of failures (paper Eq. 3): one shared FIFO, a private one each, or nothing.
+"""What the agents remember of failures (paper Eq. 3): one shared FIFO, a private one each, the relevant, or nothing.
 
 A memory has no state: the lessons of a session are a tuple, and `add` returns a new one.
 """
 
 from __future__ import annotations
 
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from symphony.types import Reflection, SymphonyError
+from symphony.types import Problem, Reflection, SymphonyError, Turn
 
 Scope = Literal["question", "run"]
 
@@ -34,8 +38,8 @@ class Memory(Protocol):
         """The lessons after one more."""
         ...
 
-    def view(self, lessons: Lessons, agent: int) -> tuple[str, ...]:
-        """The texts that the agent's prompts carry, oldest first."""
+    def view(self, lessons: Lessons, agent: int, problem: Problem, path: Sequence[Turn]) -> tuple[str, ...]:
+        """The texts that the agent's prompt on this path carries, oldest first."""
         ...
 
 
@@ -70,7 +74,7 @@ class PoolFifo:
     def add(self, lessons: Lessons, reflection: Reflection) -> Lessons:
         return (*lessons, reflection)[-self.size :]
 
-    def view(self, lessons: Lessons, agent: int) -> tuple[str, ...]:
+    def view(self, lessons: Lessons, agent: int, problem: Problem, path: Sequence[Turn]) -> tuple[str, ...]:
         return tuple([lesson.text for lesson in lessons])
 
 
@@ -93,8 +97,75 @@ class PrivateFifo:
         oldest = own[0] if len(own) >= self.size else None
         return (*(lesson for lesson in lessons if lesson is not oldest), reflection)
 
-    def view(self, lessons: Lessons, agent: int) -> tuple[str, ...]:
+    def view(self, lessons: Lessons, agent: int, problem: Problem, path: Sequence[Turn]) -> tuple[str, ...]:
         return tuple([lesson.text for lesson in lessons if lesson.agent == agent])
+
+
+K1, B = 1.2, 0.75
+"""BM25's saturation of repeated words and its weight of a text's length: the customary values."""
+_WORD = re.compile(r"\w+")
+
+
+def situation(problem: Problem, path: Sequence[Turn]) -> str:
+    """Where an agent stands, as text: the problem, what was done and what was seen."""
+    return "\n".join([problem.prompt, *(f"{turn.action}\n{turn.observation}" for turn in path)])
+
+
+def relevance(query: str, texts: Sequence[str]) -> list[float]:
+    """BM25 of each text for the words of the query, >= 0. Words that every text has decide almost nothing.
+
+    The sum over the query's words of idf f (k1 + 1) / (f + k1 (1 - b + b l / mean l)), f the word's count in the text
+    and l the text's words, with idf = ln(1 + (n - d + 1/2) / (d + 1/2)), d of n texts holding the word.
+    Source: Robertson and Zaragoza 2009; the 1 in the idf, which keeps it above 0, is Lucene's.
+    """
+    counts = [Counter(_WORD.findall(text.lower())) for text in texts]
+    lengths = [count.total() for count in counts]
+    mean = sum(lengths) / len(lengths) if any(lengths) else 1.0
+    scores = [0.0] * len(texts)
+    for word in sorted(set(_WORD.findall(query.lower()))):  # sorted: sums of floats depend on their order
+        holders = sum([word in count for count in counts])
+        idf = math.log(1 + (len(texts) - holders + 0.5) / (holders + 0.5))
+        for index, count in enumerate(counts):
+            if (found := count[word]) > 0:
+                scores[index] += idf * found * (K1 + 1) / (found + K1 * (1 - B + B * lengths[index] / mean))
+    return scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relevant:
+    """Every lesson is shared; a prompt carries the `size` whose failures are most like where the agent stands now.
+
+    Likeness is `relevance` of the failed situation (problem, actions, observations) for the present one; of equally
+    like lessons the newest. At the root of a question all its lessons are about equally like. Ours: the paper shows
+    the last lessons.
+
+    Attributes:
+        size: Lessons a prompt carries, >= 1.
+        keep: Lessons held, the newest, >= size.
+    """
+
+    size: int = 3
+    keep: int = 20
+    scope: Scope = "question"
+
+    def __post_init__(self) -> None:
+        _check(self.size, self.scope)
+        if self.keep < self.size:
+            raise SymphonyError(f"memory.keep: found {self.keep}, allowed: >= memory.size ({self.size})")
+
+    @property
+    def reflects(self) -> bool:
+        return True
+
+    def add(self, lessons: Lessons, reflection: Reflection) -> Lessons:
+        return (*lessons, reflection)[-self.keep :]
+
+    def view(self, lessons: Lessons, agent: int, problem: Problem, path: Sequence[Turn]) -> tuple[str, ...]:
+        if len(lessons) <= self.size:
+            return tuple([lesson.text for lesson in lessons])
+        likeness = relevance(situation(problem, path), [lesson.situation for lesson in lessons])
+        ranked = sorted(range(len(lessons)), key=lambda index: (likeness[index], index))
+        return tuple([lessons[index].text for index in sorted(ranked[-self.size :])])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,5 +183,5 @@ class NoMemory:
     def add(self, lessons: Lessons, reflection: Reflection) -> Lessons:
         return lessons
 
-    def view(self, lessons: Lessons, agent: int) -> tuple[str, ...]:
+    def view(self, lessons: Lessons, agent: int, problem: Problem, path: Sequence[Turn]) -> tuple[str, ...]:
         return ()

@@ -79,7 +79,7 @@ class ProblemRecord:
         prompt_tokens, completion_tokens: Consumed, whether generated or answered from the store.
         cost: Dollars that its calls cost; None where the price of one is unknown.
         unparsed: Completions without an action. invalid: Actions the environment refused.
-        fallbacks: Evaluations that could not be understood. errors: Calls that failed.
+        fallbacks: Evaluations for which defaults stood in (`Score.fallback`). errors: Calls that failed.
         answer_node: Node whose state was graded.
     """
 

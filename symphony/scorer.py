@@ -1,13 +1,15 @@
-"""How an evaluator's answer becomes a value of a node: EMCS (paper Eq. 4-6) and the plain value."""
+"""How evaluators' answers become a value of a node: EMCS (paper Eq. 4-6), the plain value, and other confidences."""
 
 from __future__ import annotations
 
 import math
 import re
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from symphony.types import Score, SymphonyError
+from symphony.types import Completion, Score, SymphonyError
 
 FORMAT_REMINDER = "Answer with exactly one line of the form: Value: <0 to 1> Confidence: <0 to 1>"
 """Appended to the evaluation prompt when the first answer could not be understood."""
@@ -91,11 +93,37 @@ def parse_score(text: str) -> tuple[float, float] | None:
     return value, min(1.0 - CONFIDENCE_MARGIN, max(CONFIDENCE_MARGIN, confidence))
 
 
-class Scorer(Protocol):
-    """Turns an evaluator's answer into a score."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How a node is evaluated.
 
-    def score(self, text: str) -> Score | None:
-        """None when the text can not be understood."""
+    Attributes:
+        draws: Evaluations, each by the next scheduled agent, >= 1.
+        temperature: They are drawn at, >= 0; 0 is greedy.
+    """
+
+    draws: int = 1
+    temperature: float = 0.0
+
+
+ONCE = Asking()
+"""One greedy evaluation (paper App. D)."""
+
+
+class Scorer(Protocol):
+    """Turns evaluators' answers into a score."""
+
+    @property
+    def asking(self) -> Asking: ...
+
+    def score(self, answers: Sequence[Completion]) -> Score | None:
+        """The score of a node from the answers about it, at least one and none with an error.
+
+        There are as many as were asked for, or fewer where calls failed or were refused.
+
+        Returns:
+            None when they can not be understood.
+        """
         ...
 
     def fallback(self) -> Score:
@@ -111,23 +139,29 @@ class EMCS:
 
     Attributes:
         floor: Least modulated value, in [0, 1] (published code: 0.2; paper: none).
+        one_sided: Whether a confidence below 0.5 counts as 0.5, so that doubt is never rewarded (paper: no).
     """
 
     floor: float = 0.0
+    one_sided: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.floor <= 1:
             raise SymphonyError(f"scorer.floor: found {self.floor}, allowed: 0 to 1")
 
-    def score(self, text: str) -> Score | None:
-        parsed = parse_score(text)
+    @property
+    def asking(self) -> Asking:
+        return ONCE
+
+    def score(self, answers: Sequence[Completion]) -> Score | None:
+        parsed = parse_score(answers[0].text)
         return None if parsed is None else self._score(*parsed, fallback=False)
 
     def fallback(self) -> Score:
         return self._score(*FALLBACK, fallback=True)
 
     def _score(self, value: float, confidence: float, *, fallback: bool) -> Score:
-        modulated = max(self.floor, emcs(value, confidence))
+        modulated = max(self.floor, emcs(value, max(0.5, confidence) if self.one_sided else confidence))
         return Score(value=value, confidence=confidence, modulated=modulated, fallback=fallback)
 
 
@@ -135,9 +169,85 @@ class EMCS:
 class Plain:
     """The verbalised value as it is (ablation: without EMCS). Reads what EMCS reads, so that only R differs."""
 
-    def score(self, text: str) -> Score | None:
-        parsed = parse_score(text)
+    @property
+    def asking(self) -> Asking:
+        return ONCE
+
+    def score(self, answers: Sequence[Completion]) -> Score | None:
+        parsed = parse_score(answers[0].text)
         return None if parsed is None else Score(value=parsed[0], confidence=parsed[1], modulated=parsed[0])
+
+    def fallback(self) -> Score:
+        value, confidence = FALLBACK
+        return Score(value=value, confidence=confidence, modulated=value, fallback=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfConsistency:
+    """The mean of several evaluations, trusted as far as they agree; the verbalised confidences are unused.
+
+    Z is the mean of the values and C = 1 - s, s their standard deviation: values in [0, 1] have s <= 1/2, so that C
+    falls from 1, where all agree, to 1/2, where half say 0 and half 1, and E(C) of Eq. 5 rises with the discord.
+    R = Z (1 - E(C)), Eq. 6. Fewer than two answers that can be understood are no agreement, hence no score.
+    Source: self-consistency is Wang et al. 2023, there a vote on answers; confidence from the agreement of samples is
+    Xiong et al. 2024. This form of C is ours.
+
+    Attributes:
+        draws: Evaluations a node, >= 2; each costs a call.
+        temperature: Of evaluations, > 0.
+    """
+
+    draws: int = 5
+    temperature: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.draws < 2:
+            raise SymphonyError(f"scorer.draws: found {self.draws}, allowed: >= 2 (for one, use scorer: emcs)")
+        if not self.temperature > 0:
+            raise SymphonyError(f"scorer.temperature: found {self.temperature}, allowed: > 0")
+
+    @property
+    def asking(self) -> Asking:
+        return Asking(draws=self.draws, temperature=self.temperature)
+
+    def score(self, answers: Sequence[Completion]) -> Score | None:
+        values = [parsed[0] for answer in answers if (parsed := parse_score(answer.text)) is not None]
+        if len(values) < 2:
+            return None
+        value, confidence = statistics.fmean(values), 1.0 - statistics.pstdev(values)
+        return Score(value=value, confidence=confidence, modulated=emcs(value, confidence))
+
+    def fallback(self) -> Score:
+        value, confidence = FALLBACK
+        return Score(value=value, confidence=confidence, modulated=emcs(value, confidence), fallback=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenProbability:
+    """EMCS whose confidence is the model's own: how probable it found the tokens of its evaluation.
+
+    C = exp(L / T), L the answer's log-probability (nats) and T its tokens: the geometric mean of their probabilities,
+    in (0, 1]. R = Z (1 - E(max(C, 1/2))), since an improbable answer is no certainty. Z is verbalised, the verbalised
+    confidence is unused.
+    Source: length-normalised sequence probability as a confidence, Malinin and Gales 2021; R is Eq. 6, one-sided.
+
+    An answer without log-probabilities counts with its plain value, R = Z, and is marked as a fallback.
+    """
+
+    @property
+    def asking(self) -> Asking:
+        return ONCE
+
+    def score(self, answers: Sequence[Completion]) -> Score | None:
+        answer = answers[0]
+        parsed = parse_score(answer.text)
+        if parsed is None:
+            return None
+        value, verbalised = parsed
+        if answer.logprob is None:
+            return Score(value=value, confidence=verbalised, modulated=value, fallback=True)
+        confidence = min(1.0, math.exp(answer.logprob / max(1, answer.completion_tokens)))
+        return Score(value=value, confidence=confidence, modulated=emcs(value, max(0.5, confidence)))
 
     def fallback(self) -> Score:
         value, confidence = FALLBACK

@@ -334,10 +334,10 @@ class Score:
     """A search-time judgement of a node by an agent; never ground truth.
 
     Attributes:
-        value: Z in [0, 1], verbalised by the evaluator.
-        confidence: C in [0, 1], verbalised by the evaluator.
+        value: Z in [0, 1], verbalised by the evaluator (the mean of several evaluations under SelfConsistency).
+        confidence: C in [0, 1], verbalised by the evaluator, or as the scorer says.
         modulated: R in [0, 1], what the search uses (paper Eq. 6 for EMCS; Z for plain).
-        fallback: Whether the evaluator could not be understood and defaults were used.
+        fallback: Whether defaults were used: the evaluator could not be understood, or lacked what the scorer needs.
     """
 
     value: float
@@ -356,6 +356,7 @@ class Reflection:
         node: The failed node.
         key: `Task.failure_key` of the failed state.
         iteration: Search iteration in which it was written.
+        situation: The problem and the failed trajectory as text, for judging what the lesson is relevant to.
     """
 
     text: str
@@ -363,6 +364,7 @@ class Reflection:
     node: int
     key: str
     iteration: int
+    situation: str = ""
 
 
 def derive_rng(seed: int, *parts: str) -> random.Random:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from symphony.agents import Agent, AgentPool, BudgetExceeded, NoAgentLeft, Session, digest
+from symphony.bandits import EXP3
 from symphony.budget import Budget, Meter
 from symphony.models.endpoint import Price
 from symphony.scheduler import ArmStats, Fixed, RoundRobin
@@ -215,6 +216,26 @@ def test_arms_given_from_outside_are_shared():
     ledger = Session(run="r", seed=0, problem=problem("abc"), pool=talkative(), meter=Meter(Budget()), arms=arms)
     ledger.credit(1, 0.5)
     assert (arms[1].credits, arms[1].reward) == (1, 0.5)
+
+
+async def test_a_reward_reaches_the_call_that_brought_the_node_however_late():
+    ledger = session(talkative(), problem("abc"))
+    ledger.pick(EXP3(gamma=1), Phase.EXPAND, 0)
+    ticket = ledger.ask(0, Phase.EXPAND, 0, lambda _: PROMPT, GREEDY)
+    ledger.pick(EXP3(gamma=1), Phase.EXPAND, 0)
+    ledger.credit(0, 0.5, ticket.pick)
+    rewards = {trial.time: trial.reward for arm in ledger.arms for trial in arm.trials}
+    assert rewards == {0: 0.5, 1: None}
+    assert ledger.arms[0].estimate == 0.5 / (1 / len(ledger.pool))
+
+
+async def test_an_agents_tokens_are_those_of_its_calls_that_did_not_fail():
+    replies = iter(["one two", None])
+    ledger = session(AgentPool("one", (Agent("A", Scripted(lambda _: next(replies))),)), problem("abc"))
+    for _ in range(2):
+        await call(ledger)
+    (booked, _) = ledger.calls
+    assert (ledger.arms[0].answers, ledger.arms[0].tokens) == (1, booked.prompt_tokens + booked.completion_tokens)
 
 
 def test_a_pool_without_agents_or_with_equal_names_is_refused():

@@ -8,15 +8,16 @@ import random
 import pytest
 
 from symphony.scheduler import UCB, ArmStats, Fixed, RoundRobin, Scheduler, Uniform
-from symphony.types import SymphonyError
+from symphony.types import Phase, SymphonyError
 
 RNG = random.Random(0)
+AT = (Phase.EXPAND, 0)
 
 
 def picks(scheduler: Scheduler, arms: list[ArmStats], count: int) -> list[int]:
     chosen = []
     for _ in range(count):
-        pick = scheduler.pick(arms, random.Random(len(chosen)))
+        pick = scheduler.pick(arms, random.Random(len(chosen)), *AT)
         assert pick is not None
         arms[pick.arm].calls += 1
         chosen.append(pick.arm)
@@ -36,7 +37,7 @@ def test_four_picks_on_a_fresh_pool_of_three_count_two_one_one():
 
 def test_ucb_bonus_outside_the_root_equals_eq_1():
     arms = [ArmStats(calls=3, credits=2, reward=1.0), ArmStats(calls=1, credits=1, reward=0.2)]
-    pick = UCB(alpha=20).pick(arms, RNG)
+    pick = UCB(alpha=20).pick(arms, RNG, *AT)
     assert pick is not None
     assert pick.means == (0.5, 0.2)
     assert pick.bonuses == pytest.approx((20 * math.sqrt(math.log(4) / 4), 20 * math.sqrt(math.log(4) / 2)))
@@ -45,14 +46,14 @@ def test_ucb_bonus_outside_the_root_equals_eq_1():
 
 def test_ucb_bonus_inside_the_root_equals_the_published_code():
     arms = [ArmStats(calls=3, credits=2, reward=1.0), ArmStats(calls=1, credits=1, reward=0.2)]
-    pick = UCB(alpha=20, form="inside").pick(arms, RNG)
+    pick = UCB(alpha=20, form="inside").pick(arms, RNG, *AT)
     assert pick is not None
     assert pick.bonuses == pytest.approx((math.sqrt(20 * math.log(4) / 4), math.sqrt(20 * math.log(4) / 2)))
 
 
 def test_the_two_forms_can_disagree():
     arms = [ArmStats(calls=40, credits=10, reward=9.0), ArmStats(calls=30, credits=10, reward=0.0)]
-    outside, inside = UCB(form="outside").pick(arms, RNG), UCB(form="inside").pick(arms, RNG)
+    outside, inside = UCB(form="outside").pick(arms, RNG, *AT), UCB(form="inside").pick(arms, RNG, *AT)
     assert outside is not None
     assert inside is not None
     # outside: .9 + 6.438 = 7.338 < 7.404; inside: .9 + 1.440 = 2.340 > 1.656
@@ -61,13 +62,13 @@ def test_the_two_forms_can_disagree():
 
 def test_mean_per_call_divides_by_all_calls():
     arms = [ArmStats(calls=4, credits=1, reward=1.0), ArmStats(calls=4)]
-    pick = UCB(mean="per_call").pick(arms, RNG)
+    pick = UCB(mean="per_call").pick(arms, RNG, *AT)
     assert pick is not None
     assert pick.means == (0.25, 0.0)
 
 
 def test_ties_go_to_the_first_in_the_pool():
-    pick = UCB().pick([ArmStats(calls=2), ArmStats(calls=2)], RNG)
+    pick = UCB().pick([ArmStats(calls=2), ArmStats(calls=2)], RNG, *AT)
     assert pick is not None
     assert pick.arm == 0
 
@@ -88,8 +89,8 @@ def test_uniform_reaches_every_agent_about_equally():
 
 def test_uniform_depends_on_the_generator_only():
     arms = [ArmStats(), ArmStats()]
-    first = [Uniform().pick(arms, random.Random(seed)) for seed in range(20)]
-    assert first == [Uniform().pick(arms, random.Random(seed)) for seed in range(20)]
+    first = [Uniform().pick(arms, random.Random(seed), *AT) for seed in range(20)]
+    assert first == [Uniform().pick(arms, random.Random(seed), *AT) for seed in range(20)]
     assert len({pick.arm for pick in first if pick}) == 2
 
 
@@ -101,11 +102,11 @@ def test_a_suspended_agent_is_not_picked(scheduler):
 
 @pytest.mark.parametrize("scheduler", [UCB(), Uniform(), RoundRobin(), Fixed(arm=1)])
 def test_nobody_is_picked_when_all_are_suspended(scheduler):
-    assert scheduler.pick([ArmStats(suspended=True), ArmStats(suspended=True)], RNG) is None
+    assert scheduler.pick([ArmStats(suspended=True), ArmStats(suspended=True)], RNG, *AT) is None
 
 
 def test_fixed_takes_no_other_agent_for_a_suspended_one():
-    assert Fixed(arm=0).pick([ArmStats(suspended=True), ArmStats()], RNG) is None
+    assert Fixed(arm=0).pick([ArmStats(suspended=True), ArmStats()], RNG, *AT) is None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_fixed_takes_no_other_agent_for_a_suspended_one():
         (lambda: UCB(mean="median"), "scheduler.mean"),
         (lambda: Uniform(scope="week"), "scheduler.scope"),
         (lambda: Fixed(arm=-1), "scheduler.arm"),
-        (lambda: Fixed(arm=2).pick([ArmStats()], RNG), "scheduler.arm"),
+        (lambda: Fixed(arm=2).pick([ArmStats()], RNG, *AT), "scheduler.arm"),
     ],
 )
 def test_an_impossible_value_is_refused_with_its_key(make, key):

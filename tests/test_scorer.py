@@ -8,10 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.scorer import EMCS, Plain, emcs, entropy, parse_score
-from symphony.types import SymphonyError
+from symphony.scorer import EMCS, ONCE, Plain, SelfConsistency, TokenProbability, emcs, entropy, parse_score
+from symphony.types import Completion, SymphonyError
 
 UNIT = st.floats(0, 1)
+
+
+def said(*texts: str, logprob: float | None = None, tokens: int = 1) -> list[Completion]:
+    return [
+        Completion(text=text, finish_reason="stop", prompt_tokens=1, completion_tokens=tokens, logprob=logprob)
+        for text in texts
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def test_what_is_written_in_our_format_is_read_back(z, c, between):
 
 def test_plain_and_emcs_differ_in_r_only():
     text = "Value: 0.8 Confidence: 0.5"
-    plain, modulated = Plain().score(text), EMCS().score(text)
+    plain, modulated = Plain().score(said(text)), EMCS().score(said(text))
     assert plain is not None
     assert modulated is not None
     assert (plain.value, plain.confidence) == (modulated.value, modulated.confidence)
@@ -128,19 +135,120 @@ def test_plain_and_emcs_differ_in_r_only():
 
 
 def test_the_floor_lifts_low_values_only():
-    low, high = EMCS(floor=0.2).score("Value: 0.1 Confidence: 0.7"), EMCS(floor=0.2).score("Value: 1 Confidence: 0.9")
+    low = EMCS(floor=0.2).score(said("Value: 0.1 Confidence: 0.7"))
+    high = EMCS(floor=0.2).score(said("Value: 1 Confidence: 0.9"))
     assert low is not None
     assert high is not None
     assert (low.modulated, high.modulated) == (0.2, pytest.approx(0.675, abs=1e-3))
 
 
-@pytest.mark.parametrize(("scorer", "r"), [(EMCS(), 0.1534), (Plain(), 0.5)])
+@pytest.mark.parametrize(
+    ("scorer", "r"), [(EMCS(), 0.1534), (Plain(), 0.5), (SelfConsistency(), 0.1534), (TokenProbability(), 0.5)]
+)
 def test_the_fallback_says_that_it_is_one(scorer, r):
     score = scorer.fallback()
     assert (score.value, score.confidence, score.fallback) == (0.5, 0.5, True)
     assert score.modulated == pytest.approx(r, abs=1e-4)
 
 
-def test_an_impossible_floor_is_refused_with_its_key():
-    with pytest.raises(SymphonyError, match=r"scorer\.floor"):
-        EMCS(floor=2)
+@pytest.mark.parametrize(("c", "r"), [(0.9, 0.675), (0.5, 0.3069), (0.1, 0.3069), (0, 0.3069)])
+def test_one_sided_emcs_takes_a_confidence_below_one_half_for_one_half(c, r):
+    score = EMCS(one_sided=True).score(said(f"Value: 1 Confidence: {c}"))
+    assert score is not None
+    assert score.modulated == pytest.approx(r, abs=1e-3)  # 1 - E(.9) = .675, 1 - ln 2 = .3069
+    assert score.confidence == pytest.approx(c, abs=1e-6)
+
+
+@given(UNIT, UNIT)
+def test_one_sided_emcs_never_rewards_doubt(low, high):
+    low, high = sorted((low, high))
+    scorer = EMCS(one_sided=True)
+    doubting, sure = (scorer.score(said(f"Value: 0.8 Confidence: {c:.9f}")) for c in (low, high))
+    assert doubting is not None
+    assert sure is not None
+    assert doubting.modulated <= sure.modulated + 1e-9
+
+
+def test_self_consistency_trusts_a_mean_as_far_as_the_evaluations_agree():
+    # values .2, .4, .6, .8: mean .5, variance (.09 + .01) / 2 = .05, C = 1 - .2236
+    texts = (f"Value: {value} Confidence: 0.9" for value in (0.2, 0.4, 0.6, 0.8))
+    score = SelfConsistency(draws=4).score(said(*texts))
+    assert score is not None
+    assert (score.value, score.confidence) == pytest.approx((0.5, 1 - math.sqrt(0.05)))
+    assert score.modulated == pytest.approx(0.5 * (1 - entropy(1 - math.sqrt(0.05))))
+
+
+@pytest.mark.parametrize(("values", "c"), [((0.7, 0.7, 0.7), 1), ((0, 1), 0.5), ((1, 0, 0, 1), 0.5)])
+def test_agreement_is_1_where_all_say_the_same_and_one_half_at_worst(values, c):
+    score = SelfConsistency(draws=2).score(said(*(f"Value: {value} Confidence: 0.5" for value in values)))
+    assert score is not None
+    assert score.confidence == pytest.approx(c)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_self_consistency_stays_in_its_ranges(values):
+    score = SelfConsistency().score(said(*(f"Value: {value:.6f} Confidence: 0.5" for value in values)))
+    assert score is not None
+    assert 0 <= score.modulated <= score.value <= 1
+    assert 0.5 <= score.confidence <= 1
+
+
+def test_an_evaluation_that_says_nothing_does_not_count_and_one_alone_is_no_agreement():
+    score = SelfConsistency().score(said("Value: 0.2 Confidence: 0.5", "hm", "Value: 0.4 Confidence: 0.5"))
+    assert score is not None
+    assert score.value == pytest.approx(0.3)
+    assert SelfConsistency().score(said("Value: 0.2 Confidence: 0.5", "hm")) is None
+
+
+def test_token_probability_is_the_geometric_mean_of_the_tokens_probabilities():
+    # three tokens of probability .9: L = 3 ln .9
+    score = TokenProbability().score(said("Value: 0.8 Confidence: 0.1", logprob=3 * math.log(0.9), tokens=3))
+    assert score is not None
+    assert (score.value, score.confidence, score.fallback) == (0.8, pytest.approx(0.9), False)
+    assert score.modulated == pytest.approx(0.8 * 0.675, abs=1e-3)
+
+
+def test_an_improbable_answer_is_no_certainty():
+    score = TokenProbability().score(said("Value: 1 Confidence: 0.9", logprob=-50.0, tokens=1))
+    assert score is not None
+    assert score.modulated == pytest.approx(1 - math.log(2))
+
+
+def test_a_model_that_tells_no_log_probabilities_is_scored_plainly_and_told():
+    answers = said("Value: 0.8 Confidence: 0.6")
+    score, plain = TokenProbability().score(answers), Plain().score(answers)
+    assert score is not None
+    assert plain is not None
+    assert (score.value, score.modulated, score.fallback) == (0.8, plain.modulated, True)
+
+
+@given(UNIT, st.floats(-1e6, 0), st.integers(1, 100))
+def test_token_probability_stays_in_its_ranges(value, logprob, tokens):
+    score = TokenProbability().score(said(f"Value: {value:.6f} Confidence: 0.5", logprob=logprob, tokens=tokens))
+    assert score is not None
+    assert 0 <= score.modulated <= score.value <= 1
+    assert 0 <= score.confidence <= 1
+
+
+@pytest.mark.parametrize("scorer", [EMCS(), Plain(), SelfConsistency(), TokenProbability()])
+def test_what_can_not_be_understood_has_no_score(scorer):
+    assert scorer.score(said(*["hm"] * scorer.asking.draws)) is None
+
+
+def test_only_self_consistency_asks_more_than_once_and_not_greedily():
+    assert all(scorer.asking == ONCE for scorer in (EMCS(), Plain(), TokenProbability()))
+    asking = SelfConsistency(draws=3, temperature=0.5).asking
+    assert (asking.draws, asking.temperature) == (3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: EMCS(floor=2), r"scorer\.floor"),
+        (lambda: SelfConsistency(draws=1), r"scorer\.draws"),
+        (lambda: SelfConsistency(temperature=0), r"scorer\.temperature"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_its_key(make, key):
+    with pytest.raises(SymphonyError, match=key):
+        make()

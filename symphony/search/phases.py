@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
-from symphony.memory import Memory
+from symphony.memory import Memory, situation
 from symphony.scheduler import Scheduler
 from symphony.scorer import FORMAT_REMINDER, Scorer
 from symphony.search.lockstep import deferred, lockstep
@@ -39,8 +39,8 @@ LESSON_PREFIX = "Lesson:"
 _EXPAND: dict[Origin, Phase] = {"expand": Phase.EXPAND, "simulate": Phase.SIM_EXPAND}
 _EVALUATE: dict[Origin, Phase] = {"expand": Phase.EVALUATE, "simulate": Phase.SIM_EVALUATE}
 
-Prompt = Callable[[int, tuple[str, ...]], Shorten]
-"""Makes the messages for a node and the lessons of an agent."""
+Prompt = Callable[[tuple[Turn, ...], tuple[str, ...]], Shorten]
+"""Makes the messages for the path to a node and the lessons of an agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +69,10 @@ class Phases:
 
     Attributes:
         depth: Nodes at this depth are not expanded; None is no limit.
-        expand_sampling: For actions; evaluation and reflection are greedy (paper App. D).
+        expand_sampling: For actions; evaluation is as the scorer asks, reflection greedy (paper App. D).
         evaluate_tokens, reflect_tokens: Completion tokens allowed.
         limit_fails: Whether reaching `depth` is a failure to reflect on.
-        unparsed: Completions without an action, so far. fallbacks: Evaluations not understood, so far.
+        unparsed: Completions without an action, so far. fallbacks: Evaluations by default, so far.
         taught: Keys of the failures that have been, or are being, reflected on.
         wait: How the answers to calls are awaited.
     """
@@ -105,20 +105,18 @@ class Phases:
             Stop: A call was refused; what the calls before it brought has been added.
         """
         phase = _EXPAND[origin]
-        path = self.tree.turns(parent)
-        prompts = self.parts.task.prompts
 
-        def prompt(_: int, lessons: tuple[str, ...]) -> Shorten:
-            return partial(prompts.expansion, self.parts.problem, path, lessons)
+        def prompt(path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
+            return partial(self.parts.task.prompts.expansion, self.parts.problem, path, lessons)
 
         tickets, stop = self._ask([parent] * width, phase, prompt, self.expand_sampling)
-        found = [(ticket.arm, self._understand(answer)) for ticket, answer in await self._answers(tickets)]
+        found = [(ticket, self._understand(answer)) for ticket, answer in await self._answers(tickets)]
         lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
         if lost and stop is None:
             tickets, stop = self._ask([parent] * len(lost), phase, prompt, self.expand_sampling)
             for index, (ticket, answer) in zip(lost, await self._answers(tickets), strict=False):
-                found[index] = (ticket.arm, self._understand(answer))
-        expansion = self._attach(parent, origin, [(arm, proposal) for arm, proposal in found if proposal is not None])
+                found[index] = (ticket, self._understand(answer))
+        expansion = self._attach(parent, origin, [(asked, understood) for asked, understood in found if understood])
         if stop is not None:
             raise stop
         return expansion
@@ -131,13 +129,13 @@ class Phases:
             self.unparsed += 1
         return proposal
 
-    def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[int, Proposal]]) -> Expansion:
+    def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
         tree, session = self.tree, self.parts.session
         above = tree[parent]
         too_deep = self.depth is not None and above.depth + 1 >= self.depth
         by_action: dict[str, int] = {}
         votes: list[int] = []
-        for arm, proposal in proposals:
+        for ticket, proposal in proposals:
             if proposal.action in by_action:
                 votes[by_action[proposal.action]] += 1
                 continue
@@ -148,10 +146,11 @@ class Phases:
                 parent,
                 turn=Turn(thought=proposal.thought, action=proposal.action, observation=state.observation),
                 state=state,
-                agent=arm,
+                agent=ticket.arm,
                 origin=origin,
                 iteration=session.iteration,
                 closed=too_deep,
+                pick=ticket.pick,
             )
             if tree[id].prior is not None:
                 self._credit(tree[id])
@@ -162,22 +161,20 @@ class Phases:
     async def evaluate(self, ids: Sequence[int], origin: Origin = "expand") -> None:
         """Has scheduled agents score the nodes whose value the environment does not show; credits their generators.
 
-        An answer that can not be understood is asked for once more with a format reminder, from the next scheduled
-        agent; then the scorer's fallback stands.
+        A node has as many evaluations as the scorer asks for. Where they can not be understood, as many are asked for
+        once more with a format reminder, from the next scheduled agents; then the scorer's fallback stands.
 
         Raises:
             Stop: A call was refused; the answers to those before it have been applied.
         """
         phase = _EVALUATE[origin]
-        sampling = Sampling(temperature=0.0, max_tokens=self.evaluate_tokens)
         ids = [id for id in ids if self.tree[id].prior is None]
-        tickets, stop = self._ask(ids, phase, self._evaluation, sampling)
-        scores = [self._score(answer) for _, answer in await self._answers(tickets)]
+        scores, stop = await self._scores(ids, phase, self._evaluation)
         lost = [index for index, score in enumerate(scores) if score is None]
         if lost and stop is None:
-            tickets, stop = self._ask([ids[index] for index in lost], phase, self._reminded, sampling)
-            for index, (_, answer) in zip(lost, await self._answers(tickets), strict=False):
-                scores[index] = self._score(answer)
+            again, stop = await self._scores([ids[index] for index in lost], phase, self._reminded)
+            for index, score in zip(lost, again, strict=False):
+                scores[index] = score
         for id, score in zip(ids, scores, strict=False):
             self.judge(id, self.parts.scorer.fallback() if score is None else score)
         if stop is not None:
@@ -191,14 +188,24 @@ class Phases:
         node.prior = score.modulated
         self._credit(node)
 
-    def _score(self, answer: Completion) -> Score | None:
-        return None if answer.error is not None else self.parts.scorer.score(answer.text)
+    async def _scores(self, ids: Sequence[int], phase: Phase, prompt: Prompt) -> tuple[list[Score | None], Stop | None]:
+        """Asks about each node as often as the scorer wants; scores for as many nodes as could be asked about."""
+        scorer = self.parts.scorer
+        asking = scorer.asking
+        sampling = Sampling(temperature=asking.temperature, max_tokens=self.evaluate_tokens)
+        tickets, stop = self._ask([id for id in ids for _ in range(asking.draws)], phase, prompt, sampling)
+        answers = [answer for _, answer in await self._answers(tickets)]
+        scores: list[Score | None] = []
+        for start in range(0, len(answers), asking.draws):
+            good = [answer for answer in answers[start : start + asking.draws] if answer.error is None]
+            scores.append(scorer.score(good) if good else None)
+        return scores, stop
 
-    def _evaluation(self, id: int, lessons: tuple[str, ...]) -> Shorten:
-        return partial(self.parts.task.prompts.evaluation, self.parts.problem, self.tree.turns(id), lessons)
+    def _evaluation(self, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
+        return partial(self.parts.task.prompts.evaluation, self.parts.problem, path, lessons)
 
-    def _reminded(self, id: int, lessons: tuple[str, ...]) -> Shorten:
-        return partial(_remind, self._evaluation(id, lessons))
+    def _reminded(self, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
+        return partial(_remind, self._evaluation(path, lessons))
 
     # ---- reflect
 
@@ -217,8 +224,8 @@ class Phases:
                 if key not in self.taught:
                     failures.setdefault(key, id)
 
-        def prompt(id: int, _: tuple[str, ...]) -> Shorten:
-            return partial(self.parts.task.prompts.reflection, self.parts.problem, self.tree.turns(id))
+        def prompt(path: tuple[Turn, ...], _: tuple[str, ...]) -> Shorten:
+            return partial(self.parts.task.prompts.reflection, self.parts.problem, path)
 
         sampling = Sampling(temperature=0.0, max_tokens=self.reflect_tokens)
         tickets, stop = self._ask(list(failures.values()), Phase.REFLECT, prompt, sampling)
@@ -242,9 +249,15 @@ class Phases:
             self.taught.discard(key)
             return
         session = self.parts.session
-        session.learn(
-            self.parts.memory, Reflection(text=text, agent=arm, node=id, key=key, iteration=session.iteration)
+        reflection = Reflection(
+            text=text,
+            agent=arm,
+            node=id,
+            key=key,
+            iteration=session.iteration,
+            situation=situation(self.parts.problem, self.tree.turns(id)),
         )
+        session.learn(self.parts.memory, reflection)
 
     # ---- all phases
 
@@ -277,21 +290,27 @@ class Phases:
     def _credit(self, node: Node) -> None:
         """Every node once: when it is evaluated, or when it ends with a reward that the search may see."""
         if node.agent is not None and node.prior is not None:
-            self.parts.session.credit(node.agent, node.prior)
+            self.parts.session.credit(node.agent, node.prior, node.pick)
 
     def _ask(
         self, nodes: Sequence[int], phase: Phase, prompt: Prompt, sampling: Sampling
     ) -> tuple[list[Ticket], Stop | None]:
         """Picks an agent for each node's call and charges it; stops at the first call that may not be made."""
-        session = self.parts.session
+        session, memory = self.parts.session, self.parts.memory
         tickets: list[Ticket] = []
+        at = -1
+        path: tuple[Turn, ...] = ()
         for node in nodes:
             try:
-                arm = session.pick(self.parts.scheduler, phase, node)
+                arm = session.pick(self.parts.scheduler, phase, node, self.tree[node].depth)
             except Stop as stop:
                 return tickets, stop
-            lessons = () if phase is Phase.REFLECT else self.parts.memory.view(session.lessons, arm)
-            ticket = session.ask(arm, phase, node, prompt(node, lessons), sampling, lessons=len(lessons))
+            if node != at:
+                at, path = node, self.tree.turns(node)
+            lessons: tuple[str, ...] = ()
+            if phase is not Phase.REFLECT:
+                lessons = memory.view(session.lessons, arm, self.parts.problem, path)
+            ticket = session.ask(arm, phase, node, prompt(path, lessons), sampling, lessons=len(lessons))
             tickets.append(ticket)
         return tickets, None
 

@@ -29,7 +29,7 @@ class SearchResult:
         stop_reason: See `StopReason`.
         iterations: Search iterations begun.
         unparsed: Completions without an action.
-        fallbacks: Evaluations that could not be understood.
+        fallbacks: Evaluations for which defaults stood in (`Score.fallback`).
     """
 
     tree: Tree

@@ -28,6 +28,7 @@ class Node:
         depth: Actions from the root.
         turn: Thought, action and resulting observation; None at the root.
         agent: Index of the agent that proposed it; None at the root.
+        pick: Number of the pick that chose this agent; None where it is not known.
         origin: "simulate" nodes hang on the tree but are no children: selection never meets them.
         iteration: Search iteration that made it.
         score: What the evaluator said; None when never evaluated.
@@ -57,6 +58,7 @@ class Node:
     open: int = 0
     closed: bool = False
     misses: int = 0
+    pick: int | None = None
 
     @property
     def solved(self) -> bool:
@@ -108,6 +110,7 @@ class Tree:
         origin: Origin,
         iteration: int,
         closed: bool = False,
+        pick: int | None = None,
     ) -> int:
         """Adds a node and returns its id. Terminal nodes are closed; `closed` closes others (depth limit).
 
@@ -117,6 +120,7 @@ class Tree:
         id = len(self.nodes)
         node = Node(id, parent, above.depth + 1, turn, state, agent, origin, iteration)
         node.closed = closed or state.done
+        node.pick = pick
         self.nodes.append(node)
         if origin == "expand":
             above.children += (id,)
