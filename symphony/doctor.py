@@ -33,7 +33,7 @@ _PASSED_OVER = {
     "temperature": "docs/models.md, What servers ignore; no temperature, no different proposals",
     "stop": "nothing: stop strings are cut here as well",
     "n": "nothing: one choice a request is asked for",
-    "logprobs": "nothing: the answers of an API are used without them",
+    "logprobs": "nothing but for scorer=token_probability, which falls back to plain values without them",
 }
 
 

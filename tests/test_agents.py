@@ -221,7 +221,7 @@ def test_arms_given_from_outside_are_shared():
 async def test_a_reward_reaches_the_call_that_brought_the_node_however_late():
     ledger = session(talkative(), problem("abc"))
     ledger.pick(EXP3(gamma=1), Phase.EXPAND, 0)
-    ticket = ledger.ask(0, Phase.EXPAND, 0, lambda _: PROMPT, GREEDY)
+    ticket = ledger.ask(0, Phase.EXPAND, 0, prompt, GREEDY)
     ledger.pick(EXP3(gamma=1), Phase.EXPAND, 0)
     ledger.credit(0, 0.5, ticket.pick)
     rewards = {trial.time: trial.reward for arm in ledger.arms for trial in arm.trials}

@@ -27,7 +27,7 @@ CROWD = 24
 _REFUSED = (400, 413, 422)  # the request's own fault: the endpoint lives
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _OMITTED = ("seed", "stop", "temperature")
-_SENT = ("model", "messages", "stream", "n", *_OMITTED, *_TOKEN_LIMITS)
+_SENT = ("model", "messages", "stream", "n", "logprobs", *_OMITTED, *_TOKEN_LIMITS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,7 @@ class APIModel:
         token_limit: Name under which the limit of completion tokens is sent.
         context: Tokens that the model takes, prompt and completion; a prompt that is longer by the estimate of three
             letters a token is shortened before it is sent. None: prompts are sent as they are.
+        logprobs: Whether log-probabilities are asked for, where the endpoint has them (scorer `token_probability`).
         omit: Of seed, stop and temperature, those that the endpoint refuses. `stop` holds all the same.
         extra: More fields of the request's body, sent as they are.
         price: prompt, cached, completion: dollars per million tokens, None where unknown.
@@ -71,8 +72,8 @@ class APIModel:
         timing: Clock and sleep; no key of a config.
 
     Attributes:
-        revision: "api:<host>:<model>", with the path where it is not /v1 and a digest of `extra`, `omit` and `context`
-            where used.
+        revision: "api:<host>:<model>", with the path where it is not /v1 and a digest of `extra`, `omit`, `context` and
+            `logprobs` where used.
 
     Raises:
         SymphonyError: A value out of range.
@@ -86,6 +87,7 @@ class APIModel:
         key_env: str | None = None,
         token_limit: str = "max_tokens",
         context: int | None = None,
+        logprobs: bool = False,
         omit: Sequence[str] = (),
         extra: Mapping[str, Any] | None = None,
         price: Mapping[str, float | None] | None = None,
@@ -113,6 +115,8 @@ class APIModel:
         for name in extra:
             if name in _SENT:
                 raise SymphonyError(f"model.extra: found {name!r}, allowed: fields that are not set otherwise")
+        if not isinstance(logprobs, bool):
+            raise SymphonyError(f"model.logprobs: found {logprobs!r}, allowed: true, false")
         check_number("context", context, 1, whole=True, optional=True)
         check_number("requests_per_minute", requests_per_minute, 1, optional=True)
         check_number("tokens_per_minute", tokens_per_minute, 1, optional=True)
@@ -128,12 +132,14 @@ class APIModel:
         decides: dict[str, Any] = {"extra": extra, "omit": sorted(omit)} if extra or omit else {}
         if context is not None:
             decides["context"] = context
+        if logprobs:
+            decides["logprobs"] = True
         suffix = f":{hashlib.sha256(canonical_json(decides).encode()).hexdigest()[:12]}" if decides else ""
         self.revision = f"api:{host}:{model}{suffix}"
         self.price = price_of(price)
         self.timeout_s, self.retries, self.pause_s, self.pause_max_s = timeout_s, retries, pause_s, pause_max_s
         self._base_url, self._model, self._key_env = base_url.rstrip("/"), model, key_env
-        self._token_limit, self._context = token_limit, context
+        self._token_limit, self._context, self._logprobs = token_limit, context, logprobs
         self._omit, self._extra = frozenset(omit), extra
         self._timing = timing or Timing()
         self._requests = RateLimit(requests_per_minute, self._timing)
@@ -256,6 +262,8 @@ class APIModel:
         }
         if sampling.stop:
             body["stop"] = list(sampling.stop)
+        if self._logprobs:
+            body["logprobs"] = True
         body = {name: value for name, value in body.items() if name not in self._omit}
         return {**body, **self._extra}
 

@@ -84,7 +84,18 @@ def understand(content: str, stop: Sequence[str]) -> Completion:
         prompt_tokens=usage.prompt,
         cached_tokens=usage.cached,
         completion_tokens=usage.completion,
+        logprob=_logprob(choice.get("logprobs")),
     )
+
+
+def _logprob(node: Any) -> float | None:
+    """Sum over the tokens of the choice; None where one is missing or makes no sense."""
+    tokens = node.get("content") if isinstance(node, dict) else None
+    found = (
+        [one.get("logprob") if isinstance(one, dict) else None for one in tokens] if isinstance(tokens, list) else []
+    )
+    known = [float(one) for one in found if isinstance(one, (int, float)) and not isinstance(one, bool) and one <= 0]
+    return sum(known) if found and len(known) == len(found) else None
 
 
 def words(content: str) -> str:

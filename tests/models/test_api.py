@@ -113,6 +113,29 @@ def test_what_an_endpoint_refuses_is_omitted_and_what_it_wants_besides_is_sent(a
     assert set(server.asked[0].body) == {"model", "messages", "max_tokens", "top_k"}
 
 
+@pytest.mark.parametrize(
+    ("node", "logprob"),
+    [
+        ({"content": [{"token": "a", "logprob": -0.5}, {"token": "b", "logprob": -1}]}, -1.5),
+        ({"content": [{"token": "a", "logprob": -0.5}, {"token": "b"}]}, None),
+        ({"content": [{"token": "a", "logprob": "much"}]}, None),
+        ({"content": [{"token": "a", "logprob": 1.0}]}, None),
+        ({"content": []}, None),
+        ({"content": "none"}, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_log_probabilities_are_asked_for_where_wanted_and_summed_where_all_are_there(
+    node: Any, logprob: float | None, ask: Ask
+) -> None:
+    reply = said("so")
+    reply["choices"][0]["logprobs"] = node
+    completion, server = answer(in_turn(reply), ask(), logprobs=True)
+    assert server.asked[0].body["logprobs"] is True
+    assert (completion.error, completion.logprob) == (None, logprob)
+
+
 def long_prompt(ask: Ask, max_tokens: int) -> Request:
     """Of 30, 20 and 10 letters a message with 0, 1 and 2 parts dropped."""
 
@@ -639,6 +662,7 @@ def test_the_revision_names_what_decides_the_answer() -> None:
         named(omit=["seed"]),
         named(context=4096),
         named(context=8192),
+        named(logprobs=True),
     ]
     assert len(set(different)) == len(different)
 
