@@ -1,5 +1,6 @@
 """Rules that every task keeps."""
 
+import dataclasses
 import random
 
 import pytest
@@ -119,3 +120,30 @@ def test_an_impossible_horizon_is_refused_by_name(make):
 def test_no_problems_at_all_is_refused_by_name(make):
     with pytest.raises(SymphonyError, match="problems: found 0"):
         make(seed=0, count=0).problems()
+
+
+POISON = {
+    MiniQA: lambda world: dataclasses.replace(world, answer="poison"),
+    MiniShop: lambda world: dataclasses.replace(world, wanted=("poison",) * 3, limit=0),
+    MiniCode: lambda world: dataclasses.replace(
+        world, outputs=(world.outputs[0], *("poison" for _ in world.outputs[1:]))
+    ),
+}
+"""What grading alone reads. The grid's goal is a place in the grid: who stands on it sees that the walk has ended."""
+
+
+@pytest.mark.parametrize("make", POISON, ids=lambda task: task.__name__)
+def test_without_feedback_the_same_actions_show_the_same_whatever_the_target(make):
+    task = make(seed=2, count=4, feedback="none")
+    for problem in task.problems():
+        for wrong in (0.0, 1.0):
+            played = episodes.play(random.Random(0), task, problem, wrong=wrong, slip=0.0)
+            own, poisoned = (
+                task.reset(problem),
+                task.reset(dataclasses.replace(problem, target=POISON[make](problem.target))),
+            )
+            for turn in played.turns:
+                own, poisoned = task.step(own, turn.action), task.step(poisoned, turn.action)
+                assert dataclasses.replace(own, data=None) == dataclasses.replace(poisoned, data=None)
+            assert own.done
+            assert not task.grade(dataclasses.replace(problem, target=POISON[make](problem.target)), poisoned).success
