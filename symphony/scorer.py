@@ -252,3 +252,54 @@ class TokenProbability:
     def fallback(self) -> Score:
         value, confidence = FALLBACK
         return Score(value=value, confidence=confidence, modulated=value, fallback=True)
+
+
+_ANY_NUMBER = re.compile(r"\d+\.?\d*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Official:
+    """EMCS of the numbers that the published parser finds, wherever they stand.
+
+    Z is the largest whole number from 1 to 10, in tenths. C is the first number with a dot in [0, 1]; if that is the
+    default or missing, the first 0 or 1. So "7/10" is Z = 1, "9." is lost, and an answer on [0, 1] keeps the default
+    Z: use it with prompts that ask for a whole score. Nothing is asked twice.
+
+    Source: ZHUWEI-hub/SYMPHONY, commit 3fbe298, hotpot/hotpotqa.py:247-288, webshop/webshop.py:227-269; the floor
+    hotpot/symphony.py:86-87.
+
+    Attributes:
+        value, confidence: Defaults of Z and C, each in [0, 1] (HotpotQA: 0.7 and 0.7; WebShop: 0.8 and 1).
+        floor: Least modulated value, in [0, 1].
+    """
+
+    value: float = 0.7
+    confidence: float = 0.7
+    floor: float = 0.2
+
+    def __post_init__(self) -> None:
+        for key in ("value", "confidence", "floor"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise SymphonyError(f"scorer.{key}: found {getattr(self, key)}, allowed: 0 to 1")
+
+    @property
+    def asking(self) -> Asking:
+        return ONCE
+
+    def score(self, answers: Sequence[Completion]) -> Score | None:
+        numbers = _ANY_NUMBER.findall(answers[0].text)
+        whole = [int(number) for number in numbers if "." not in number]
+        dotted = [float(number) for number in numbers if "." in number]
+        tenths = max((number for number in whole if 1 <= number <= 10), default=None)
+        confidence = next((number for number in dotted if number <= 1), self.confidence)
+        if confidence == self.confidence:
+            confidence = next((float(number) for number in whole if number <= 1), confidence)
+        found = tenths is not None or confidence != self.confidence
+        return self._score(self.value if tenths is None else tenths / 10, confidence, fallback=not found)
+
+    def fallback(self) -> Score:
+        return self._score(self.value, self.confidence, fallback=True)
+
+    def _score(self, value: float, confidence: float, *, fallback: bool) -> Score:
+        modulated = max(self.floor, emcs(value, confidence))
+        return Score(value=value, confidence=confidence, modulated=modulated, fallback=fallback)

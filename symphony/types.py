@@ -55,6 +55,7 @@ class State:
         terminated: The episode has ended by itself; `step` on such a state returns it unchanged.
         truncated: The episode was cut by the horizon; `step` on such a state returns it unchanged.
         invalid: The last action broke the environment's rules (counted; the page did not change).
+        progress: Share in [0, 1] of the visible tests that were passed, which a search may see; None without such.
         data: What `step` needs to go on. Immutable and private to the task.
     """
 
@@ -63,6 +64,7 @@ class State:
     terminated: bool = False
     truncated: bool = False
     invalid: bool = False
+    progress: float | None = None
     data: Any = field(default=None, repr=False)
 
     @property

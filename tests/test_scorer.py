@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.scorer import EMCS, ONCE, Plain, SelfConsistency, TokenProbability, emcs, entropy, parse_score
+from symphony.scorer import EMCS, ONCE, Official, Plain, SelfConsistency, TokenProbability, emcs, entropy, parse_score
 from symphony.types import Completion, SymphonyError
 
 UNIT = st.floats(0, 1)
@@ -252,3 +252,47 @@ def test_only_self_consistency_asks_more_than_once_and_not_greedily():
 def test_an_impossible_value_is_refused_with_its_key(make, key):
     with pytest.raises(SymphonyError, match=key):
         make()
+
+
+def test_an_impossible_floor_is_refused_with_its_key():
+    with pytest.raises(SymphonyError, match=r"scorer\.floor"):
+        EMCS(floor=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "z", "c"),
+    [
+        ("The score is 8 and the confidence 0.9", 0.8, 0.9),
+        ("score 1, confidence 0.7", 0.1, 1.0),  # 0.7 is the default, so the first 0 or 1 replaces it
+        ("score 0", 0.7, 0.0),
+        ("value 0.40, confidence 0.55", 0.7, 0.4),  # no whole number; the first with a dot
+        ("7/10, confidence 0.9", 1.0, 0.9),
+        ("score 9. confidence 0.8", 0.7, 0.8),  # "9." has a dot
+        ("Step 3 holds, so the score is 2, confidence 0.6", 0.3, 0.6),  # the largest, wherever it stands
+        ("no idea", 0.7, 0.7),
+    ],
+)
+def test_the_published_parser_reads_the_largest_whole_number_and_the_first_with_a_dot(text, z, c):
+    score = Official().score(said(text))
+    assert score is not None
+    assert (score.value, score.confidence) == (z, c)
+    assert score.modulated == pytest.approx(max(0.2, emcs(z, c)))
+
+
+@pytest.mark.parametrize(("value", "confidence", "r"), [(0.7, 0.7, 0.272), (0.8, 1.0, 0.8)])
+def test_the_published_fallbacks_are_0_272_in_hotpotqa_and_0_8_in_webshop(value, confidence, r):
+    scorer = Official(value=value, confidence=confidence)
+    assert scorer.fallback().modulated == pytest.approx(r, abs=1e-3)
+    assert scorer.score(said("no idea")) == scorer.fallback()
+
+
+def test_a_published_score_of_0_counts_0_7():
+    score = Official().score(said("score 0"))
+    assert score is not None
+    assert score.modulated == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("key", ["value", "confidence", "floor"])
+def test_an_impossible_default_of_the_published_parser_is_refused_with_its_key(key):
+    with pytest.raises(SymphonyError, match=rf"scorer\.{key}: found 1.5, allowed: 0 to 1"):
+        Official(**{key: 1.5})

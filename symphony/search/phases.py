@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from itertools import takewhile
+from typing import Any, Literal, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
-from symphony.memory import Memory, situation
+from symphony.memory import Lessons, Memory, situation
 from symphony.scheduler import Scheduler
 from symphony.scorer import FORMAT_REMINDER, Scorer
 from symphony.search.lockstep import deferred, lockstep
@@ -39,6 +40,20 @@ LESSON_PREFIX = "Lesson:"
 _EXPAND: dict[Origin, Phase] = {"expand": Phase.EXPAND, "simulate": Phase.SIM_EXPAND}
 _EVALUATE: dict[Origin, Phase] = {"expand": Phase.EVALUATE, "simulate": Phase.SIM_EVALUATE}
 
+Distinct = Literal["action", "thought"]
+DISTINCT: dict[Distinct, Callable[[Proposal], object]] = {
+    "action": lambda proposal: proposal.action,
+    "thought": lambda proposal: (proposal.thought, proposal.action),
+}
+"""What two samples of an expansion have in common that are one node."""
+
+Shown = Literal["pool", "path"]
+SHOWN: dict[Shown, Callable[[Lessons, Tree, int], Lessons]] = {
+    "pool": lambda lessons, tree, node: lessons,
+    "path": lambda lessons, tree, node: tuple([lesson for lesson in lessons if lesson.node in tree.path(node)]),
+}
+"""Which of the lessons in memory a prompt for a node carries: all, or those drawn on the way to it."""
+
 Prompt = Callable[[tuple[Turn, ...], tuple[str, ...]], Shorten]
 """Makes the messages for the path to a node and the lessons of an agent."""
 
@@ -57,7 +72,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expansion:
-    """New nodes of one expansion and, for each, how many of the samples proposed its action."""
+    """New nodes of one expansion and, for each, how many of the samples became it."""
 
     ids: list[int]
     votes: list[int]
@@ -69,9 +84,16 @@ class Phases:
 
     Attributes:
         depth: Nodes at this depth are not expanded; None is no limit.
-        expand_sampling: For actions; evaluation is as the scorer asks, reflection greedy (paper App. D).
+        expand_sampling: For actions; evaluation is as the scorer asks (paper App. D: greedy).
         evaluate_tokens, reflect_tokens: Completion tokens allowed.
+        reflect_temperature: Of lessons (paper App. D: greedy).
         limit_fails: Whether reaching `depth` is a failure to reflect on.
+        again: Whether a completion without an action is sampled once more.
+        distinct: Whether equal actions of an expansion are one node, or only those with equal thoughts.
+        closes: Whether `depth` closes the nodes there.
+        shown: Which lessons a prompt carries.
+        judged: What evaluators said of paths under lessons, to be said again without a call; None asks each time.
+        pays: Whether an end whose reward is visible credits its agent as soon as it is made.
         unparsed: Completions without an action, so far. fallbacks: Evaluations by default, so far.
         taught: Keys of the failures that have been, or are being, reflected on.
         wait: How the answers to calls are awaited.
@@ -82,7 +104,14 @@ class Phases:
     expand_sampling: Sampling
     evaluate_tokens: int = 16
     reflect_tokens: int = 48
+    reflect_temperature: float = 0.0
     limit_fails: bool = True
+    again: bool = True
+    distinct: Distinct = "action"
+    closes: bool = True
+    shown: Shown = "pool"
+    judged: dict[object, Score] | None = None
+    pays: Callable[[Node], bool] = lambda node: True
     tree: Tree = field(init=False)
     unparsed: int = 0
     fallbacks: int = 0
@@ -95,11 +124,13 @@ class Phases:
 
     # ---- expand
 
-    async def expand(self, parent: int, width: int, origin: Origin = "expand") -> Expansion:
+    async def expand(
+        self, parent: int, width: int, origin: Origin = "expand", sampling: Sampling | None = None
+    ) -> Expansion:
         """Samples `width` actions and adds the different ones as nodes, in the order asked.
 
         A completion without an action is sampled again once, from the next scheduled agent. Of equal actions the
-        first is kept. Terminal nodes whose reward is visible credit their agent.
+        first is kept. Terminal nodes whose reward is visible credit their agent. `sampling` replaces the usual one.
 
         Raises:
             Stop: A call was refused; what the calls before it brought has been added.
@@ -109,11 +140,12 @@ class Phases:
         def prompt(path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
             return partial(self.parts.task.prompts.expansion, self.parts.problem, path, lessons)
 
-        tickets, stop = self._ask([parent] * width, phase, prompt, self.expand_sampling)
+        sampling = sampling or self.expand_sampling
+        tickets, stop = self._ask([parent] * width, phase, prompt, sampling)
         found = [(ticket, self._understand(answer)) for ticket, answer in await self._answers(tickets)]
         lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
-        if lost and stop is None:
-            tickets, stop = self._ask([parent] * len(lost), phase, prompt, self.expand_sampling)
+        if lost and stop is None and self.again:
+            tickets, stop = self._ask([parent] * len(lost), phase, prompt, sampling)
             for index, (ticket, answer) in zip(lost, await self._answers(tickets), strict=False):
                 found[index] = (ticket, self._understand(answer))
         expansion = self._attach(parent, origin, [(asked, understood) for asked, understood in found if understood])
@@ -132,14 +164,15 @@ class Phases:
     def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
         tree, session = self.tree, self.parts.session
         above = tree[parent]
-        too_deep = self.depth is not None and above.depth + 1 >= self.depth
-        by_action: dict[str, int] = {}
+        too_deep = self.closes and self.depth is not None and above.depth + 1 >= self.depth
+        same = DISTINCT[self.distinct]
+        known: dict[object, int] = {}
         votes: list[int] = []
         for ticket, proposal in proposals:
-            if proposal.action in by_action:
-                votes[by_action[proposal.action]] += 1
+            if same(proposal) in known:
+                votes[known[same(proposal)]] += 1
                 continue
-            by_action[proposal.action] = len(votes)
+            known[same(proposal)] = len(votes)
             votes.append(1)
             state = self.parts.task.step(above.state, proposal.action)
             id = tree.add(
@@ -152,8 +185,8 @@ class Phases:
                 closed=too_deep,
                 pick=ticket.pick,
             )
-            if tree[id].prior is not None:
-                self._credit(tree[id])
+            if tree[id].prior is not None and self.pays(tree[id]):
+                self.credit(tree[id])
         return Expansion(ids=list(range(len(tree) - len(votes), len(tree))), votes=votes)
 
     # ---- evaluate
@@ -167,18 +200,34 @@ class Phases:
         Raises:
             Stop: A call was refused; the answers to those before it have been applied.
         """
-        phase = _EVALUATE[origin]
         ids = [id for id in ids if self.tree[id].prior is None]
+        scores, stop = await self.scores(ids, origin)
+        for id, score in zip(ids, scores, strict=False):
+            self.judge(id, score)
+        if stop is not None:
+            raise stop
+
+    async def scores(self, ids: Sequence[int], origin: Origin = "expand") -> tuple[list[Score], Stop | None]:
+        """What scheduled agents say of the nodes, without applying it; fewer scores and the reason when refused."""
+        if self.judged is None:
+            return await self._asked(ids, origin)
+        texts = tuple([lesson.text for lesson in self.parts.session.lessons])
+        keys = {id: (self.tree.turns(id), texts) for id in ids}
+        new = [id for id in ids if keys[id] not in self.judged]
+        scores, stop = await self._asked(new, origin)
+        self.judged.update({keys[id]: score for id, score in zip(new, scores, strict=False)})
+        said = takewhile(lambda score: score is not None, [self.judged.get(keys[id]) for id in ids])
+        return [score for score in said if score is not None], stop
+
+    async def _asked(self, ids: Sequence[int], origin: Origin) -> tuple[list[Score], Stop | None]:
+        phase = _EVALUATE[origin]
         scores, stop = await self._scores(ids, phase, self._evaluation)
         lost = [index for index, score in enumerate(scores) if score is None]
         if lost and stop is None:
             again, stop = await self._scores([ids[index] for index in lost], phase, self._reminded)
             for index, score in zip(lost, again, strict=False):
                 scores[index] = score
-        for id, score in zip(ids, scores, strict=False):
-            self.judge(id, self.parts.scorer.fallback() if score is None else score)
-        if stop is not None:
-            raise stop
+        return [self.parts.scorer.fallback() if score is None else score for score in scores], stop
 
     def judge(self, id: int, score: Score) -> None:
         """Gives a node its score and credits the agent that generated it."""
@@ -186,7 +235,7 @@ class Phases:
         self.fallbacks += score.fallback
         node.score = score
         node.prior = score.modulated
-        self._credit(node)
+        self.credit(node)
 
     async def _scores(self, ids: Sequence[int], phase: Phase, prompt: Prompt) -> tuple[list[Score | None], Stop | None]:
         """Asks about each node as often as the scorer wants; scores for as many nodes as could be asked about."""
@@ -209,8 +258,11 @@ class Phases:
 
     # ---- reflect
 
-    async def reflect(self, ids: Sequence[int]) -> None:
+    async def reflect(self, ids: Sequence[int], failed: Callable[[Node], bool] | None = None) -> None:
         """Has a scheduled agent draw a lesson from each failure among the nodes, once a failure key (paper Eq. 3).
+
+        Args:
+            failed: What a failure is; None is `Phases.failed`.
 
         Raises:
             Stop: A call was refused; the lessons of those before it are in memory.
@@ -219,7 +271,7 @@ class Phases:
             return
         failures: dict[str, int] = {}
         for id in ids:
-            if self.failed(self.tree[id]):
+            if (failed or self.failed)(self.tree[id]):
                 key = self.parts.task.failure_key(self.tree[id].state)
                 if key not in self.taught:
                     failures.setdefault(key, id)
@@ -227,7 +279,7 @@ class Phases:
         def prompt(path: tuple[Turn, ...], _: tuple[str, ...]) -> Shorten:
             return partial(self.parts.task.prompts.reflection, self.parts.problem, path)
 
-        sampling = Sampling(temperature=0.0, max_tokens=self.reflect_tokens)
+        sampling = Sampling(temperature=self.reflect_temperature, max_tokens=self.reflect_tokens)
         tickets, stop = self._ask(list(failures.values()), Phase.REFLECT, prompt, sampling)
         self.taught.update(list(failures)[: len(tickets)])
         answers = await self._answers(tickets)
@@ -261,11 +313,18 @@ class Phases:
 
     # ---- all phases
 
-    async def grow(self, leaf: int, width: int, max_misses: int) -> list[int]:
+    async def grow(
+        self,
+        leaf: int,
+        width: int,
+        max_misses: int,
+        evaluate: Callable[[Phases, Sequence[int]], Awaitable[None]] | None = None,
+    ) -> list[int]:
         """Expands a leaf and has its new nodes evaluated, unless success was seen; closes a leaf that stays fruitless.
 
         Args:
             max_misses: Expansions without any action after which the leaf is closed.
+            evaluate: What gives the new nodes their values; None is `Phases.evaluate`.
 
         Returns:
             Ids of the new nodes, in the order made.
@@ -280,14 +339,14 @@ class Phases:
             if node.misses >= max_misses:
                 self.tree.close(leaf)
         elif not self.solved():
-            await self.evaluate(ids)
+            await (evaluate or Phases.evaluate)(self, ids)
         return ids
 
     def solved(self) -> bool:
         """Whether the environment showed success at any node."""
         return self.tree.solved is not None
 
-    def _credit(self, node: Node) -> None:
+    def credit(self, node: Node) -> None:
         """Every node once: when it is evaluated, or when it ends with a reward that the search may see."""
         if node.agent is not None and node.prior is not None:
             self.parts.session.credit(node.agent, node.prior, node.pick)
@@ -296,7 +355,7 @@ class Phases:
         self, nodes: Sequence[int], phase: Phase, prompt: Prompt, sampling: Sampling
     ) -> tuple[list[Ticket], Stop | None]:
         """Picks an agent for each node's call and charges it; stops at the first call that may not be made."""
-        session, memory = self.parts.session, self.parts.memory
+        session, memory, shown = self.parts.session, self.parts.memory, SHOWN[self.shown]
         tickets: list[Ticket] = []
         at = -1
         path: tuple[Turn, ...] = ()
@@ -309,7 +368,7 @@ class Phases:
                 at, path = node, self.tree.turns(node)
             lessons: tuple[str, ...] = ()
             if phase is not Phase.REFLECT:
-                lessons = memory.view(session.lessons, arm, self.parts.problem, path)
+                lessons = memory.view(shown(session.lessons, self.tree, node), arm, self.parts.problem, path)
             ticket = session.ask(arm, phase, node, prompt(path, lessons), sampling, lessons=len(lessons))
             tickets.append(ticket)
         return tickets, None

@@ -57,13 +57,41 @@ class Search(Protocol):
 
 # --------------------------------------------------------------------------- the answer
 
-AnswerPolicy = Literal["oracle_best", "best_value", "first_terminal", "most_visited"]
+AnswerPolicy = Literal["oracle_best", "oracle_kept", "largest_sum", "best_value", "first_terminal", "most_visited"]
 
 
 def _oracle_best(tree: Tree) -> Node:
     """The highest visible reward, simulated nodes included; the best value where no reward is visible."""
-    rewarded = [node for node in tree.nodes if node.state.done and node.state.reward is not None]
-    return max(rewarded, key=lambda node: node.state.reward or 0.0, default=None) or _best_value(tree)
+    return _most_rewarded(tree.nodes) or _best_value(tree)
+
+
+def _oracle_kept(tree: Tree) -> Node:
+    """The same without ends that selection took out of the tree (`select` "prune"), as the published code has it.
+
+    Simulated nodes count where a simulation ended at them. Source: ZHUWEI-hub/SYMPHONY, webshop/symphony.py:559-561.
+    """
+    within = {ROOT}
+    for node in tree.nodes:
+        if node.id in within:
+            within.update(node.children)
+    met = [node for node in tree.nodes if node.id in within or (node.origin == "simulate" and node.visits)]
+    return _most_rewarded(met) or _best_value(tree)
+
+
+def _largest_sum(tree: Tree) -> Node:
+    """The first action, or first refinement of the only one, whose values add up to most.
+
+    Source: ZHUWEI-hub/SYMPHONY, programming/symphony.py:69-77, 436.
+    """
+    above = tree[ROOT]
+    if len(above.children) == 1 and tree[above.children[0]].children:
+        above = tree[above.children[0]]
+    return max((tree[id] for id in above.children), key=lambda node: node.value_sum, default=above)
+
+
+def _most_rewarded(nodes: Iterable[Node]) -> Node | None:
+    rewarded = [node for node in nodes if node.state.done and node.state.reward is not None]
+    return max(rewarded, key=lambda node: node.state.reward or 0.0, default=None)
 
 
 def _best_value(tree: Tree) -> Node:
@@ -96,6 +124,8 @@ def _standing(node: Node) -> tuple[bool, bool, float]:
 
 ANSWERS: dict[AnswerPolicy, Callable[[Tree], Node]] = {
     "oracle_best": _oracle_best,
+    "oracle_kept": _oracle_kept,
+    "largest_sum": _largest_sum,
     "best_value": _best_value,
     "first_terminal": _first_terminal,
     "most_visited": _most_visited,

@@ -11,14 +11,34 @@ from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
 from symphony.search.halving import ROOT_RULES, RootRule
-from symphony.search.phases import Expansion, Parts, Phases
+from symphony.search.lessons import LESSONS, LessonsWritten
+from symphony.search.phases import Distinct, Expansion, Parts, Phases, Shown
+from symphony.search.quirks import (
+    AGAIN,
+    BACKUP,
+    CONSENSUS,
+    LIMIT_CLOSES,
+    SELECT,
+    SETTLE,
+    SIM_END,
+    SIM_STEP,
+    VALUES,
+    Backup,
+    Consensus,
+    Limit,
+    Resample,
+    Select,
+    SimEnd,
+    Values,
+    best,
+)
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
-from symphony.search.tree import FirstVisit, Node, Tree
-from symphony.types import Problem, Sampling, Score, Task
+from symphony.search.tree import ROOT, FirstVisit, Node, Tree, UctMean
+from symphony.types import Problem, Sampling, Score, SymphonyError, Task
 
 SimulationDepth = Literal["absolute", "extra"]
 SimulationValue = Literal["mean", "sum", "code"]
-Consensus = Literal["off", "on"]
+ValueCache = Literal["off", "on"]
 ReflectOn = Literal["failure_or_limit", "failure"]
 
 # --------------------------------------------------------------------------- value of a simulation
@@ -38,9 +58,12 @@ def _sum(values: Sequence[float], last: Node, cut: float) -> float:
 
 
 def _code(values: Sequence[float], last: Node, cut: float) -> float:
-    """What the published code backs up: the reward of the end, a penalty when cut, 0 when no step was made."""
+    """What the published code backs up: the reward of the end, a penalty when cut, 0 when no step was made.
+
+    Source: hp/symphony.py:379-461, ws/symphony.py:621-685.
+    """
     if last.state.done:
-        return last.prior or 0.0
+        return (last.prior if last.state.reward is None else last.state.reward) or 0.0
     return cut if values else 0.0
 
 
@@ -50,29 +73,30 @@ SIMULATION_VALUES: dict[SimulationValue, Callable[[Sequence[float], Node, float]
     "code": _code,
 }
 
-# --------------------------------------------------------------------------- consensus shortcut of a simulation step
-
-CONSENSUS_HIGH, CONSENSUS_LOW = 0.9, 0.7
-"""R of the action that nearly all samples proposed, and of the others. Source: published code, hp/symphony.py:421."""
-
-
-def _no_consensus(votes: Sequence[int], width: int) -> list[float] | None:
-    return None
-
-
-def _consensus(votes: Sequence[int], width: int) -> list[float] | None:
-    """Pseudo-values instead of an evaluation when more than two samples, and all but one at most, agree."""
-    if sum(votes) <= 2 or max(votes) < width - 1:
-        return None
-    return [CONSENSUS_HIGH if count >= width - 1 else CONSENSUS_LOW for count in votes]
-
-
-CONSENSUS: dict[Consensus, Callable[[Sequence[int], int], list[float] | None]] = {
-    "off": _no_consensus,
-    "on": _consensus,
-}
-
 # --------------------------------------------------------------------------- the search
+
+
+CHOICES = {
+    "first_visit": FirstVisit,
+    "root": RootRule,
+    "sim_depth_from": SimulationDepth,
+    "sim_value": SimulationValue,
+    "consensus": Consensus,
+    "reflect_on": ReflectOn,
+    "uct_mean": UctMean,
+    "select": Select,
+    "limit": Limit,
+    "values": Values,
+    "backup": Backup,
+    "sim_end": SimEnd,
+    "resample": Resample,
+    "distinct": Distinct,
+    "lessons": LessonsWritten,
+    "shown": Shown,
+    "value_cache": ValueCache,
+    "answer": AnswerPolicy,
+}
+"""Hyper-parameters that are words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +111,7 @@ class Symphony:
     Attributes:
         n: Actions sampled an expansion, >= 1.
         iterations: K, >= 1.
+        root_n: Actions sampled at the root, >= 1; None is `n`. 1 makes a first attempt that the search refines.
         depth: D, >= 1: a node at this depth is not expanded; None leaves it to the environment's horizon.
         c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, which is sqrt(2 ln N / n)).
         first_visit: What an unvisited child counts as in selection: its prior, or infinite (the best prior first).
@@ -95,21 +120,38 @@ class Symphony:
         sim_depth_from: Whether `sim_depth` counts from the root ("absolute") or from the simulation's start ("extra").
         sim_value: What a simulation backs up: see `SIMULATION_VALUES`.
         sim_cut: Value of a cut simulation under sim_value "code" (published code: -1 or -0.5 by task).
-        consensus: Whether near-unanimous simulation steps skip the evaluator.
+        consensus: Whether near-unanimous simulation steps skip the evaluator: off, on (of samples) or by nodes.
         reflect_on: Whether reaching `depth` counts as a failure, or only the environment's verdict.
         max_misses: Expansions without any action after which a node is closed, >= 1.
         root: How an iteration's child of the root is chosen: by UCT as all others, or by sequential halving over
             `iterations` (Danihelka et al. 2022), which wants them to be about what the budget allows.
         parallel: Iterations under way at once, >= 1: their leaves are selected one after another with a virtual loss,
             and their calls run together. More is quicker and chooses each leaf knowing less.
+        uct_mean: Whether the mean of a visited child is divided by its visits once more ("double").
+        select: Whether an exhausted node is closed, or taken from its parent, which may so be expanded again ("prune").
+        limit: Whether `depth` closes a node, or ends the search when such a node is selected ("stop").
+        values: Whether a new child has the value of its own, one dealt by position ("positional", "rescaled"), or the
+            share of visible tests passed ("progress").
+        value_cache: Whether an evaluation of the same path under the same lessons is taken from the problem's earlier.
+        backup: Whether an end without reward records -1 for itself ("wrong_end"), and whether the children's own values
+            are backed up instead of the simulation's ("children").
+        sim_end: Which of several ends of a simulation step is taken.
+        resample: What becomes of completions without an action: asked for once more, dropped ("never"), or dropped
+            and, where none is left in a simulation, sampled at falling temperature ("cooling").
+        distinct: Whether equal actions of an expansion are one node, or only those with equal thoughts.
+        lessons: Whether each failure is reflected on once, the first three are, all anew at each new one ("rewritten"),
+            or each attempt is that its visible tests found wrong.
+        shown: Whether prompts carry all lessons in memory, or those drawn on the way to their node ("path").
         answer: How the answer is chosen among the nodes.
-        temperature: Of actions; evaluation and reflection are greedy.
+        temperature: Of actions; evaluation is greedy.
+        reflect_temperature: Of lessons, >= 0 (published code for programs: 0.2).
         expand_tokens, evaluate_tokens, reflect_tokens: Completion tokens a call.
         stop: Strings that end an action.
     """
 
     n: int = 4
     iterations: int = 10
+    root_n: int | None = None
     depth: int | None = 7
     c: float = 2.0
     first_visit: FirstVisit = "prior"
@@ -123,30 +165,41 @@ class Symphony:
     max_misses: int = 2
     root: RootRule = "uct"
     parallel: int = 1
+    uct_mean: UctMean = "mean"
+    select: Select = "close"
+    limit: Limit = "close"
+    values: Values = "own"
+    value_cache: ValueCache = "off"
+    backup: Backup = "plain"
+    sim_end: SimEnd = "first"
+    resample: Resample = "once"
+    distinct: Distinct = "action"
+    lessons: LessonsWritten = "each"
+    shown: Shown = "pool"
     answer: AnswerPolicy = "oracle_best"
     temperature: float = 0.2
+    reflect_temperature: float = 0.0
     expand_tokens: int = 48
     evaluate_tokens: int = 16
     reflect_tokens: int = 48
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key, found in (("n", self.n), ("iterations", self.iterations), ("sim_width", self._width)):
+        for key, found in (("n", self.n), ("root_n", self.root_n), ("iterations", self.iterations)):
             check_range(key, found, 1)
         for key, tokens in (("evaluate_tokens", self.evaluate_tokens), ("reflect_tokens", self.reflect_tokens)):
             check_range(key, tokens, 1)
+        check_range("sim_width", self._width, 1)
+        check_range("reflect_temperature", self.reflect_temperature, 0)
         check_range("max_misses", self.max_misses, 1)
         check_range("parallel", self.parallel, 1)
         check_range("depth", self.depth, 1)
         check_range("sim_depth", self.sim_depth, 0)
         check_range("c", self.c, 0)
-        check_choice("first_visit", self.first_visit, FirstVisit)
-        check_choice("root", self.root, RootRule)
-        check_choice("sim_depth_from", self.sim_depth_from, SimulationDepth)
-        check_choice("sim_value", self.sim_value, SimulationValue)
-        check_choice("consensus", self.consensus, Consensus)
-        check_choice("reflect_on", self.reflect_on, ReflectOn)
-        check_choice("answer", self.answer, AnswerPolicy)
+        for key, allowed in CHOICES.items():
+            check_choice(key, getattr(self, key), allowed)
+        if self.select == "prune" and (self.parallel > 1 or self.root != "uct"):
+            raise SymphonyError("search.select: found 'prune', allowed with it: parallel 1 and root uct")
         self._sampling()
 
     @property
@@ -167,6 +220,13 @@ class Symphony:
             evaluate_tokens=self.evaluate_tokens,
             reflect_tokens=self.reflect_tokens,
             limit_fails=self.reflect_on == "failure_or_limit",
+            again=AGAIN[self.resample],
+            reflect_temperature=self.reflect_temperature,
+            distinct=self.distinct,
+            closes=LIMIT_CLOSES[self.limit],
+            shown=self.shown,
+            judged={} if self.value_cache == "on" else None,
+            pays=VALUES[self.values].pays,
         )
         return await phases.conclude(self._search(phases), self.answer)
 
@@ -174,7 +234,7 @@ class Symphony:
         begun = 0
         while begun < self.iterations:
             leaves = self.leaves(phases.tree, min(self.parallel, self.iterations - begun))
-            if not leaves:
+            if not leaves or any(self._beyond(phases, leaf) for leaf in leaves):
                 return "exhausted"
             await phases.together([self._iterate(phases, leaf, begun + at) for at, leaf in enumerate(leaves, 1)])
             begun += len(leaves)
@@ -189,7 +249,8 @@ class Symphony:
         """
         held: list[int] = []
         while len(held) < count:
-            leaf = tree.select(self.c, self.first_visit, ROOT_RULES[self.root](tree, self.iterations))
+            start = ROOT_RULES[self.root](tree, self.iterations)
+            leaf = SELECT[self.select](tree, self.c, self.first_visit, start, self.uct_mean)
             if leaf is None:
                 break
             tree.hold(leaf)
@@ -198,57 +259,57 @@ class Symphony:
             tree.release(leaf)
         return held
 
+    def _beyond(self, phases: Phases, leaf: int) -> bool:
+        """Whether a leaf lies at a depth limit that closes nothing, so that it was selected all the same."""
+        return self.depth is not None and phases.tree[leaf].depth >= self.depth
+
     async def _iterate(self, phases: Phases, leaf: int, iteration: int) -> None:
+        values, lessons = VALUES[self.values], LESSONS[self.lessons]
         phases.parts.session.iteration = iteration
-        ids = await phases.grow(leaf, self.n, self.max_misses)
+        await lessons.before(phases)
+        width = self.root_n if leaf == ROOT and self.root_n is not None else self.n
+        ids = await phases.grow(leaf, width, self.max_misses, values.evaluate)
         if phases.solved() or not ids:
             return
-        await phases.reflect(ids)
-        value, last = await self._simulate(phases, _start(phases, ids))
+        await lessons.after(phases, ids)
+        value, last = await self._simulate(phases, values.start(phases, ids))
         if phases.solved():
             return
-        phases.tree.backup(last, value)
-        phases.tree.settle(leaf)
-        await phases.reflect([last])
+        BACKUP[self.backup](phases.tree, ids, last, value)
+        SETTLE[self.select](phases.tree, leaf)
+        await lessons.after(phases, [last])
 
     async def _simulate(self, phases: Phases, start: int) -> tuple[float, int]:
         """Walks greedily by R from a new node; returns the value to back up and the last node."""
         tree = phases.tree
         limit = self.sim_depth + (tree[start].depth if self.sim_depth_from == "extra" else 0)
-        limit = limit if phases.depth is None else min(limit, phases.depth)
+        limit = min(limit, phases.depth) if phases.depth is not None and phases.closes else limit
         last, values = tree[start], []
         while not last.state.done and last.depth < limit and not phases.solved():
-            step = await phases.expand(last.id, self._width, "simulate")
+            await LESSONS[self.lessons].before(phases)
+            step = await SIM_STEP[self.resample](phases, last.id, self._width)
             if not step.ids:
                 break
-            at = _ended(phases, step.ids)
-            if at is None:
-                await self._judge_step(phases, step)
-                at = _best(phases, step.ids)
-            last = tree[at]
+            last = await self._next(phases, step)
             values.append(last.prior or 0.0)
         return SIMULATION_VALUES[self.sim_value](values, last, self.sim_cut), last.id
 
-    async def _judge_step(self, phases: Phases, step: Expansion) -> None:
-        agreed = CONSENSUS[self.consensus](step.votes, self._width)
+    async def _next(self, phases: Phases, step: Expansion) -> Node:
+        """Where a simulation goes: to success, to an end whose reward is visible, else to the best node."""
+        nodes = [phases.tree[id] for id in step.ids]
+        ends = [node for node in nodes if node.prior is not None]
+        if ends:
+            end = next((node for node in ends if node.solved), SIM_END[self.sim_end](ends))
+            VALUES[self.values].ended(phases, end.id)
+            return end
+        await self._judge_step(phases, step, nodes)
+        return phases.tree[best(phases, step.ids)]
+
+    async def _judge_step(self, phases: Phases, step: Expansion, nodes: Sequence[Node]) -> None:
+        actions = [node.turn.action for node in nodes if node.turn]
+        agreed = CONSENSUS[self.consensus](actions, step.votes, self._width)
         if agreed is None:
             await phases.evaluate(step.ids, "simulate")
             return
         for id, value in zip(step.ids, agreed, strict=True):
             phases.judge(id, Score(value=value, confidence=1.0, modulated=value))
-
-
-def _ended(phases: Phases, ids: Sequence[int]) -> int | None:
-    """The first new node that is solved, else the first whose end the environment rewarded; None without any."""
-    rewarded = [phases.tree[id] for id in ids if phases.tree[id].prior is not None]
-    return max(rewarded, key=lambda node: node.solved).id if rewarded else None
-
-
-def _best(phases: Phases, ids: Sequence[int]) -> int:
-    """The node with the highest prior; ties go to the first."""
-    return max(ids, key=lambda id: phases.tree[id].prior or 0.0)
-
-
-def _start(phases: Phases, ids: Sequence[int]) -> int:
-    """Where the simulation starts: the best new node that has not ended, else the best that has."""
-    return _best(phases, [id for id in ids if not phases.tree[id].state.done] or ids)

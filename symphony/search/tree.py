@@ -13,9 +13,18 @@ SOLVED = 1.0 - 1e-9
 """A visible reward of at least this much is success (1 but for rounding)."""
 
 Origin = Literal["root", "expand", "simulate"]
-FirstVisit = Literal["inf", "prior", "twice"]
-_UNVISITED: dict[FirstVisit, tuple[float, float]] = {"inf": (1e6, 1.0), "prior": (0.0, 1.0), "twice": (0.0, 2.0)}
+FirstVisit = Literal["inf", "prior", "twice", "order"]
+_UNVISITED: dict[FirstVisit, tuple[float, float]] = {
+    "inf": (1e6, 1.0),
+    "prior": (0.0, 1.0),
+    "twice": (0.0, 2.0),
+    "order": (1e6, 0.0),
+}
 """What an unvisited child counts as: an offset (more than any visited child's bound, or none) plus a multiple of R."""
+
+UctMean = Literal["mean", "double"]
+_DIVISIONS: dict[UctMean, int] = {"mean": 1, "double": 2}
+"""How often the sum of a visited child's values is divided by its visits."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +42,7 @@ class Node:
         iteration: Search iteration that made it.
         score: What the evaluator said; None when never evaluated.
         prior: R in [0, 1]: the environment's reward where the search may see it, else the modulated score;
-            None while neither is known.
+            None while neither is known. Above 1 under `Symphony.values` "rescaled" alone.
         visits, value_sum: N and W of backpropagation; Q = W / N.
         children: Ids of the children that selection may follow, in the order made. A tuple: leaves then cost no list,
             and the garbage collector need not look into it.
@@ -150,33 +159,48 @@ class Tree:
             if node.open:
                 return
 
-    def select(self, c: float, first_visit: FirstVisit, start: int = ROOT) -> int | None:
-        """Walks from `start` along the best open child (Eq. 7) to a leaf; None when everything below is closed.
-
-        A child never visited comes before all visited ones, the highest prior first ("inf"), or counts as its prior
-        ("prior") or twice its prior ("twice") without a bonus. Ties go to the child made first.
-        """
-        nodes = self.nodes
-        node = nodes[start]
+    def select(self, c: float, first_visit: FirstVisit, start: int = ROOT, *, uct_mean: UctMean = "mean") -> int | None:
+        """Walks from `start` along the best open child (see `best`) to a leaf; None when everything below is closed."""
+        node = self.nodes[start]
         if node.closed:
             return None
-        offset, factor = _UNVISITED[first_visit]
         while node.children:
-            log_parent = math.log(node.visits) if node.visits > 1 else 0.0
-            best, best_bound = node, -math.inf
-            for id in node.children:
-                child = nodes[id]
-                if child.closed:
-                    continue
-                visits = child.visits
-                if visits:
-                    bound = uct(child.value_sum / visits, visits, log_parent, c)
-                else:
-                    bound = offset + factor * (child.prior or 0.0)
-                if bound > best_bound:
-                    best, best_bound = child, bound
-            node = best
+            node = self.best(node, c, first_visit, uct_mean)
         return node.id
+
+    def best(self, node: Node, c: float, first_visit: FirstVisit, uct_mean: UctMean = "mean") -> Node:
+        """The open child with the highest bound (Eq. 7); the node itself where none is open.
+
+        A child never visited comes before all visited ones, the highest prior first ("inf") or the one made first
+        ("order"), or counts as its prior ("prior") or twice its prior ("twice") without a bonus. Ties go to the child
+        made first. With `uct_mean` "double" the mean is divided by the visits once more.
+        """
+        nodes = self.nodes
+        offset, factor = _UNVISITED[first_visit]
+        divisions = _DIVISIONS[uct_mean]
+        log_parent = math.log(node.visits) if node.visits > 1 else 0.0
+        best, best_bound = node, -math.inf
+        for id in node.children:
+            child = nodes[id]
+            if child.closed:
+                continue
+            visits = child.visits
+            if visits:
+                bound = uct(child.value_sum / visits**divisions, visits, log_parent, c)
+            else:
+                bound = offset + factor * (child.prior or 0.0)
+            if bound > best_bound:
+                best, best_bound = child, bound
+        return best
+
+    def detach(self, id: int) -> None:
+        """Takes a node from its parent's children: selection never meets it, nor what is below it, again."""
+        node = self.nodes[id]
+        if node.parent is None:
+            return
+        above = self.nodes[node.parent]
+        above.children = tuple([child for child in above.children if child != id])
+        above.open -= not node.closed
 
     def hold(self, id: int) -> None:
         """Marks an open leaf as under way: a virtual loss on its path, and selection goes elsewhere.

@@ -10,7 +10,7 @@ The page that a branch has opened is part of its state, so branches never see ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyEr
 Setting = Literal["distractor", "fullwiki"]
 Split = Literal["dev", "train"]
 Pages = Literal["union", "context", "live"]
+Reading = Literal["tolerant", "official"]
 
 SHOWN = 5
 """Sentences of a page that search shows (published environment: 5)."""
@@ -85,6 +86,7 @@ class HotpotQA:
         feedback: Whether a search learns if its answer was right.
         data: Folder of the data sets.
         wording: Version of the prompts, or a file of one's own.
+        reading: How a completion is understood: as in all tasks, or as the published code does ("official").
     """
 
     count: int | None
@@ -97,10 +99,12 @@ class HotpotQA:
     feedback: Feedback = "oracle"
     data: Path = Path("data")
     wording: str = "v1"
+    reading: Reading = "tolerant"
     name: str = "hotpotqa"
 
     def __post_init__(self) -> None:
-        for key, allowed in (("setting", Setting), ("split", Split), ("pages", Pages), ("record", Mode)):
+        choices = {"setting": Setting, "split": Split, "pages": Pages, "record": Mode, "reading": Reading}
+        for key, allowed in choices.items():
             if getattr(self, key) not in get_args(allowed):
                 raise SymphonyError(
                     f"task.{key}: found {getattr(self, key)!r}, allowed: {', '.join(get_args(allowed))}"
@@ -147,7 +151,7 @@ class HotpotQA:
         return _union(*self.files())
 
     def parse(self, text: str) -> Proposal | None:
-        return parse_proposal(text, ("search", "lookup", "finish", "think"))
+        return READINGS[self.reading](text)
 
     def step(self, state: State, action: str) -> State:
         if state.done:
@@ -192,6 +196,33 @@ class HotpotQA:
             return Grade(success=False, score=0.0, detail="no answer")
         gold = problem.target.answer
         return Grade(success=exact_match(answer, gold), score=f1(answer, gold), detail=answer)
+
+
+def _tolerant(text: str) -> Proposal | None:
+    return parse_proposal(text, ("search", "lookup", "finish", "think"))
+
+
+def _official(text: str) -> Proposal | None:
+    """The thought is what the first line says up to a colon; the action that of the last action line, up to its second.
+
+    An argument ends at its first closing bracket. So titles and thoughts are cut at colons, a completion that begins
+    with its action has none, and thought and action may be of different steps; what has no brackets is an invalid
+    action, not a lost sample. Source: ZHUWEI-hub/SYMPHONY, commit 3fbe298, hotpot/symphony.py:125-141, 484-512.
+    """
+    if text.startswith("Thought"):
+        text = text[text.find(":") + 1 :].strip()
+    first, *others = text.split("\n")
+    labelled = [line for line in others if line.startswith("Action") and ":" in line]
+    if not labelled:
+        return None
+    action = labelled[-1].split(":")[1].strip()
+    if not action:
+        return None
+    verb, _, rest = action.partition("[")
+    return Proposal(thought=first.split(":")[0].strip(), action=f"{verb.lower()}[{rest.split(']')[0]}]")
+
+
+READINGS: dict[Reading, Callable[[str], Proposal | None]] = {"tolerant": _tolerant, "official": _official}
 
 
 def _search(data: Data, entity: str) -> tuple[Data, str]:

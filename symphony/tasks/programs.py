@@ -189,6 +189,7 @@ class Programs:
             reward=1.0 if passed else None,
             terminated=passed,
             truncated=not passed and data.steps >= self.max_steps,
+            progress=sum(report.passed) / len(report.passed) if report.passed else 0.0,
             data=data,
         )
 

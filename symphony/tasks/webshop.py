@@ -11,7 +11,7 @@ The page, the query and the options of a branch are its state, a small value; th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 Size = Literal["small", "full"]
+Reading = Literal["tolerant", "official"]
 Page = Literal["start", "results", "item", "part", "end"]
 
 LISTED = 10
@@ -78,6 +79,7 @@ class WebShop:
         feedback: Whether a search learns what a purchase earned.
         data: Folder of the data sets.
         wording: Version of the prompts, or a file of one's own.
+        reading: How a completion is understood: as in all tasks, or as the published code does ("official").
     """
 
     count: int | None
@@ -90,10 +92,12 @@ class WebShop:
     feedback: Feedback = "oracle"
     data: Path = Path("data")
     wording: str = "v1"
+    reading: Reading = "tolerant"
     name: str = "webshop"
 
     def __post_init__(self) -> None:
-        for key, allowed in (("size", Size), ("instructions", Instructions), ("nouns", Nouns)):
+        choices = {"size": Size, "instructions": Instructions, "nouns": Nouns, "reading": Reading}
+        for key, allowed in choices.items():
             if getattr(self, key) not in get_args(allowed):
                 raise SymphonyError(
                     f"task.{key}: found {getattr(self, key)!r}, allowed: {', '.join(get_args(allowed))}"
@@ -146,7 +150,7 @@ class WebShop:
         return State(observation="", data=Data(goal=goal, instruction=problem.prompt))
 
     def parse(self, text: str) -> Proposal | None:
-        return parse_proposal(text, ("search", "click", "think"), bare=True)
+        return READINGS[self.reading](text)
 
     def step(self, state: State, action: str) -> State:
         if state.done:
@@ -268,6 +272,27 @@ class WebShop:
             f"nouns by {nouns_by(self.nouns)}"
         )
         return Grade(success=reward.total == 1.0, score=reward.total, detail=detail)
+
+
+def _tolerant(text: str) -> Proposal | None:
+    return parse_proposal(text, ("search", "click", "think"), bare=True)
+
+
+def _official(text: str) -> Proposal | None:
+    """The first action line from its label to the next colon, else the first line of whatever was said.
+
+    So an option's name is cut at a colon, and a text without an action is an invalid one, not a lost sample.
+    Source: ZHUWEI-hub/SYMPHONY, commit 3fbe298, webshop/symphony.py:313-331, 741.
+    """
+    labelled = [line for line in text.split("\n") if line.startswith("Action") and ":" in line]
+    said = (labelled[0].split(":")[1].strip() if labelled else "") or text.strip()
+    for _ in range(2):
+        said = said[said.find(":") + 1 :].strip() if said.startswith("Action") else said
+    action = said.split("\n")[0].split(":")[0].strip()
+    return Proposal(thought="", action=action) if action else None
+
+
+READINGS: dict[Reading, Callable[[str], Proposal | None]] = {"tolerant": _tolerant, "official": _official}
 
 
 def _purchase(data: Data) -> str:

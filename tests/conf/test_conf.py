@@ -214,6 +214,36 @@ def test_each_preset_changes_what_it_decides(conf: Path) -> None:
     assert len({run.digest for run in seen.values()}) == 4
 
 
+QUIRKS = ("uct_mean", "select", "values", "backup", "sim_end", "resample", "distinct", "lessons")
+
+
+@pytest.mark.parametrize(
+    ("preset", "search", "quirk"),
+    [
+        ("official-code", "symphony_official", ("values", "positional")),
+        ("official-code-webshop", "symphony_official_webshop", ("values", "rescaled")),
+        ("official-code-programs", "symphony_official_programs", ("values", "progress")),
+    ],
+)
+def test_a_published_preset_chooses_the_search_that_names_its_quirks(
+    preset: str, search: str, quirk: tuple[str, str], conf: Path
+) -> None:
+    run = plan("quickstart", [f"preset={preset}"], experiment="symphony", conf=conf)[0]
+    assert (run.config["choices"]["search"], run.config["search"][quirk[0]]) == (search, quirk[1])
+
+
+@pytest.mark.parametrize("preset", ["default", "paper", "embedded"])
+def test_no_quirk_is_named_under_another_preset(preset: str, conf: Path) -> None:
+    for run in plan("quickstart", [f"preset={preset}"], conf=conf):
+        assert not set(QUIRKS) & set(run.config["search"])
+
+
+def test_an_experiment_with_a_search_of_its_own_keeps_it_under_a_published_preset(conf: Path) -> None:
+    edit(conf / "experiment" / "quickstart" / "uniform.yaml", "defaults:\n", "defaults:\n  - override /search: lats\n")
+    run = plan("quickstart", ["preset=official-code"], experiment="uniform", conf=conf)[0]
+    assert run.config["choices"]["search"] == "lats"
+
+
 def test_a_task_that_the_machine_can_not_carry_out_is_left_out_of_a_study_and_told_once(
     conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,22 @@ FOLDER = Path(__file__).parent.parent / "golden"
 DEFAULT = Symphony(iterations=5, depth=6, sim_depth=3)
 PAPER = Symphony(iterations=5, depth=6, sim_width=1, sim_depth=6, sim_value="sum")
 CODE = Symphony(
-    iterations=5, depth=6, c=math.sqrt(2), sim_value="code", sim_depth=4, consensus="on", reflect_on="failure"
+    iterations=5,
+    depth=6,
+    c=math.sqrt(2),
+    sim_value="code",
+    sim_depth=4,
+    consensus="nodes",
+    reflect_on="failure",
+    uct_mean="double",
+    select="prune",
+    values="positional",
+    value_cache="on",
+    backup="wrong_end",
+    sim_end="last",
+    resample="cooling",
+    distinct="thought",
+    lessons="rewritten",
 )
 CASES: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "symphony_default": (DEFAULT, UCB(), EMCS(), PoolFifo()),

@@ -180,6 +180,28 @@ def test_colons_and_brackets_inside_an_action_survive(data, text, action):
 
 
 @pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("Thought 1: I need it\nAction 1: Search[Oak Hill]", ("I need it", "search[Oak Hill]")),
+        ("I know: it is so\nAction 1: Search[House: Season 3]", ("I know", "search[House]")),
+        ("x\nAction: finish[a [b] c]", ("x", "finish[a [b]")),
+        ("x\nAction 1: search[a]\nAction 2: finish[b]", ("x", "finish[b]")),
+        ("x\nAction 1: wait", ("x", "wait[]")),
+        ("Action 1: search[a]", None),
+        ("x\nno action", None),
+    ],
+)
+def test_the_published_reading_cuts_at_colons_and_takes_the_last_action(data, text, read):
+    found = HotpotQA(count=1, data=data, reading="official").parse(text)
+    assert (None if found is None else (found.thought, found.action)) == read
+
+
+def test_what_the_published_reading_keeps_without_brackets_is_an_invalid_action(data):
+    task = HotpotQA(count=1, data=data, reading="official")
+    assert walk(task, task.parse("x\nAction 1: wait").action).invalid
+
+
+@pytest.mark.parametrize(
     ("settings", "told"),
     [
         ({"pages": "all"}, "task.pages: found 'all', allowed: union, context, live"),

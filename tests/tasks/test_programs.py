@@ -63,6 +63,12 @@ def test_generated_tests_are_those_below_the_program_and_are_no_part_of_it(data)
     assert (state.reward, state.done) == (None, False)
 
 
+def test_progress_is_the_share_of_visible_tests_passed(data):
+    task = Programs(dataset="mbpp_py", count=1, data=data)
+    half = walk(task, HALF.replace("\n```", "\nassert square(2) == 4\nassert square(3) == 9\n```"))
+    assert (half.progress, walk(task, RIGHT).progress) == (0.5, None)
+
+
 def test_a_later_program_faces_the_tests_of_the_earlier_ones(data):
     task = Programs(dataset="mbpp_py", count=1, data=data)
     state = walk(task, HALF.replace("\n```", "\nassert square(3) == 9\n```"), HALF)

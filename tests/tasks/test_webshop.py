@@ -643,6 +643,27 @@ def test_the_stand_in_for_nouns_changes_no_printed_reward_that_can_be_checked():
     assert max(away) < 0.07
 
 
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [
+        ("Action: search[hair mask]", "search[hair mask]"),
+        ("I go on.\nAction: click[size: 5]\nAction: click[b]", "click[size"),
+        ("search[hair: mask]\nthen more", "search[hair"),
+        ("I do not know", "I do not know"),
+        ("  ", None),
+    ],
+)
+def test_the_published_reading_cuts_at_colons_and_takes_any_text_for_an_action(data, text, action):
+    found = shop(data, reading="official").parse(text)
+    assert (None if found is None else found.action) == action
+
+
+def test_a_text_without_an_action_is_an_invalid_one_under_the_published_reading(data):
+    task = shop(data, reading="official")
+    state = walk(task, task.parse("I do not know").action)
+    assert (state.invalid, state.done) == (True, False)
+
+
 @needs("webshop/react_gpt3_trajectories.jsonl", "webshop/documents_1k.jsonl")
 def test_every_action_of_the_published_react_trajectories_is_understood():
     task = real()
