@@ -140,8 +140,10 @@ class ABMCTS:
     without a memory or where the environment shows no failure, a refinement is but one more attempt.
 
     Attributes:
-        variant: "a" (node aggregation) or "m" (a mixed model that PyMC fits at each decision, which takes seconds).
-        models: How the library chooses the model: by Thompson sampling, by UCB, or by fits apart for each ("stack").
+        variant: "a" (node aggregation) or "m" (a mixed model that PyMC fits at each decision: seconds in which nothing
+            else in the process goes on).
+        models: How the library chooses the model: by Thompson sampling (its default; blind to the scores with "m", as
+            of 0.3.3), by UCB, or by a fit apart for each ("stack").
         n: Attempts at most, >= 1.
         depth: Steps after which an attempt is cut, >= 1.
         max_misses: Steps without any action after which an attempt is given up, >= 1.

@@ -160,9 +160,9 @@ async def test_the_generators_that_the_process_shares_neither_matter_nor_change(
     _, first = await search(talk(WORD), talk(WORD), method=method)
     np.random.seed(1)
     random.seed(1)
-    before = np.random.get_state()[1].tolist(), random.getstate()
+    before = np.random.get_state(legacy=False), random.getstate()
     _, second = await search(talk(WORD), talk(WORD), method=method)
-    assert (np.random.get_state()[1].tolist(), random.getstate()) == before
+    np.testing.assert_equal((np.random.get_state(legacy=False), random.getstate()), before)
     _, third = await search(noisy, noisy, method=method)
     assert first.picks == second.picks == third.picks
     assert first.calls == second.calls == third.calls
