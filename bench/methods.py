@@ -17,6 +17,13 @@ within 0.3, at equal iterations:
   parallel_k_solved              share of problems solved
   parallel_k_rounds              batches of calls that a problem waits for, one after another
   halving_solved                 share solved, one iteration after another, with sequential halving at the root
+
+**AB-MCTS beside TreeQuest**, which decides for it: CPU time of a decision, the mean over a tree that grows to so many
+attempts of three models with random scores.
+  ab_mcts_a_us_per_decision_to_k    as the search asks and tells, the process's random generators set aside each time
+  treequest_a_us_per_decision_to_k  `ask` and `tell` of TreeQuest's ABMCTSA alone
+  treequest_a_us_per_call           its share of us_per_call_ab_mcts_a: a tree of as many attempts as each problem had
+  treequest_m_s_per_decision_to_k   seconds of ABMCTSM alone, once; only where the extra `ab_mcts_m` is installed
 """
 
 from __future__ import annotations
@@ -25,9 +32,13 @@ import asyncio
 import json
 import random
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
+
+import treequest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -42,6 +53,7 @@ from symphony.runner import rare_collections
 from symphony.runs import build
 from symphony.scheduler import UCB
 from symphony.scorer import EMCS, Plain
+from symphony.search.ab_mcts import Attempt, Planner
 from symphony.search.halving import RootRule
 from symphony.search.result import Search, SearchResult
 from symphony.search.symphony import Symphony
@@ -54,14 +66,18 @@ REPEATS = 5
 PROBLEMS, CALLS = 16, 100
 ITERATIONS = 24
 AT_ONCE = (1, 2, 4, 8)
+ATTEMPTS = (10, 30, 100, 300)
+ATTEMPTS_M = 6
 
 # --------------------------------------------------------------------------- the planner's own time
 
 
 def methods() -> dict[str, Search]:
-    """Every search option by name, with the settings of its file."""
+    """Every search option by name, with the settings of its file; AB-MCTS-M apart, whose decisions take seconds."""
     found = {}
     for path in sorted((CONF / "search").glob("*.yaml")):
+        if path.stem == "ab_mcts_m":
+            continue
         overrides = (f"search={path.stem}", "tasks=[gridworld]", "seeds=[0]")
         (run,) = plan("quickstart", overrides, experiment="symphony", conf=CONF)
         found[path.stem] = build(run.config).search
@@ -188,6 +204,50 @@ def searches(*, parallel: int = 1, root: RootRule = "uct", problems: int = 600, 
     return solved / problems, rounds / problems
 
 
+# --------------------------------------------------------------------------- AB-MCTS beside TreeQuest
+
+
+def grow(algorithm: treequest.Algorithm, attempts: int) -> None:
+    """TreeQuest alone: asks and tells until the tree has so many attempts."""
+    scores = random.Random(0)
+    state = algorithm.init_tree()
+    for _ in range(attempts):
+        state, trial = algorithm.ask(state, ["A", "B", "C"])
+        state = algorithm.tell(state, trial.trial_id, (trial, scores.random()))
+
+
+def grow_ours(attempts: int) -> None:
+    scores = random.Random(0)
+    planner = Planner("a", "thompson", ["A", "B", "C"], random.Random(0))
+    for _ in range(attempts):
+        trial = planner.ask()
+        planner.tell(trial, Attempt(0, trial.refines), scores.random())
+
+
+def adaptive() -> dict[str, float]:
+    figures = {}
+    for attempts in ATTEMPTS:
+        repeats = max(1, 100 // attempts)
+        ours = 1e6 * cpu_seconds(lambda attempts=attempts: grow_ours(attempts), repeats) / attempts
+        bare = 1e6 * cpu_seconds(lambda attempts=attempts: grow(treequest.ABMCTSA(), attempts), repeats) / attempts
+        print(f"AB-MCTS-A to {attempts} attempts: {ours:,.0f} microseconds a decision, TreeQuest alone {bare:,.0f}")
+        figures[f"ab_mcts_a_us_per_decision_to_{attempts}"] = round(ours)
+        figures[f"treequest_a_us_per_decision_to_{attempts}"] = round(bare)
+    done = crowd(methods()["ab_mcts_a"])
+    calls = sum(len(session.calls) for session, _ in done)
+    sizes = [result.iterations for _, result in done]
+    share = 1e6 * cpu_seconds(lambda: [grow(treequest.ABMCTSA(), size) for size in sizes]) / calls
+    print(f"TreeQuest's share of a call of ab_mcts_a: {share:.1f} microseconds ({sum(sizes) / PROBLEMS:.1f} attempts)")
+    figures["treequest_a_us_per_call"] = round(share, 1)
+    if find_spec("pymc"):
+        start = time.process_time()
+        grow(treequest.ABMCTSM(), ATTEMPTS_M)
+        seconds = (time.process_time() - start) / ATTEMPTS_M
+        print(f"AB-MCTS-M to {ATTEMPTS_M} attempts: TreeQuest alone {seconds:.1f} CPU-seconds a decision")
+        figures[f"treequest_m_s_per_decision_to_{ATTEMPTS_M}"] = round(seconds, 1)
+    return figures
+
+
 def main() -> None:
     figures: dict[str, float] = {}
     with rare_collections():
@@ -207,6 +267,7 @@ def main() -> None:
         halving, _ = searches(root="sequential_halving")
         print(f"sequential halving at the root: {halving:.3f} solved in {ITERATIONS} iterations")
         figures["halving_solved"] = round(halving, 3)
+        figures |= adaptive()
     print(json.dumps({"bench": "methods", "figures": figures}))
 
 

@@ -80,6 +80,7 @@ HEAVY = {
     ("rich",): ("symphony/progress.py",),
     ("openai", "httpx", "httpx2"): ("symphony/models/api.py",),
     ("Stemmer", "thefuzz", "spacy"): ("symphony/tasks/",),
+    ("treequest", "pymc"): ("symphony/search/ab_mcts.py",),
 }
 
 

@@ -68,7 +68,9 @@ def trace(ledger: Session, result: SearchResult) -> tuple:
 
 
 def test_the_methods_are_found():
-    assert {"Symphony", "LATS", "React", "BestOfN", "RAP", "MASTER", "ToT"} <= {cls.__name__ for cls in METHODS}
+    assert {"Symphony", "LATS", "React", "BestOfN", "RAP", "MASTER", "ToT", "ABMCTS"} <= {
+        cls.__name__ for cls in METHODS
+    }
 
 
 @every_method

@@ -1,0 +1,278 @@
+"""AB-MCTS (Inoue et al. 2025): attempts and refinements of them, chosen with the model by the `treequest` library."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import reduce
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from symphony.agents import NoAgentLeft, Session
+from symphony.memory import Lessons, Memory
+from symphony.scheduler import Fixed, Scheduler
+from symphony.scorer import Scorer
+from symphony.search.phases import Parts, Phases
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
+from symphony.search.tree import ROOT
+from symphony.types import Problem, Reflection, Sampling, SymphonyError, Task, derive_rng
+
+Variant = Literal["a", "m"]
+ModelChoice = Literal["thompson", "ucb", "stack"]
+
+_NEEDS: dict[Variant, tuple[str, tuple[str, ...]]] = {
+    "a": ("ab_mcts", ("treequest",)),
+    "m": ("ab_mcts_m", ("treequest", "pymc", "numpyro", "jax")),
+}
+"""The extra of this project that a variant needs, and the packages it brings."""
+_STRATEGY: dict[ModelChoice, str] = {
+    "thompson": "multiarm_bandit_thompson",
+    "ucb": "multiarm_bandit_ucb",
+    "stack": "stack",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A whole trajectory: the node where it ended, and the attempt that it refines."""
+
+    end: int
+    refines: Attempt | None
+
+    def line(self) -> list[Attempt]:
+        """The attempts that led here, the oldest first, this one the last."""
+        line = [self]
+        while line[-1].refines is not None:
+            line.append(line[-1].refines)
+        return line[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What the library asks for: a fresh attempt or a refinement of one, by an agent of the pool."""
+
+    id: str
+    arm: int
+    refines: Attempt | None
+
+
+class Planner:
+    """TreeQuest's tree of attempts on one problem, through its ask/tell interface.
+
+    The library draws from generators that the whole process shares. Each `ask` seeds them and gives them back as they
+    were, and nothing is awaited meanwhile, so that problems side by side do not disturb each other.
+    """
+
+    def __init__(self, variant: Variant, models: ModelChoice, names: Sequence[str], rng: random.Random) -> None:
+        import treequest
+
+        algorithm = treequest.ABMCTSA if variant == "a" else treequest.ABMCTSM
+        self._seeded = _seeded if variant == "a" else _seeded_pymc
+        self._algorithm = algorithm(model_selection_strategy=_STRATEGY[models])
+        self._tree = self._algorithm.init_tree()
+        self._names = list(names)
+        self._rng = rng
+
+    def ask(self) -> Trial:
+        with self._seeded(self._rng.getrandbits(32)):
+            self._tree, trial = self._algorithm.ask(self._tree, self._names)
+        return Trial(trial.trial_id, self._names.index(trial.action), trial.parent_state)
+
+    def tell(self, trial: Trial, attempt: Attempt, score: float) -> None:
+        """`score` in [0, 1]."""
+        self._tree = self._algorithm.tell(self._tree, trial.id, (attempt, score))
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    import numpy as np
+
+    python, numpy = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+@contextmanager
+def _seeded_pymc(seed: int) -> Iterator[None]:
+    """Seeds PyMC as well: the library hands it no seed, and without one it asks the operating system."""
+    from unittest.mock import patch
+
+    import pymc
+    from treequest.algos.ab_mcts_m import pymc_interface
+
+    logging.getLogger("pymc").setLevel(logging.WARNING)  # else a line a draw
+    seeds = random.Random(seed)
+
+    def with_seed(draw: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: draw(*args, **kwargs, random_seed=seeds.getrandbits(30))
+
+    with (
+        _seeded(seed),
+        patch.object(pymc_interface, "sample_numpyro_nuts", with_seed(pymc_interface.sample_numpyro_nuts)),
+        patch.object(pymc, "sample_posterior_predictive", with_seed(pymc.sample_posterior_predictive)),
+        patch.object(pymc, "sample_prior_predictive", with_seed(pymc.sample_prior_predictive)),
+    ):
+        yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ABMCTS:
+    """Wider or deeper: each time one more attempt from nothing or a refinement of one, by the model that promises most.
+
+    Needs feedback or an evaluator; reflects where the memory does. One model or a pool. Needs the `treequest` library,
+    which decides where to go on and who does: the scheduler has no say in generation, it picks who evaluates and
+    reflects.
+
+    Source: Inoue et al. 2025 (arXiv 2503.04412), by its authors' library with its default priors (Gaussian for A). As
+    there, a node is a whole answer: here a trajectory from the reset, all its steps by one model. (Were a step a node,
+    the library would ask for children of ends, which have none.) Its score is the visible reward, else R of the
+    scorer; an attempt without an end, because it was cut at `depth`, fruitless or its model failed, has 0. A
+    refinement is a new attempt that carries lessons from the failures on its line, oldest first and as many as the
+    memory holds, each drawn when its attempt is first refined. Others carry none. Where there is no lesson to carry,
+    without a memory or where the environment shows no failure, a refinement is but one more attempt.
+
+    Attributes:
+        variant: "a" (node aggregation) or "m" (a mixed model that PyMC fits at each decision: seconds in which nothing
+            else in the process goes on).
+        models: How the library chooses the model: by Thompson sampling (its default; blind to the scores with "m", as
+            of 0.3.3), by UCB, or by a fit apart for each ("stack").
+        n: Attempts at most, >= 1.
+        depth: Steps after which an attempt is cut, >= 1.
+        max_misses: Steps without any action after which an attempt is given up, >= 1.
+        answer: How the answer is chosen among the nodes.
+        temperature: Of actions; evaluation and reflection are greedy.
+        expand_tokens, evaluate_tokens, reflect_tokens: Completion tokens a call.
+        stop: Strings that end an action.
+
+    Raises:
+        SymphonyError: A value out of range, or the library is not installed.
+    """
+
+    variant: Variant = "a"
+    models: ModelChoice = "thompson"
+    n: int = 10
+    depth: int = 20
+    max_misses: int = 2
+    answer: AnswerPolicy = "oracle_best"
+    temperature: float = 1.0
+    expand_tokens: int = 48
+    evaluate_tokens: int = 16
+    reflect_tokens: int = 48
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("variant", self.variant, Variant)
+        check_choice("models", self.models, ModelChoice)
+        for key in ("n", "depth", "max_misses", "evaluate_tokens", "reflect_tokens"):
+            check_range(key, getattr(self, key), 1)
+        check_choice("answer", self.answer, AnswerPolicy)
+        self._sampling()
+        extra, packages = _NEEDS[self.variant]
+        missing = [package for package in packages if find_spec(package) is None]
+        if missing:
+            raise SymphonyError(
+                f"search.variant: found {self.variant!r} without {', '.join(missing)}, "
+                f"allowed: after pip install 'symphony[{extra}]'"
+            )
+
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
+
+    async def solve(
+        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
+    ) -> SearchResult:
+        """See `Search.solve`. Iterations are attempts; an attempt's end counts as visited by all that refine it."""
+        phases = Phases(
+            parts=Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory),
+            depth=self.depth,
+            expand_sampling=self._sampling(),
+            evaluate_tokens=self.evaluate_tokens,
+            reflect_tokens=self.reflect_tokens,
+        )
+        search = _Refining(phases, session, session.lessons, {})
+        result = await phases.conclude(self._search(search), self.answer)
+        session.lessons = reduce(memory.add, search.taught.values(), search.known)
+        return result
+
+    async def _search(self, search: _Refining) -> StopReason:
+        phases, session = search.phases, search.session
+        if phases.tree[ROOT].closed:
+            return "exhausted"
+        rng = derive_rng(session.seed, session.problem.id, "ab_mcts")
+        planner = Planner(self.variant, self.models, [agent.name for agent in session.pool.agents], rng)
+        for number in range(1, self.n + 1):
+            session.iteration = number
+            trial = planner.ask()
+            attempt = await search.attempt(trial, self.max_misses)
+            if phases.solved():
+                return "solved"
+            planner.tell(trial, attempt, search.book(attempt))
+        return "iterations"
+
+
+@dataclass(frozen=True, slots=True)
+class _Refining:
+    """The attempts on one problem.
+
+    Attributes:
+        known: Lessons remembered before the first attempt.
+        taught: What the failures of attempts taught, by failure key, in the order learnt.
+    """
+
+    phases: Phases
+    session: Session
+    known: Lessons
+    taught: dict[str, Reflection]
+
+    async def attempt(self, trial: Trial, max_misses: int) -> Attempt:
+        """Carries out a trial, every step by its agent; a scheduled agent scores its end where no reward is shown.
+
+        Raises:
+            Stop: A call was refused.
+        """
+        phases, session = self.phases, self.session
+        session.lessons = await self._lessons(trial.refines)
+        parts, before = phases.parts, len(phases.tree)
+        phases.parts = replace(parts, scheduler=Fixed(arm=trial.arm))
+        try:
+            end, _ = await phases.walk(max_misses)
+        except NoAgentLeft:
+            if all(arm.suspended for arm in session.arms):
+                raise
+            end = len(phases.tree) - 1 if len(phases.tree) > before else ROOT
+        finally:
+            phases.parts = parts
+        if phases.tree[end].state.done:
+            await phases.evaluate([end])
+        return Attempt(end, trial.refines)
+
+    async def _lessons(self, refines: Attempt | None) -> Lessons:
+        """The lessons of an attempt's line; that of the attempt itself is drawn now, unless its like has taught it."""
+        if refines is None:
+            return self.known
+        phases, learnt = self.phases, len(self.session.reflections)
+        await phases.reflect([refines.end])
+        if len(self.session.reflections) > learnt:
+            lesson = self.session.lessons[-1]
+            self.taught[lesson.key] = lesson
+        ends = [phases.tree[attempt.end] for attempt in refines.line()]
+        keys = dict.fromkeys(phases.parts.task.failure_key(end.state) for end in ends if phases.failed(end))
+        return reduce(phases.parts.memory.add, [self.taught[key] for key in keys if key in self.taught], self.known)
+
+    def book(self, attempt: Attempt) -> float:
+        """Backs up an attempt's score from its end, and to the ends of all that it refines; returns the score."""
+        tree = self.phases.tree
+        score = tree[attempt.end].prior or 0.0
+        tree.backup(attempt.end, score)
+        for node in (tree[older.end] for older in attempt.line()[:-1] if older.end != ROOT):
+            node.visits += 1
+            node.value_sum += score
+        return score
