@@ -72,6 +72,8 @@ class Phases:
         expand_sampling: For actions; evaluation and reflection are greedy (paper App. D).
         evaluate_tokens, reflect_tokens: Completion tokens allowed.
         limit_fails: Whether reaching `depth` is a failure to reflect on.
+        accept: Least value Z with which an end whose reward is not shown passes, in [0, 1]; one judged lower is a
+            failure. None: no judgement is a verdict.
         unparsed: Completions without an action, so far. fallbacks: Evaluations not understood, so far.
         taught: Keys of the failures that have been, or are being, reflected on.
         wait: How the answers to calls are awaited.
@@ -83,6 +85,7 @@ class Phases:
     evaluate_tokens: int = 16
     reflect_tokens: int = 48
     limit_fails: bool = True
+    accept: float | None = None
     tree: Tree = field(init=False)
     unparsed: int = 0
     fallbacks: int = 0
@@ -232,9 +235,18 @@ class Phases:
     def failed(self, node: Node) -> bool:
         """Whether a node is known to be a failure: a visible reward below success, a cut, or the depth limit."""
         state = node.state
+        if state.done and state.reward is None:
+            return state.truncated or (self.accept is not None and node.score is not None and not self.passes(node))
         if state.done:
-            return state.truncated if state.reward is None else not node.solved
+            return not node.solved
         return self.limit_fails and self.depth is not None and node.depth >= self.depth
+
+    def passes(self, node: Node) -> bool:
+        """Whether a scheduled agent accepted this end: its verdict was understood and is at least `accept`."""
+        score = node.score
+        if self.accept is None or score is None or score.fallback:
+            return False
+        return node.state.terminated and score.value >= self.accept
 
     def _learn(self, key: str, id: int, arm: int, answer: Completion) -> None:
         text = answer.text.strip().removeprefix(LESSON_PREFIX).strip()
@@ -329,7 +341,8 @@ class Phases:
     async def conclude(self, search: Awaitable[StopReason], policy: AnswerPolicy) -> SearchResult:
         """The result of a search, whether it ends by itself or a call is refused.
 
-        Success seen by the environment overrides any other reason and is the answer.
+        Success seen by the environment overrides any other reason and is the answer; of the ends accepted by an agent
+        it is the one judged best.
         """
         try:
             reason = await search
@@ -338,9 +351,12 @@ class Phases:
         solved = self.tree.solved
         if solved is not None:
             self.tree.backup(solved, 1.0)
+        passed = [node for node in self.tree.nodes if self.passes(node)] if reason == "accepted" else []
+        best = max(passed, key=lambda node: node.score.value if node.score else 0.0, default=None)
+        answer = choose_answer(self.tree, policy) if best is None else best.id
         return SearchResult(
             tree=self.tree,
-            answer=choose_answer(self.tree, policy) if solved is None else solved,
+            answer=answer if solved is None else solved,
             stop_reason=reason if solved is None else "solved",
             iterations=self.parts.session.iteration,
             unparsed=self.unparsed,

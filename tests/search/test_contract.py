@@ -210,7 +210,7 @@ async def test_one_action_is_enough_of_a_choice(method, feedback):
 @every_method
 async def test_an_episode_may_last_a_thousand_steps(method):
     known = {field.name for field in dataclasses.fields(method)}
-    long = {"n": 1, "depth": None, "sim_depth": 1000, "iterations": 1 if "sim_depth" in known else 1001}
+    long = {"n": 1, "depth": None, "sim_depth": 1000, "iterations": 1 if "sim_depth" in known else 1001, "trials": 1}
     item = problem("zzz")
     ledger = session(pool(talk("a")), item)
     result = await solve(

@@ -20,6 +20,7 @@ from symphony.search.lats import LATS
 from symphony.search.master import MASTER
 from symphony.search.rap import RAP
 from symphony.search.react import React
+from symphony.search.reflexion import Reflexion
 from symphony.search.result import Search
 from symphony.search.symphony import Symphony
 from symphony.search.tot import ToT
@@ -63,6 +64,7 @@ ON_GRID: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "master": (MASTER(n=3, iterations=8), UCB(), EMCS(), NoMemory()),
     "tot_bfs": (ToT(n=3, breadth=2), UCB(), EMCS(), NoMemory()),
     "tot_dfs": (ToT(order="dfs", n=3, threshold=0.07, iterations=8), UCB(), EMCS(), NoMemory()),
+    "reflexion": (Reflexion(trials=3), UCB(), EMCS(), PoolFifo()),
     "rap": (RAP(n=3, iterations=6, depth=8), UCB(), EMCS(), NoMemory()),
 }
 
