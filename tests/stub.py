@@ -7,7 +7,19 @@ from collections.abc import Callable, Sequence
 
 from symphony.agents import Agent, AgentPool, Session
 from symphony.budget import Budget, Meter
-from symphony.types import Completion, Feedback, Grade, Message, Phase, Problem, Proposal, Request, State, Turn
+from symphony.types import (
+    AnswerStyle,
+    Completion,
+    Feedback,
+    Grade,
+    Message,
+    Phase,
+    Problem,
+    Proposal,
+    Request,
+    State,
+    Turn,
+)
 
 ANSWER = re.compile(r"^Action:\s*(go|stop)\b\s*(\S*)\s*$", re.MULTILINE)
 
@@ -29,6 +41,11 @@ class StubPrompts:
 
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._message("reflect", problem, path, (), dropped)
+
+    def answer(
+        self, style: AnswerStyle, problem: Problem, lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]:
+        return self._message(style, problem, (), lessons, dropped)
 
     def _message(
         self, phase: str, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int

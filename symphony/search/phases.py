@@ -19,6 +19,7 @@ from symphony.search.lockstep import deferred, lockstep
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, choose_answer
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (
+    AnswerStyle,
     Completion,
     Message,
     Phase,
@@ -98,11 +99,14 @@ class Phases:
 
     # ---- expand
 
-    async def expand(self, parent: int, width: int, origin: Origin = "expand") -> Expansion:
+    async def expand(
+        self, parent: int, width: int, origin: Origin = "expand", style: AnswerStyle | None = None
+    ) -> Expansion:
         """Samples `width` actions and adds the different ones as nodes, in the order asked.
 
         A completion without an action is sampled again once, from the next scheduled agent. Of equal actions the
-        first is kept. Terminal nodes whose reward is visible credit their agent.
+        first is kept. Terminal nodes whose reward is visible credit their agent. With a `style` the whole answer is
+        asked for at once.
 
         Raises:
             Stop: A call was refused; what the calls before it brought has been added.
@@ -112,6 +116,8 @@ class Phases:
         prompts = self.parts.task.prompts
 
         def prompt(_: int, lessons: tuple[str, ...]) -> Shorten:
+            if style is not None:
+                return partial(prompts.answer, style, self.parts.problem, lessons)
             return partial(prompts.expansion, self.parts.problem, path, lessons)
 
         tickets, stop = self._ask([parent] * width, phase, prompt, self.expand_sampling)
@@ -338,7 +344,9 @@ class Phases:
             at = ids[0] if ids else at
         return at, False
 
-    async def conclude(self, search: Awaitable[StopReason], policy: AnswerPolicy) -> SearchResult:
+    async def conclude(
+        self, search: Awaitable[StopReason], policy: AnswerPolicy | Callable[[Tree], int]
+    ) -> SearchResult:
         """The result of a search, whether it ends by itself or a call is refused.
 
         Success seen by the environment overrides any other reason and is the answer; of the ends accepted by an agent
@@ -353,7 +361,10 @@ class Phases:
             self.tree.backup(solved, 1.0)
         passed = [node for node in self.tree.nodes if self.passes(node)] if reason == "accepted" else []
         best = max(passed, key=lambda node: node.score.value if node.score else 0.0, default=None)
-        answer = choose_answer(self.tree, policy) if best is None else best.id
+        if best is not None:
+            answer = best.id
+        else:
+            answer = choose_answer(self.tree, policy) if isinstance(policy, str) else policy(self.tree)
         return SearchResult(
             tree=self.tree,
             answer=answer if solved is None else solved,

@@ -16,6 +16,7 @@ from symphony.memory import Memory, NoMemory, PoolFifo
 from symphony.scheduler import UCB, Fixed, Scheduler
 from symphony.scorer import EMCS, Plain, Scorer
 from symphony.search.best_of_n import BestOfN
+from symphony.search.cot import CoT
 from symphony.search.lats import LATS
 from symphony.search.master import MASTER
 from symphony.search.rap import RAP
@@ -65,6 +66,7 @@ ON_GRID: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "tot_bfs": (ToT(n=3, breadth=2), UCB(), EMCS(), NoMemory()),
     "tot_dfs": (ToT(order="dfs", n=3, threshold=0.07, iterations=8), UCB(), EMCS(), NoMemory()),
     "reflexion": (Reflexion(trials=3), UCB(), EMCS(), PoolFifo()),
+    "cot_sc": (CoT(samples=4), UCB(), EMCS(), NoMemory()),
     "rap": (RAP(n=3, iterations=6, depth=8), UCB(), EMCS(), NoMemory()),
 }
 
