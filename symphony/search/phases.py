@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
 from symphony.memory import Memory
-from symphony.scheduler import Scheduler
+from symphony.scheduler import Held, Scheduler
 from symphony.scorer import FORMAT_REMINDER, Scorer
 from symphony.search.lockstep import deferred, lockstep
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, choose_answer
@@ -100,13 +100,24 @@ class Phases:
     # ---- expand
 
     async def expand(
-        self, parent: int, width: int, origin: Origin = "expand", style: AnswerStyle | None = None
+        self,
+        parent: int,
+        width: int,
+        origin: Origin = "expand",
+        *,
+        style: AnswerStyle | None = None,
+        by: Scheduler | None = None,
+        told: tuple[str, ...] = (),
     ) -> Expansion:
         """Samples `width` actions and adds the different ones as nodes, in the order asked.
 
         A completion without an action is sampled again once, from the next scheduled agent. Of equal actions the
-        first is kept. Terminal nodes whose reward is visible credit their agent. With a `style` the whole answer is
-        asked for at once.
+        first is kept. Terminal nodes whose reward is visible credit their agent.
+
+        Args:
+            style: With one, the whole answer is asked for at once.
+            by: Picks the agents; None is the search's scheduler.
+            told: What the prompts carry below the lessons of memory.
 
         Raises:
             Stop: A call was refused; what the calls before it brought has been added.
@@ -120,11 +131,12 @@ class Phases:
                 return partial(prompts.answer, style, self.parts.problem, lessons)
             return partial(prompts.expansion, self.parts.problem, path, lessons)
 
-        tickets, stop = self._ask([parent] * width, phase, prompt, self.expand_sampling)
+        ask = partial(self._ask, phase=phase, prompt=prompt, sampling=self.expand_sampling, by=by, told=told)
+        tickets, stop = ask([parent] * width)
         found = [(ticket.arm, self._understand(answer)) for ticket, answer in await self._answers(tickets)]
         lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
         if lost and stop is None:
-            tickets, stop = self._ask([parent] * len(lost), phase, prompt, self.expand_sampling)
+            tickets, stop = ask([parent] * len(lost))
             for index, (ticket, answer) in zip(lost, await self._answers(tickets), strict=False):
                 found[index] = (ticket.arm, self._understand(answer))
         expansion = self._attach(parent, origin, [(arm, proposal) for arm, proposal in found if proposal is not None])
@@ -298,17 +310,23 @@ class Phases:
             self.parts.session.credit(node.agent, node.prior)
 
     def _ask(
-        self, nodes: Sequence[int], phase: Phase, prompt: Prompt, sampling: Sampling
+        self,
+        nodes: Sequence[int],
+        phase: Phase,
+        prompt: Prompt,
+        sampling: Sampling,
+        by: Scheduler | None = None,
+        told: tuple[str, ...] = (),
     ) -> tuple[list[Ticket], Stop | None]:
         """Picks an agent for each node's call and charges it; stops at the first call that may not be made."""
         session = self.parts.session
         tickets: list[Ticket] = []
         for node in nodes:
             try:
-                arm = session.pick(self.parts.scheduler, phase, node)
+                arm = session.pick(by or self.parts.scheduler, phase, node)
             except Stop as stop:
                 return tickets, stop
-            lessons = () if phase is Phase.REFLECT else self.parts.memory.view(session.lessons, arm)
+            lessons = () if phase is Phase.REFLECT else (*self.parts.memory.view(session.lessons, arm), *told)
             ticket = session.ask(arm, phase, node, prompt(node, lessons), sampling, lessons=len(lessons))
             tickets.append(ticket)
         return tickets, None
@@ -326,18 +344,25 @@ class Phases:
         finally:
             self.wait = before
 
-    async def walk(self, misses: int) -> tuple[int, bool]:
+    async def walk(
+        self, misses: int, *, by: Scheduler | None = None, keep: bool = False, told: tuple[str, ...] = ()
+    ) -> tuple[int, bool]:
         """One trajectory from the root, an agent scheduled at each step, until it ends or reaches the depth limit.
 
         Args:
             misses: Fruitless expansions in a row after which the trajectory is given up.
+            keep: Whether the agent that made the first step makes the others, as long as it answers.
+            by, told: As in `expand`.
 
         Returns:
             The last node, and whether the trajectory was given up.
         """
         at, missed = ROOT, 0
         while not (self.tree[at].state.done or (self.depth is not None and self.tree[at].depth >= self.depth)):
-            ids = (await self.expand(at, 1)).ids
+            ids = (await self.expand(at, 1, by=by, told=told)).ids
+            agent = self.tree[ids[0]].agent if keep and ids else None
+            if by is None and agent is not None:
+                by = Held(agent, self.parts.scheduler)
             missed = 0 if ids else missed + 1
             if missed >= misses:
                 return at, True

@@ -18,6 +18,7 @@ from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
 from symphony.scheduler import UCB, RoundRobin, Uniform
 from symphony.scorer import EMCS
+from symphony.search.best_of_n import BestOfN
 from symphony.search.cot import CoT
 from symphony.search.result import Search, SearchResult, node_records
 from symphony.search.symphony import Symphony
@@ -42,6 +43,8 @@ VARIANTS = {
     **{cls.__name__: cls() for cls in METHODS},
     "Symphony, 3 at once": Symphony(parallel=3),
     "Symphony, halving": Symphony(root="sequential_halving"),
+    "BestOfN, a trajectory an agent": BestOfN(per="trajectory"),
+    "BestOfN, split": BestOfN(per="split"),
     "ToT, depth first": ToT(order="dfs"),
 }
 

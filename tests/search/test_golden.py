@@ -62,6 +62,8 @@ ON_GRID: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "lats": (LATS(n=3, iterations=3, depth=8), Fixed(), Plain(), PoolFifo()),
     "react": (React(), UCB(), EMCS(), NoMemory()),
     "best_of_n": (BestOfN(n=2), UCB(), EMCS(), NoMemory()),
+    "best_of_n_trajectory": (BestOfN(n=4, per="trajectory"), UCB(), EMCS(), NoMemory()),
+    "best_of_n_split": (BestOfN(n=4, per="split"), UCB(), EMCS(), NoMemory()),
     "master": (MASTER(n=3, iterations=8), UCB(), EMCS(), NoMemory()),
     "tot_bfs": (ToT(n=3, breadth=2), UCB(), EMCS(), NoMemory()),
     "tot_dfs": (ToT(order="dfs", n=3, threshold=0.07, iterations=8), UCB(), EMCS(), NoMemory()),
