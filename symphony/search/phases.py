@@ -349,6 +349,8 @@ class Phases:
     ) -> tuple[int, bool]:
         """One trajectory from the root, an agent scheduled at each step, until it ends or reaches the depth limit.
 
+        It breaks off where another trajectory beside it has shown success.
+
         Args:
             misses: Fruitless expansions in a row after which the trajectory is given up.
             keep: Whether the agent that made the first step makes the others, as long as it answers.
@@ -358,7 +360,7 @@ class Phases:
             The last node, and whether the trajectory was given up.
         """
         at, missed = ROOT, 0
-        while not (self.tree[at].state.done or (self.depth is not None and self.tree[at].depth >= self.depth)):
+        while not (self.tree[at].state.done or self.solved() or self.depth == self.tree[at].depth):
             ids = (await self.expand(at, 1, by=by, told=told)).ids
             agent = self.tree[ids[0]].agent if keep and ids else None
             if by is None and agent is not None:

@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import re
 
 import pytest
 
@@ -20,6 +21,7 @@ from symphony.scheduler import UCB, RoundRobin, Uniform
 from symphony.scorer import EMCS
 from symphony.search.best_of_n import BestOfN
 from symphony.search.cot import CoT
+from symphony.search.mixture import Mixture
 from symphony.search.result import Search, SearchResult, node_records
 from symphony.search.symphony import Symphony
 from symphony.search.tot import ToT
@@ -45,6 +47,7 @@ VARIANTS = {
     "Symphony, halving": Symphony(root="sequential_halving"),
     "BestOfN, a trajectory an agent": BestOfN(per="trajectory"),
     "BestOfN, split": BestOfN(per="split"),
+    "Mixture, three layers": Mixture(layers=3, proposers=3, aggregator=0),
     "ToT, depth first": ToT(order="dfs"),
 }
 
@@ -53,6 +56,9 @@ def steps(method: Search, usual: int) -> int:
     """Length of an episode that the method can play to its end: CoT has one action."""
     return 1 if isinstance(method, CoT) else usual
 
+
+HEARD = re.compile(r"lesson (You|Another agent|An agent) answered, rightly or wrongly: ")
+"""What a prompt carries of other answers, where a method tells them."""
 
 every_method = pytest.mark.parametrize("method", VARIANTS.values(), ids=VARIANTS.keys())
 
@@ -79,7 +85,8 @@ def trace(ledger: Session, result: SearchResult) -> tuple:
 
 
 def test_the_methods_are_found():
-    assert {"Symphony", "LATS", "React", "BestOfN", "RAP", "MASTER", "ToT"} <= {cls.__name__ for cls in METHODS}
+    trees, others = {"Symphony", "LATS", "RAP", "MASTER", "ToT"}, {"React", "BestOfN", "CoT", "Reflexion", "Debate"}
+    assert trees | others | {"Mixture"} <= {cls.__name__ for cls in METHODS}
 
 
 @every_method
@@ -251,7 +258,8 @@ async def test_with_an_empty_memory_nobody_reflects_and_every_prompt_is_without_
     result = await solve(method, ledger, item, memory=NoMemory())
     assert result.stop_reason in ("exhausted", "iterations")
     assert "reflect" not in {call.phase for call in ledger.calls}
-    assert not any("lesson" in prompt for prompt in told)
+    lessons = [line for prompt in told for line in prompt.splitlines() if line.startswith("lesson ")]
+    assert not [line for line in lessons if not HEARD.match(line)]
 
 
 @every_method

@@ -17,8 +17,10 @@ from symphony.scheduler import UCB, Fixed, Scheduler
 from symphony.scorer import EMCS, Plain, Scorer
 from symphony.search.best_of_n import BestOfN
 from symphony.search.cot import CoT
+from symphony.search.debate import Debate
 from symphony.search.lats import LATS
 from symphony.search.master import MASTER
+from symphony.search.mixture import Mixture
 from symphony.search.rap import RAP
 from symphony.search.react import React
 from symphony.search.reflexion import Reflexion
@@ -69,6 +71,8 @@ ON_GRID: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "tot_dfs": (ToT(order="dfs", n=3, threshold=0.07, iterations=8), UCB(), EMCS(), NoMemory()),
     "reflexion": (Reflexion(trials=3), UCB(), EMCS(), PoolFifo()),
     "cot_sc": (CoT(samples=4), UCB(), EMCS(), NoMemory()),
+    "debate": (Debate(), UCB(), EMCS(), NoMemory()),
+    "mixture": (Mixture(), UCB(), EMCS(), NoMemory()),
     "rap": (RAP(n=3, iterations=6, depth=8), UCB(), EMCS(), NoMemory()),
 }
 
