@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
-from symphony.types import AnswerStyle, Message, Problem, Proposal, SymphonyError, Turn, canonical_json
+from symphony.types import Alone, Message, Problem, Proposal, SymphonyError, Turn, canonical_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,7 @@ class ChatPrompts:
             `refine_shots` are those of expansions below the root; None: as at the root.
         direct, cot: Instead of `instructions` where the whole answer is asked for in one completion, at once or after
             reasoning; "" where there is no such wording. They have a digest of their own, `answer_digest`.
+        tests: The same, where the tests of a program are asked for and not the program.
     """
 
     instructions: str = ""
@@ -62,6 +63,7 @@ class ChatPrompts:
     reflect_shots: tuple[Shot, ...] = ()
     direct: str = ""
     cot: str = ""
+    tests: str = ""
 
     def expansion(
         self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
@@ -77,10 +79,8 @@ class ChatPrompts:
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._chat(self.reflect_shots, problem, path, (), self.reflect, dropped)
 
-    def answer(
-        self, style: AnswerStyle, problem: Problem, lessons: Sequence[str], dropped: int = 0
-    ) -> tuple[Message, ...]:
-        words = self.direct if style == "direct" else self.cot
+    def answer(self, style: Alone, problem: Problem, lessons: Sequence[str], dropped: int = 0) -> tuple[Message, ...]:
+        words = {"direct": self.direct, "cot": self.cot, "tests": self.tests}[style]
         if not words:
             return self.expansion(problem, (), lessons, dropped)
         return replace(self, instructions=words)._chat((), problem, (), lessons, "", dropped)
@@ -88,14 +88,14 @@ class ChatPrompts:
     @property
     def digest(self) -> str:
         words: list[object] = [self.instructions, self.lessons, self.evaluate, self.reflect]
-        plain = {field.name: field.default for field in fields(self)[4:-2]}
+        plain = {field.name: field.default for field in fields(self)[4:-3]}
         more = {name: value for name, value in asdict(self).items() if name in plain and value != plain[name]}
         return hashlib.sha256(canonical_json([*words, more] if more else words).encode()).hexdigest()[:16]
 
     @property
     def answer_digest(self) -> str:
         """Hash of the wording of `answer`: that of the three phases keeps its digest with it and without."""
-        return hashlib.sha256(canonical_json([self.direct, self.cot]).encode()).hexdigest()[:16]
+        return hashlib.sha256(canonical_json([self.direct, self.cot, self.tests]).encode()).hexdigest()[:16]
 
     @property
     def shots(self) -> tuple[Shot, ...]:

@@ -275,7 +275,8 @@ def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
         files = {path.name: sha256(path) for path in task.files()}
     except SymphonyError:
         files = dict(config["task"].get("source", {}).get("files") or {})
-    words = {"answer prompts": task.prompts.answer_digest} if "style" in config["search"] else {}
+    asks = getattr(_class("search", config["search"]["_target_"]), "asks_alone", False)
+    words = {"answer prompts": task.prompts.answer_digest} if asks else {}
     return {**files, "prompts": task.prompts.digest, **words}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from symphony.agents import Agent, AgentPool, Session
 from symphony.budget import Budget, Meter
 from symphony.types import (
-    AnswerStyle,
+    Alone,
     Completion,
     Feedback,
     Grade,
@@ -42,9 +42,7 @@ class StubPrompts:
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._message("reflect", problem, path, (), dropped)
 
-    def answer(
-        self, style: AnswerStyle, problem: Problem, lessons: Sequence[str], dropped: int = 0
-    ) -> tuple[Message, ...]:
+    def answer(self, style: Alone, problem: Problem, lessons: Sequence[str], dropped: int = 0) -> tuple[Message, ...]:
         return self._message(style, problem, (), lessons, dropped)
 
     def _message(
@@ -103,6 +101,10 @@ class Stub:
     def parse(self, text: str) -> Proposal | None:
         found = ANSWER.search(text)
         return None if found is None else Proposal(thought="", action=f"{found[1]} {found[2]}".strip())
+
+    def tested(self, problem: Problem, action: str, tests: str) -> str:
+        """As a task of programs has it; there is nothing here to test."""
+        return action
 
     def failure_key(self, state: State) -> str:
         return str(state.data[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from symphony.agents import Session
 from symphony.memory import Memory
@@ -40,6 +41,7 @@ class CoT:
         stop: Strings that end an answer.
     """
 
+    asks_alone: ClassVar[bool] = True
     style: AnswerStyle = "cot"
     samples: int = 10
     temperature: float = 0.7

@@ -27,8 +27,8 @@ class Mixture:
     proposal is a whole trajectory with the task's tools, of which the others hear the failure key (the answer given,
     the purchase, the program) and not the reasoning; there is no prompt that asks to synthesise, the aggregator answers
     as everyone does. Proposals reach a prompt below the lessons of memory, as `An agent answered, rightly or wrongly:
-    ...`, and so under the heading of lessons, which speaks of failed attempts. Without an aggregator's answer (a budget,
-    no action) the majority of the last proposals is the answer.
+    ...`, and so under the heading of lessons, which speaks of failed attempts. Without an aggregator's answer (a
+    budget, no action) the majority of the last proposals is the answer.
 
     Attributes:
         proposers: How many a layer, >= 1; None is one an agent of the pool.

@@ -75,6 +75,7 @@ class Phases:
         limit_fails: Whether reaching `depth` is a failure to reflect on.
         accept: Least value Z with which an end whose reward is not shown passes, in [0, 1]; one judged lower is a
             failure. None: no judgement is a verdict.
+        amend: What becomes of a proposal before it is played; None is nothing.
         unparsed: Completions without an action, so far. fallbacks: Evaluations not understood, so far.
         taught: Keys of the failures that have been, or are being, reflected on.
         wait: How the answers to calls are awaited.
@@ -87,6 +88,7 @@ class Phases:
     reflect_tokens: int = 48
     limit_fails: bool = True
     accept: float | None = None
+    amend: Callable[[Proposal], Proposal] | None = None
     tree: Tree = field(init=False)
     unparsed: int = 0
     fallbacks: int = 0
@@ -150,7 +152,20 @@ class Phases:
         proposal = self.parts.task.parse(answer.text)
         if proposal is None:
             self.unparsed += 1
-        return proposal
+        return proposal if proposal is None or self.amend is None else self.amend(proposal)
+
+    async def tests(self, sampling: Sampling) -> str:
+        """What a scheduled agent writes when it is asked for tests of the problem's answer; "" of a failed call.
+
+        Raises:
+            Stop: The call was refused.
+        """
+        write = partial(self.parts.task.prompts.answer, "tests", self.parts.problem)
+        tickets, stop = self._ask([ROOT], Phase.EXPAND, lambda _, lessons: partial(write, lessons), sampling)
+        if stop is not None:
+            raise stop
+        ((_, completion),) = await self._answers(tickets)
+        return "" if completion.error is not None else completion.text
 
     def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[int, Proposal]]) -> Expansion:
         tree, session = self.tree, self.parts.session

@@ -15,7 +15,7 @@ from symphony.types import SymphonyError, Turn
 
 FOLDER = Path(__file__).parent / "prompts"
 _TEXTS = ("instructions", "lessons", "evaluate", "reflect", "turn", "next")
-_ANSWERS = ("direct", "cot")
+_ANSWERS = ("direct", "cot", "tests")
 _PHASES = ("expand", "refine", "evaluate", "reflect")
 
 

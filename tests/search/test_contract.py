@@ -86,7 +86,7 @@ def trace(ledger: Session, result: SearchResult) -> tuple:
 
 def test_the_methods_are_found():
     trees, others = {"Symphony", "LATS", "RAP", "MASTER", "ToT"}, {"React", "BestOfN", "CoT", "Reflexion", "Debate"}
-    assert trees | others | {"Mixture"} <= {cls.__name__ for cls in METHODS}
+    assert trees | others | {"Mixture", "AgentCoder"} <= {cls.__name__ for cls in METHODS}
 
 
 @every_method

@@ -15,6 +15,7 @@ from symphony.agents import AgentPool
 from symphony.memory import Memory, NoMemory, PoolFifo
 from symphony.scheduler import UCB, Fixed, Scheduler
 from symphony.scorer import EMCS, Plain, Scorer
+from symphony.search.agentcoder import AgentCoder
 from symphony.search.best_of_n import BestOfN
 from symphony.search.cot import CoT
 from symphony.search.debate import Debate
@@ -44,6 +45,7 @@ CASES: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "lats": (LATS(iterations=4, depth=6), Fixed(), Plain(), PoolFifo()),
     "react": (React(), UCB(), EMCS(), NoMemory()),
     "best_of_n": (BestOfN(n=3), UCB(), EMCS(), NoMemory()),
+    "agentcoder": (AgentCoder(), UCB(), EMCS(), NoMemory()),  # no method for the grid world
 }
 
 

