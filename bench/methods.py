@@ -105,7 +105,7 @@ def microseconds_a_call(name: str, method: Search) -> float:
     calls = sum(len(session.calls) for session, _ in done)
     nodes = sum(len(result.tree) - 1 for _, result in done)
     cost = 1e6 * cpu_seconds(lambda: records(crowd(method)), REPEATS) / calls
-    print(f"{name:>18}: {cost:6.1f} microseconds a call ({calls / PROBLEMS:5.1f} calls, {nodes / PROBLEMS:5.1f} nodes)")
+    print(f"{name:>20}: {cost:6.1f} microseconds a call ({calls / PROBLEMS:5.1f} calls, {nodes / PROBLEMS:5.1f} nodes)")
     return cost
 
 

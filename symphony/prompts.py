@@ -12,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
-from symphony.types import Message, Problem, Proposal, SymphonyError, Turn, canonical_json
+from symphony.types import Alone, Message, Problem, Proposal, SymphonyError, Turn, canonical_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,9 @@ class ChatPrompts:
         expand_shots, refine_shots, evaluate_shots, reflect_shots: Worked examples of each phase, the most useful first:
             where a prompt is too long, the last is dropped first, so that what stays is still the same prefix.
             `refine_shots` are those of expansions below the root; None: as at the root.
+        direct, cot: Instead of `instructions` where the whole answer is asked for in one completion, at once or after
+            reasoning; "" where there is no such wording. They have a digest of their own, `answer_digest`.
+        tests: The same, where the tests of a program are asked for and not the program.
     """
 
     instructions: str = ""
@@ -58,6 +61,9 @@ class ChatPrompts:
     refine_shots: tuple[Shot, ...] | None = None
     evaluate_shots: tuple[Shot, ...] = ()
     reflect_shots: tuple[Shot, ...] = ()
+    direct: str = ""
+    cot: str = ""
+    tests: str = ""
 
     def expansion(
         self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
@@ -73,12 +79,23 @@ class ChatPrompts:
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._chat(self.reflect_shots, problem, path, (), self.reflect, dropped)
 
+    def answer(self, style: Alone, problem: Problem, lessons: Sequence[str], dropped: int = 0) -> tuple[Message, ...]:
+        words = {"direct": self.direct, "cot": self.cot, "tests": self.tests}[style]
+        if not words:
+            return self.expansion(problem, (), lessons, dropped)
+        return replace(self, instructions=words)._chat((), problem, (), lessons, "", dropped)
+
     @property
     def digest(self) -> str:
         words: list[object] = [self.instructions, self.lessons, self.evaluate, self.reflect]
-        plain = {field.name: field.default for field in fields(self)[4:]}
+        plain = {field.name: field.default for field in fields(self)[4:-3]}
         more = {name: value for name, value in asdict(self).items() if name in plain and value != plain[name]}
         return hashlib.sha256(canonical_json([*words, more] if more else words).encode()).hexdigest()[:16]
+
+    @property
+    def answer_digest(self) -> str:
+        """Hash of the wording of `answer`: that of the three phases keeps its digest with it and without."""
+        return hashlib.sha256(canonical_json([self.direct, self.cot, self.tests]).encode()).hexdigest()[:16]
 
     @property
     def shots(self) -> tuple[Shot, ...]:

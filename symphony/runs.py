@@ -262,7 +262,9 @@ def has_data(config: Mapping[str, Any], data: Path) -> bool:
 
 
 def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
-    """Name -> sha256 of the files that a run's task reads, and its prompts' digest; empty for a task without files.
+    """Name -> sha256 of the files that a run's task reads, and the digests of the prompts that its search asks with.
+
+    Empty for a task without files.
 
     A file that is not there yet counts with the checksum that its option's `source` pins.
     """
@@ -273,7 +275,9 @@ def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
         files = {path.name: sha256(path) for path in task.files()}
     except SymphonyError:
         files = dict(config["task"].get("source", {}).get("files") or {})
-    return {**files, "prompts": task.prompts.digest}
+    asks = getattr(_class("search", config["search"]["_target_"]), "asks_alone", False)
+    words = {"answer prompts": task.prompts.answer_digest} if asks else {}
+    return {**files, "prompts": task.prompts.digest, **words}
 
 
 def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:

@@ -254,3 +254,27 @@ class Fixed:
         if self.arm >= len(arms):
             raise SymphonyError(f"scheduler.arm: found {self.arm}, allowed: 0 to {len(arms) - 1} (the pool's agents)")
         return None if arms[self.arm].suspended else Pick(self.arm, node_means(arms), (0.0,) * len(arms))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One agent as long as it answers; once it is suspended, whom another scheduler picks.
+
+    What a search makes for the calls that it gives to one agent; no option of a run.
+
+    Attributes:
+        arm: Its index in the pool.
+        otherwise: Picks in its stead.
+    """
+
+    arm: int
+    otherwise: Scheduler
+
+    @property
+    def scope(self) -> Scope:
+        return self.otherwise.scope
+
+    def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
+        if arms[self.arm].suspended:
+            return self.otherwise.pick(arms, rng, phase, depth)
+        return Pick(self.arm, node_means(arms), (0.0,) * len(arms))

@@ -113,6 +113,13 @@ class Grade:
 Feedback = Literal["oracle", "none"]
 
 
+AnswerStyle = Literal["direct", "cot"]
+"""How the whole answer is asked for in one completion: at once, or after reasoning step by step."""
+
+Alone = Literal["direct", "cot", "tests"]
+"""What is asked for of a problem alone, without a path: the whole answer, or tests of it."""
+
+
 class Prompts(Protocol):
     """Builds the messages of the three phases (paper: P_phi, phi in expansion, evaluation, reflection).
 
@@ -129,9 +136,13 @@ class Prompts(Protocol):
     ) -> tuple[Message, ...]: ...
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]: ...
 
+    def answer(self, style: Alone, problem: Problem, lessons: Sequence[str], dropped: int = 0) -> tuple[Message, ...]:
+        """Asks for one of `Alone` in one completion; the expansion at the root where there are no words for that."""
+        ...
+
     @property
     def digest(self) -> str:
-        """Hash of every template, for the run record."""
+        """Hash of every template of the three phases, for the run record."""
         ...
 
 

@@ -7,7 +7,19 @@ from collections.abc import Callable, Sequence
 
 from symphony.agents import Agent, AgentPool, Session
 from symphony.budget import Budget, Meter
-from symphony.types import Completion, Feedback, Grade, Message, Phase, Problem, Proposal, Request, State, Turn
+from symphony.types import (
+    Alone,
+    Completion,
+    Feedback,
+    Grade,
+    Message,
+    Phase,
+    Problem,
+    Proposal,
+    Request,
+    State,
+    Turn,
+)
 
 ANSWER = re.compile(r"^Action:\s*(go|stop)\b\s*(\S*)\s*$", re.MULTILINE)
 
@@ -29,6 +41,9 @@ class StubPrompts:
 
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._message("reflect", problem, path, (), dropped)
+
+    def answer(self, style: Alone, problem: Problem, lessons: Sequence[str], dropped: int = 0) -> tuple[Message, ...]:
+        return self._message(style, problem, (), lessons, dropped)
 
     def _message(
         self, phase: str, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int
@@ -86,6 +101,10 @@ class Stub:
     def parse(self, text: str) -> Proposal | None:
         found = ANSWER.search(text)
         return None if found is None else Proposal(thought="", action=f"{found[1]} {found[2]}".strip())
+
+    def tested(self, problem: Problem, action: str, tests: str) -> str:
+        """As a task of programs has it; there is nothing here to test."""
+        return action
 
     def failure_key(self, state: State) -> str:
         return str(state.data[0])

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from symphony.scheduler import UCB, ArmStats, Fixed, RoundRobin, Scheduler, Uniform
+from symphony.scheduler import UCB, ArmStats, Fixed, Held, RoundRobin, Scheduler, Uniform
 from symphony.types import Phase, SymphonyError
 
 RNG = random.Random(0)
@@ -100,13 +100,20 @@ def test_a_suspended_agent_is_not_picked(scheduler):
     assert set(picks(scheduler, arms, 5)) == {1}
 
 
-@pytest.mark.parametrize("scheduler", [UCB(), Uniform(), RoundRobin(), Fixed(arm=1)])
+@pytest.mark.parametrize("scheduler", [UCB(), Uniform(), RoundRobin(), Fixed(arm=1), Held(1, UCB())])
 def test_nobody_is_picked_when_all_are_suspended(scheduler):
     assert scheduler.pick([ArmStats(suspended=True), ArmStats(suspended=True)], RNG, *AT) is None
 
 
 def test_fixed_takes_no_other_agent_for_a_suspended_one():
     assert Fixed(arm=0).pick([ArmStats(suspended=True), ArmStats()], RNG, *AT) is None
+
+
+def test_an_agent_is_held_until_it_is_suspended_and_then_the_other_scheduler_picks():
+    held = Held(1, RoundRobin())
+    assert picks(held, [ArmStats(), ArmStats(calls=9), ArmStats(calls=3)], 3) == [1, 1, 1]
+    arms = [ArmStats(calls=5), ArmStats(suspended=True), ArmStats(calls=3)]
+    assert held.pick(arms, RNG, *AT).arm == 2
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from symphony.agents import Session
 from symphony.memory import Memory
-from symphony.scheduler import Scheduler
+from symphony.scheduler import Held, Scheduler
 from symphony.scorer import Scorer
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.types import Problem, Sampling, Task
+
+Per = Literal["step", "trajectory", "split"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +25,13 @@ class BestOfN:
     Where the environment shows no reward, a scheduled agent scores each end, and the best scored is the answer. No
     trajectory learns from another: nothing is reflected on.
 
+    `per` says who makes a trajectory: an agent scheduled at each step; one scheduled at the first step, for all of it;
+    or, by a fixed split over the pool, agent i mod n for the i-th. An agent that stops answering is replaced by
+    scheduling.
+
     Attributes:
         n: Trajectories at most, >= 1.
+        per: "step", "trajectory" or "split".
         depth: Steps after which a trajectory is cut, >= 1.
         max_misses: Steps without any action after which a trajectory is given up, >= 1.
         answer: How the answer is chosen among the nodes.
@@ -33,6 +41,7 @@ class BestOfN:
     """
 
     n: int = 10
+    per: Per = "step"
     depth: int = 20
     max_misses: int = 2
     answer: AnswerPolicy = "oracle_best"
@@ -45,6 +54,7 @@ class BestOfN:
         for key, found in (("n", self.n), ("depth", self.depth), ("max_misses", self.max_misses)):
             check_range(key, found, 1)
         check_range("evaluate_tokens", self.evaluate_tokens, 1)
+        check_choice("per", self.per, Per)
         check_choice("answer", self.answer, AnswerPolicy)
         self._sampling()
 
@@ -67,7 +77,9 @@ class BestOfN:
     async def _search(self, phases: Phases, session: Session) -> StopReason:
         for trajectory in range(1, self.n + 1):
             session.iteration = trajectory
-            last, _ = await phases.walk(self.max_misses)
+            arm = (trajectory - 1) % len(session.pool)
+            by = Held(arm, phases.parts.scheduler) if self.per == "split" else None
+            last, _ = await phases.walk(self.max_misses, by=by, keep=self.per == "trajectory")
             if phases.solved():
                 return "solved"
             if phases.tree[last].state.done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from symphony.agents import Session
 from symphony.memory import Memory
@@ -11,7 +11,7 @@ from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
-from symphony.search.tree import ROOT, Node
+from symphony.search.tree import ROOT
 from symphony.types import Problem, Sampling, SymphonyError, Task
 
 
@@ -79,12 +79,9 @@ class MASTER:
             depth=self.depth,
             expand_sampling=self._sampling(),
             evaluate_tokens=self.evaluate_tokens,
+            accept=self.threshold,
         )
-        result = await phases.conclude(self._search(phases, session), self.answer)
-        if result.stop_reason != "accepted":
-            return result
-        passed = [node for node in result.tree.nodes if self._passes(node)]
-        return replace(result, answer=max(passed, key=lambda node: node.score.value if node.score else 0.0).id)
+        return await phases.conclude(self._search(phases, session), self.answer)
 
     async def _search(self, phases: Phases, session: Session) -> StopReason:
         tree = phases.tree
@@ -99,14 +96,10 @@ class MASTER:
                 return "solved"
             for node in (tree[id] for id in ids):
                 node.visits, node.value_sum = 1, node.prior or 0.0
-            if any(self._passes(tree[id]) for id in ids):
+            if any(phases.passes(tree[id]) for id in ids):
                 return "accepted"
             for id in ids:
                 if tree[id].state.done:
                     tree.backup(id, 0.0)
             tree.settle(leaf)
         return "iterations"
-
-    def _passes(self, node: Node) -> bool:
-        score = node.score
-        return node.state.terminated and score is not None and not score.fallback and score.value >= self.threshold

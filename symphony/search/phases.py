@@ -14,12 +14,13 @@ from typing import Any, Literal, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
 from symphony.memory import Lessons, Memory, situation
-from symphony.scheduler import Scheduler
+from symphony.scheduler import Held, Scheduler
 from symphony.scorer import FORMAT_REMINDER, Scorer
 from symphony.search.lockstep import deferred, lockstep
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, choose_answer
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (
+    AnswerStyle,
     Completion,
     Message,
     Phase,
@@ -94,6 +95,9 @@ class Phases:
         shown: Which lessons a prompt carries.
         judged: What evaluators said of paths under lessons, to be said again without a call; None asks each time.
         pays: Whether an end whose reward is visible credits its agent as soon as it is made.
+        accept: Least value Z with which an end whose reward is not shown passes, in [0, 1]; one judged lower is a
+            failure. None: no judgement is a verdict.
+        amend: What becomes of a proposal before it is played; None is nothing.
         unparsed: Completions without an action, so far. fallbacks: Evaluations by default, so far.
         taught: Keys of the failures that have been, or are being, reflected on.
         wait: How the answers to calls are awaited.
@@ -112,6 +116,8 @@ class Phases:
     shown: Shown = "pool"
     judged: dict[object, Score] | None = None
     pays: Callable[[Node], bool] = lambda node: True
+    accept: float | None = None
+    amend: Callable[[Proposal], Proposal] | None = None
     tree: Tree = field(init=False)
     unparsed: int = 0
     fallbacks: int = 0
@@ -125,12 +131,25 @@ class Phases:
     # ---- expand
 
     async def expand(
-        self, parent: int, width: int, origin: Origin = "expand", sampling: Sampling | None = None
+        self,
+        parent: int,
+        width: int,
+        origin: Origin = "expand",
+        sampling: Sampling | None = None,
+        *,
+        style: AnswerStyle | None = None,
+        by: Scheduler | None = None,
+        told: tuple[str, ...] = (),
     ) -> Expansion:
         """Samples `width` actions and adds the different ones as nodes, in the order asked.
 
         A completion without an action is sampled again once, from the next scheduled agent. Of equal actions the
         first is kept. Terminal nodes whose reward is visible credit their agent. `sampling` replaces the usual one.
+
+        Args:
+            style: With one, the whole answer is asked for at once.
+            by: Picks the agents; None is the search's scheduler.
+            told: What the prompts carry below the lessons of memory.
 
         Raises:
             Stop: A call was refused; what the calls before it brought has been added.
@@ -138,14 +157,18 @@ class Phases:
         phase = _EXPAND[origin]
 
         def prompt(path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
-            return partial(self.parts.task.prompts.expansion, self.parts.problem, path, lessons)
+            prompts = self.parts.task.prompts
+            if style is not None:
+                return partial(prompts.answer, style, self.parts.problem, lessons)
+            return partial(prompts.expansion, self.parts.problem, path, lessons)
 
         sampling = sampling or self.expand_sampling
-        tickets, stop = self._ask([parent] * width, phase, prompt, sampling)
+        ask = partial(self._ask, phase=phase, prompt=prompt, sampling=sampling, by=by, told=told)
+        tickets, stop = ask([parent] * width)
         found = [(ticket, self._understand(answer)) for ticket, answer in await self._answers(tickets)]
         lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
         if lost and stop is None and self.again:
-            tickets, stop = self._ask([parent] * len(lost), phase, prompt, sampling)
+            tickets, stop = ask([parent] * len(lost))
             for index, (ticket, answer) in zip(lost, await self._answers(tickets), strict=False):
                 found[index] = (ticket, self._understand(answer))
         expansion = self._attach(parent, origin, [(asked, understood) for asked, understood in found if understood])
@@ -159,7 +182,20 @@ class Phases:
         proposal = self.parts.task.parse(answer.text)
         if proposal is None:
             self.unparsed += 1
-        return proposal
+        return proposal if proposal is None or self.amend is None else self.amend(proposal)
+
+    async def tests(self, sampling: Sampling) -> str:
+        """What a scheduled agent writes when it is asked for tests of the problem's answer; "" of a failed call.
+
+        Raises:
+            Stop: The call was refused.
+        """
+        write = partial(self.parts.task.prompts.answer, "tests", self.parts.problem)
+        tickets, stop = self._ask([ROOT], Phase.EXPAND, lambda _, lessons: partial(write, lessons), sampling)
+        if stop is not None:
+            raise stop
+        ((_, completion),) = await self._answers(tickets)
+        return "" if completion.error is not None else completion.text
 
     def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
         tree, session = self.tree, self.parts.session
@@ -291,9 +327,18 @@ class Phases:
     def failed(self, node: Node) -> bool:
         """Whether a node is known to be a failure: a visible reward below success, a cut, or the depth limit."""
         state = node.state
+        if state.done and state.reward is None:
+            return state.truncated or (self.accept is not None and node.score is not None and not self.passes(node))
         if state.done:
-            return state.truncated if state.reward is None else not node.solved
+            return not node.solved
         return self.limit_fails and self.depth is not None and node.depth >= self.depth
+
+    def passes(self, node: Node) -> bool:
+        """Whether a scheduled agent accepted this end: its verdict was understood and is at least `accept`."""
+        score = node.score
+        if self.accept is None or score is None or score.fallback:
+            return False
+        return node.state.terminated and score.value >= self.accept
 
     def _learn(self, key: str, id: int, arm: int, answer: Completion) -> None:
         text = answer.text.strip().removeprefix(LESSON_PREFIX).strip()
@@ -352,7 +397,13 @@ class Phases:
             self.parts.session.credit(node.agent, node.prior, node.pick)
 
     def _ask(
-        self, nodes: Sequence[int], phase: Phase, prompt: Prompt, sampling: Sampling
+        self,
+        nodes: Sequence[int],
+        phase: Phase,
+        prompt: Prompt,
+        sampling: Sampling,
+        by: Scheduler | None = None,
+        told: tuple[str, ...] = (),
     ) -> tuple[list[Ticket], Stop | None]:
         """Picks an agent for each node's call and charges it; stops at the first call that may not be made."""
         session, memory, shown = self.parts.session, self.parts.memory, SHOWN[self.shown]
@@ -361,14 +412,15 @@ class Phases:
         path: tuple[Turn, ...] = ()
         for node in nodes:
             try:
-                arm = session.pick(self.parts.scheduler, phase, node, self.tree[node].depth)
+                arm = session.pick(by or self.parts.scheduler, phase, node, self.tree[node].depth)
             except Stop as stop:
                 return tickets, stop
             if node != at:
                 at, path = node, self.tree.turns(node)
             lessons: tuple[str, ...] = ()
             if phase is not Phase.REFLECT:
-                lessons = memory.view(shown(session.lessons, self.tree, node), arm, self.parts.problem, path)
+                known = shown(session.lessons, self.tree, node)
+                lessons = (*memory.view(known, arm, self.parts.problem, path), *told)
             ticket = session.ask(arm, phase, node, prompt(path, lessons), sampling, lessons=len(lessons))
             tickets.append(ticket)
         return tickets, None
@@ -386,28 +438,40 @@ class Phases:
         finally:
             self.wait = before
 
-    async def walk(self, misses: int) -> tuple[int, bool]:
+    async def walk(
+        self, misses: int, *, by: Scheduler | None = None, keep: bool = False, told: tuple[str, ...] = ()
+    ) -> tuple[int, bool]:
         """One trajectory from the root, an agent scheduled at each step, until it ends or reaches the depth limit.
+
+        It breaks off where another trajectory beside it has shown success.
 
         Args:
             misses: Fruitless expansions in a row after which the trajectory is given up.
+            keep: Whether the agent that made the first step makes the others, as long as it answers.
+            by, told: As in `expand`.
 
         Returns:
             The last node, and whether the trajectory was given up.
         """
         at, missed = ROOT, 0
-        while not (self.tree[at].state.done or (self.depth is not None and self.tree[at].depth >= self.depth)):
-            ids = (await self.expand(at, 1)).ids
+        while not (self.tree[at].state.done or self.solved() or self.depth == self.tree[at].depth):
+            ids = (await self.expand(at, 1, by=by, told=told)).ids
+            agent = self.tree[ids[0]].agent if keep and ids else None
+            if by is None and agent is not None:
+                by = Held(agent, self.parts.scheduler)
             missed = 0 if ids else missed + 1
             if missed >= misses:
                 return at, True
             at = ids[0] if ids else at
         return at, False
 
-    async def conclude(self, search: Awaitable[StopReason], policy: AnswerPolicy) -> SearchResult:
+    async def conclude(
+        self, search: Awaitable[StopReason], policy: AnswerPolicy | Callable[[Tree], int]
+    ) -> SearchResult:
         """The result of a search, whether it ends by itself or a call is refused.
 
-        Success seen by the environment overrides any other reason and is the answer.
+        Success seen by the environment overrides any other reason and is the answer; of the ends accepted by an agent
+        it is the one judged best.
         """
         try:
             reason = await search
@@ -416,9 +480,15 @@ class Phases:
         solved = self.tree.solved
         if solved is not None:
             self.tree.backup(solved, 1.0)
+        passed = [node for node in self.tree.nodes if self.passes(node)] if reason == "accepted" else []
+        best = max(passed, key=lambda node: node.score.value if node.score else 0.0, default=None)
+        if best is not None:
+            answer = best.id
+        else:
+            answer = choose_answer(self.tree, policy) if isinstance(policy, str) else policy(self.tree)
         return SearchResult(
             tree=self.tree,
-            answer=choose_answer(self.tree, policy) if solved is None else solved,
+            answer=answer if solved is None else solved,
             stop_reason=reason if solved is None else "solved",
             iterations=self.parts.session.iteration,
             unparsed=self.unparsed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
@@ -135,6 +136,17 @@ ANSWERS: dict[AnswerPolicy, Callable[[Tree], Node]] = {
 def choose_answer(tree: Tree, policy: AnswerPolicy) -> int:
     """The node that is the answer; ties go to the node made first."""
     return ANSWERS[policy](tree).id
+
+
+def majority(tree: Tree, ids: Sequence[int], key: Callable[[State], str]) -> int:
+    """The vote over nodes, equal where `key` of their states is: the first node of the most frequent answer.
+
+    Ties go to the answer that was given first. Nodes at which the episode has not ended have a vote only where it has
+    ended at none; without a node the root is the answer.
+    """
+    voters = [tree[id] for id in ids if tree[id].state.terminated] or [tree[id] for id in ids]
+    votes = Counter(key(node.state) for node in voters)
+    return max(voters, key=lambda node: votes[key(node.state)], default=tree[ROOT]).id
 
 
 # --------------------------------------------------------------------------- checks of hyper-parameters

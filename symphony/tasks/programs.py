@@ -207,6 +207,29 @@ class Programs:
         found = python_suite.checks("\n".join(data.tests), target.entry)
         return Suite(entry=target.entry, checks=found, imports="import math") if found else None
 
+    def tested(self, problem: Problem, action: str, tests: str) -> str:
+        """The program of an action with the tests that another answer holds in place of its own.
+
+        The action as it is, where one of the two holds nothing that can be read.
+
+        Raises:
+            SymphonyError: `internal` has other tests.
+        """
+        if self.internal != "generated":
+            raise SymphonyError(f"task.internal: found {self.internal}, allowed: generated (tests are to be written)")
+        entry = problem.target.entry
+        program, _ = _understand(action, entry, self._language)
+        if self._language == "rust":
+            checks = [check for check in rust_suite.read_checks(tests, entry) if "candidate(" in check.call]
+            lines = [f"    {check.told(entry)}" for check in checks[:OWN_TESTS]]
+            below = "\n".join(["fn main() {", *lines, "}"])
+        else:
+            lines = list(asserts(tests, entry)[:OWN_TESTS])
+            below = "\n".join(lines)
+        if program is None or not lines:
+            return action
+        return f"```{self._language}\n{program.strip(chr(10))}\n\n\n{below}\n```"
+
     def failure_key(self, state: State) -> str:
         return state.data.program or "no program"
 

@@ -15,6 +15,7 @@ from symphony.types import SymphonyError, Turn
 
 FOLDER = Path(__file__).parent / "prompts"
 _TEXTS = ("instructions", "lessons", "evaluate", "reflect", "turn", "next")
+_ANSWERS = ("direct", "cot", "tests")
 _PHASES = ("expand", "refine", "evaluate", "reflect")
 
 
@@ -47,8 +48,8 @@ def _load(path: Path) -> Any:
 
 
 def _prompts(where: str, node: Any) -> ChatPrompts:
-    given = _node(where, node, _TEXTS[:4], (*_TEXTS[4:], "shots"))
-    texts = {name: _text(f"{where}: {name}", given[name]) for name in _TEXTS if name in given}
+    given = _node(where, node, _TEXTS[:4], (*_TEXTS[4:], *_ANSWERS, "shots"))
+    texts = {name: _text(f"{where}: {name}", given[name]) for name in (*_TEXTS, *_ANSWERS) if name in given}
     phases = _node(f"{where}: shots", given.get("shots", {}), (), _PHASES)
     shots = {f"{phase}_shots": _shots(f"{where}: shots.{phase}", found) for phase, found in phases.items()}
     made = ChatPrompts(**texts, **shots)  # type: ignore[arg-type]

@@ -16,11 +16,16 @@ from symphony.memory import Memory, NoMemory, PoolFifo
 from symphony.scheduler import UCB, Fixed, Scheduler
 from symphony.scorer import EMCS, Plain, Scorer
 from symphony.search.ab_mcts import ABMCTS
+from symphony.search.agentcoder import AgentCoder
 from symphony.search.best_of_n import BestOfN
+from symphony.search.cot import CoT
+from symphony.search.debate import Debate
 from symphony.search.lats import LATS
 from symphony.search.master import MASTER
+from symphony.search.mixture import Mixture
 from symphony.search.rap import RAP
 from symphony.search.react import React
+from symphony.search.reflexion import Reflexion
 from symphony.search.result import Search
 from symphony.search.symphony import Symphony
 from symphony.search.tot import ToT
@@ -56,6 +61,7 @@ CASES: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "lats": (LATS(iterations=4, depth=6), Fixed(), Plain(), PoolFifo()),
     "react": (React(), UCB(), EMCS(), NoMemory()),
     "best_of_n": (BestOfN(n=3), UCB(), EMCS(), NoMemory()),
+    "agentcoder": (AgentCoder(), UCB(), EMCS(), NoMemory()),  # no method for the grid world
 }
 
 
@@ -76,9 +82,15 @@ ON_GRID: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "lats": (LATS(n=3, iterations=3, depth=8), Fixed(), Plain(), PoolFifo()),
     "react": (React(), UCB(), EMCS(), NoMemory()),
     "best_of_n": (BestOfN(n=2), UCB(), EMCS(), NoMemory()),
+    "best_of_n_trajectory": (BestOfN(n=4, per="trajectory"), UCB(), EMCS(), NoMemory()),
+    "best_of_n_split": (BestOfN(n=4, per="split"), UCB(), EMCS(), NoMemory()),
     "master": (MASTER(n=3, iterations=8), UCB(), EMCS(), NoMemory()),
     "tot_bfs": (ToT(n=3, breadth=2), UCB(), EMCS(), NoMemory()),
     "tot_dfs": (ToT(order="dfs", n=3, threshold=0.07, iterations=8), UCB(), EMCS(), NoMemory()),
+    "reflexion": (Reflexion(trials=3), UCB(), EMCS(), PoolFifo()),
+    "cot_sc": (CoT(samples=4), UCB(), EMCS(), NoMemory()),
+    "debate": (Debate(), UCB(), EMCS(), NoMemory()),
+    "mixture": (Mixture(), UCB(), EMCS(), NoMemory()),
     "rap": (RAP(n=3, iterations=6, depth=8), UCB(), EMCS(), NoMemory()),
     "ab_mcts_a": (ABMCTS(n=12), UCB(), EMCS(), PoolFifo()),
 }

@@ -32,6 +32,13 @@ DIGESTS = {
     "programs_rust/v1": "e1dd029ae82de51b",
     "webshop/v1": "6e72e4cff74a4caa",
 }
+ANSWERS = {
+    "hotpotqa": "6cafa28ac793a356",
+    "programs_python": "a47b70ab8230c7c5",
+    "programs_rust": "289b417915e06d60",
+    "webshop": "799c55d702efedb7",
+}
+"""Digests of the wording of answers in one call."""
 PROBLEM = Problem(id="p", prompt="Question: who?", target=None)
 PATH = (Turn(thought="Look.", action="search[x]", observation="Seen."),) * 2
 LESSONS = ("Do not guess.", "Read on.")
@@ -53,6 +60,30 @@ def test_a_published_version_never_changes():
         for path in FOLDER.glob("*/*.yaml")
     }
     assert found == DIGESTS
+
+
+def test_a_published_wording_of_answers_never_changes():
+    assert {task: read_prompts(task, "v1").answer_digest for task in TASKS} == ANSWERS
+
+
+def test_tests_are_asked_for_without_a_program_and_as_many_as_are_run():
+    for task in ("programs_python", "programs_rust"):
+        (message,) = read_prompts(task, "v1").answer("tests", PROBLEM, ())
+        assert f"up to {OWN_TESTS} " in message.content
+        assert message.content.endswith(PROBLEM.prompt)
+
+
+@pytest.mark.parametrize("style", ["direct", "cot"])
+def test_an_answer_in_one_call_has_instructions_of_its_own_and_no_examples(style):
+    for task in TASKS:
+        prompts = read_prompts(task, "v1")
+        if task == "webshop":  # a purchase takes several actions
+            assert prompts.answer(style, PROBLEM, LESSONS) == prompts.expansion(PROBLEM, (), LESSONS)
+        else:
+            (message,) = prompts.answer(style, PROBLEM, LESSONS)
+            assert message.content.startswith(getattr(prompts, style))
+            assert message.content.endswith("\n- ".join(("", *LESSONS)))
+            assert not prompts.answer(style, PROBLEM, LESSONS, len(LESSONS) + 1)
 
 
 @pytest.mark.parametrize("task", ["", *TASKS])
@@ -243,6 +274,25 @@ def test_an_own_file_is_read_and_its_words_name_the_run(tmp_path):
         return plan("quickstart", overrides, experiment="symphony", conf=CONF)[0].digest
 
     assert digest("Question: one?") == digest("Question: one?") != digest("Question: two?")
+
+
+def test_the_wording_of_answers_names_the_runs_that_ask_with_it(tmp_path):
+    def digests(words: str) -> list[str]:
+        rows(tmp_path, "hotpotqa/hotpot_dev_distractor_sample.jsonl", {"question": "a"})
+        own = tmp_path / "own.yaml"
+        own.write_text(
+            yaml.safe_dump({**dict.fromkeys(("instructions", "lessons", "evaluate", "reflect"), "x"), "cot": words})
+        )
+        task = ["task=hotpotqa", "tasks=[hotpotqa]", f"data_dir={tmp_path}", f"task.wording={own}"]
+        read_prompts.cache_clear()
+        return [
+            plan("quickstart", [*task, f"search={search}"], experiment="react", conf=CONF)[0].digest
+            for search in ("react", "cot")
+        ]
+
+    react, cot = zip(digests("Think."), digests("Think well."), strict=True)
+    assert react[0] == react[1]
+    assert cot[0] != cot[1]
 
 
 @pytest.mark.parametrize(

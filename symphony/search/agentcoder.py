@@ -1,0 +1,92 @@
+"""AgentCoder (Huang et al. 2023): a programmer, and tests by a writer who never sees the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol, runtime_checkable
+
+from symphony.agents import Session
+from symphony.memory import Memory
+from symphony.scheduler import Scheduler
+from symphony.scorer import Scorer
+from symphony.search.phases import Parts, Phases
+from symphony.search.result import SearchResult, StopReason, check_range
+from symphony.search.tree import ROOT
+from symphony.types import Problem, Proposal, Sampling, SymphonyError, Task
+
+
+@runtime_checkable
+class Tested(Protocol):
+    """What a task of programs offers besides."""
+
+    def tested(self, problem: Problem, action: str, tests: str) -> str:
+        """An action with the tests that another answer holds in place of its own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentCoder:
+    """One call writes tests, others a program, mended as long as these tests fail; the last program is the answer.
+
+    Needs a task of programs whose tests are written (`internal: generated`), no evaluator and no other feedback; never
+    reflects. One model or a pool: the test writer and, at each step, the programmer are scheduled.
+
+    Source: Huang et al. 2023 (arXiv 2312.13010): programmer, test designer, test executor; the designer gets the
+    problem alone, so that the tests do not share the program's mistakes; 5 iterations at most. The executor is the
+    environment's step. Deviations: tests are as many as the task runs of one answer (4); the programmer is asked as
+    for any expansion and its own tests are dropped; where the writer's answer holds no test, the programmer's stand.
+    The writer's call is of phase "expand" at the root, the first of its draws.
+
+    Attributes:
+        depth: Programs at most, >= 1; None leaves it to the environment's horizon.
+        max_misses: Steps without any program after which it is given up, >= 1.
+        temperature: Of programs; the tests are greedy.
+        expand_tokens, tests_tokens: Completion tokens a call.
+        stop: Strings that end a program.
+    """
+
+    asks_alone: ClassVar[bool] = True
+    depth: int | None = 5
+    max_misses: int = 2
+    temperature: float = 0.8
+    expand_tokens: int = 1024
+    tests_tokens: int = 512
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key in ("depth", "max_misses", "tests_tokens"):
+            check_range(key, getattr(self, key), 1)
+        self._sampling()
+
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
+
+    async def solve(
+        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
+    ) -> SearchResult:
+        """See `Search.solve`. Stop reason "solved": the written tests passed.
+
+        Raises:
+            SymphonyError: The task is none of programs, or has other tests; before any call.
+        """
+        if not isinstance(task, Tested):
+            raise SymphonyError(f"search: found agentcoder for {task.name}, allowed: a task of programs")
+        task.tested(problem, "", "")  # refuses a task with other tests before anything is asked
+        parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
+        phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
+        session.iteration = 1
+        return await phases.conclude(self._search(phases, task), lambda tree: len(tree) - 1)
+
+    async def _search(self, phases: Phases, coding: Tested) -> StopReason:
+        if phases.tree[ROOT].state.done:
+            return "exhausted"
+        problem = phases.parts.problem
+        tests = await phases.tests(Sampling(temperature=0.0, max_tokens=self.tests_tokens))
+
+        def amend(proposal: Proposal) -> Proposal:
+            return replace(proposal, action=coding.tested(problem, proposal.action, tests))
+
+        phases.amend = amend
+        last, given_up = await phases.walk(self.max_misses)
+        phases.tree.backup(last, phases.tree[last].prior or 0.0)
+        return "exhausted" if given_up else "iterations"

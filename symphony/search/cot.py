@@ -1,0 +1,78 @@
+"""Answers in one call: at once, after a chain of thought (Wei et al. 2022), or by a vote over several of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from symphony.agents import Session
+from symphony.memory import Memory
+from symphony.scheduler import Scheduler
+from symphony.scorer import Scorer
+from symphony.search.phases import Parts, Phases
+from symphony.search.result import SearchResult, StopReason, check_choice, check_range, majority
+from symphony.search.tree import ROOT
+from symphony.types import AnswerStyle, Problem, Sampling, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoT:
+    """Samples one after another, each a whole answer in one call without tools; the majority's is the answer.
+
+    Needs no evaluator and no feedback; never reflects. One model or a pool, an agent scheduled at each sample. Success
+    that the environment shows ends the samples, as it ends every method: under feedback "oracle" several samples are
+    tries, and the vote decides only where it is hidden.
+
+    Source: Wei et al. 2022 (chain of thought, style "cot", one sample); Wang et al. 2022 (arXiv 2203.11171,
+    self-consistency: several, argmax over answers a of the number of samples that end with a). Answers are equal where
+    `Task.failure_key` of their end states is; ties go to the answer given first. Programs are hardly ever equal, so
+    that their vote is the first that has passed its visible tests, else the first. Deviations: no worked examples.
+
+    The answer is the action that hands it in, so `Task.parse` reads it. Its wording is `direct` and `cot` of the task's
+    prompt file. A task without (WebShop, and the bare protocol of the generated tasks, whose models know nothing else)
+    asks as for any first action, and that one action is all: it hands in an answer where one action can, a guess in
+    mini_qa, and elsewhere leaves the episode at its first step.
+
+    Attributes:
+        style: "direct" asks for the answer at once, "cot" for reasoning before it.
+        samples: At most, >= 1.
+        temperature: Of answers.
+        expand_tokens: Completion tokens a call.
+        stop: Strings that end an answer.
+    """
+
+    asks_alone: ClassVar[bool] = True
+    style: AnswerStyle = "cot"
+    samples: int = 10
+    temperature: float = 0.7
+    expand_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("style", self.style, AnswerStyle)
+        check_range("samples", self.samples, 1)
+        self._sampling()
+
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
+
+    async def solve(
+        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
+    ) -> SearchResult:
+        """See `Search.solve`. Iterations are samples; a sample without an answer has no vote."""
+        parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
+        phases = Phases(parts=parts, depth=1, expand_sampling=self._sampling())
+        return await phases.conclude(
+            self._search(phases, session), lambda tree: majority(tree, tree[ROOT].children, task.failure_key)
+        )
+
+    async def _search(self, phases: Phases, session: Session) -> StopReason:
+        if phases.tree[ROOT].state.done:
+            return "exhausted"
+        for sample in range(1, self.samples + 1):
+            session.iteration = sample
+            for id in (await phases.expand(ROOT, 1, style=self.style)).ids:
+                phases.tree.backup(id, phases.tree[id].prior or 0.0)
+            if phases.solved():
+                return "solved"
+        return "iterations"

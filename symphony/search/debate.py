@@ -1,0 +1,83 @@
+"""Multi-agent debate (Du et al. 2023): everyone answers, hears the others, and answers again; the majority decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from symphony.agents import Session
+from symphony.memory import Memory
+from symphony.scheduler import Scheduler
+from symphony.scorer import Scorer
+from symphony.search.peers import ANSWERED, Peers
+from symphony.search.phases import Parts, Phases
+from symphony.search.result import SearchResult, StopReason, check_range
+from symphony.search.tree import ROOT
+from symphony.types import Problem, Sampling, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Debate:
+    """Debaters answer by a trajectory each, in rounds; from the second on, each is told what all answered before.
+
+    Needs no evaluator and no feedback; never reflects. One model or a pool: debater i is agent i mod n of the pool, and
+    the scheduler picks only for one that has stopped answering. Success that the environment shows ends the debate.
+
+    Source: Du et al. 2023 (arXiv 2305.14325): 3 agents, 2 rounds, majority vote. Answers are equal where
+    `Task.failure_key` of their end states is; ties go to the first debater's. Deviations: an answer is a whole
+    trajectory with the task's tools; of an answer the others hear the failure key (the answer given, the purchase, the
+    program) and not the reasoning. It reaches a prompt below the lessons of memory, as `Another agent answered, rightly
+    or wrongly: ...` and `You answered, ...`, and so under the heading of lessons, which speaks of failed attempts.
+
+    Attributes:
+        debaters: How many, >= 1; None is one an agent of the pool.
+        rounds: >= 1; 1 is a vote without a debate.
+        depth: Steps after which a trajectory is cut, >= 1; None leaves it to the environment's horizon.
+        max_misses: Steps without any action after which a trajectory is given up, >= 1.
+        temperature: Of actions.
+        expand_tokens: Completion tokens a call.
+        stop: Strings that end an action.
+    """
+
+    debaters: int | None = None
+    rounds: int = 2
+    depth: int | None = 20
+    max_misses: int = 2
+    temperature: float = 0.8
+    expand_tokens: int = 48
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key in ("debaters", "rounds", "depth", "max_misses"):
+            check_range(key, getattr(self, key), 1)
+        self._sampling()
+
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
+
+    async def solve(
+        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
+    ) -> SearchResult:
+        """See `Search.solve`. Iterations are rounds; a round that is cut leaves the votes of those who had finished."""
+        parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
+        phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
+        peers = Peers(phases=phases, count=self.debaters or len(session.pool), misses=self.max_misses)
+        return await phases.conclude(self._search(phases, peers, session), peers.vote)
+
+    async def _search(self, phases: Phases, peers: Peers, session: Session) -> StopReason:
+        if phases.tree[ROOT].state.done:
+            return "exhausted"
+        for number in range(1, self.rounds + 1):
+            session.iteration = number
+            answers = peers.answers()
+            await peers.answer([_told(answers, peer) for peer in range(peers.count)])
+            if phases.solved():
+                return "solved"
+        return "iterations"
+
+
+def _told(answers: list[str | None], peer: int) -> tuple[str, ...]:
+    """What one debater hears of the round before."""
+    names = ["You" if other == peer else "Another agent" for other in range(len(answers))]
+    return tuple(
+        ANSWERED.format(who=who, text=text) for who, text in zip(names, answers, strict=True) if text is not None
+    )

@@ -1,0 +1,111 @@
+"""Mixture of agents (Wang et al. 2024): proposers in layers, then an aggregator that is told their proposals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from symphony.agents import Session
+from symphony.memory import Memory
+from symphony.scheduler import Held, Scheduler
+from symphony.scorer import Scorer
+from symphony.search.peers import ANSWERED, Peers
+from symphony.search.phases import Parts, Phases
+from symphony.search.result import SearchResult, StopReason, check_range
+from symphony.search.tree import ROOT, Tree
+from symphony.types import Problem, Sampling, SymphonyError, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """Proposers answer by a trajectory each, layer upon layer; then an aggregator, told the last proposals, answers.
+
+    Needs no evaluator and no feedback; never reflects. One model or a pool: proposer i is agent i mod n of the pool.
+    Success that the environment shows ends it.
+
+    Source: Wang et al. 2024 (arXiv 2406.04692): every proposer of a layer sees all proposals of the layer before, and
+    the aggregator those of the last (there, 6 proposers and 3 layers, the aggregator being the third). Deviations: a
+    proposal is a whole trajectory with the task's tools, of which the others hear the failure key (the answer given,
+    the purchase, the program) and not the reasoning; there is no prompt that asks to synthesise, the aggregator answers
+    as everyone does. Proposals reach a prompt below the lessons of memory, as `An agent answered, rightly or wrongly:
+    ...`, and so under the heading of lessons, which speaks of failed attempts. Without an aggregator's answer (a
+    budget, no action) the majority of the last proposals is the answer.
+
+    Attributes:
+        proposers: How many a layer, >= 1; None is one an agent of the pool.
+        layers: Of proposers, >= 1.
+        aggregator: Index of its agent in the pool, >= 0; None is whom the scheduler picks at its first step.
+        depth: Steps after which a trajectory is cut, >= 1; None leaves it to the environment's horizon.
+        max_misses: Steps without any action after which a trajectory is given up, >= 1.
+        temperature: Of actions.
+        expand_tokens: Completion tokens a call.
+        stop: Strings that end an action.
+    """
+
+    proposers: int | None = None
+    layers: int = 1
+    aggregator: int | None = None
+    depth: int | None = 20
+    max_misses: int = 2
+    temperature: float = 0.8
+    expand_tokens: int = 48
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key in ("proposers", "layers", "depth", "max_misses"):
+            check_range(key, getattr(self, key), 1)
+        check_range("aggregator", self.aggregator, 0)
+        self._sampling()
+
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
+
+    async def solve(
+        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
+    ) -> SearchResult:
+        """See `Search.solve`. Iterations are layers, the aggregator's being the last.
+
+        Raises:
+            SymphonyError: The pool has no such aggregator.
+        """
+        size = len(session.pool)
+        if self.aggregator is not None and self.aggregator >= size:
+            raise SymphonyError(
+                f"search.aggregator: found {self.aggregator}, allowed: 0 to {size - 1} (the pool's agents)"
+            )
+        parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
+        phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
+        peers = Peers(phases=phases, count=self.proposers or size, misses=self.max_misses)
+        run = _Run(method=self, phases=phases, peers=peers)
+        return await phases.conclude(run.search(session), run.answer)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One problem's mixture in the making; `aggregated` is the end of the aggregator's trajectory, the root before."""
+
+    method: Mixture
+    phases: Phases
+    peers: Peers
+    aggregated: int = field(default=ROOT)
+
+    async def search(self, session: Session) -> StopReason:
+        phases, method = self.phases, self.method
+        if phases.tree[ROOT].state.done:
+            return "exhausted"
+        for layer in range(1, method.layers + 1):
+            session.iteration = layer
+            await self.peers.answer([self._told()] * self.peers.count)
+            if phases.solved():
+                return "solved"
+        session.iteration = method.layers + 1
+        by = None if method.aggregator is None else Held(method.aggregator, phases.parts.scheduler)
+        last, given_up = await phases.walk(method.max_misses, by=by, keep=True, told=self._told())
+        phases.tree.backup(last, phases.tree[last].prior or 0.0)
+        self.aggregated = ROOT if given_up else last
+        return "iterations"
+
+    def _told(self) -> tuple[str, ...]:
+        return tuple(ANSWERED.format(who="An agent", text=text) for text in self.peers.answers() if text is not None)
+
+    def answer(self, tree: Tree) -> int:
+        return self.aggregated if self.aggregated != ROOT else self.peers.vote(tree)

@@ -1,0 +1,93 @@
+"""Reflexion (Shinn et al. 2023): trials one after another, each with the lessons of those that failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from symphony.agents import Session
+from symphony.memory import Memory
+from symphony.scheduler import Scheduler
+from symphony.scorer import Scorer
+from symphony.search.phases import Parts, Phases
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
+from symphony.search.tree import ROOT
+from symphony.types import Problem, Sampling, SymphonyError, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reflexion:
+    """Trajectories one after another; an agent draws a lesson from each that failed, and the next prompts carry it.
+
+    Needs feedback, or an evaluator, and a memory that reflects: without one the trials are independent. One model or a
+    pool, an agent scheduled at each call.
+
+    Source: Shinn et al. 2023 (arXiv 2303.11366), Algorithm 1: actor, evaluator, self-reflection. The evaluator is the
+    environment's verdict where it is shown; elsewhere an end passes when it is judged with Z >= `threshold`, and that
+    ends the search. A trajectory that is cut is a failure. Deviations: the memory's size is its own (there, 1 to 3
+    lessons); failures with the same failure key are reflected on once, so that no lesson is told twice; a pool may
+    share the three roles.
+
+    Attributes:
+        trials: Trajectories at most, >= 1.
+        depth: Steps after which a trajectory is cut, >= 1; None leaves it to the environment's horizon.
+        max_misses: Steps without any action after which a trajectory is given up, >= 1.
+        threshold: Least value Z of an end that passes where no reward is shown, in [0, 1].
+        answer: How the answer is chosen among the nodes when no end has passed.
+        temperature: Of actions; evaluation and reflection are greedy.
+        expand_tokens, evaluate_tokens, reflect_tokens: Completion tokens a call.
+        stop: Strings that end an action.
+    """
+
+    trials: int = 10
+    depth: int | None = 20
+    max_misses: int = 2
+    threshold: float = 0.7
+    answer: AnswerPolicy = "oracle_best"
+    temperature: float = 0.8
+    expand_tokens: int = 48
+    evaluate_tokens: int = 16
+    reflect_tokens: int = 48
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for key in ("trials", "depth", "max_misses", "evaluate_tokens", "reflect_tokens"):
+            check_range(key, getattr(self, key), 1)
+        if not 0 <= self.threshold <= 1:
+            raise SymphonyError(f"search.threshold: found {self.threshold}, allowed: 0 to 1")
+        check_choice("answer", self.answer, AnswerPolicy)
+        self._sampling()
+
+    def _sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
+
+    async def solve(
+        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
+    ) -> SearchResult:
+        """See `Search.solve`. Iterations are trials; stop reason "accepted": an end passed without feedback."""
+        phases = Phases(
+            parts=Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory),
+            depth=self.depth,
+            expand_sampling=self._sampling(),
+            evaluate_tokens=self.evaluate_tokens,
+            reflect_tokens=self.reflect_tokens,
+            accept=self.threshold,
+        )
+        return await phases.conclude(self._search(phases, session), self.answer)
+
+    async def _search(self, phases: Phases, session: Session) -> StopReason:
+        tree = phases.tree
+        if tree[ROOT].state.done:
+            return "exhausted"
+        for trial in range(1, self.trials + 1):
+            session.iteration = trial
+            last, _ = await phases.walk(self.max_misses)
+            if phases.solved():
+                return "solved"
+            if tree[last].state.terminated:
+                await phases.evaluate([last])
+            tree.backup(last, tree[last].prior or 0.0)
+            if phases.passes(tree[last]):
+                return "accepted"
+            if trial < self.trials:
+                await phases.reflect([last])
+        return "iterations"
