@@ -16,6 +16,7 @@ from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import FORMAT_REMINDER, Scorer
 from symphony.search.lockstep import deferred, lockstep
+from symphony.search.prefixes import prefixes
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, choose_answer
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (
@@ -112,13 +113,13 @@ class Phases:
             return partial(prompts.expansion, self.parts.problem, path, lessons)
 
         tickets, stop = self._ask([parent] * width, phase, prompt, self.expand_sampling)
-        found = [(ticket.arm, self._understand(answer)) for ticket, answer in await self._answers(tickets)]
+        found = [(ticket, self._understand(answer)) for ticket, answer in await self._answers(tickets)]
         lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
         if lost and stop is None:
             tickets, stop = self._ask([parent] * len(lost), phase, prompt, self.expand_sampling)
             for index, (ticket, answer) in zip(lost, await self._answers(tickets), strict=False):
-                found[index] = (ticket.arm, self._understand(answer))
-        expansion = self._attach(parent, origin, [(arm, proposal) for arm, proposal in found if proposal is not None])
+                found[index] = (ticket, self._understand(answer))
+        expansion = self._attach(parent, origin, [(who, what) for who, what in found if what is not None])
         if stop is not None:
             raise stop
         return expansion
@@ -131,13 +132,16 @@ class Phases:
             self.unparsed += 1
         return proposal
 
-    def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[int, Proposal]]) -> Expansion:
+    def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
         tree, session = self.tree, self.parts.session
         above = tree[parent]
         too_deep = self.depth is not None and above.depth + 1 >= self.depth
         by_action: dict[str, int] = {}
         votes: list[int] = []
-        for arm, proposal in proposals:
+        first: dict[str, int] = {}
+        for ticket, proposal in proposals:
+            first[proposal.action] = min(ticket.call, first.get(proposal.action, ticket.call))
+        for ticket, proposal in proposals:
             if proposal.action in by_action:
                 votes[by_action[proposal.action]] += 1
                 continue
@@ -148,10 +152,11 @@ class Phases:
                 parent,
                 turn=Turn(thought=proposal.thought, action=proposal.action, observation=state.observation),
                 state=state,
-                agent=arm,
+                agent=ticket.arm,
                 origin=origin,
                 iteration=session.iteration,
                 closed=too_deep,
+                made=first[proposal.action] + 1,
             )
             if tree[id].prior is not None:
                 self._credit(tree[id])
@@ -172,20 +177,22 @@ class Phases:
         sampling = Sampling(temperature=0.0, max_tokens=self.evaluate_tokens)
         ids = [id for id in ids if self.tree[id].prior is None]
         tickets, stop = self._ask(ids, phase, self._evaluation, sampling)
-        scores = [self._score(answer) for _, answer in await self._answers(tickets)]
-        lost = [index for index, score in enumerate(scores) if score is None]
+        scores = [(ticket.call, self._score(answer)) for ticket, answer in await self._answers(tickets)]
+        lost = [index for index, (_, score) in enumerate(scores) if score is None]
         if lost and stop is None:
             tickets, stop = self._ask([ids[index] for index in lost], phase, self._reminded, sampling)
-            for index, (_, answer) in zip(lost, await self._answers(tickets), strict=False):
-                scores[index] = self._score(answer)
-        for id, score in zip(ids, scores, strict=False):
-            self.judge(id, self.parts.scorer.fallback() if score is None else score)
+            for index, (ticket, answer) in zip(lost, await self._answers(tickets), strict=False):
+                self.tree.doubted.append((scores[index][0] + 1, ids[index], self.parts.scorer.fallback().modulated))
+                scores[index] = (ticket.call, self._score(answer))
+        for id, (call, score) in zip(ids, scores, strict=False):
+            self.judge(id, self.parts.scorer.fallback() if score is None else score, call + 1)
         if stop is not None:
             raise stop
 
-    def judge(self, id: int, score: Score) -> None:
-        """Gives a node its score and credits the agent that generated it."""
+    def judge(self, id: int, score: Score, judged: int | None = None) -> None:
+        """Gives a node its score and credits the agent that generated it. `judged` is as in `Node`; None is now."""
         node = self.tree[id]
+        node.judged = self.tree.now if judged is None else judged
         self.fallbacks += score.fallback
         node.score = score
         node.prior = score.modulated
@@ -298,7 +305,9 @@ class Phases:
     async def _answers(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Completion]]:
         if not tickets:
             return []
-        return list(zip(tickets, await self.wait(tickets), strict=True))
+        answers = await self.wait(tickets)
+        self.tree.now = tickets[-1].call + 1  # other lanes may have asked more
+        return list(zip(tickets, answers, strict=True))
 
     async def together(self, lanes: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         """Runs phases of several nodes in lockstep: see `lockstep.lockstep`."""
@@ -307,6 +316,7 @@ class Phases:
             return await lockstep(self.parts.session, lanes)
         finally:
             self.wait = before
+            self.tree.now = len(self.parts.session.calls)
 
     async def walk(self, misses: int) -> tuple[int, bool]:
         """One trajectory from the root, an agent scheduled at each step, until it ends or reaches the depth limit.
@@ -335,12 +345,14 @@ class Phases:
             reason = await search
         except Stop as stop:
             reason = stop.reason
+        changes = prefixes(self.tree, policy)
         solved = self.tree.solved
         if solved is not None:
             self.tree.backup(solved, 1.0)
         return SearchResult(
             tree=self.tree,
             answer=choose_answer(self.tree, policy) if solved is None else solved,
+            prefixes=changes,
             stop_reason=reason if solved is None else "solved",
             iterations=self.parts.session.iteration,
             unparsed=self.unparsed,
