@@ -39,6 +39,7 @@ from symphony.memory import PoolFifo
 from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
 from symphony.records import (
+    AnswerRecord,
     CallRecord,
     NodeRecord,
     PickRecord,
@@ -52,7 +53,7 @@ from symphony.records import (
 from symphony.runner import rare_collections
 from symphony.scheduler import UCB
 from symphony.scorer import EMCS
-from symphony.search.result import SearchResult, node_records, problem_record
+from symphony.search.result import SearchResult, answer_records, node_records, problem_record
 from symphony.search.symphony import Symphony
 from symphony.search.tree import Tree
 from symphony.types import Grade, Score, State, Turn
@@ -187,10 +188,16 @@ def crowd(problems: int, iterations: int) -> list[tuple[Session, SearchResult]]:
     return asyncio.run(all_of_them())
 
 
-def records(done: list[tuple[Session, SearchResult]]) -> tuple[list[ProblemRecord], list[NodeRecord]]:
+def records(
+    done: list[tuple[Session, SearchResult]],
+) -> tuple[list[ProblemRecord], list[AnswerRecord], list[NodeRecord]]:
     grade = Grade(success=False, score=0.0)
     outcomes = [problem_record(index, session, result, grade) for index, (session, result) in enumerate(done)]
-    return outcomes, [record for session, result in done for record in node_records(session, result.tree)]
+    answers = []
+    for session, result in done:
+        found = result.answers(len(session.calls))
+        answers += answer_records(session, found, {answer.node: grade for answer in found})
+    return outcomes, answers, [record for session, result in done for record in node_records(session, result.tree)]
 
 
 def whole_loop() -> tuple[float, float]:
@@ -199,14 +206,14 @@ def whole_loop() -> tuple[float, float]:
 
     def work() -> None:
         nonlocal made
-        _, nodes = records(crowd(problems=16, iterations=10))
+        _, _, nodes = records(crowd(problems=16, iterations=10))
         made = len(nodes) - 16
 
     seconds = cpu_seconds(work)
     rate = made / seconds
     print(f"whole loop, 16 problems of 10 iterations, records made: {made:6,} nodes, {rate:7,.0f} nodes a CPU-second")
     done = crowd(problems=16, iterations=10)
-    outcomes, nodes = records(done)
+    outcomes, answers, nodes = records(done)
     calls: list[CallRecord] = [call for session, _ in done for call in session.calls]
     picks: list[PickRecord] = [pick for session, _ in done for pick in session.picks]
     lessons: list[ReflectionRecord] = [lesson for session, _ in done for lesson in session.reflections]
@@ -218,7 +225,7 @@ def whole_loop() -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench"
         writing = cpu_seconds(
-            lambda: write_run(path, run, outcomes, nodes, calls, picks, lessons, timings, wall, ""), repeats=3
+            lambda: write_run(path, run, outcomes, answers, nodes, calls, picks, lessons, timings, wall, ""), repeats=3
         )
     written = made / (seconds + writing)
     print(

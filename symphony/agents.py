@@ -127,6 +127,7 @@ class Session:
         rng: For the scheduler; depends on the run seed and the problem only.
         iteration: Set by the search.
         calls, timings: Booked calls, in the order asked. picks, reflections: In the order made.
+        begun: Tokens that the problem had spent when each call was asked.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class Session:
         self.iteration = 0
         self.calls: list[CallRecord] = []
         self.timings: list[TimingRecord] = []
+        self.begun: list[int] = []
         self.picks: list[PickRecord] = []
         self.reflections: list[ReflectionRecord] = []
         self._asked = 0
@@ -204,6 +206,7 @@ class Session:
         made was settled by `pick`; nothing may be awaited in between.
         """
         self.meter.charge(calls=1)
+        self.begun.append(self.meter.tokens)
         index = next(self._draws[node, phase])
         draw = Draw(seed=self.seed, problem=self.problem.id, node=node, phase=phase, index=index)
         request = Request(messages=prompt(0), sampling=sampling, draw=draw, shorten=prompt)

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 
 from symphony.records import (
     FILES,
+    AnswerRecord,
     CallRecord,
     NodeRecord,
     PickRecord,
@@ -27,6 +28,7 @@ from symphony.types import SymphonyError
 TABLES: dict[str, type[Any]] = {
     "runs": RunRecord,
     "problems": ProblemRecord,
+    "answers": AnswerRecord,
     "nodes": NodeRecord,
     "calls": CallRecord,
     "picks": PickRecord,
@@ -63,6 +65,16 @@ _CHECKS = (
     """SELECT 'run ' || run || ', problem ' || problem, 'found timing ' || call || ' without its call, or twice'
        FROM timings GROUP BY run, problem, call
        HAVING count(*) > 1 OR NOT bool_or((run, problem, call) IN (SELECT (run, problem, call) FROM calls))""",
+    # The answers under smaller limits begin before any call and end with the one that was graded.
+    """WITH ends AS (
+           SELECT run, problem, min(calls) AS first, count(*) - count(DISTINCT calls) AS twice,
+                  arg_max({'node': node, 'success': success}, calls) AS last
+           FROM answers GROUP BY run, problem
+       )
+       SELECT 'run ' || e.run || ', problem ' || e.problem,
+              'found answers that do not lead from 0 calls to node ' || coalesce(p.answer_node::VARCHAR, 'none')
+       FROM ends e LEFT JOIN problems p USING (run, problem)
+       WHERE p.run IS NULL OR first <> 0 OR twice <> 0 OR last.node <> p.answer_node OR last.success <> p.success""",
     # Every problem of a run is there.
     """SELECT 'run ' || r.run, 'found ' || count(p.problem) || ' problems, runs.jsonl says ' || any_value(r.problems)
        FROM runs r LEFT JOIN problems p USING (run) GROUP BY r.run HAVING count(p.problem) <> any_value(r.problems)""",

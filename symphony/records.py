@@ -34,6 +34,7 @@ class RunRecord:
         feedback: "oracle" or "none": what the search learnt of ground truth.
         agents: Names of the pool's agents, in order.
         models: JSON object, agent name -> model revision.
+        call_limit, token_limit: Budget of each problem; None is no limit.
         prompts: Digest of the prompt templates.
         dataset: Digest of the problems' ids, prompts and targets.
         commit: Commit of this code, "+dirty" appended when the tree was changed; "unknown" outside git.
@@ -56,6 +57,8 @@ class RunRecord:
     models: str
     seed: int
     problems: int
+    call_limit: int | None
+    token_limit: int | None
     prompts: str
     dataset: str
     commit: str
@@ -104,6 +107,26 @@ class ProblemRecord:
     fallbacks: int
     errors: int
     answer_node: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRecord:
+    """What a problem's search would have answered under a smaller budget: one line a change of the answer.
+
+    Attributes:
+        calls: Least limit of calls under which this is the answer; 0 is before any call. The last line is the answer.
+        tokens: Least limit of tokens under which the search comes as far (calls that are under way when the tokens are
+            spent end); of lines with the same, the last holds.
+        node: Node whose state was graded. success, score: `Task.grade` of it.
+    """
+
+    run: str
+    problem: str
+    calls: int
+    tokens: int
+    node: int
+    success: bool
+    score: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,13 +280,22 @@ class WallRecord:
 
 
 AnyRecord = (
-    RunRecord | ProblemRecord | NodeRecord | CallRecord | PickRecord | ReflectionRecord | TimingRecord | WallRecord
+    RunRecord
+    | ProblemRecord
+    | AnswerRecord
+    | NodeRecord
+    | CallRecord
+    | PickRecord
+    | ReflectionRecord
+    | TimingRecord
+    | WallRecord
 )
 Record = TypeVar("Record", bound=AnyRecord)
 
 FILES: dict[type[Any], str] = {
     RunRecord: "runs.jsonl",
     ProblemRecord: "problems.jsonl",
+    AnswerRecord: "answers.jsonl",
     NodeRecord: "nodes.jsonl",
     CallRecord: "calls.jsonl",
     PickRecord: "picks.jsonl",
@@ -290,6 +322,7 @@ def write_run(
     folder: str | Path,
     run: RunRecord,
     problems: Iterable[ProblemRecord],
+    answers: Iterable[AnswerRecord],
     nodes: Iterable[NodeRecord],
     calls: Iterable[CallRecord],
     picks: Iterable[PickRecord],
@@ -316,6 +349,7 @@ def write_run(
     rows: tuple[tuple[type[Any], Iterable[Any]], ...] = (
         (RunRecord, (run,)),
         (ProblemRecord, problems),
+        (AnswerRecord, answers),
         (NodeRecord, nodes),
         (CallRecord, calls),
         (PickRecord, picks),

@@ -25,10 +25,10 @@ from symphony.files import write_atomic
 from symphony.memory import Lessons
 from symphony.models.store import CallStore
 from symphony.progress import Progress, Tally
-from symphony.records import NodeRecord, ProblemRecord, RunRecord, WallRecord, is_complete, write_run
+from symphony.records import AnswerRecord, NodeRecord, ProblemRecord, RunRecord, WallRecord, is_complete, write_run
 from symphony.runs import Group, Parts, Run, build, models
 from symphony.scheduler import ArmStats
-from symphony.search.result import node_records, problem_record
+from symphony.search.result import answer_records, node_records, problem_record
 from symphony.types import Problem, SymphonyError, canonical_json
 from symphony.workshop import MakeBackend, Workshop
 
@@ -62,6 +62,7 @@ class _Solved:
     """A problem with its verdict and everything that was recorded on the way."""
 
     problem: ProblemRecord
+    answers: list[AnswerRecord]
     nodes: list[NodeRecord]
     session: Session
 
@@ -154,6 +155,7 @@ async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progr
         place.run(run),
         _run_record(run, parts, problems, revisions),
         [one.problem for one in solved],
+        [answer for one in solved for answer in one.answers],
         [node for one in solved for node in one.nodes],
         [call for session in sessions for call in session.calls],
         [pick for session in sessions for pick in session.picks],
@@ -219,10 +221,15 @@ class _Driver:
         )
         if parts.memory.scope == "run":
             self.lessons = session.lessons
-        grade = parts.task.grade(problem, result.state)  # ground truth; asked for here and nowhere else
+        answers = result.answers(len(session.calls))
+        grades = {  # ground truth; asked for here and nowhere else
+            node: parts.task.grade(problem, result.tree[node].state)
+            for node in {result.answer, *(answer.node for answer in answers)}
+        }
+        grade = grades[result.answer]
         self.bar.problem(success=grade.success, generated_tokens=_generated_tokens(session))
         record = problem_record(index, session, result, grade)
-        return _Solved(record, node_records(session, result.tree), session)
+        return _Solved(record, answer_records(session, answers, grades), node_records(session, result.tree), session)
 
 
 def _run_record(run: Run, parts: Parts, problems: Sequence[Problem], revisions: dict[str, str]) -> RunRecord:
@@ -244,6 +251,8 @@ def _run_record(run: Run, parts: Parts, problems: Sequence[Problem], revisions: 
         models=canonical_json(revisions),
         seed=run.seed,
         problems=len(problems),
+        call_limit=run.config["budget"]["problem"]["calls"],
+        token_limit=run.config["budget"]["problem"]["tokens"],
         prompts=parts.task.prompts.digest,
         dataset=provenance.dataset(problems),
         commit=provenance.commit(),

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 from symphony.database import load, reading, schema
 from symphony.records import (
     FILES,
+    AnswerRecord,
     CallRecord,
     NodeRecord,
     PickRecord,
@@ -32,13 +33,15 @@ from symphony.types import SymphonyError
 RUN = RunRecord(
     run="r1", study="s", experiment="symphony", task="qa", feedback="oracle", search="symphony", scheduler="ucb",
     scorer="emcs", memory="pool_fifo", preset="default", pool="trio", agents=["a", "b"], models="{}", seed=1,
-    problems=1, prompts="p", dataset="d", commit="c", versions="{}", hardware="h",
+    problems=1, call_limit=None, token_limit=60, prompts="p", dataset="d", commit="c", versions="{}", hardware="h",
 )  # fmt: skip
 PROBLEM = ProblemRecord(
     run="r1", problem="p1", index=0, kind="", success=True, score=1, detail="2020-01-01", stop_reason="solved",
     iterations=1, nodes_tree=1, nodes_simulated=0, guesses=1, calls=1, prompt_tokens=10, completion_tokens=5,
     cost=0.25, unparsed=0, invalid=0, fallbacks=0, errors=0, answer_node=1,
 )  # fmt: skip
+NOTHING = AnswerRecord(run="r1", problem="p1", calls=0, tokens=0, node=0, success=False, score=0)
+ANSWER = AnswerRecord(run="r1", problem="p1", calls=1, tokens=1, node=1, success=True, score=1)
 ROOT = NodeRecord(
     run="r1", problem="p1", node=0, parent=None, depth=0, origin="root", agent=None, iteration=0, thought="", action="",
     observation="line\nbreak \u2028 \x00 \"quoted\" é", value=None, confidence=None, prior=None, fallback=False,
@@ -59,8 +62,16 @@ TIMING = TimingRecord(run="r1", problem="p1", call=0, latency_s=0.1, cached_toke
 WALL = WallRecord(run="r1", wall_s=1.5, cpu_s=2, generated_tokens=5, halvings=1, batch_tokens=64, swaps=2, swap_s=0.5)
 
 
-def write(folder: Path, *, problem: ProblemRecord = PROBLEM, call: CallRecord = CALL, run: RunRecord = RUN) -> Path:
-    write_run(folder / "r1", run, [problem], [ROOT, CHILD], [call], [PICK], [LESSON], [TIMING], WALL, "a: 1\n")
+def write(
+    folder: Path,
+    *,
+    problem: ProblemRecord = PROBLEM,
+    call: CallRecord = CALL,
+    run: RunRecord = RUN,
+    answers: Sequence[AnswerRecord] = (NOTHING, ANSWER),
+) -> Path:
+    nodes = [ROOT, CHILD]
+    write_run(folder / "r1", run, [problem], answers, nodes, [call], [PICK], [LESSON], [TIMING], WALL, "a: 1\n")
     return folder / "r1"
 
 
@@ -208,6 +219,25 @@ def test_a_total_that_differs_from_the_ledger_is_refused(tmp_path: Path, total: 
         load(tmp_path / "study.duckdb", [folder])
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (ANSWER,),
+        (NOTHING,),
+        (NOTHING, dataclasses.replace(ANSWER, node=0)),
+        (NOTHING, dataclasses.replace(ANSWER, success=False)),
+        (NOTHING, NOTHING, ANSWER),
+        (dataclasses.replace(NOTHING, problem="p2"), ANSWER),
+    ],
+)
+def test_answers_that_do_not_lead_from_no_call_to_the_graded_one_are_refused(
+    answers: tuple[AnswerRecord, ...], tmp_path: Path
+) -> None:
+    folder = write(tmp_path, answers=answers)
+    with pytest.raises(SymphonyError, match="found answers that do not lead from 0 calls to node"):
+        load(tmp_path / "study.duckdb", [folder])
+
+
 @pytest.mark.parametrize(("total", "told"), [(0.5, "0.5"), (None, "unknown")])
 def test_a_cost_that_differs_from_the_ledger_is_refused(tmp_path: Path, total: float | None, told: str) -> None:
     folder = write(tmp_path, problem=dataclasses.replace(PROBLEM, cost=total))
@@ -279,6 +309,6 @@ def test_no_text_breaks_a_line(text: str, tmp_path: Path) -> None:
     call = dataclasses.replace(CALL, text=text)
     other = dataclasses.replace(call, call=call.call + 1, prompt=text)
     folder = tmp_path / "run"
-    write_run(folder, RUN, [PROBLEM], [], [call, other], [], [], [], WALL, "")
+    write_run(folder, RUN, [PROBLEM], [], [], [call, other], [], [], [], WALL, "")
     assert read_records(folder, CallRecord) == [call, other]
     assert read_records(folder, NodeRecord) == []

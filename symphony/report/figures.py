@@ -1,4 +1,4 @@
-"""Figures from the same queries as the tables. Readable without colour: greys, hatches, markers and numbers."""
+"""Figures from the queries of the tables, or the views beneath. Readable without colour: greys, hatches, markers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from symphony.report.stats import Estimate
 from symphony.report.study import Study, open_study
-from symphony.report.tables import Cell, read_table, short
+from symphony.report.tables import TABLES, Cell, read_table, read_view, short
 from symphony.types import SymphonyError
 
 _GREYS = ("#1a1a1a", "#6e6e6e", "#b4b4b4", "#e6e6e6", "#ffffff")
@@ -62,7 +62,7 @@ def write_figure(study: Study, name: str, out_dir: str | Path) -> tuple[Path, Pa
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
     # The salt keeps the ids of two figures apart when both stand inline in one page, and equal from run to run.
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        rows = read_table(study, source).records()
+        rows = read_table(study, source).records() if source in TABLES else read_view(study, source)
         drawn = draw(plt, rows) if rows else _empty(plt)
         conditions = f"feedback: {study.provenance.feedback}    commit: {short(study.provenance.commit)}"
         drawn.supxlabel(conditions, fontsize=7.5, color="#555555", x=0.01, ha="left")
@@ -159,6 +159,39 @@ def _cost(plt: Any, rows: Rows) -> Any:
     axis.set_xlabel("tokens per problem, prompt + completion (log scale)")
     axis.set_ylabel("success rate, all tasks")
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return drawn
+
+
+def _anytime(plt: Any, rows: Rows) -> Any:
+    """Success against the limit of tokens and of calls, a line a method; intervals at a quarter, half and whole."""
+    drawn, panels = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+    methods = _unique(rows, "method")
+    for axis, measure in zip(panels, ("tokens", "calls"), strict=True):
+        here = [row for row in rows if row["measure"] == measure]
+        whole = max(_number(row["most"]) for row in here)
+        for position, method in enumerate(methods):
+            line = [row for row in here if row["method"] == method]
+            style: dict[str, Any] = {
+                "color": ("#1a1a1a", "#6e6e6e", "#9a9a9a")[position % 3],
+                "marker": _MARKERS[position % len(_MARKERS)],
+                "markersize": 5.5,
+                "markerfacecolor": ("#1a1a1a", "white", "#b4b4b4")[position % 3],
+                "linestyle": ("-", "--", ":", "-.")[position % 4],
+            }
+            limits, rates = ([_number(row[name]) for row in line] for name in ("most", "success"))
+            axis.plot(limits, rates, **style | {"marker": ""}, linewidth=1.3, drawstyle="steps-post")
+            for row in line:
+                rate = row["success"]
+                if row["step"] in (6, 12, 24) and isinstance(rate, Estimate):
+                    at = _number(row["most"]) + whole * 0.009 * (position - (len(methods) - 1) / 2)
+                    axis.plot([at, at], [rate.low, rate.high], color=style["color"], linewidth=0.7)
+                    axis.plot([at], [rate.value], **style, label=method if row["step"] == 24 else None, clip_on=False)
+        axis.set_xlim(0, whole * 1.06)
+        axis.set_xlabel(f"limit of {measure} per problem")
+    panels[0].set_ylim(0, 1)
+    panels[0].set_ylabel("success rate, all tasks")
+    handles, labels = panels[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside right center")
     return drawn
 
 
@@ -259,6 +292,13 @@ def _kind(row: dict[str, Cell]) -> str:
 
 _DRAW: dict[str, tuple[str, Callable[[Any, Rows], Any], str]] = {
     "success": ("success", _success, "Success by method, with 95 % Wilson intervals. Dashed: the first method's rate."),
+    "anytime": (
+        "anytime_curves",
+        _anytime,
+        "Success over all tasks under smaller limits of tokens and of calls: of one recorded run, what each method "
+        "would have answered had it been refused its next call there. One experiment a search method; bars at a "
+        "quarter, half and all of the limit, set side by side: 95 % Wilson interval.",
+    ),
     "cost": ("cost", _cost, "Success over all tasks against tokens per problem (bars: 95 % bootstrap interval)."),
     "agents_over_time": (
         "agents_over_time",

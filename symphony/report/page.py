@@ -17,6 +17,7 @@ from symphony.types import SymphonyError
 
 _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Success", ("success",), ("success", "paired")),
+    ("Methods under one budget", ("anytime",), ("methods", "anytime")),
     ("Components", (), ("ablation",)),
     ("Scheduling: who was asked", ("agents_over_time",), ("scheduling", "agents", "agents_over_time")),
     ("Memory", (), ("memory",)),

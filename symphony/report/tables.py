@@ -1,8 +1,9 @@
 """Queries -> tables: CSV for programs, Markdown for reading, LaTeX (booktabs) for papers.
 
 A table is one file `queries/<name>.sql`. Its first comment lines carry title, the paper's table that it mirrors, and
-caption, and which columns are optional (left out where every cell is 0); its rows come out in the order in which they
-are shown. A column of type STRUCT(value, low, high) is an estimate with its interval.
+caption, which columns are optional (left out where every cell is 0), and by which column it is split into several where
+people read it; its rows come out in the order in which they are shown. A column of type STRUCT(value, low, high) is an
+estimate with its interval.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Table:
         mirrors: Which table or figure of the paper it corresponds to.
         feedback: Feedback modes of the study. commit: Commits of the study.
         warnings: What is wrong with comparing the rows; shown loudly.
+        split: Column by which it is split into several tables for people; "" for none.
     """
 
     name: str
@@ -49,10 +51,27 @@ class Table:
     warnings: tuple[str, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    split: str = ""
 
     def records(self) -> list[dict[str, Cell]]:
         """The rows as column -> cell."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def parts(self) -> list[Table]:
+        """The tables that people read: one a value of the column `split`, in the order of the rows."""
+        if not self.split or not self.rows:
+            return [self]
+        at = self.columns.index(self.split)
+        return [
+            replace(
+                self,
+                name=f"{self.name}-{value}".replace(" ", "-"),
+                title=f"{self.title}: {value}",
+                columns=(*self.columns[:at], *self.columns[at + 1 :]),
+                rows=tuple((*row[:at], *row[at + 1 :]) for row in self.rows if row[at] == value),
+            )
+            for value in dict.fromkeys(row[at] for row in self.rows)
+        ]
 
     @property
     def conditions(self) -> str:
@@ -89,7 +108,15 @@ def read_table(study: Study, name: str) -> Table:
         warnings=study.provenance.warnings,
         columns=tuple(columns[i] for i in kept),
         rows=tuple(tuple(row[i] for i in kept) for row in rows),
+        split=head.get("split", ""),
     )
+
+
+def read_view(study: Study, name: str) -> list[dict[str, Cell]]:
+    """The rows of a view of `views.sql`, column -> cell: what a figure draws and no table shows."""
+    found = study.connection.execute(f"FROM {name}")
+    columns = [column[0] for column in found.description]
+    return [dict(zip(columns, map(_cell, row), strict=True)) for row in found.fetchall()]
 
 
 def write_table(table: Table, out_dir: str | Path) -> tuple[Path, Path, Path]:
@@ -145,18 +172,25 @@ def _plain(cell: Cell) -> Any:
 
 
 def as_markdown(table: Table) -> str:
-    lines = [f"## {table.title}", ""]
-    lines += [f"> **{warning}**" for warning in table.warnings] + [""] * bool(table.warnings)
-    if table.rows:
-        lines += [_pipes(table.columns), _pipes("---:" if n else "---" for n in numeric_columns(table))]
-        lines += [_pipes(row) for row in shown(table)]
-    else:
-        lines.append("*No rows: this study has no runs for this table.*")
-    return "\n".join([*lines, "", table.caption, "", table.conditions, ""])
+    lines = []
+    for part in table.parts():
+        lines += [f"## {part.title}", ""]
+        lines += [f"> **{warning}**" for warning in part.warnings] + [""] * bool(part.warnings)
+        if part.rows:
+            lines += [_pipes(part.columns), _pipes("---:" if n else "---" for n in numeric_columns(part))]
+            lines += [_pipes(row) for row in shown(part)]
+        else:
+            lines.append("*No rows: this study has no runs for this table.*")
+        lines.append("")
+    return "\n".join([*lines, table.caption, "", table.conditions, ""])
 
 
 def as_latex(table: Table) -> str:
-    """A table environment for booktabs; nothing in it needs another package."""
+    """A table environment for booktabs, one a part; nothing in it needs another package."""
+    return "\n".join(map(_environment, table.parts()))
+
+
+def _environment(table: Table) -> str:
     body = " \\\\\n    ".join(" & ".join(map(_tex, row)) for row in shown(table))
     spec = "".join("r" if number else "l" for number in numeric_columns(table))
     notes = " ".join([*(f"\\textbf{{{_tex(w)}}}" for w in table.warnings), _tex(table.caption), _tex(table.conditions)])

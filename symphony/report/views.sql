@@ -6,7 +6,7 @@
 -- An experiment that stands apart (it covers other seeds, say) is in its own table and nowhere else.
 CREATE TEMP VIEW all_outcomes AS
 SELECT r.experiment, m.title, m.position, m.reference, m.apart, r.task, r.seed, r.dataset, r.search, r.scheduler, r.scorer,
-       r.memory, r.pool, r.agents, r.feedback, r.commit, p.*,
+       r.memory, r.pool, r.agents, r.feedback, r.commit, r.call_limit, r.token_limit, p.*,
        r.task || '|' || r.dataset || '|' || p.problem AS cluster,
        starts_with(p.stop_reason, 'run_') OR starts_with(p.stop_reason, 'study_') AS cut_short
 FROM problems p JOIN runs r USING (run) JOIN methods m USING (experiment);
@@ -54,6 +54,30 @@ SELECT experiment, block, any_value(block_position) AS block_position, count(*) 
        bootstrap(list(score - reference_score ORDER BY cluster, seed), list(cluster ORDER BY cluster, seed))
            AS score_difference
 FROM pairs GROUP BY experiment, block;
+
+-- Success of an experiment in a block under smaller limits of calls and tokens, in 24 steps up to the whole: the largest
+-- limit of the study, or the most that was spent where a problem had none.
+CREATE TEMP VIEW anytime_cells AS
+WITH wholes AS (
+    SELECT 'tokens' AS measure, max(coalesce(token_limit, prompt_tokens + completion_tokens)) AS whole FROM outcomes
+    UNION ALL SELECT 'calls', max(coalesce(call_limit, calls)) FROM outcomes
+),
+limits AS (SELECT measure, whole, step, whole * step // 24 AS most FROM wholes, range(25) AS steps(step)),
+found AS (
+    SELECT run, problem, l.measure, step, whole, most, arg_max(a.success, a.calls) AS success
+    FROM answers a JOIN limits l ON CASE l.measure WHEN 'tokens' THEN a.tokens ELSE a.calls END <= l.most
+    GROUP BY ALL
+)
+SELECT experiment, any_value(title) AS title, any_value(position) AS position, block,
+       any_value(block_position) AS block_position, measure, step, whole, most, count(*) AS n,
+       wilson(count(*) FILTER (f.success), count(*)) AS success
+FROM cells JOIN found f USING (run, problem) GROUP BY experiment, block, measure, step, whole, most;
+
+-- The same over all tasks, of one experiment a search: the reference, else the first of the study.
+CREATE TEMP VIEW anytime_curves AS
+WITH first AS (SELECT arg_min(experiment, (NOT reference, position)) AS experiment FROM designs GROUP BY search)
+SELECT title AS method, measure, step, most, success
+FROM anytime_cells JOIN first USING (experiment) WHERE block = 'all tasks' ORDER BY position, measure, step;
 
 -- Nodes that led to success: solved, the graded answer of a success, or on the way to one of these.
 CREATE TEMP VIEW reached AS

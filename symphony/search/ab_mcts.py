@@ -272,7 +272,7 @@ class _Refining:
         tree = self.phases.tree
         score = tree[attempt.end].prior or 0.0
         tree.backup(attempt.end, score)
-        for node in (tree[older.end] for older in attempt.line()[:-1] if older.end != ROOT):
-            node.visits += 1
-            node.value_sum += score
+        for older in attempt.line()[:-1]:
+            if older.end != ROOT:
+                tree.visit(older.end, score)
         return score

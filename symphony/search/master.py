@@ -94,8 +94,8 @@ class MASTER:
             ids = await phases.grow(leaf, self.n, self.max_misses)
             if phases.solved():
                 return "solved"
-            for node in (tree[id] for id in ids):
-                node.visits, node.value_sum = 1, node.prior or 0.0
+            for id in ids:
+                tree.visit(id, tree[id].prior or 0.0)
             if any(phases.passes(tree[id]) for id in ids):
                 return "accepted"
             for id in ids:

@@ -17,7 +17,8 @@ from symphony.memory import Lessons, Memory, situation
 from symphony.scheduler import Held, Scheduler
 from symphony.scorer import FORMAT_REMINDER, Scorer
 from symphony.search.lockstep import deferred, lockstep
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, choose_answer
+from symphony.search.prefixes import prefixes
+from symphony.search.result import RANKS, AnswerPolicy, SearchResult, StopReason, choose_answer
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (
     AnswerStyle,
@@ -171,7 +172,7 @@ class Phases:
             tickets, stop = ask([parent] * len(lost))
             for index, (ticket, answer) in zip(lost, await self._answers(tickets), strict=False):
                 found[index] = (ticket, self._understand(answer))
-        expansion = self._attach(parent, origin, [(asked, understood) for asked, understood in found if understood])
+        expansion = self._attach(parent, origin, [(who, what) for who, what in found if what is not None])
         if stop is not None:
             raise stop
         return expansion
@@ -204,6 +205,9 @@ class Phases:
         same = DISTINCT[self.distinct]
         known: dict[object, int] = {}
         votes: list[int] = []
+        first: dict[object, int] = {}
+        for ticket, proposal in proposals:
+            first[same(proposal)] = min(ticket.call, first.get(same(proposal), ticket.call))
         for ticket, proposal in proposals:
             if same(proposal) in known:
                 votes[known[same(proposal)]] += 1
@@ -220,6 +224,7 @@ class Phases:
                 iteration=session.iteration,
                 closed=too_deep,
                 pick=ticket.pick,
+                made=first[same(proposal)] + 1,
             )
             if tree[id].prior is not None and self.pays(tree[id]):
                 self.credit(tree[id])
@@ -237,54 +242,71 @@ class Phases:
             Stop: A call was refused; the answers to those before it have been applied.
         """
         ids = [id for id in ids if self.tree[id].prior is None]
-        scores, stop = await self.scores(ids, origin)
-        for id, score in zip(ids, scores, strict=False):
-            self.judge(id, score)
+        if self.judged is None:
+            found, stop = await self._asked(ids, origin)
+        else:
+            scores, stop = await self.scores(ids, origin)
+            found = [(score, self.tree.now) for score in scores]
+        for id, (score, judged) in zip(ids, found, strict=False):
+            self.judge(id, score, judged)
         if stop is not None:
             raise stop
 
     async def scores(self, ids: Sequence[int], origin: Origin = "expand") -> tuple[list[Score], Stop | None]:
         """What scheduled agents say of the nodes, without applying it; fewer scores and the reason when refused."""
         if self.judged is None:
-            return await self._asked(ids, origin)
+            found, stop = await self._asked(ids, origin)
+            return [score for score, _ in found], stop
         texts = tuple([lesson.text for lesson in self.parts.session.lessons])
         keys = {id: (self.tree.turns(id), texts) for id in ids}
         new = [id for id in ids if keys[id] not in self.judged]
-        scores, stop = await self._asked(new, origin)
-        self.judged.update({keys[id]: score for id, score in zip(new, scores, strict=False)})
+        found, stop = await self._asked(new, origin)
+        self.judged.update({keys[id]: score for id, (score, _) in zip(new, found, strict=False)})
         said = takewhile(lambda score: score is not None, [self.judged.get(keys[id]) for id in ids])
         return [score for score in said if score is not None], stop
 
-    async def _asked(self, ids: Sequence[int], origin: Origin) -> tuple[list[Score], Stop | None]:
-        phase = _EVALUATE[origin]
+    async def _asked(self, ids: Sequence[int], origin: Origin) -> tuple[list[tuple[Score, int]], Stop | None]:
+        """Each node's score and the least limit of calls under which it has it."""
+        phase, fallback = _EVALUATE[origin], self.parts.scorer.fallback()
         scores, stop = await self._scores(ids, phase, self._evaluation)
-        lost = [index for index, score in enumerate(scores) if score is None]
+        lost = [index for index, (score, _) in enumerate(scores) if score is None]
         if lost and stop is None:
             again, stop = await self._scores([ids[index] for index in lost], phase, self._reminded)
-            for index, score in zip(lost, again, strict=False):
-                scores[index] = score
-        return [self.parts.scorer.fallback() if score is None else score for score in scores], stop
+            for index, found in zip(lost, again, strict=False):
+                self.tree.doubted.append((scores[index][1], ids[index], fallback.modulated))
+                scores[index] = found
+        return [(fallback if score is None else score, judged) for score, judged in scores], stop
 
-    def judge(self, id: int, score: Score) -> None:
-        """Gives a node its score and credits the agent that generated it."""
+    def judge(self, id: int, score: Score, judged: int | None = None) -> None:
+        """Gives a node its score and credits the agent that generated it. `judged` is as in `Node`; None is now."""
         node = self.tree[id]
+        node.judged = self.tree.now if judged is None else judged
         self.fallbacks += score.fallback
         node.score = score
         node.prior = score.modulated
         self.credit(node)
 
-    async def _scores(self, ids: Sequence[int], phase: Phase, prompt: Prompt) -> tuple[list[Score | None], Stop | None]:
-        """Asks about each node as often as the scorer wants; scores for as many nodes as could be asked about."""
+    async def _scores(
+        self, ids: Sequence[int], phase: Phase, prompt: Prompt
+    ) -> tuple[list[tuple[Score | None, int]], Stop | None]:
+        """Asks about each node as often as the scorer wants; as `_asked`, for as many as could be asked about."""
         scorer = self.parts.scorer
         asking = scorer.asking
         sampling = Sampling(temperature=asking.temperature, max_tokens=self.evaluate_tokens)
         tickets, stop = self._ask([id for id in ids for _ in range(asking.draws)], phase, prompt, sampling)
-        answers = [answer for _, answer in await self._answers(tickets)]
-        scores: list[Score | None] = []
+        answers = await self._answers(tickets)
+        scores: list[tuple[Score | None, int]] = []
         for start in range(0, len(answers), asking.draws):
-            good = [answer for answer in answers[start : start + asking.draws] if answer.error is None]
-            scores.append(scorer.score(good) if good else None)
+            drawn = answers[start : start + asking.draws]
+            for count in range(1, len(drawn)):  # under a limit in between, those that there are count
+                score = self._score(drawn[:count]) or scorer.fallback()
+                self.tree.doubted.append((drawn[count - 1][0].call + 1, ids[len(scores)], score.modulated))
+            scores.append((self._score(drawn), drawn[-1][0].call + 1))
         return scores, stop
+
+    def _score(self, drawn: Sequence[tuple[Ticket, Completion]]) -> Score | None:
+        good = [answer for _, answer in drawn if answer.error is None]
+        return self.parts.scorer.score(good) if good else None
 
     def _evaluation(self, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
         return partial(self.parts.task.prompts.evaluation, self.parts.problem, path, lessons)
@@ -428,7 +450,9 @@ class Phases:
     async def _answers(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Completion]]:
         if not tickets:
             return []
-        return list(zip(tickets, await self.wait(tickets), strict=True))
+        answers = await self.wait(tickets)
+        self.tree.now = tickets[-1].call + 1  # other lanes may have asked more
+        return list(zip(tickets, answers, strict=True))
 
     async def together(self, lanes: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         """Runs phases of several nodes in lockstep: see `lockstep.lockstep`."""
@@ -437,6 +461,7 @@ class Phases:
             return await lockstep(self.parts.session, lanes)
         finally:
             self.wait = before
+            self.tree.now = len(self.parts.session.calls)
 
     async def walk(
         self, misses: int, *, by: Scheduler | None = None, keep: bool = False, told: tuple[str, ...] = ()
@@ -477,6 +502,7 @@ class Phases:
             reason = await search
         except Stop as stop:
             reason = stop.reason
+        changes = prefixes(self.tree, policy) if isinstance(policy, str) and policy in RANKS else None
         solved = self.tree.solved
         if solved is not None:
             self.tree.backup(solved, 1.0)
@@ -489,6 +515,7 @@ class Phases:
         return SearchResult(
             tree=self.tree,
             answer=answer if solved is None else solved,
+            prefixes=changes,
             stop_reason=reason if solved is None else "solved",
             iterations=self.parts.session.iteration,
             unparsed=self.unparsed,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from symphony.agents import Session, StopCause
 from symphony.memory import Memory
-from symphony.records import NodeRecord, ProblemRecord
+from symphony.records import AnswerRecord, NodeRecord, ProblemRecord
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
 from symphony.search.tree import ROOT, Node, Tree
@@ -21,12 +21,26 @@ StopReason = StopCause | Literal["solved", "accepted", "iterations", "exhausted"
 left to explore, a budget spent, or no agent left that answers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a search would have answered under a limit of its calls.
+
+    Attributes:
+        calls: Least limit under which it is the answer, up to that of the next answer; 0: before any call.
+        node: Its id.
+    """
+
+    calls: int
+    node: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
     """The outcome of a search.
 
     Attributes:
         answer: The node whose state is the answer.
+        prefixes: What the answer would have been under smaller limits, from 0 calls on; None where that is not known.
         stop_reason: See `StopReason`.
         iterations: Search iterations begun.
         unparsed: Completions without an action.
@@ -39,6 +53,14 @@ class SearchResult:
     iterations: int
     unparsed: int
     fallbacks: int
+    prefixes: tuple[Answer, ...] | None = None
+
+    def answers(self, calls: int) -> tuple[Answer, ...]:
+        """`prefixes`, the last of which is the answer of the whole search, which took so many calls."""
+        found = self.prefixes or ()
+        if not found or found[-1].node == self.answer:
+            return found
+        return (*(answer for answer in found if answer.calls < calls), Answer(calls, self.answer))
 
     @property
     def state(self) -> State:
@@ -60,14 +82,44 @@ class Search(Protocol):
 
 AnswerPolicy = Literal["oracle_best", "oracle_kept", "largest_sum", "best_value", "first_terminal", "most_visited"]
 
+Rank = Callable[[State, float | None], tuple[float, ...]]
+"""How good an answer a state is, from it and its R (None while unknown); the larger tuple is better."""
 
-def _oracle_best(tree: Tree) -> Node:
-    """The highest visible reward, simulated nodes included; the best value where no reward is visible."""
-    return _most_rewarded(tree.nodes) or _best_value(tree)
+
+def _by_value(state: State, prior: float | None) -> tuple[float, ...]:
+    """The terminal state with the highest R; a cut trajectory counts less, an unfinished one less still."""
+    return 0.0, state.terminated, state.done, -1.0 if prior is None else prior
+
+
+def _by_reward(state: State, prior: float | None) -> tuple[float, ...]:
+    """The highest visible reward; the best value where no reward is visible."""
+    return (1.0, state.reward) if state.done and state.reward is not None else _by_value(state, prior)
+
+
+def _by_end(state: State, prior: float | None) -> tuple[float, ...]:
+    """Any terminal state, so that the first one is the answer; the best value where there is none."""
+    return (1.0,) if state.terminated else _by_value(state, prior)
+
+
+RANKS: dict[AnswerPolicy, Rank] = {
+    "oracle_best": _by_reward,
+    "best_value": _by_value,
+    "first_terminal": _by_end,
+    "most_visited": _by_value,
+}
+
+
+def choose_answer(tree: Tree, policy: AnswerPolicy) -> int:
+    """The node that is the answer, simulated ones included; ties go to the node proposed first."""
+    if policy in PUBLISHED:
+        return PUBLISHED[policy](tree).id
+    rank = RANKS[policy]
+    offered = _below_most_visited(tree) if policy == "most_visited" else tree.nodes
+    return max(offered, key=lambda node: (rank(node.state, node.prior), -node.made)).id
 
 
 def _oracle_kept(tree: Tree) -> Node:
-    """The same without ends that selection took out of the tree (`select` "prune"), as the published code has it.
+    """As "oracle_best" without ends that selection took out of the tree (`select` "prune").
 
     Simulated nodes count where a simulation ended at them. Source: ZHUWEI-hub/SYMPHONY, webshop/symphony.py:559-561.
     """
@@ -76,7 +128,9 @@ def _oracle_kept(tree: Tree) -> Node:
         if node.id in within:
             within.update(node.children)
     met = [node for node in tree.nodes if node.id in within or (node.origin == "simulate" and node.visits)]
-    return _most_rewarded(met) or _best_value(tree)
+    rewarded = [node for node in met if node.state.done and node.state.reward is not None]
+    best = max(rewarded, key=lambda node: node.state.reward or 0.0, default=None)
+    return best or tree[choose_answer(tree, "best_value")]
 
 
 def _largest_sum(tree: Tree) -> Node:
@@ -90,52 +144,22 @@ def _largest_sum(tree: Tree) -> Node:
     return max((tree[id] for id in above.children), key=lambda node: node.value_sum, default=above)
 
 
-def _most_rewarded(nodes: Iterable[Node]) -> Node | None:
-    rewarded = [node for node in nodes if node.state.done and node.state.reward is not None]
-    return max(rewarded, key=lambda node: node.state.reward or 0.0, default=None)
+PUBLISHED: dict[AnswerPolicy, Callable[[Tree], Node]] = {"oracle_kept": _oracle_kept, "largest_sum": _largest_sum}
+"""Rules of the published code, of whose answers under smaller limits nothing is known."""
 
 
-def _best_value(tree: Tree) -> Node:
-    """The terminal node with the highest R; a cut trajectory counts less, an unfinished one less still."""
-    return max(tree.nodes, key=_standing)
-
-
-def _first_terminal(tree: Tree) -> Node:
-    """The terminal node reached first; the best value where there is none."""
-    return next((node for node in tree.nodes if node.state.terminated), None) or _best_value(tree)
-
-
-def _most_visited(tree: Tree) -> Node:
-    """The best value at or below the root's most visited child; of equally visited ones the one with the higher Q."""
+def _below_most_visited(tree: Tree) -> list[Node]:
+    """The root's most visited child and all below it; of equally visited ones the one with the higher Q."""
     first = max(
         (tree[id] for id in tree[ROOT].children),
-        key=lambda child: (child.visits, child.value_sum / max(1, child.visits)),
+        key=lambda child: (child.visits, child.value_sum / max(1, child.visits), -child.made),
         default=tree[ROOT],
     )
     below = {first.id}
     for node in tree.nodes[first.id :]:
         if node.parent in below:
             below.add(node.id)
-    return max((tree[id] for id in sorted(below)), key=_standing)
-
-
-def _standing(node: Node) -> tuple[bool, bool, float]:
-    return node.state.terminated, node.state.done, -1.0 if node.prior is None else node.prior
-
-
-ANSWERS: dict[AnswerPolicy, Callable[[Tree], Node]] = {
-    "oracle_best": _oracle_best,
-    "oracle_kept": _oracle_kept,
-    "largest_sum": _largest_sum,
-    "best_value": _best_value,
-    "first_terminal": _first_terminal,
-    "most_visited": _most_visited,
-}
-
-
-def choose_answer(tree: Tree, policy: AnswerPolicy) -> int:
-    """The node that is the answer; ties go to the node made first."""
-    return ANSWERS[policy](tree).id
+    return [tree[id] for id in sorted(below)]
 
 
 def majority(tree: Tree, ids: Sequence[int], key: Callable[[State], str]) -> int:
@@ -235,3 +259,19 @@ def problem_record(index: int, session: Session, result: SearchResult, grade: Gr
         errors=sum(call.error is not None for call in session.calls),
         answer_node=result.answer,
     )
+
+
+def answer_records(session: Session, answers: Sequence[Answer], grades: Mapping[int, Grade]) -> list[AnswerRecord]:
+    """A problem's answers under smaller limits, with the grade of each node."""
+    return [
+        AnswerRecord(
+            run=session.run,
+            problem=session.problem.id,
+            calls=answer.calls,
+            tokens=session.begun[answer.calls - 1] + 1 if answer.calls else 0,
+            node=answer.node,
+            success=grades[answer.node].success,
+            score=grades[answer.node].score,
+        )
+        for answer in answers
+    ]

@@ -40,6 +40,8 @@ class Node:
         pick: Number of the pick that chose this agent; None where it is not known.
         origin: "simulate" nodes hang on the tree but are no children: selection never meets them.
         iteration: Search iteration that made it.
+        made: Least limit of calls under which it exists: one more than the call that first proposed it; 0 at the root.
+        judged: Least limit of calls under which it has its score.
         score: What the evaluator said; None when never evaluated.
         prior: R in [0, 1]: the environment's reward where the search may see it, else the modulated score;
             None while neither is known. Above 1 under `Symphony.values` "rescaled" alone.
@@ -59,6 +61,8 @@ class Node:
     agent: int | None
     origin: Origin
     iteration: int
+    made: int = 0
+    judged: int = 0
     score: Score | None = None
     prior: float | None = None
     visits: int = 0
@@ -91,17 +95,23 @@ class Tree:
     not closed. Each operation costs at most depth times branching, whatever the size of the tree.
 
     Attributes:
-        nodes: Every node, simulated ones included, in the order made.
-        solved: The first node at which the environment showed success.
+        nodes: Every node, simulated ones included, in the order added.
+        solved: Of the nodes at which the environment showed success, the one proposed first.
+        now: Calls that what is done to the tree now waited for: under a limit of fewer it is never done.
+        doubted: (calls, node, R) of each score that stood until the agent asked next was understood.
+        visited: (calls, child of the root, value) of each value that the child was given, in the order given.
     """
 
-    __slots__ = ("nodes", "solved")
+    __slots__ = ("doubted", "nodes", "now", "solved", "visited")
 
     def __init__(self, state: State) -> None:
         root = Node(ROOT, None, 0, None, state, None, "root", 0, closed=state.done)
         root.prior = state.reward if state.done else None
         self.nodes: list[Node] = [root]
         self.solved: int | None = ROOT if root.solved else None
+        self.now = 0
+        self.doubted: list[tuple[int, int, float]] = []
+        self.visited: list[tuple[int, int, float]] = []
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -120,14 +130,19 @@ class Tree:
         iteration: int,
         closed: bool = False,
         pick: int | None = None,
+        made: int | None = None,
     ) -> int:
         """Adds a node and returns its id. Terminal nodes are closed; `closed` closes others (depth limit).
+
+        `made` is as in `Node`; None is `now`.
 
         A parent whose children all are closed stays open until `settle` is called, for more children may follow.
         """
         above = self.nodes[parent]
         id = len(self.nodes)
-        node = Node(id, parent, above.depth + 1, turn, state, agent, origin, iteration)
+        node = Node(
+            id, parent, above.depth + 1, turn, state, agent, origin, iteration, self.now if made is None else made
+        )
         node.closed = closed or state.done
         node.pick = pick
         self.nodes.append(node)
@@ -137,7 +152,7 @@ class Tree:
                 above.open += 1
         if state.reward is not None and state.done:
             node.prior = state.reward
-            if self.solved is None and node.solved:
+            if node.solved and (self.solved is None or node.made < self.nodes[self.solved].made):
                 self.solved = id
         return id
 
@@ -207,7 +222,8 @@ class Tree:
 
         Source: Chaslot et al. 2008 ("Parallel Monte-Carlo Tree Search"), N += 1 with a value of 0.
         """
-        self.backup(id, 0.0)
+        for at in self.path(id):
+            self.nodes[at].visits += 1
         self.close(id)
 
     def release(self, id: int) -> None:
@@ -229,12 +245,23 @@ class Tree:
         Source: paper Eq. 8 as running sums: N += 1, W += value, Q = W / N.
         """
         nodes = self.nodes
-        at: int | None = id
-        while at is not None:
-            node = nodes[at]
+        node = nodes[id]
+        while node.parent is not None:
             node.visits += 1
             node.value_sum += value
-            at = node.parent
+            if node.parent == ROOT:
+                self.visited.append((self.now, node.id, value))
+            node = nodes[node.parent]
+        node.visits += 1
+        node.value_sum += value
+
+    def visit(self, id: int, value: float) -> None:
+        """Adds a value to a node below the root and to no other."""
+        node = self.nodes[id]
+        node.visits += 1
+        node.value_sum += value
+        if node.parent == ROOT:
+            self.visited.append((self.now, id, value))
 
     def path(self, id: int) -> list[int]:
         """Ids from the root to the node, both included."""

@@ -13,6 +13,7 @@ import pytest
 
 from symphony.database import load
 from symphony.records import (
+    AnswerRecord,
     CallRecord,
     NodeRecord,
     PickRecord,
@@ -48,6 +49,7 @@ class SyntheticRun:
 
     run: RunRecord
     problems: list[ProblemRecord] = field(default_factory=list)
+    answers: list[AnswerRecord] = field(default_factory=list)
     nodes: list[NodeRecord] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     picks: list[PickRecord] = field(default_factory=list)
@@ -78,6 +80,7 @@ class SyntheticRun:
             target,
             self.run,
             self.problems,
+            self.answers or _answers(self),
             self.nodes,
             self.calls,
             self.picks,
@@ -110,6 +113,8 @@ def synthetic_run(
         "models": json.dumps({a: f"sha-{a}" for a in agents}),
         "seed": seed,
         "problems": problems,
+        "call_limit": None,
+        "token_limit": 4000,
         "prompts": "p0",
         "dataset": f"data-{task}-{seed}",
         "commit": "0123456789abcdef",
@@ -192,6 +197,26 @@ def _add_problem(made: SyntheticRun, index: int, rate: float, kind: str) -> None
             answer_node=answer,
         )
     )
+
+
+def _answers(made: SyntheticRun) -> list[AnswerRecord]:
+    """Nothing at first, then the graded answer once every call was made."""
+    return [
+        AnswerRecord(
+            run=one.run,
+            problem=one.problem,
+            calls=calls,
+            tokens=tokens,
+            node=node,
+            success=success,
+            score=one.score if success else 0.0,
+        )
+        for one in made.problems
+        for calls, tokens, node, success in (
+            (0, 0, 0, False),
+            (one.calls, one.prompt_tokens + one.completion_tokens, one.answer_node, one.success),
+        )
+    ]
 
 
 def _replace(record: Any, **changed: Any) -> Any:

@@ -12,9 +12,22 @@ from typing import Any
 import pytest
 
 from symphony.database import load
+from symphony.records import AnswerRecord
 from symphony.report.stats import Estimate
 from symphony.report.study import Study, open_study
-from symphony.report.tables import DASH, MINUS, TABLES, Table, as_csv, as_latex, read_table, shown, table
+from symphony.report.tables import (
+    DASH,
+    MINUS,
+    TABLES,
+    Table,
+    as_csv,
+    as_latex,
+    as_markdown,
+    read_table,
+    read_view,
+    shown,
+    table,
+)
 from symphony.types import SymphonyError
 
 
@@ -129,6 +142,74 @@ def test_a_single_model_is_compared_with_the_whole_pool_under_its_own_search(
     gain = rows["best single"]["gain of the pool"]
     assert isinstance(gain, Estimate)
     assert (gain.value, gain.low, gain.high) == (1.0, pytest.approx(0.85), 1.0)  # the rule of three: 1 - 2 x 3/40
+
+
+def test_the_whole_budget_buys_what_the_whole_search_solved(study: Study) -> None:
+    solved = {(r["method"], r["task"]): r["success"] for r in read_table(study, "success").records()}
+    rows = read_table(study, "anytime").records()
+    assert {(row["method"], row["task"]): row["all of it"] for row in rows} == solved
+    assert {row["token limit"] for row in rows} == {4000}
+
+
+@pytest.mark.parametrize(
+    ("column", "solved"), [("an eighth of it", 0), ("a quarter", 1), ("half", 1), ("all of it", 2)]
+)
+def test_an_answer_counts_from_the_least_limit_under_which_it_is_given(
+    tmp_path: Path, make_run: Callable[..., Any], column: str, solved: int
+) -> None:
+    run = make_run("symphony", problems=2)
+    run.problems = [dataclasses.replace(p, success=True, answer_node=2) for p in run.problems]
+    run.answers = [
+        AnswerRecord(run=p.run, problem=p.problem, calls=c, tokens=t, node=node, success=success, score=0.0)
+        for p, late in zip(run.problems, (1000, 2001), strict=True)
+        for c, t, node, success in ((0, 0, 0, False), (2, 501, 1, False), (3, 501, 0, False), (5, late, 2, True))
+    ]
+    with open_study(load_runs(tmp_path, run)) as study:
+        row = read_table(study, "anytime").records()[0]
+    assert isinstance(row[column], Estimate)
+    assert row[column].value == solved / 2
+
+
+def test_a_method_whose_answer_can_not_be_cut_is_left_out_of_smaller_budgets(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    runs = [make_run("symphony"), make_run("react")]
+    folders = [run.write(tmp_path / "runs") for run in runs]
+    (folders[1] / "answers.jsonl").write_text("")
+    load(tmp_path / "study.duckdb", folders)
+    with open_study(tmp_path / "study.duckdb") as study:
+        assert {row["method"] for row in read_table(study, "anytime").records()} == {"symphony"}
+        assert {row["method"] for row in read_view(study, "anytime_curves")} == {"symphony"}
+
+
+def test_a_curve_is_that_of_the_reference_or_of_the_first_experiment_of_a_search(study: Study) -> None:
+    rows = read_view(study, "anytime_curves")
+    assert list(dict.fromkeys(row["method"] for row in rows)) == ["SYMPHONY", "LATS", "react"]
+    assert [row["most"] for row in rows if row["method"] == "LATS" and row["measure"] == "tokens"] == [
+        4000 * step // 24 for step in range(25)
+    ]
+
+
+def test_methods_are_told_by_their_ledger_and_their_tree(study: Study) -> None:
+    row = next(r for r in read_table(study, "methods").records() if r["method"] == "LATS" and r["task"] == "mini_qa")
+    ((tokens, calls),) = study.rows(
+        "SELECT sum(prompt_tokens + completion_tokens) / 40, count(*) / 40 FROM calls WHERE run LIKE 'lats-mini_qa-%'"
+    )
+    ((nodes,),) = study.rows("SELECT count(*) / 40 FROM nodes WHERE run LIKE 'lats-mini_qa-%' AND node > 0")
+    assert (row["feedback"], row["n"], row["token limit"]) == ("oracle", 40, 4000)
+    assert (row["tokens"], row["calls"], row["nodes"]) == pytest.approx((tokens, calls, nodes))
+    assert row["wall seconds"] == pytest.approx(12.5 / 20)  # wall.json
+    assert row["seconds of calls"] == pytest.approx(0.01 * calls)  # timings.jsonl
+
+
+def test_the_methods_stand_in_one_table_a_task(study: Study) -> None:
+    found = read_table(study, "methods")
+    parts = found.parts()
+    assert [part.name for part in parts] == ["methods-gridworld", "methods-mini_qa", "methods-all-tasks"]
+    assert sum(len(part.rows) for part in parts) == len(found.rows)
+    assert not any("task" in part.columns for part in parts)
+    assert as_markdown(found).count("## Methods under one budget: ") == 3
+    assert as_latex(found).count("\\begin{table}") == 3
 
 
 def test_cost_adds_up_to_the_call_ledger(study: Study) -> None:

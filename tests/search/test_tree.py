@@ -97,6 +97,13 @@ def test_a_root_whose_children_all_are_closed_is_exhausted():
     assert tree.select(2.0, "prior") is None
 
 
+def test_of_two_solved_nodes_the_one_proposed_first_counts():
+    tree = Tree(OPEN)
+    for made in (7, 3, 5):
+        tree.add(ROOT, turn=None, state=RIGHT, agent=0, origin="expand", iteration=1, made=made)
+    assert tree.solved == 2
+
+
 def test_closing_goes_up_as_far_as_nothing_open_is_left():
     tree = Tree(OPEN)
     left, right = grow(tree, ROOT), grow(tree, ROOT)
