@@ -15,6 +15,7 @@ from symphony.agents import NoAgentLeft, Session
 from symphony.memory import Lessons, Memory
 from symphony.scheduler import Fixed, Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude, walk
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.search.tree import ROOT
@@ -198,7 +199,7 @@ class ABMCTS:
             reflect_tokens=self.reflect_tokens,
         )
         search = _Refining(phases, session, session.lessons, {})
-        result = await phases.conclude(self._search(search), self.answer)
+        result = await conclude(phases, self._search(search), self.answer)
         session.lessons = reduce(memory.add, search.taught.values(), search.known)
         return result
 
@@ -243,7 +244,7 @@ class _Refining:
         parts, before = phases.parts, len(phases.tree)
         phases.parts = replace(parts, scheduler=Fixed(arm=trial.arm))
         try:
-            end, _ = await phases.walk(max_misses)
+            end, _ = await walk(phases, max_misses)
         except NoAgentLeft:
             if all(arm.suspended for arm in session.arms):
                 raise

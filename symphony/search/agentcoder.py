@@ -9,6 +9,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude, walk
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import SearchResult, StopReason, check_range
 from symphony.search.tree import ROOT
@@ -75,7 +76,7 @@ class AgentCoder:
         parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
         phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
         session.iteration = 1
-        return await phases.conclude(self._search(phases, task), lambda tree: len(tree) - 1)
+        return await conclude(phases, self._search(phases, task), lambda tree: len(tree) - 1)
 
     async def _search(self, phases: Phases, coding: Tested) -> StopReason:
         if phases.tree[ROOT].state.done:
@@ -87,6 +88,6 @@ class AgentCoder:
             return replace(proposal, action=coding.tested(problem, proposal.action, tests))
 
         phases.amend = amend
-        last, given_up = await phases.walk(self.max_misses)
+        last, given_up = await walk(phases, self.max_misses)
         phases.tree.backup(last, phases.tree[last].prior or 0.0)
         return "exhausted" if given_up else "iterations"

@@ -9,6 +9,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Held, Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude, walk
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.types import Problem, Sampling, Task
@@ -72,14 +73,14 @@ class BestOfN:
             expand_sampling=self._sampling(),
             evaluate_tokens=self.evaluate_tokens,
         )
-        return await phases.conclude(self._search(phases, session), self.answer)
+        return await conclude(phases, self._search(phases, session), self.answer)
 
     async def _search(self, phases: Phases, session: Session) -> StopReason:
         for trajectory in range(1, self.n + 1):
             session.iteration = trajectory
             arm = (trajectory - 1) % len(session.pool)
             by = Held(arm, phases.parts.scheduler) if self.per == "split" else None
-            last, _ = await phases.walk(self.max_misses, by=by, keep=self.per == "trajectory")
+            last, _ = await walk(phases, self.max_misses, by=by, keep=self.per == "trajectory")
             if phases.solved():
                 return "solved"
             if phases.tree[last].state.done:

@@ -9,6 +9,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import SearchResult, StopReason, check_choice, check_range, majority
 from symphony.search.tree import ROOT
@@ -62,8 +63,8 @@ class CoT:
         """See `Search.solve`. Iterations are samples; a sample without an answer has no vote."""
         parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
         phases = Phases(parts=parts, depth=1, expand_sampling=self._sampling())
-        return await phases.conclude(
-            self._search(phases, session), lambda tree: majority(tree, tree[ROOT].children, task.failure_key)
+        return await conclude(
+            phases, self._search(phases, session), lambda tree: majority(tree, tree[ROOT].children, task.failure_key)
         )
 
     async def _search(self, phases: Phases, session: Session) -> StopReason:

@@ -8,6 +8,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude
 from symphony.search.peers import ANSWERED, Peers
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import SearchResult, StopReason, check_range
@@ -61,7 +62,7 @@ class Debate:
         parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
         phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
         peers = Peers(phases=phases, count=self.debaters or len(session.pool), misses=self.max_misses)
-        return await phases.conclude(self._search(phases, peers, session), peers.vote)
+        return await conclude(phases, self._search(phases, peers, session), peers.vote)
 
     async def _search(self, phases: Phases, peers: Peers, session: Session) -> StopReason:
         if phases.tree[ROOT].state.done:

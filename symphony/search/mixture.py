@@ -8,6 +8,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Held, Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude, walk
 from symphony.search.peers import ANSWERED, Peers
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import SearchResult, StopReason, check_range
@@ -76,7 +77,7 @@ class Mixture:
         phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
         peers = Peers(phases=phases, count=self.proposers or size, misses=self.max_misses)
         run = _Run(method=self, phases=phases, peers=peers)
-        return await phases.conclude(run.search(session), run.answer)
+        return await conclude(phases, run.search(session), run.answer)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,7 +100,7 @@ class _Run:
                 return "solved"
         session.iteration = method.layers + 1
         by = None if method.aggregator is None else Held(method.aggregator, phases.parts.scheduler)
-        last, given_up = await phases.walk(method.max_misses, by=by, keep=True, told=self._told())
+        last, given_up = await walk(phases, method.max_misses, by=by, keep=True, told=self._told())
         phases.tree.backup(last, phases.tree[last].prior or 0.0)
         self.aggregated = ROOT if given_up else last
         return "iterations"

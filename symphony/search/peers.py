@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from symphony.scheduler import Held
+from symphony.search.course import walk
 from symphony.search.phases import Phases
 from symphony.search.result import choose_answer, majority
 from symphony.search.tree import ROOT, Tree
@@ -43,7 +44,7 @@ class Peers:
     async def _attempt(self, peer: int, told: tuple[str, ...]) -> None:
         phases = self.phases
         arm = peer % len(phases.parts.session.pool)
-        last, _ = await phases.walk(self.misses, by=Held(arm, phases.parts.scheduler), told=told)
+        last, _ = await walk(phases, self.misses, by=Held(arm, phases.parts.scheduler), told=told)
         phases.tree.backup(last, phases.tree[last].prior or 0.0)
         self.latest[peer] = last
 

@@ -14,11 +14,9 @@ from typing import Any, Literal, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
 from symphony.memory import Lessons, Memory, situation
-from symphony.scheduler import Held, Scheduler
+from symphony.scheduler import Scheduler
 from symphony.scorer import FORMAT_REMINDER, Scorer
 from symphony.search.lockstep import deferred, lockstep
-from symphony.search.prefixes import prefixes
-from symphony.search.result import RANKS, AnswerPolicy, SearchResult, StopReason, choose_answer
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (
     AnswerStyle,
@@ -380,35 +378,6 @@ class Phases:
 
     # ---- all phases
 
-    async def grow(
-        self,
-        leaf: int,
-        width: int,
-        max_misses: int,
-        evaluate: Callable[[Phases, Sequence[int]], Awaitable[None]] | None = None,
-    ) -> list[int]:
-        """Expands a leaf and has its new nodes evaluated, unless success was seen; closes a leaf that stays fruitless.
-
-        Args:
-            max_misses: Expansions without any action after which the leaf is closed.
-            evaluate: What gives the new nodes their values; None is `Phases.evaluate`.
-
-        Returns:
-            Ids of the new nodes, in the order made.
-
-        Raises:
-            Stop: A call was refused.
-        """
-        ids = (await self.expand(leaf, width)).ids
-        if not ids:
-            node = self.tree[leaf]
-            node.misses += 1
-            if node.misses >= max_misses:
-                self.tree.close(leaf)
-        elif not self.solved():
-            await (evaluate or Phases.evaluate)(self, ids)
-        return ids
-
     def solved(self) -> bool:
         """Whether the environment showed success at any node."""
         return self.tree.solved is not None
@@ -462,65 +431,6 @@ class Phases:
         finally:
             self.wait = before
             self.tree.now = len(self.parts.session.calls)
-
-    async def walk(
-        self, misses: int, *, by: Scheduler | None = None, keep: bool = False, told: tuple[str, ...] = ()
-    ) -> tuple[int, bool]:
-        """One trajectory from the root, an agent scheduled at each step, until it ends or reaches the depth limit.
-
-        It breaks off where another trajectory beside it has shown success.
-
-        Args:
-            misses: Fruitless expansions in a row after which the trajectory is given up.
-            keep: Whether the agent that made the first step makes the others, as long as it answers.
-            by, told: As in `expand`.
-
-        Returns:
-            The last node, and whether the trajectory was given up.
-        """
-        at, missed = ROOT, 0
-        while not (self.tree[at].state.done or self.solved() or self.depth == self.tree[at].depth):
-            ids = (await self.expand(at, 1, by=by, told=told)).ids
-            agent = self.tree[ids[0]].agent if keep and ids else None
-            if by is None and agent is not None:
-                by = Held(agent, self.parts.scheduler)
-            missed = 0 if ids else missed + 1
-            if missed >= misses:
-                return at, True
-            at = ids[0] if ids else at
-        return at, False
-
-    async def conclude(
-        self, search: Awaitable[StopReason], policy: AnswerPolicy | Callable[[Tree], int]
-    ) -> SearchResult:
-        """The result of a search, whether it ends by itself or a call is refused.
-
-        Success seen by the environment overrides any other reason and is the answer; of the ends accepted by an agent
-        it is the one judged best.
-        """
-        try:
-            reason = await search
-        except Stop as stop:
-            reason = stop.reason
-        changes = prefixes(self.tree, policy) if isinstance(policy, str) and policy in RANKS else None
-        solved = self.tree.solved
-        if solved is not None:
-            self.tree.backup(solved, 1.0)
-        passed = [node for node in self.tree.nodes if self.passes(node)] if reason == "accepted" else []
-        best = max(passed, key=lambda node: node.score.value if node.score else 0.0, default=None)
-        if best is not None:
-            answer = best.id
-        else:
-            answer = choose_answer(self.tree, policy) if isinstance(policy, str) else policy(self.tree)
-        return SearchResult(
-            tree=self.tree,
-            answer=answer if solved is None else solved,
-            prefixes=changes,
-            stop_reason=reason if solved is None else "solved",
-            iterations=self.parts.session.iteration,
-            unparsed=self.unparsed,
-            fallbacks=self.fallbacks,
-        )
 
 
 def _remind(evaluation: Shorten, dropped: int) -> tuple[Message, ...]:

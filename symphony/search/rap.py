@@ -9,6 +9,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude, grow
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.search.tree import FirstVisit
@@ -72,7 +73,7 @@ class RAP:
             expand_sampling=self._sampling(),
             evaluate_tokens=self.evaluate_tokens,
         )
-        return await phases.conclude(self._search(phases, session), self.answer)
+        return await conclude(phases, self._search(phases, session), self.answer)
 
     async def _search(self, phases: Phases, session: Session) -> StopReason:
         tree = phases.tree
@@ -81,7 +82,7 @@ class RAP:
             if leaf is None:
                 return "exhausted"
             session.iteration = iteration
-            ids = await phases.grow(leaf, self.n, self.max_misses)
+            ids = await grow(phases, leaf, self.n, self.max_misses)
             if phases.solved():
                 return "solved"
             if ids:

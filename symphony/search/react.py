@@ -8,6 +8,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude, walk
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import SearchResult, StopReason, check_range
 from symphony.types import Problem, Sampling, Task
@@ -48,9 +49,9 @@ class React:
         parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
         phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
         session.iteration = 1
-        return await phases.conclude(self._search(phases), "first_terminal")
+        return await conclude(phases, self._search(phases), "first_terminal")
 
     async def _search(self, phases: Phases) -> StopReason:
-        last, given_up = await phases.walk(self.max_misses)
+        last, given_up = await walk(phases, self.max_misses)
         phases.tree.backup(last, phases.tree[last].prior or 0.0)
         return "exhausted" if given_up else "iterations"

@@ -8,6 +8,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude, walk
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.search.tree import ROOT
@@ -72,7 +73,7 @@ class Reflexion:
             reflect_tokens=self.reflect_tokens,
             accept=self.threshold,
         )
-        return await phases.conclude(self._search(phases, session), self.answer)
+        return await conclude(phases, self._search(phases, session), self.answer)
 
     async def _search(self, phases: Phases, session: Session) -> StopReason:
         tree = phases.tree
@@ -80,7 +81,7 @@ class Reflexion:
             return "exhausted"
         for trial in range(1, self.trials + 1):
             session.iteration = trial
-            last, _ = await phases.walk(self.max_misses)
+            last, _ = await walk(phases, self.max_misses)
             if phases.solved():
                 return "solved"
             if tree[last].state.terminated:

@@ -10,6 +10,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude, grow
 from symphony.search.halving import ROOT_RULES, RootRule
 from symphony.search.lessons import LESSONS, LessonsWritten
 from symphony.search.phases import Distinct, Expansion, Parts, Phases, Shown
@@ -228,7 +229,7 @@ class Symphony:
             judged={} if self.value_cache == "on" else None,
             pays=VALUES[self.values].pays,
         )
-        return await phases.conclude(self._search(phases), self.answer)
+        return await conclude(phases, self._search(phases), self.answer)
 
     async def _search(self, phases: Phases) -> StopReason:
         begun = 0
@@ -268,7 +269,7 @@ class Symphony:
         phases.parts.session.iteration = iteration
         await lessons.before(phases)
         width = self.root_n if leaf == ROOT and self.root_n is not None else self.n
-        ids = await phases.grow(leaf, width, self.max_misses, values.evaluate)
+        ids = await grow(phases, leaf, width, self.max_misses, values.evaluate)
         if phases.solved() or not ids:
             return
         await lessons.after(phases, ids)

@@ -10,6 +10,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
+from symphony.search.course import conclude
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.search.tree import ROOT
@@ -79,7 +80,7 @@ class ToT:
             expand_sampling=self._sampling(),
             evaluate_tokens=self.evaluate_tokens,
         )
-        return await phases.conclude(self._search(phases, session), self.answer)
+        return await conclude(phases, self._search(phases, session), self.answer)
 
     async def _search(self, phases: Phases, session: Session) -> StopReason:
         agenda = _open(phases, [ROOT])

@@ -1,0 +1,103 @@
+"""The course of a search, made of its phases: a leaf grows, a trajectory is walked, in the end there is a result."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from symphony.agents import Stop
+from symphony.scheduler import Held, Scheduler
+from symphony.search.phases import Phases
+from symphony.search.prefixes import prefixes
+from symphony.search.result import RANKS, AnswerPolicy, SearchResult, StopReason, choose_answer
+from symphony.search.tree import ROOT, Tree
+
+
+async def grow(
+    phases: Phases,
+    leaf: int,
+    width: int,
+    max_misses: int,
+    evaluate: Callable[[Phases, Sequence[int]], Awaitable[None]] | None = None,
+) -> list[int]:
+    """Expands a leaf and has its new nodes evaluated, unless success was seen; closes a leaf that stays fruitless.
+
+    Args:
+        max_misses: Expansions without any action after which the leaf is closed.
+        evaluate: What gives the new nodes their values; None is `Phases.evaluate`.
+
+    Returns:
+        Ids of the new nodes, in the order made.
+
+    Raises:
+        Stop: A call was refused.
+    """
+    ids = (await phases.expand(leaf, width)).ids
+    if not ids:
+        node = phases.tree[leaf]
+        node.misses += 1
+        if node.misses >= max_misses:
+            phases.tree.close(leaf)
+    elif not phases.solved():
+        await (evaluate or Phases.evaluate)(phases, ids)
+    return ids
+
+
+async def walk(
+    phases: Phases, misses: int, *, by: Scheduler | None = None, keep: bool = False, told: tuple[str, ...] = ()
+) -> tuple[int, bool]:
+    """One trajectory from the root, an agent scheduled at each step, until it ends or reaches the depth limit.
+
+    It breaks off where another trajectory beside it has shown success.
+
+    Args:
+        misses: Fruitless expansions in a row after which the trajectory is given up.
+        keep: Whether the agent that made the first step makes the others, as long as it answers.
+        by, told: As in `Phases.expand`.
+
+    Returns:
+        The last node, and whether the trajectory was given up.
+    """
+    at, missed = ROOT, 0
+    while not (phases.tree[at].state.done or phases.solved() or phases.depth == phases.tree[at].depth):
+        ids = (await phases.expand(at, 1, by=by, told=told)).ids
+        agent = phases.tree[ids[0]].agent if keep and ids else None
+        if by is None and agent is not None:
+            by = Held(agent, phases.parts.scheduler)
+        missed = 0 if ids else missed + 1
+        if missed >= misses:
+            return at, True
+        at = ids[0] if ids else at
+    return at, False
+
+
+async def conclude(
+    phases: Phases, search: Awaitable[StopReason], policy: AnswerPolicy | Callable[[Tree], int]
+) -> SearchResult:
+    """The result of a search, whether it ends by itphases or a call is refused.
+
+    Success seen by the environment overrides any other reason and is the answer; of the ends accepted by an agent
+    it is the one judged best.
+    """
+    try:
+        reason = await search
+    except Stop as stop:
+        reason = stop.reason
+    changes = prefixes(phases.tree, policy) if isinstance(policy, str) and policy in RANKS else None
+    solved = phases.tree.solved
+    if solved is not None:
+        phases.tree.backup(solved, 1.0)
+    passed = [node for node in phases.tree.nodes if phases.passes(node)] if reason == "accepted" else []
+    best = max(passed, key=lambda node: node.score.value if node.score else 0.0, default=None)
+    if best is not None:
+        answer = best.id
+    else:
+        answer = choose_answer(phases.tree, policy) if isinstance(policy, str) else policy(phases.tree)
+    return SearchResult(
+        tree=phases.tree,
+        answer=answer if solved is None else solved,
+        prefixes=changes,
+        stop_reason=reason if solved is None else "solved",
+        iterations=phases.parts.session.iteration,
+        unparsed=phases.unparsed,
+        fallbacks=phases.fallbacks,
+    )
