@@ -139,7 +139,7 @@ def _cost(plt: Any, rows: Rows) -> Any:
     rows = [row for row in rows if row["task"] == "all tasks"]
     drawn, axis = plt.subplots(figsize=(8, 4.4))
     for position, row in enumerate(rows):
-        tokens = row["tokens"]
+        tokens, turn = row["tokens"], position + position // len(_MARKERS)
         if isinstance(tokens, Estimate):
             axis.plot([tokens.low, tokens.high], [_number(row["success"])] * 2, color="#999999", linewidth=1)
         axis.plot(
@@ -149,7 +149,7 @@ def _cost(plt: Any, rows: Rows) -> Any:
             markersize=9,
             linestyle="none",
             color="#1a1a1a",
-            markerfacecolor=("#1a1a1a", "white", "#b4b4b4")[position % 3],
+            markerfacecolor=("#1a1a1a", "white", "#b4b4b4")[turn % 3],
             label=row["method"],
         )
     axis.set_xscale("log")
@@ -171,12 +171,13 @@ def _anytime(plt: Any, rows: Rows) -> Any:
         whole = max(_number(row["most"]) for row in here)
         for position, method in enumerate(methods):
             line = [row for row in here if row["method"] == method]
+            turn = position + position // len(_MARKERS)  # a marker that comes again has another face and line
             style: dict[str, Any] = {
-                "color": ("#1a1a1a", "#6e6e6e", "#9a9a9a")[position % 3],
+                "color": ("#1a1a1a", "#6e6e6e", "#9a9a9a")[turn % 3],
                 "marker": _MARKERS[position % len(_MARKERS)],
                 "markersize": 5.5,
-                "markerfacecolor": ("#1a1a1a", "white", "#b4b4b4")[position % 3],
-                "linestyle": ("-", "--", ":", "-.")[position % 4],
+                "markerfacecolor": ("#1a1a1a", "white", "#b4b4b4")[turn % 3],
+                "linestyle": ("-", "--", ":", "-.")[turn % 4],
             }
             limits, rates = ([_number(row[name]) for row in line] for name in ("most", "success"))
             axis.plot(limits, rates, **style | {"marker": ""}, linewidth=1.3, drawstyle="steps-post")
