@@ -19,7 +19,7 @@ from symphony.tasks.mini_qa import MiniQA
 from symphony.tasks.mini_shop import MiniShop
 from symphony.tasks.programs import Programs, _understand
 from symphony.tasks.webshop import WebShop
-from symphony.types import Task
+from symphony.types import Completion, Task
 
 EXAMPLES = 1200
 
@@ -171,7 +171,8 @@ def programs(dataset: str, language: str, program: str, tests: str) -> Parser:
 
 
 def judged(text: str) -> str:
-    score = EMCS().score(text)
+    answer = Completion(text=text, finish_reason="stop", prompt_tokens=0)
+    score = EMCS().score([answer])
     if score is None:
         return "not understood"
     assert 0 <= score.value <= 1
