@@ -15,7 +15,7 @@ run: .venv/installed
 	@echo "report: outputs/$(STUDY)/report.html"
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
