@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from symphony.agents import Session
@@ -229,7 +229,9 @@ class Symphony:
             judged={} if self.value_cache == "on" else None,
             pays=VALUES[self.values].pays,
         )
-        return await conclude(phases, self._search(phases), self.answer)
+        result = await conclude(phases, self._search(phases), self.answer)
+        traced = self.values == "own" and self.backup == "plain"  # others change values of nodes after the fact
+        return result if traced else replace(result, prefixes=None)
 
     async def _search(self, phases: Phases) -> StopReason:
         begun = 0

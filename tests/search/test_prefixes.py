@@ -101,6 +101,12 @@ async def test_of_an_answer_by_a_rule_of_the_published_code_no_prefix_is_told(po
     assert whole.answers(60) == ()
 
 
+@pytest.mark.parametrize("quirk", [{"values": "positional"}, {"values": "rescaled"}, {"backup": "wrong_end"}])
+async def test_of_values_that_are_changed_after_the_fact_no_prefix_is_told(quirk):
+    _, whole = await solve(Symphony(**quirk), "oracle", 0, Budget(calls=60))
+    assert whole.prefixes is None
+
+
 async def test_of_a_vote_no_prefix_is_told():
     _, whole = await solve(CoT(samples=3), "none", 0, Budget(calls=60))
     assert whole.prefixes is None
