@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 
 from symphony.types import Alone, Message, Problem, Proposal, SymphonyError, Turn, canonical_json
 
@@ -145,15 +146,15 @@ class ChatPrompts:
     ) -> list[Message]:
         first = [heading, problem]
         if lessons:
-            first += [self.lessons, *(f"- {lesson}" for lesson in lessons)]
-        users = ["\n".join(filter(None, first)), *(f"Observation: {turn.observation}" for turn in path)]
-        if ending:
-            users[-1] += "\n" + ending
-        messages = [Message(role="user", content=users[0])]
-        for turn, user in zip(path, users[1:], strict=True):
+            first += [self.lessons, *[f"- {lesson}" for lesson in lessons]]
+        told = "\n".join([text for text in first if text])
+        messages: list[Message] = []
+        for turn in path:
+            messages.append(Message(role="user", content=told))
             said = self.turn.format(thought=turn.thought, action=turn.action).lstrip("\n")
             messages.append(Message(role="assistant", content=said))
-            messages.append(Message(role="user", content=user))
+            told = f"Observation: {turn.observation}"
+        messages.append(Message(role="user", content=f"{told}\n{ending}" if ending else told))
         return messages
 
 
@@ -176,16 +177,27 @@ def parse_proposal(text: str, verbs: Sequence[str], *, bare: bool = False) -> Pr
     Returns:
         None when no line holds an action with one of `verbs`.
     """
-    action = rf"(?P<verb>{'|'.join(verbs)})\s*\[(?P<argument>[^\n]*)\]"
-    match = re.search(rf"^(?P<thought>.*?)Action\s*\d*\s*:[\s*_`]*{action}", text, re.IGNORECASE | re.DOTALL)
-    if match is None and bare:
-        match = re.search(rf"^(?P<thought>.*?)\b{action}", text, re.IGNORECASE | re.DOTALL)
+    labelled, unlabelled = _actions(tuple(verbs))
+    match = labelled.match(text) or (unlabelled.match(text) if bare else None)
     if match is None:
         return None
-    thought = re.sub(r"^[\s*_]*Thought\s*\d*\s*:[*_]*", "", match["thought"], flags=re.IGNORECASE).rstrip("*_ \t\r\n")
-    # By the same rule as above: what `lower` makes of a letter is not always what ignoring case takes it for.
-    verb = next(verb for verb in verbs if re.fullmatch(verb, match["verb"], re.IGNORECASE))
-    return Proposal(thought=" ".join(thought.split()), action=f"{verb}[{' '.join(match['argument'].split())}]")
+    said, verb, argument = match.groups()
+    thought = _THOUGHT.sub("", said).rstrip("*_ \t\r\n")
+    if verb not in verbs:
+        # By the same rule as above: what `lower` makes of a letter is not always what ignoring case takes it for.
+        verb = next(one for one in verbs if re.fullmatch(one, verb, re.IGNORECASE))
+    return Proposal(thought=" ".join(thought.split()), action=f"{verb}[{' '.join(argument.split())}]")
+
+
+_THOUGHT = re.compile(r"^[\s*_]*Thought\s*\d*\s*:[*_]*", re.IGNORECASE)
+
+
+@cache
+def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """The text up to the first action, its verb and its argument: of an action with its label, and of any."""
+    action = rf"({'|'.join(verbs)})\s*\[([^\n]*)\]"
+    labelled = rf"(.*?)Action\s*\d*\s*:[\s*_`]*{action}"
+    return re.compile(labelled, re.IGNORECASE | re.DOTALL), re.compile(rf"(.*?)\b{action}", re.IGNORECASE | re.DOTALL)
 
 
 def split_action(action: str) -> tuple[str, str]:

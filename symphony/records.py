@@ -1,8 +1,9 @@
-"""What a run leaves behind: one frozen dataclass is both the JSON line and the DuckDB table.
+"""What a run leaves behind: one dataclass is both the JSON line and the DuckDB table.
 
 A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` a record type, `config.yaml` and, apart, what
 two equal runs may differ in: `timings.jsonl` and `wall.json`. Everything else is byte-identical when a run is
-repeated, resumed after a crash, or replayed from the call store.
+repeated, resumed after a crash, or replayed from the call store. Nothing changes a record; those made for every
+call and node are not frozen, because a frozen one takes four times as long to make.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class AnswerRecord:
     score: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class NodeRecord:
     """One node of a search tree (the root is node 0).
 
@@ -165,7 +166,7 @@ class NodeRecord:
     closed: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CallRecord:
     """One model call, in the order in which the search asked (the ledger).
 
@@ -203,7 +204,7 @@ class CallRecord:
     error: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class PickRecord:
     """One decision of the agent scheduler (paper Eq. 1), with what it was decided on.
 
@@ -237,7 +238,7 @@ class ReflectionRecord:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class TimingRecord:
     """What may differ between two equal runs, a line a call.
 

@@ -149,8 +149,8 @@ async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progr
     bar = progress.begin(f"{run.task} {run.experiment} seed {run.seed}", len(problems))
     wall, cpu, before = time.monotonic(), time.process_time(), workshop.strain()
     solved = await _Driver(run, parts, pool, bar, turns).solve_all(problems)
+    wall, cpu, strain = time.monotonic() - wall, time.process_time() - cpu, workshop.strain()
     sessions = [one.session for one in solved]
-    strain = workshop.strain()
     write_run(
         place.run(run),
         _run_record(run, parts, problems, revisions),
@@ -163,8 +163,8 @@ async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progr
         [timing for session in sessions for timing in session.timings],
         WallRecord(
             run=run.digest,
-            wall_s=time.monotonic() - wall,
-            cpu_s=time.process_time() - cpu,
+            wall_s=wall,
+            cpu_s=cpu,
             generated_tokens=sum(_generated_tokens(session) for session in sessions),
             halvings=strain.halvings - before.halvings,
             batch_tokens=strain.batch_tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sqlite3
@@ -12,10 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import CallStore, StoredBackend, call_key
-from symphony.types import Completion, Draw, Message, Phase, Request, Sampling, SymphonyError
+from symphony.types import Completion, Draw, Message, Phase, Request, Sampling, SymphonyError, canonical_json
 
 Ask = Callable[..., Request]
 
@@ -156,6 +159,38 @@ def test_every_part_of_a_request_is_in_the_key() -> None:
     ]
     keys = {call_key("r", request) for request in [base, *others]} | {call_key("s", base)}
     assert len(keys) == len(others) + 2
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
+    ['"', "\\", "\n\x00\x7f", "\u2028é"]
+)
+
+
+@given(
+    TEXT, TEXT, st.lists(TEXT, max_size=3), st.integers(0, 3) | st.floats(0, 3), st.integers(0), st.sampled_from(Phase)
+)
+def test_a_key_is_the_digest_of_canonical_json(
+    model: str, said: str, stop: list[str], temperature: float, number: int, phase: Phase
+) -> None:
+    request = Request(
+        messages=(Message(role="user", content=said), Message(role="assistant", content=model)),
+        sampling=Sampling(temperature=temperature, max_tokens=4, stop=tuple(stop)),
+        draw=Draw(seed=number, problem=said, node=2, phase=phase, index=3),
+    )
+    value = {
+        "model": model,
+        "messages": [["user", said], ["assistant", model]],
+        "sampling": [float(temperature), 4, stop],
+        "draw": [number, said, 2, str(phase), 3],
+    }
+    assert call_key(model, request) == hashlib.sha256(canonical_json(value).encode()).digest()
+
+
+def test_more_keys_than_a_query_holds_are_all_found(store: CallStore, ask: Ask) -> None:
+    requests = [ask(index=n) for n in range(1_203)]
+    StoredBackend(ScriptedBackend(echo), store, "record").generate(requests)
+    answers = StoredBackend(ScriptedBackend([]), store, "replay").generate(requests)
+    assert [answer.text for answer in answers] == [f"go {n}" for n in range(1_203)]
 
 
 def test_what_was_stored_is_there_after_a_reopening(store: CallStore, ask: Ask) -> None:
