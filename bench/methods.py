@@ -23,7 +23,7 @@ attempts of three models with random scores.
   ab_mcts_a_us_per_decision_to_k    as the search asks and tells, the process's random generators set aside each time
   treequest_a_us_per_decision_to_k  `ask` and `tell` of TreeQuest's ABMCTSA alone
   treequest_a_us_per_call           its share of us_per_call_ab_mcts_a: a tree of as many attempts as each problem had
-  treequest_m_s_per_decision_to_k   seconds of ABMCTSM alone, once; only where the extra `ab_mcts_m` is installed
+  treequest_m_s_per_decision_to_k   seconds of ABMCTSM alone, once; only where the extra `ab-mcts-m` is installed
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,16 @@ def describe(study: str, *, conf: Path = Path("conf")) -> list[Experiment]:
     return sorted(described, key=lambda one: (one.table != "main", one.table, one.name))
 
 
-def write_description(study: str, path: Path, *, conf: Path = Path("conf")) -> None:
-    """Writes `describe` for the report, unless it is there already (so that nothing is remade without need)."""
+def write_description(study: str, path: Path, *, conf: Path = Path("conf"), left_out: Sequence[str] = ()) -> None:
+    """Writes `describe` for the report, unless it is there already (so that nothing is remade without need).
+
+    Args:
+        left_out: What `runs.available` told.
+    """
     described = describe(study, conf=conf)
     words = {one.name: {"title": one.title, "question": one.question, "table": one.table} for one in described}
-    text = json.dumps({"study": study, "experiments": words}, indent=1, ensure_ascii=False) + "\n"
+    plan = {"study": study, "experiments": words, "left_out": list(left_out)}
+    text = json.dumps(plan, indent=1, ensure_ascii=False) + "\n"
     if not path.is_file() or path.read_text() != text:
         write_atomic(path, text)
 

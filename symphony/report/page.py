@@ -133,7 +133,9 @@ def _provenance(study: Study) -> list[tuple[str, list[str]]]:
     versions = {
         f"{package} {version}" for text in distinct("versions") for package, version in json.loads(text).items()
     }
+    left_out = [("Left out", list(study.left_out))] if study.left_out else []
     return [
+        *left_out,
         ("Commit", distinct("commit")),
         ("Feedback", distinct("task || ': ' || feedback")),
         ("Preset", distinct("preset")),

@@ -55,6 +55,9 @@ class Provenance:
 class Study:
     """An open study. Its connection knows, besides the tables, what `views.sql` defines and the functions
     wilson(successes, n), bootstrap(values, clusters) and mcnemar(only_first, only_second).
+
+    Attributes:
+        left_out: What of the study was not carried out, and why.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Study:
     reference: str
     experiments: tuple[Experiment, ...]
     provenance: Provenance
+    left_out: tuple[str, ...] = ()
 
     def title(self, experiment: str) -> str:
         return next((e.title for e in self.experiments if e.name == experiment), experiment)
@@ -79,7 +83,7 @@ def open_study(
     Args:
         db_path: Built by `symphony.database.load`.
         plan_json: File with a field "experiments": name -> {title, question, table}; the order is the tables'.
-            Experiments that it does not name follow by name, under their own name.
+            Experiments that it does not name follow by name, under their own name. "left_out": see `Study`.
         quantised: manifest.json files of quantised checkpoints.
 
     Raises:
@@ -112,6 +116,7 @@ def open_study(
             reference=reference,
             experiments=experiments,
             provenance=_provenance(connection),
+            left_out=tuple(plan.get("left_out", ())),
         )
 
 

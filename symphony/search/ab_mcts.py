@@ -25,8 +25,8 @@ Variant = Literal["a", "m"]
 ModelChoice = Literal["thompson", "ucb", "stack"]
 
 _NEEDS: dict[Variant, tuple[str, tuple[str, ...]]] = {
-    "a": ("ab_mcts", ("treequest",)),
-    "m": ("ab_mcts_m", ("treequest", "pymc", "numpyro", "jax")),
+    "a": ("ab-mcts", ("treequest",)),
+    "m": ("ab-mcts-m", ("treequest", "pymc", "numpyro", "jax")),
 }
 """The extra of this project that a variant needs, and the packages it brings."""
 _STRATEGY: dict[ModelChoice, str] = {
@@ -154,7 +154,7 @@ class ABMCTS:
         stop: Strings that end an action.
 
     Raises:
-        SymphonyError: A value out of range, or the library is not installed.
+        SymphonyError: A value out of range.
     """
 
     variant: Variant = "a"
@@ -176,13 +176,12 @@ class ABMCTS:
             check_range(key, getattr(self, key), 1)
         check_choice("answer", self.answer, AnswerPolicy)
         self._sampling()
+
+    def unavailable(self, task: Task) -> str:
+        """Why this machine can't carry it out; "" where it can."""
         extra, packages = _NEEDS[self.variant]
         missing = [package for package in packages if find_spec(package) is None]
-        if missing:
-            raise SymphonyError(
-                f"search.variant: found {self.variant!r} without {', '.join(missing)}, "
-                f"allowed: after pip install 'symphony[{extra}]'"
-            )
+        return f"found no {', no '.join(missing)}, allowed: after pip install -e '.[{extra}]'" if missing else ""
 
     def _sampling(self) -> Sampling:
         return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
@@ -190,7 +189,13 @@ class ABMCTS:
     async def solve(
         self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
     ) -> SearchResult:
-        """See `Search.solve`. Iterations are attempts; an attempt's end counts as visited by all that refine it."""
+        """See `Search.solve`. Iterations are attempts; an attempt's end counts as visited by all that refine it.
+
+        Raises:
+            SymphonyError: The library is not installed; before any call.
+        """
+        if why := self.unavailable(task):
+            raise SymphonyError(f"search.variant {self.variant}: {why}")
         phases = Phases(
             parts=Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory),
             depth=self.depth,

@@ -20,6 +20,10 @@ from symphony.types import Problem, Proposal, Sampling, SymphonyError, Task
 class Tested(Protocol):
     """What a task of programs offers besides."""
 
+    def untested(self) -> str:
+        """Why an answer can't bring its own tests; "" where it can."""
+        ...
+
     def tested(self, problem: Problem, action: str, tests: str) -> str:
         """An action with the tests that another answer holds in place of its own."""
         ...
@@ -59,6 +63,10 @@ class AgentCoder:
             check_range(key, getattr(self, key), 1)
         self._sampling()
 
+    def unavailable(self, task: Task) -> str:
+        """Why the method can't play the task; "" where it can."""
+        return task.untested() if isinstance(task, Tested) else "found agentcoder, allowed for a task of programs"
+
     def _sampling(self) -> Sampling:
         return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
 
@@ -70,9 +78,9 @@ class AgentCoder:
         Raises:
             SymphonyError: The task is none of programs, or has other tests; before any call.
         """
-        if not isinstance(task, Tested):
-            raise SymphonyError(f"search: found agentcoder for {task.name}, allowed: a task of programs")
-        task.tested(problem, "", "")  # refuses a task with other tests before anything is asked
+        if why := self.unavailable(task):
+            raise SymphonyError(f"search on {task.name}: {why}")
+        assert isinstance(task, Tested)
         parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
         phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
         session.iteration = 1

@@ -73,7 +73,7 @@ async def walk(
 async def conclude(
     phases: Phases, search: Awaitable[StopReason], policy: AnswerPolicy | Callable[[Tree], int]
 ) -> SearchResult:
-    """The result of a search, whether it ends by itphases or a call is refused.
+    """The result of a search, whether it ends by itself or a call is refused.
 
     Success seen by the environment overrides any other reason and is the answer; of the ends accepted by an agent
     it is the one judged best.

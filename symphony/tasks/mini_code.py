@@ -7,14 +7,18 @@
     submit[f]                              -> Passed.
 
 The program is `def f(x)`, the accepted lines, `return x`. Hidden inputs decide at `submit`; the expected values
-stay in this process and never enter the sandbox.
+stay in this process and never enter the sandbox. Tests inside `submit[...]`, written like the example, must pass first.
 """
 
 from __future__ import annotations
 
+import ast
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from symphony.prompts import ChatPrompts, parse_proposal, split_action
@@ -23,6 +27,10 @@ from symphony.tasks.sandbox import Execution, PythonSandbox, shortfall
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 HIDDEN = 4
+WANTED = "Write tests of f, one a line, like the example."
+OWN_TESTS = 4
+"""Tests taken from one answer."""
+_TEST = re.compile(r"\bf\((\[[-\d, ]*\])\)\s*==?\s*(\[[-\d, ]*\])")
 
 
 class Executor(Protocol):
@@ -68,7 +76,7 @@ class MiniCode:
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
     name: str = "mini_code"
-    prompts: ChatPrompts = field(default_factory=ChatPrompts)
+    prompts: ChatPrompts = field(default_factory=partial(ChatPrompts, tests=WANTED))
     executor: Executor = field(default_factory=PythonSandbox)
     unprotected: bool = False
 
@@ -117,7 +125,7 @@ class MiniCode:
         data: Data = replace(state.data, steps=state.data.steps + 1)
         verb, argument = split_action(action)
         if verb == "submit":
-            return self._submit(data)
+            return self._submit(data, _tests(argument))
         invalid, observation = True, "Not possible."
         if verb == "line":
             longer = replace(data, lines=(*data.lines, argument))
@@ -125,6 +133,9 @@ class MiniCode:
             invalid = run.outcome != "ok"
             observation = "Error." if invalid else f"x = {run.values[0]}"
             data = data if invalid else longer
+        return self._after(data, observation, invalid)
+
+    def _after(self, data: Data, observation: str, invalid: bool = False) -> State:
         truncated = data.steps >= self.max_steps
         return State(
             observation=observation,
@@ -134,7 +145,25 @@ class MiniCode:
             data=data,
         )
 
-    def _submit(self, data: Data) -> State:
+    def untested(self) -> str:
+        """Why an answer can't bring its own tests: it can."""
+        return ""
+
+    def tested(self, problem: Problem, action: str, tests: str) -> str:
+        """A `submit` with the tests that another answer holds; any other action as it is."""
+        found = _tests(tests)
+        if split_action(action)[0] != "submit" or not found:
+            return action
+        return f"submit[{'; '.join(f'f({given}) = {wanted}' for given, wanted in found.items())}]"
+
+    def _submit(self, data: Data, tests: Mapping[str, str]) -> State:
+        if tests:
+            run = self.executor.call(program(data.lines), "f", [f"({given},)" for given in tests])
+            for given, value in zip(tests, run.values, strict=False):
+                if value != tests[given]:
+                    return self._after(data, f"f({given}) = {value}.")
+            if run.outcome != "ok":
+                return self._after(data, "Error.")
         hidden = [f"({values},)" for values in data.world.inputs[1:]]
         run = self.executor.call(program(data.lines), "f", hidden)
         passed = run.outcome == "ok" and run.values == data.world.outputs[1:]
@@ -156,6 +185,16 @@ class MiniCode:
     def grade(self, problem: Problem, state: State) -> Grade:
         data: Data = state.data
         return Grade(success=data.passed, score=float(data.passed), detail="; ".join(data.lines))
+
+
+def _tests(text: str) -> dict[str, str]:
+    """Argument -> expected value of the tests in a text, as Python writes lists."""
+    found: dict[str, str] = {}
+    for match in _TEST.finditer(text):
+        with suppress(SyntaxError, ValueError):
+            given, wanted = (str(ast.literal_eval(part)) for part in match.groups())
+            found.setdefault(given, wanted)
+    return dict(list(found.items())[:OWN_TESTS])
 
 
 def program(lines: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -46,8 +47,6 @@ def digests(conf: Path, *overrides: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_instantiates(option: str, conf: Path) -> None:
-    if option == "search=ab_mcts_m":
-        pytest.importorskip("pymc", reason="the extra ab_mcts_m is not installed")
     override = "tasks=[" + option.partition("=")[2] + "]" if option.startswith("task=") else option
     for path in (conf / "experiment" / "quickstart").glob("uniform.yaml"):
         path.unlink()
@@ -256,6 +255,29 @@ def test_a_task_that_the_machine_can_not_carry_out_is_left_out_of_a_study_and_to
     assert told == ["task mbpp_rs is left out: found no rustc, allowed: a Rust compiler on the PATH"]
 
 
+def test_a_method_that_can_not_play_a_task_is_left_out_of_it_and_told_once(
+    conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("symphony.search.ab_mcts.find_spec", lambda name: None if name == "pymc" else name)
+    edit(
+        conf / "experiment" / "quickstart" / "uniform.yaml",
+        "defaults:\n",
+        "defaults:\n  - override /search: ab_mcts_m\n",
+    )
+    edit(
+        conf / "experiment" / "quickstart" / "symphony.yaml", "title", "defaults: [override /search: agentcoder]\ntitle"
+    )
+    runs = plan("quickstart", ["tasks=[gridworld,mini_qa,mini_code]", "seeds=[0,1]"], conf=conf)
+    told: list[str] = []
+    kept = [(run.experiment, run.task, run.seed) for run in available(runs, told.append)]
+    assert kept == [("symphony", "mini_code", 0), ("symphony", "mini_code", 1)]
+    assert told == [
+        "experiment symphony is left out on gridworld, mini_qa: found agentcoder, allowed for a task of programs",
+        "experiment uniform is left out on gridworld, mini_qa, mini_code: found no pymc, allowed: after "
+        "pip install -e '.[ab-mcts-m]'",
+    ]
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
@@ -301,6 +323,8 @@ def test_a_description_is_written_only_when_it_changes(conf: Path, tmp_path: Pat
     edit(conf / "experiment" / "quickstart" / "symphony.yaml", "title: SYMPHONY", "title: Another title")
     write_description("quickstart", path, conf=conf)
     assert "Another title" in path.read_text()
+    write_description("quickstart", path, conf=conf, left_out=["task mbpp_rs is left out"])
+    assert json.loads(path.read_text())["left_out"] == ["task mbpp_rs is left out"]
 
 
 # ------------------------------------------------------------------ errors

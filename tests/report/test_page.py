@@ -85,6 +85,16 @@ def test_the_same_records_give_the_same_page(page: Path, synthetic_db: Path, pla
     again.unlink()
 
 
+def test_the_page_tells_what_was_left_out_and_nothing_where_all_was_carried_out(
+    page: Path, synthetic_db: Path, plan_json: Path, manifest: Path, tmp_path: Path
+) -> None:
+    told = tmp_path / "plan.json"
+    told.write_text(json.dumps({**json.loads(plan_json.read_text()), "left_out": ["task mbpp_rs is left out: <why>"]}))
+    shorter = render(synthetic_db, page.parent / "figures", tmp_path / "page.html", told, [manifest]).read_text()
+    assert "<dt>Left out</dt><dd><span>task mbpp_rs is left out: &lt;why&gt;</span>" in shorter
+    assert "<dt>Left out</dt>" not in page.read_text()
+
+
 def test_the_same_records_give_the_same_drawing(
     page: Path, synthetic_db: Path, plan_json: Path, tmp_path: Path
 ) -> None:

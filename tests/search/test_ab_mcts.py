@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
+import tomllib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from symphony.agents import Session
 from symphony.memory import Memory, NoMemory, PoolFifo
 from symphony.scheduler import Fixed, RoundRobin, Scheduler
 from symphony.scorer import Plain
-from symphony.search.ab_mcts import ABMCTS
+from symphony.search.ab_mcts import _NEEDS, ABMCTS
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError
 from tests.stub import Script, Stub, pool, problem, say, session, talk
@@ -168,13 +171,21 @@ async def test_the_generators_that_the_process_shares_neither_matter_nor_change(
     assert first.calls == second.calls == third.calls
 
 
-@pytest.mark.parametrize(("variant", "extra"), [("a", "ab_mcts"), ("m", "ab_mcts_m")])
-def test_a_missing_library_is_told_with_the_command_that_installs_it(variant, extra, monkeypatch):
+@pytest.mark.parametrize(("variant", "extra"), [("a", "ab-mcts"), ("m", "ab-mcts-m")])
+async def test_a_missing_library_is_told_with_the_command_that_installs_it(variant, extra, monkeypatch):
     monkeypatch.setattr("symphony.search.ab_mcts.find_spec", lambda name: None)
-    with pytest.raises(
-        SymphonyError, match=rf"search\.variant: found '{variant}' without treequest.* 'symphony\[{extra}\]'"
-    ):
-        ABMCTS(variant=variant)
+    told = rf"search\.variant {variant}: found no treequest.*, allowed: after pip install -e '\.\[{extra}\]'"
+    with pytest.raises(SymphonyError, match=told):
+        await search(talk(WORD), method=ABMCTS(variant=variant))
+
+
+def test_the_extras_are_spelt_as_every_pip_finds_them():
+    """Older ones look for the name as it is typed, which a package's metadata holds with hyphens."""
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert all(re.fullmatch("[a-z0-9-]+", extra) for extra in extras)
+    assert {extra for extra, _ in _NEEDS.values()} <= set(extras)
 
 
 @pytest.mark.parametrize("wrong", [{"n": 0}, {"depth": 0}, {"variant": "b"}, {"models": "best"}, {"max_misses": 0}])
@@ -186,8 +197,7 @@ def test_an_impossible_value_is_refused_with_its_key(wrong):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of PyMC and what it stands on
 async def test_the_mixed_model_gives_the_same_tree_for_the_same_seed():
-    pytest.importorskip("pymc", reason="the extra ab_mcts_m is not installed")
-    pytest.importorskip("numpyro", reason="the extra ab_mcts_m is not installed")
+    pytest.importorskip("pymc", reason="the extra ab-mcts-m is not installed")
     first, second = [await search(talk(WORD), talk(WORD), method=ABMCTS(variant="m", n=4)) for _ in range(2)]
     assert first[0].iterations == 4
     assert first[1].picks == second[1].picks

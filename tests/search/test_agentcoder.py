@@ -16,6 +16,7 @@ from symphony.search.agentcoder import AgentCoder
 from symphony.search.result import SearchResult
 from symphony.tasks import rust_suite
 from symphony.tasks.gridworld import GridWorld
+from symphony.tasks.mini_code import WANTED, MiniCode, line
 from symphony.tasks.programs import Programs
 from symphony.types import Request, SymphonyError
 from tests.stub import Script, pool, session
@@ -41,7 +42,7 @@ def team(tests: str | None, *programs: str, prompts: list[str] | None = None) ->
     def script(request: Request) -> str | None:
         if prompts is not None:
             prompts.append("\n".join(message.content for message in request.messages))
-        if request.messages[0].content.startswith("You test"):
+        if request.messages[0].content.startswith(("You test", WANTED)):
             return tests
         return next(written, last)
 
@@ -114,11 +115,26 @@ async def test_a_task_without_programs_is_refused():
     task = GridWorld(seed=0, count=1)
     item = task.problems()[0]
     ledger = session(pool(team(TESTS, RIGHT)), item)
-    with pytest.raises(SymphonyError, match="found agentcoder for gridworld, allowed: a task of programs"):
+    with pytest.raises(SymphonyError, match="search on gridworld: found agentcoder, allowed for a task of programs"):
         await AgentCoder().solve(
             item, task=task, session=ledger, scheduler=RoundRobin(), scorer=EMCS(), memory=NoMemory()
         )
     assert not ledger.calls
+
+
+async def test_a_program_of_lines_is_mended_until_the_written_tests_pass_before_it_is_handed_in():
+    task = MiniCode(seed=1, count=1, operations=1)
+    (item,) = task.problems()
+    right = f"Action: line[{line(item.target.lexicon[item.target.asks[0]])}]"
+    example = item.prompt.partition("Example: ")[2]
+    ledger = session(pool(team(example, "Action: submit[f]", right, "Action: submit[f]")), item)
+    result = await AgentCoder().solve(
+        item, task=task, session=ledger, scheduler=RoundRobin(), scorer=EMCS(), memory=NoMemory()
+    )
+    actions = [node.turn.action for node in result.tree.nodes if node.turn]
+    assert actions[0] == actions[2] == f"submit[{example.rstrip('.')}]"
+    assert [node.state.terminated for node in result.tree.nodes] == [False, False, False, True]
+    assert result.stop_reason == "solved"
 
 
 @pytest.mark.parametrize("wrong", [{"depth": 0}, {"max_misses": 0}, {"tests_tokens": 0}])

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from importlib.util import find_spec
 
 import pytest
 
@@ -19,6 +20,7 @@ from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
 from symphony.scheduler import UCB, RoundRobin, Uniform
 from symphony.scorer import EMCS
+from symphony.search.ab_mcts import ABMCTS
 from symphony.search.best_of_n import BestOfN
 from symphony.search.cot import CoT
 from symphony.search.mixture import Mixture
@@ -60,7 +62,18 @@ def steps(method: Search, usual: int) -> int:
 HEARD = re.compile(r"lesson (You|Another agent|An agent) answered, rightly or wrongly: ")
 """What a prompt carries of other answers, where a method tells them."""
 
-every_method = pytest.mark.parametrize("method", VARIANTS.values(), ids=VARIANTS.keys())
+MIXED = pytest.param(
+    ABMCTS(variant="m", models="ucb", n=2),
+    id="ABMCTS, a mixed model",
+    marks=[
+        pytest.mark.slow,  # seconds a decision
+        pytest.mark.skipif(find_spec("pymc") is None, reason="the extra ab-mcts-m is not installed"),
+        pytest.mark.filterwarnings("ignore"),  # of PyMC and what it stands on
+    ],
+)
+every_method = pytest.mark.parametrize(
+    "method", [*(pytest.param(method, id=name) for name, method in VARIANTS.items()), MIXED]
+)
 
 
 async def solve(method: Search, ledger: Session, item: Problem, *, task: Task | None = None, **parts) -> SearchResult:

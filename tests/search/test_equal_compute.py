@@ -18,26 +18,31 @@ from symphony.runs import build
 from symphony.scheduler import UCB
 from symphony.scorer import EMCS
 from symphony.search.result import SearchResult
+from tests.search.test_contract import MIXED
 from tests.stub import Scripted, Stub, problem, talk
 
 CONF = Path(__file__).parents[2] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "search").glob("*.yaml"))
 APART = {
-    "ab_mcts_m": "fits a model for seconds at each decision, with an extra of its own",
-    "agentcoder": "only plays tasks of programs",
     "symphony_official": "belongs to a preset",
     "symphony_official_programs": "belongs to a preset",
     "symphony_official_webshop": "belongs to a preset",
 }
 """Options that the study of methods leaves out."""
-LIMITED = [option for option in OPTIONS if option not in ("ab_mcts_m", "agentcoder", "direct", "cot")]
+LIMITED = [
+    pytest.param(option, marks=[pytest.mark.slow, *MIXED.marks] if option == "ab_mcts_m" else [])
+    for option in OPTIONS
+    if option not in ("direct", "cot")
+]
 """Options that can be asked to go on: one call is all that `direct` and `cot` make."""
+LONGER = {"agentcoder": ["search.depth=null"]}
+"""What lets an option go on beyond a few calls."""
 LIMITS: dict[str, Any] = {"calls": 7, "tokens": 60, "money": 60e-6, "seconds": 7}
 
 
 @cache
 def method(option: str) -> Any:
-    overrides = [f"search={option}", "tasks=[mini_qa]", "seeds=[0]", "problems=1"]
+    overrides = [f"search={option}", "tasks=[mini_qa]", "seeds=[0]", "problems=1", *LONGER.get(option, ())]
     (run,) = plan("quickstart", overrides, experiment="symphony", conf=CONF)
     return build(run.config).search
 

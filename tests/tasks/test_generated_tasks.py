@@ -120,6 +120,26 @@ def test_a_program_that_prints_the_example_alone_does_not_pass():
     assert not task.grade(problem, state).success
 
 
+def test_tests_written_into_submit_have_to_pass_before_the_hidden_inputs_decide():
+    task = MiniCode(seed=1, count=1)
+    state = task.step(task.reset(task.problems()[0]), "line[x = x[1:]]")
+    failed = task.step(state, "submit[f([1, 2]) = [2]; f([3,4]) == [3]]")
+    assert (failed.observation, failed.done, failed.data.steps) == ("f([3, 4]) = [4].", False, 2)
+    assert task.step(state, "submit[f([1, 2]) = [2]]").terminated
+    broken = task.step(task.step(state, "line[x = [1 // v for v in x]]"), "submit[f([1, 0]) = [0]]")
+    assert (broken.observation, broken.done) == ("Error.", False)
+
+
+def test_four_tests_of_an_answer_go_into_submit_and_into_no_other_action():
+    task = MiniCode(seed=1, count=1)
+    (item,) = task.problems()
+    tests = "\n".join(f"assert f([{n}]) == [{n}, -{n}]" for n in range(6)) + "\nf([1,,2]) = [1]"
+    wanted = "; ".join(f"f([{n}]) = [{n}, -{n}]".replace("-0", "0") for n in range(4))
+    assert task.tested(item, "submit[f]", tests) == f"submit[{wanted}]"
+    assert task.tested(item, "line[x = x[1:]]", tests) == "line[x = x[1:]]"
+    assert task.tested(item, "submit[f]", "f([1,,2]) = [1]; f(x) = [3]") == "submit[f]"
+
+
 def test_a_program_is_the_function_around_its_lines():
     assert program(["x = x[1:]"]) == "def f(x):\n    x = x[1:]\n    return x\n"
 

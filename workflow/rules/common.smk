@@ -24,15 +24,19 @@ for key in config:
 STUDY = config.get("study", "quickstart")
 OVERRIDES = str(config.get("overrides", "")).split()
 SHARE = str(config.get("share", ",".join(SHARED))).split(",")
+LEFT_OUT = []
 try:
     groups((), SHARE)
     RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
-    RUNS = available(RUNS, lambda text: print(f"symphony: {text}", file=sys.stderr))
+    RUNS = available(RUNS, LEFT_OUT.append)
     GROUPS = {group.name: group for group in groups(RUNS, SHARE)}
 except SymphonyError as error:
     sys.exit(f"symphony: {error}")
 for group in GROUPS.values():
     freeze(group, Path("outputs/groups"))
+
+for text in LEFT_OUT:
+    print(f"symphony: {text}", file=sys.stderr)
 
 SOURCES = sources(CONF)
 
