@@ -16,6 +16,7 @@ from symphony.memory import Lessons, Memory
 from symphony.scheduler import Fixed, Scheduler
 from symphony.scorer import Scorer
 from symphony.search.course import conclude, walk
+from symphony.search.evaluation import evaluate
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.search.tree import ROOT
@@ -257,7 +258,7 @@ class _Refining:
         finally:
             phases.parts = parts
         if phases.tree[end].state.done:
-            await phases.evaluate([end])
+            await evaluate(phases, [end])
         return Attempt(end, trial.refines)
 
     async def _lessons(self, refines: Attempt | None) -> Lessons:

@@ -10,6 +10,7 @@ from symphony.memory import Memory
 from symphony.scheduler import Held, Scheduler
 from symphony.scorer import Scorer
 from symphony.search.course import conclude, walk
+from symphony.search.evaluation import evaluate
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.types import Problem, Sampling, Task
@@ -84,6 +85,6 @@ class BestOfN:
             if phases.solved():
                 return "solved"
             if phases.tree[last].state.done:
-                await phases.evaluate([last])
+                await evaluate(phases, [last])
             phases.tree.backup(last, phases.tree[last].prior or 0.0)
         return "iterations"

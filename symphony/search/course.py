@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from symphony.agents import Stop
 from symphony.scheduler import Held, Scheduler
+from symphony.search.evaluation import evaluate
 from symphony.search.phases import Phases
 from symphony.search.prefixes import prefixes
 from symphony.search.result import RANKS, AnswerPolicy, SearchResult, StopReason, choose_answer
@@ -17,13 +18,13 @@ async def grow(
     leaf: int,
     width: int,
     max_misses: int,
-    evaluate: Callable[[Phases, Sequence[int]], Awaitable[None]] | None = None,
+    by: Callable[[Phases, Sequence[int]], Awaitable[None]] = evaluate,
 ) -> list[int]:
     """Expands a leaf and has its new nodes evaluated, unless success was seen; closes a leaf that stays fruitless.
 
     Args:
         max_misses: Expansions without any action after which the leaf is closed.
-        evaluate: What gives the new nodes their values; None is `Phases.evaluate`.
+        by: What gives the new nodes their values.
 
     Returns:
         Ids of the new nodes, in the order made.
@@ -38,7 +39,7 @@ async def grow(
         if node.misses >= max_misses:
             phases.tree.close(leaf)
     elif not phases.solved():
-        await (evaluate or Phases.evaluate)(phases, ids)
+        await by(phases, ids)
     return ids
 
 

@@ -1,4 +1,4 @@
-"""The phases that every search is made of: expand, evaluate, reflect (paper: P_phi), on one problem's tree.
+"""The phases that every search is made of: expand and reflect (paper: P_phi), on one problem's tree; and `evaluation`.
 
 Agents are picked one after another, so that the scheduler's counts move between the picks; the calls of a phase then
 run together, and their answers are applied in the order asked.
@@ -7,21 +7,19 @@ run together, and their answers are applied in the order asked.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import takewhile
 from typing import Any, Literal, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
 from symphony.memory import Lessons, Memory, situation
 from symphony.scheduler import Scheduler
-from symphony.scorer import FORMAT_REMINDER, Scorer
+from symphony.scorer import Scorer
 from symphony.search.lockstep import deferred, lockstep
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (
     AnswerStyle,
     Completion,
-    Message,
     Phase,
     Problem,
     Proposal,
@@ -38,7 +36,6 @@ T = TypeVar("T")
 LESSON_PREFIX = "Lesson:"
 
 _EXPAND: dict[Origin, Phase] = {"expand": Phase.EXPAND, "simulate": Phase.SIM_EXPAND}
-_EVALUATE: dict[Origin, Phase] = {"expand": Phase.EVALUATE, "simulate": Phase.SIM_EVALUATE}
 
 Distinct = Literal["action", "thought"]
 DISTINCT: dict[Distinct, Callable[[Proposal], object]] = {
@@ -162,13 +159,13 @@ class Phases:
             return partial(prompts.expansion, self.parts.problem, path, lessons)
 
         sampling = sampling or self.expand_sampling
-        ask = partial(self._ask, phase=phase, prompt=prompt, sampling=sampling, by=by, told=told)
+        ask = partial(self.ask, phase=phase, prompt=prompt, sampling=sampling, by=by, told=told)
         tickets, stop = ask([parent] * width)
-        found = [(ticket, self._understand(answer)) for ticket, answer in await self._answers(tickets)]
+        found = [(ticket, self._understand(answer)) for ticket, answer in await self.answers(tickets)]
         lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
         if lost and stop is None and self.again:
             tickets, stop = ask([parent] * len(lost))
-            for index, (ticket, answer) in zip(lost, await self._answers(tickets), strict=False):
+            for index, (ticket, answer) in zip(lost, await self.answers(tickets), strict=False):
                 found[index] = (ticket, self._understand(answer))
         expansion = self._attach(parent, origin, [(who, what) for who, what in found if what is not None])
         if stop is not None:
@@ -190,10 +187,10 @@ class Phases:
             Stop: The call was refused.
         """
         write = partial(self.parts.task.prompts.answer, "tests", self.parts.problem)
-        tickets, stop = self._ask([ROOT], Phase.EXPAND, lambda _, lessons: partial(write, lessons), sampling)
+        tickets, stop = self.ask([ROOT], Phase.EXPAND, lambda _, lessons: partial(write, lessons), sampling)
         if stop is not None:
             raise stop
-        ((_, completion),) = await self._answers(tickets)
+        ((_, completion),) = await self.answers(tickets)
         return "" if completion.error is not None else completion.text
 
     def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
@@ -228,90 +225,6 @@ class Phases:
                 self.credit(tree[id])
         return Expansion(ids=list(range(len(tree) - len(votes), len(tree))), votes=votes)
 
-    # ---- evaluate
-
-    async def evaluate(self, ids: Sequence[int], origin: Origin = "expand") -> None:
-        """Has scheduled agents score the nodes whose value the environment does not show; credits their generators.
-
-        A node has as many evaluations as the scorer asks for. Where they can not be understood, as many are asked for
-        once more with a format reminder, from the next scheduled agents; then the scorer's fallback stands.
-
-        Raises:
-            Stop: A call was refused; the answers to those before it have been applied.
-        """
-        ids = [id for id in ids if self.tree[id].prior is None]
-        if self.judged is None:
-            found, stop = await self._asked(ids, origin)
-        else:
-            scores, stop = await self.scores(ids, origin)
-            found = [(score, self.tree.now) for score in scores]
-        for id, (score, judged) in zip(ids, found, strict=False):
-            self.judge(id, score, judged)
-        if stop is not None:
-            raise stop
-
-    async def scores(self, ids: Sequence[int], origin: Origin = "expand") -> tuple[list[Score], Stop | None]:
-        """What scheduled agents say of the nodes, without applying it; fewer scores and the reason when refused."""
-        if self.judged is None:
-            found, stop = await self._asked(ids, origin)
-            return [score for score, _ in found], stop
-        texts = tuple([lesson.text for lesson in self.parts.session.lessons])
-        keys = {id: (self.tree.turns(id), texts) for id in ids}
-        new = [id for id in ids if keys[id] not in self.judged]
-        found, stop = await self._asked(new, origin)
-        self.judged.update({keys[id]: score for id, (score, _) in zip(new, found, strict=False)})
-        said = takewhile(lambda score: score is not None, [self.judged.get(keys[id]) for id in ids])
-        return [score for score in said if score is not None], stop
-
-    async def _asked(self, ids: Sequence[int], origin: Origin) -> tuple[list[tuple[Score, int]], Stop | None]:
-        """Each node's score and the least limit of calls under which it has it."""
-        phase, fallback = _EVALUATE[origin], self.parts.scorer.fallback()
-        scores, stop = await self._scores(ids, phase, self._evaluation)
-        lost = [index for index, (score, _) in enumerate(scores) if score is None]
-        if lost and stop is None:
-            again, stop = await self._scores([ids[index] for index in lost], phase, self._reminded)
-            for index, found in zip(lost, again, strict=False):
-                self.tree.doubted.append((scores[index][1], ids[index], fallback.modulated))
-                scores[index] = found
-        return [(fallback if score is None else score, judged) for score, judged in scores], stop
-
-    def judge(self, id: int, score: Score, judged: int | None = None) -> None:
-        """Gives a node its score and credits the agent that generated it. `judged` is as in `Node`; None is now."""
-        node = self.tree[id]
-        node.judged = self.tree.now if judged is None else judged
-        self.fallbacks += score.fallback
-        node.score = score
-        node.prior = score.modulated
-        self.credit(node)
-
-    async def _scores(
-        self, ids: Sequence[int], phase: Phase, prompt: Prompt
-    ) -> tuple[list[tuple[Score | None, int]], Stop | None]:
-        """Asks about each node as often as the scorer wants; as `_asked`, for as many as could be asked about."""
-        scorer = self.parts.scorer
-        asking = scorer.asking
-        sampling = Sampling(temperature=asking.temperature, max_tokens=self.evaluate_tokens)
-        tickets, stop = self._ask([id for id in ids for _ in range(asking.draws)], phase, prompt, sampling)
-        answers = await self._answers(tickets)
-        scores: list[tuple[Score | None, int]] = []
-        for start in range(0, len(answers), asking.draws):
-            drawn = answers[start : start + asking.draws]
-            for count in range(1, len(drawn)):  # under a limit in between, those that there are count
-                score = self._score(drawn[:count]) or scorer.fallback()
-                self.tree.doubted.append((drawn[count - 1][0].call + 1, ids[len(scores)], score.modulated))
-            scores.append((self._score(drawn), drawn[-1][0].call + 1))
-        return scores, stop
-
-    def _score(self, drawn: Sequence[tuple[Ticket, Completion]]) -> Score | None:
-        good = [answer for _, answer in drawn if answer.error is None]
-        return self.parts.scorer.score(good) if good else None
-
-    def _evaluation(self, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
-        return partial(self.parts.task.prompts.evaluation, self.parts.problem, path, lessons)
-
-    def _reminded(self, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
-        return partial(_remind, self._evaluation(path, lessons))
-
     # ---- reflect
 
     async def reflect(self, ids: Sequence[int], failed: Callable[[Node], bool] | None = None) -> None:
@@ -336,9 +249,9 @@ class Phases:
             return partial(self.parts.task.prompts.reflection, self.parts.problem, path)
 
         sampling = Sampling(temperature=self.reflect_temperature, max_tokens=self.reflect_tokens)
-        tickets, stop = self._ask(list(failures.values()), Phase.REFLECT, prompt, sampling)
+        tickets, stop = self.ask(list(failures.values()), Phase.REFLECT, prompt, sampling)
         self.taught.update(list(failures)[: len(tickets)])
-        answers = await self._answers(tickets)
+        answers = await self.answers(tickets)
         for (key, id), (ticket, answer) in zip(failures.items(), answers, strict=False):
             self._learn(key, id, ticket.arm, answer)
         if stop is not None:
@@ -382,12 +295,21 @@ class Phases:
         """Whether the environment showed success at any node."""
         return self.tree.solved is not None
 
+    def judge(self, id: int, score: Score, judged: int | None = None) -> None:
+        """Gives a node its score and credits the agent that generated it. `judged` is as in `Node`; None is now."""
+        node = self.tree[id]
+        node.judged = self.tree.now if judged is None else judged
+        self.fallbacks += score.fallback
+        node.score = score
+        node.prior = score.modulated
+        self.credit(node)
+
     def credit(self, node: Node) -> None:
         """Every node once: when it is evaluated, or when it ends with a reward that the search may see."""
         if node.agent is not None and node.prior is not None:
             self.parts.session.credit(node.agent, node.prior, node.pick)
 
-    def _ask(
+    def ask(
         self,
         nodes: Sequence[int],
         phase: Phase,
@@ -416,7 +338,7 @@ class Phases:
             tickets.append(ticket)
         return tickets, None
 
-    async def _answers(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Completion]]:
+    async def answers(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Completion]]:
         if not tickets:
             return []
         answers = await self.wait(tickets)
@@ -431,12 +353,3 @@ class Phases:
         finally:
             self.wait = before
             self.tree.now = len(self.parts.session.calls)
-
-
-def _remind(evaluation: Shorten, dropped: int) -> tuple[Message, ...]:
-    """With the reminder inside the last message: strict chat templates refuse two user turns in a row."""
-    messages = evaluation(dropped)
-    if not messages:
-        return ()
-    *before, last = messages
-    return (*before, replace(last, content=f"{last.content}\n{FORMAT_REMINDER}"))

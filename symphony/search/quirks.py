@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 
+from symphony.search.evaluation import evaluate, scores
 from symphony.search.phases import Expansion, Phases
 from symphony.search.tree import ROOT, FirstVisit, Node, Tree, UctMean
 from symphony.types import Score
@@ -125,13 +126,13 @@ def rescaled(values: Sequence[float], ended: Sequence[bool]) -> list[float]:
 
 
 def _dealing(deal: Callable[[Sequence[float], Sequence[bool]], list[float]]) -> ValueRule:
-    async def evaluate(phases: Phases, ids: Sequence[int]) -> None:
+    async def dealt_out(phases: Phases, ids: Sequence[int]) -> None:
         ended = [phases.tree[id].prior is not None for id in ids]
         unfinished = [id for id, end in zip(ids, ended, strict=True) if not end]
-        scores, stop = await phases.scores(unfinished)
-        said = dict(zip(unfinished, scores, strict=False))  # Z and C stay with the node they were said of
-        dealt = deal([score.modulated for score in scores], ended)
-        for id, value in zip(ids if stop is None else ids[: len(scores)], dealt, strict=False):
+        told, stop = await scores(phases, unfinished)
+        said = dict(zip(unfinished, told, strict=False))  # Z and C stay with the node they were said of
+        dealt = deal([score.modulated for score in told], ended)
+        for id, value in zip(ids if stop is None else ids[: len(told)], dealt, strict=False):
             if id in said:
                 phases.judge(id, replace(said[id], modulated=value))
             else:
@@ -140,7 +141,7 @@ def _dealing(deal: Callable[[Sequence[float], Sequence[bool]], list[float]]) -> 
         if stop is not None:
             raise stop
 
-    return ValueRule(evaluate=evaluate, start=best, pays=_found, ended=_unpaid)
+    return ValueRule(evaluate=dealt_out, start=best, pays=_found, ended=_unpaid)
 
 
 async def _progress(phases: Phases, ids: Sequence[int]) -> None:
@@ -173,7 +174,7 @@ def _paid(phases: Phases, end: int) -> None:
 
 
 VALUES: dict[Values, ValueRule] = {
-    "own": ValueRule(evaluate=Phases.evaluate, start=_best_unfinished, pays=_always, ended=_unpaid),
+    "own": ValueRule(evaluate=evaluate, start=_best_unfinished, pays=_always, ended=_unpaid),
     "positional": _dealing(positional),
     "rescaled": replace(_dealing(rescaled), ended=_paid),
     "progress": ValueRule(evaluate=_progress, start=_best_unfinished, pays=_always, ended=_unpaid),

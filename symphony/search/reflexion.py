@@ -9,6 +9,7 @@ from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
 from symphony.search.course import conclude, walk
+from symphony.search.evaluation import evaluate
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.search.tree import ROOT
@@ -85,7 +86,7 @@ class Reflexion:
             if phases.solved():
                 return "solved"
             if tree[last].state.terminated:
-                await phases.evaluate([last])
+                await evaluate(phases, [last])
             tree.backup(last, tree[last].prior or 0.0)
             if phases.passes(tree[last]):
                 return "accepted"

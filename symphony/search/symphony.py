@@ -11,6 +11,7 @@ from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
 from symphony.search.course import conclude, grow
+from symphony.search.evaluation import evaluate
 from symphony.search.halving import ROOT_RULES, RootRule
 from symphony.search.lessons import LESSONS, LessonsWritten
 from symphony.search.phases import Distinct, Expansion, Parts, Phases, Shown
@@ -312,7 +313,7 @@ class Symphony:
         actions = [node.turn.action for node in nodes if node.turn]
         agreed = CONSENSUS[self.consensus](actions, step.votes, self._width)
         if agreed is None:
-            await phases.evaluate(step.ids, "simulate")
+            await evaluate(phases, step.ids, "simulate")
             return
         for id, value in zip(step.ids, agreed, strict=True):
             phases.judge(id, Score(value=value, confidence=1.0, modulated=value))

@@ -11,6 +11,7 @@ from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
 from symphony.search.course import conclude
+from symphony.search.evaluation import evaluate
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.search.tree import ROOT
@@ -100,7 +101,7 @@ class ToT:
         found = await phases.together([phases.expand(id, self.n) for id in ids])
         new = [id for expansion in found for id in expansion.ids]
         if not phases.solved():
-            await phases.evaluate(new)
+            await evaluate(phases, new)
         return sorted(_open(phases, new), key=lambda id: -(phases.tree[id].prior or 0.0))
 
 

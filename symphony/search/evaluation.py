@@ -1,0 +1,105 @@
+"""The evaluation phase: scheduled agents score nodes, once or several times, and again where nothing is understood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import takewhile
+
+from symphony.agents import Stop, Ticket
+from symphony.scorer import FORMAT_REMINDER, Scorer
+from symphony.search.phases import Phases, Prompt
+from symphony.search.tree import Origin
+from symphony.types import Completion, Message, Phase, Sampling, Score, Shorten, Turn
+
+_PHASE: dict[Origin, Phase] = {"expand": Phase.EVALUATE, "simulate": Phase.SIM_EVALUATE}
+
+
+async def evaluate(phases: Phases, ids: Sequence[int], origin: Origin = "expand") -> None:
+    """Has scheduled agents score the nodes whose value the environment does not show; credits their generators.
+
+    A node has as many evaluations as the scorer asks for. Where they can not be understood, as many are asked for
+    once more with a format reminder, from the next scheduled agents; then the scorer's fallback stands.
+
+    Raises:
+        Stop: A call was refused; the answers to those before it have been applied.
+    """
+    ids = [id for id in ids if phases.tree[id].prior is None]
+    if phases.judged is None:
+        found, stop = await _asked(phases, ids, origin)
+    else:
+        said, stop = await scores(phases, ids, origin)
+        found = [(score, phases.tree.now) for score in said]
+    for id, (score, judged) in zip(ids, found, strict=False):
+        phases.judge(id, score, judged)
+    if stop is not None:
+        raise stop
+
+
+async def scores(phases: Phases, ids: Sequence[int], origin: Origin = "expand") -> tuple[list[Score], Stop | None]:
+    """What scheduled agents say of the nodes, without applying it; fewer scores and the reason when refused."""
+    if phases.judged is None:
+        found, stop = await _asked(phases, ids, origin)
+        return [score for score, _ in found], stop
+    texts = tuple([lesson.text for lesson in phases.parts.session.lessons])
+    keys = {id: (phases.tree.turns(id), texts) for id in ids}
+    new = [id for id in ids if keys[id] not in phases.judged]
+    found, stop = await _asked(phases, new, origin)
+    phases.judged.update({keys[id]: score for id, (score, _) in zip(new, found, strict=False)})
+    said = takewhile(lambda score: score is not None, [phases.judged.get(keys[id]) for id in ids])
+    return [score for score in said if score is not None], stop
+
+
+async def _asked(phases: Phases, ids: Sequence[int], origin: Origin) -> tuple[list[tuple[Score, int]], Stop | None]:
+    """Each node's score and the least limit of calls under which it has it."""
+    fallback = phases.parts.scorer.fallback()
+    found, stop = await _drawn(phases, ids, _PHASE[origin], partial(_evaluation, phases))
+    lost = [index for index, (score, _) in enumerate(found) if score is None]
+    if lost and stop is None:
+        again, stop = await _drawn(phases, [ids[index] for index in lost], _PHASE[origin], partial(_reminded, phases))
+        for index, second in zip(lost, again, strict=False):
+            phases.tree.doubted.append((found[index][1], ids[index], fallback.modulated))
+            found[index] = second
+    return [(fallback if score is None else score, judged) for score, judged in found], stop
+
+
+async def _drawn(
+    phases: Phases, ids: Sequence[int], phase: Phase, prompt: Prompt
+) -> tuple[list[tuple[Score | None, int]], Stop | None]:
+    """Asks about each node as often as the scorer wants; as `_asked`, for as many as could be asked about."""
+    scorer = phases.parts.scorer
+    asking = scorer.asking
+    sampling = Sampling(temperature=asking.temperature, max_tokens=phases.evaluate_tokens)
+    tickets, stop = phases.ask([id for id in ids for _ in range(asking.draws)], phase, prompt, sampling)
+    answers = await phases.answers(tickets)
+    found: list[tuple[Score | None, int]] = []
+    for start in range(0, len(answers), asking.draws):
+        drawn = answers[start : start + asking.draws]
+        for count in range(1, len(drawn)):  # under a limit in between, those that there are count
+            score = _score(scorer, drawn[:count]) or scorer.fallback()
+            phases.tree.doubted.append((drawn[count - 1][0].call + 1, ids[len(found)], score.modulated))
+        found.append((_score(scorer, drawn), drawn[-1][0].call + 1))
+    return found, stop
+
+
+def _score(scorer: Scorer, drawn: Sequence[tuple[Ticket, Completion]]) -> Score | None:
+    good = [answer for _, answer in drawn if answer.error is None]
+    return scorer.score(good) if good else None
+
+
+def _evaluation(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
+    return partial(phases.parts.task.prompts.evaluation, phases.parts.problem, path, lessons)
+
+
+def _reminded(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
+    return partial(_remind, _evaluation(phases, path, lessons))
+
+
+def _remind(evaluation: Shorten, dropped: int) -> tuple[Message, ...]:
+    """With the reminder inside the last message: strict chat templates refuse two user turns in a row."""
+    messages = evaluation(dropped)
+    if not messages:
+        return ()
+    *before, last = messages
+    return (*before, replace(last, content=f"{last.content}\n{FORMAT_REMINDER}"))
