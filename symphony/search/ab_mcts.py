@@ -12,15 +12,15 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from symphony.agents import NoAgentLeft, Session
-from symphony.memory import Lessons, Memory
-from symphony.scheduler import Fixed, Scheduler
-from symphony.scorer import Scorer
+from symphony.memory import Lessons
+from symphony.scheduler import Fixed
 from symphony.search.course import conclude, walk
 from symphony.search.evaluation import evaluate
-from symphony.search.phases import Parts, Phases
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
+from symphony.search.method import Method
+from symphony.search.phases import Phases
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice
 from symphony.search.tree import ROOT
-from symphony.types import Problem, Reflection, Sampling, SymphonyError, Task, derive_rng
+from symphony.types import Reflection, SymphonyError, Task, derive_rng
 
 Variant = Literal["a", "m"]
 ModelChoice = Literal["thompson", "ucb", "stack"]
@@ -126,7 +126,7 @@ def _seeded_pymc(seed: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ABMCTS:
+class ABMCTS(Method):
     """Wider or deeper: each time one more attempt from nothing or a refinement of one, by the model that promises most.
 
     Needs feedback or an evaluator; reflects where the memory does. One model or a pool. Needs the `treequest` library,
@@ -165,18 +165,13 @@ class ABMCTS:
     max_misses: int = 2
     answer: AnswerPolicy = "oracle_best"
     temperature: float = 1.0
-    expand_tokens: int = 48
     evaluate_tokens: int = 16
     reflect_tokens: int = 48
-    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("variant", self.variant, Variant)
         check_choice("models", self.models, ModelChoice)
-        for key in ("n", "depth", "max_misses", "evaluate_tokens", "reflect_tokens"):
-            check_range(key, getattr(self, key), 1)
-        check_choice("answer", self.answer, AnswerPolicy)
-        self._sampling()
+        Method.__post_init__(self)
 
     def unavailable(self, task: Task) -> str:
         """Why this machine can't carry it out; "" where it can."""
@@ -184,29 +179,18 @@ class ABMCTS:
         missing = [package for package in packages if find_spec(package) is None]
         return f"found no {', no '.join(missing)}, allowed: after pip install -e '.[{extra}]'" if missing else ""
 
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
-
-    async def solve(
-        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
-    ) -> SearchResult:
-        """See `Search.solve`. Iterations are attempts; an attempt's end counts as visited by all that refine it.
+    async def search(self, phases: Phases) -> SearchResult:
+        """Iterations are attempts; an attempt's end counts as visited by all that refine it.
 
         Raises:
             SymphonyError: The library is not installed; before any call.
         """
-        if why := self.unavailable(task):
+        session = phases.parts.session
+        if why := self.unavailable(phases.parts.task):
             raise SymphonyError(f"search.variant {self.variant}: {why}")
-        phases = Phases(
-            parts=Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory),
-            depth=self.depth,
-            expand_sampling=self._sampling(),
-            evaluate_tokens=self.evaluate_tokens,
-            reflect_tokens=self.reflect_tokens,
-        )
         search = _Refining(phases, session, session.lessons, {})
         result = await conclude(phases, self._search(search), self.answer)
-        session.lessons = reduce(memory.add, search.taught.values(), search.known)
+        session.lessons = reduce(phases.parts.memory.add, search.taught.values(), search.known)
         return result
 
     async def _search(self, search: _Refining) -> StopReason:

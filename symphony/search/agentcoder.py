@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
-from symphony.agents import Session
-from symphony.memory import Memory
-from symphony.scheduler import Scheduler
-from symphony.scorer import Scorer
 from symphony.search.course import conclude, walk
-from symphony.search.phases import Parts, Phases
-from symphony.search.result import SearchResult, StopReason, check_range
+from symphony.search.method import Method
+from symphony.search.phases import Phases
+from symphony.search.result import SearchResult, StopReason
 from symphony.search.tree import ROOT
 from symphony.types import Problem, Proposal, Sampling, SymphonyError, Task
 
@@ -30,7 +27,7 @@ class Tested(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentCoder:
+class AgentCoder(Method):
     """One call writes tests, others a program, mended as long as these tests fail; the last program is the answer.
 
     Needs a task of programs whose tests are written (`internal: generated`), no evaluator and no other feedback; never
@@ -45,44 +42,29 @@ class AgentCoder:
     Attributes:
         depth: Programs at most, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps without any program after which it is given up, >= 1.
-        temperature: Of programs; the tests are greedy.
-        expand_tokens, tests_tokens: Completion tokens a call.
-        stop: Strings that end a program.
+        tests_tokens: Completion tokens of the tests, which are greedy.
     """
 
     asks_alone: ClassVar[bool] = True
     depth: int | None = 5
     max_misses: int = 2
-    temperature: float = 0.8
     expand_tokens: int = 1024
     tests_tokens: int = 512
-    stop: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for key in ("depth", "max_misses", "tests_tokens"):
-            check_range(key, getattr(self, key), 1)
-        self._sampling()
 
     def unavailable(self, task: Task) -> str:
         """Why the method can't play the task; "" where it can."""
         return task.untested() if isinstance(task, Tested) else "found agentcoder, allowed for a task of programs"
 
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
-
-    async def solve(
-        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
-    ) -> SearchResult:
-        """See `Search.solve`. Stop reason "solved": the written tests passed.
+    async def search(self, phases: Phases) -> SearchResult:
+        """Stop reason "solved": the written tests passed.
 
         Raises:
             SymphonyError: The task is none of programs, or has other tests; before any call.
         """
+        task, session = phases.parts.task, phases.parts.session
         if why := self.unavailable(task):
             raise SymphonyError(f"search on {task.name}: {why}")
         assert isinstance(task, Tested)
-        parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
-        phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
         session.iteration = 1
         return await conclude(phases, self._search(phases, task), lambda tree: len(tree) - 1)
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from symphony.agents import Session
-from symphony.memory import Memory
-from symphony.scheduler import Held, Scheduler
-from symphony.scorer import Scorer
+from symphony.scheduler import Held
 from symphony.search.course import conclude, walk
 from symphony.search.evaluation import evaluate
-from symphony.search.phases import Parts, Phases
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
-from symphony.types import Problem, Sampling, Task
+from symphony.search.method import Method
+from symphony.search.phases import Phases
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice
 
 Per = Literal["step", "trajectory", "split"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BestOfN:
+class BestOfN(Method):
     """Trajectories one after another until one is seen to succeed, N are made, or the session's budget is spent.
 
     Needs feedback or an evaluator; never reflects. One model or a pool.
@@ -37,9 +34,7 @@ class BestOfN:
         depth: Steps after which a trajectory is cut, >= 1.
         max_misses: Steps without any action after which a trajectory is given up, >= 1.
         answer: How the answer is chosen among the nodes.
-        temperature: Of actions.
-        expand_tokens, evaluate_tokens: Completion tokens a call.
-        stop: Strings that end an action.
+        evaluate_tokens: Completion tokens of an evaluation.
     """
 
     n: int = 10
@@ -48,35 +43,18 @@ class BestOfN:
     max_misses: int = 2
     answer: AnswerPolicy = "oracle_best"
     temperature: float = 1.0
-    expand_tokens: int = 48
     evaluate_tokens: int = 16
-    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key, found in (("n", self.n), ("depth", self.depth), ("max_misses", self.max_misses)):
-            check_range(key, found, 1)
-        check_range("evaluate_tokens", self.evaluate_tokens, 1)
         check_choice("per", self.per, Per)
-        check_choice("answer", self.answer, AnswerPolicy)
-        self._sampling()
+        Method.__post_init__(self)
 
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
+    async def search(self, phases: Phases) -> SearchResult:
+        """Iterations are trajectories."""
+        return await conclude(phases, self._search(phases), self.answer)
 
-    async def solve(
-        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
-    ) -> SearchResult:
-        """See `Search.solve`. Iterations are trajectories."""
-        parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
-        phases = Phases(
-            parts=parts,
-            depth=self.depth,
-            expand_sampling=self._sampling(),
-            evaluate_tokens=self.evaluate_tokens,
-        )
-        return await conclude(phases, self._search(phases, session), self.answer)
-
-    async def _search(self, phases: Phases, session: Session) -> StopReason:
+    async def _search(self, phases: Phases) -> StopReason:
+        session = phases.parts.session
         for trajectory in range(1, self.n + 1):
             session.iteration = trajectory
             arm = (trajectory - 1) % len(session.pool)

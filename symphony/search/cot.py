@@ -5,19 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from symphony.agents import Session
-from symphony.memory import Memory
-from symphony.scheduler import Scheduler
-from symphony.scorer import Scorer
 from symphony.search.course import conclude
-from symphony.search.phases import Parts, Phases
-from symphony.search.result import SearchResult, StopReason, check_choice, check_range, majority
+from symphony.search.method import Method
+from symphony.search.phases import Phases
+from symphony.search.result import SearchResult, StopReason, check_choice, majority
 from symphony.search.tree import ROOT
-from symphony.types import AnswerStyle, Problem, Sampling, Task
+from symphony.types import AnswerStyle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CoT:
+class CoT(Method):
     """Samples one after another, each a whole answer in one call without tools; the majority's is the answer.
 
     Needs no evaluator and no feedback; never reflects. One model or a pool, an agent scheduled at each sample. Success
@@ -37,41 +34,29 @@ class CoT:
     Attributes:
         style: "direct" asks for the answer at once, "cot" for reasoning before it.
         samples: At most, >= 1.
-        temperature: Of answers.
-        expand_tokens: Completion tokens a call.
-        stop: Strings that end an answer.
     """
 
     asks_alone: ClassVar[bool] = True
+    depth: ClassVar[int] = 1
     style: AnswerStyle = "cot"
     samples: int = 10
     temperature: float = 0.7
     expand_tokens: int = 256
-    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("style", self.style, AnswerStyle)
-        check_range("samples", self.samples, 1)
-        self._sampling()
+        Method.__post_init__(self)
 
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
+    async def search(self, phases: Phases) -> SearchResult:
+        """Iterations are samples; a sample without an answer has no vote."""
+        key = phases.parts.task.failure_key
+        return await conclude(phases, self._search(phases), lambda tree: majority(tree, tree[ROOT].children, key))
 
-    async def solve(
-        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
-    ) -> SearchResult:
-        """See `Search.solve`. Iterations are samples; a sample without an answer has no vote."""
-        parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
-        phases = Phases(parts=parts, depth=1, expand_sampling=self._sampling())
-        return await conclude(
-            phases, self._search(phases, session), lambda tree: majority(tree, tree[ROOT].children, task.failure_key)
-        )
-
-    async def _search(self, phases: Phases, session: Session) -> StopReason:
+    async def _search(self, phases: Phases) -> StopReason:
         if phases.tree[ROOT].state.done:
             return "exhausted"
         for sample in range(1, self.samples + 1):
-            session.iteration = sample
+            phases.parts.session.iteration = sample
             for id in (await phases.expand(ROOT, 1, style=self.style)).ids:
                 phases.tree.backup(id, phases.tree[id].prior or 0.0)
             if phases.solved():

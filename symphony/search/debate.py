@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from symphony.agents import Session
-from symphony.memory import Memory
-from symphony.scheduler import Scheduler
-from symphony.scorer import Scorer
 from symphony.search.course import conclude
+from symphony.search.method import Method
 from symphony.search.peers import ANSWERED, Peers
-from symphony.search.phases import Parts, Phases
-from symphony.search.result import SearchResult, StopReason, check_range
+from symphony.search.phases import Phases
+from symphony.search.result import SearchResult, StopReason
 from symphony.search.tree import ROOT
-from symphony.types import Problem, Sampling, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Debate:
+class Debate(Method):
     """Debaters answer by a trajectory each, in rounds; from the second on, each is told what all answered before.
 
     Needs no evaluator and no feedback; never reflects. One model or a pool: debater i is agent i mod n of the pool, and
@@ -34,41 +30,24 @@ class Debate:
         rounds: >= 1; 1 is a vote without a debate.
         depth: Steps after which a trajectory is cut, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps without any action after which a trajectory is given up, >= 1.
-        temperature: Of actions.
-        expand_tokens: Completion tokens a call.
-        stop: Strings that end an action.
     """
 
     debaters: int | None = None
     rounds: int = 2
     depth: int | None = 20
     max_misses: int = 2
-    temperature: float = 0.8
-    expand_tokens: int = 48
-    stop: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        for key in ("debaters", "rounds", "depth", "max_misses"):
-            check_range(key, getattr(self, key), 1)
-        self._sampling()
+    async def search(self, phases: Phases) -> SearchResult:
+        """Iterations are rounds; a round that is cut leaves the votes of those who had finished."""
+        count = self.debaters or len(phases.parts.session.pool)
+        peers = Peers(phases=phases, count=count, misses=self.max_misses)
+        return await conclude(phases, self._search(phases, peers), peers.vote)
 
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
-
-    async def solve(
-        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
-    ) -> SearchResult:
-        """See `Search.solve`. Iterations are rounds; a round that is cut leaves the votes of those who had finished."""
-        parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
-        phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
-        peers = Peers(phases=phases, count=self.debaters or len(session.pool), misses=self.max_misses)
-        return await conclude(phases, self._search(phases, peers, session), peers.vote)
-
-    async def _search(self, phases: Phases, peers: Peers, session: Session) -> StopReason:
+    async def _search(self, phases: Phases, peers: Peers) -> StopReason:
         if phases.tree[ROOT].state.done:
             return "exhausted"
         for number in range(1, self.rounds + 1):
-            session.iteration = number
+            phases.parts.session.iteration = number
             answers = peers.answers()
             await peers.answer([_told(answers, peer) for peer in range(peers.count)])
             if phases.solved():

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from symphony.agents import Session
-from symphony.memory import Memory
-from symphony.scheduler import Held, Scheduler
-from symphony.scorer import Scorer
+from symphony.scheduler import Held
 from symphony.search.course import conclude, walk
+from symphony.search.method import Method
 from symphony.search.peers import ANSWERED, Peers
-from symphony.search.phases import Parts, Phases
+from symphony.search.phases import Phases
 from symphony.search.result import SearchResult, StopReason, check_range
 from symphony.search.tree import ROOT, Tree
-from symphony.types import Problem, Sampling, SymphonyError, Task
+from symphony.types import SymphonyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mixture:
+class Mixture(Method):
     """Proposers answer by a trajectory each, layer upon layer; then an aggregator, told the last proposals, answers.
 
     Needs no evaluator and no feedback; never reflects. One model or a pool: proposer i is agent i mod n of the pool.
@@ -37,9 +36,6 @@ class Mixture:
         aggregator: Index of its agent in the pool, >= 0; None is whom the scheduler picks at its first step.
         depth: Steps after which a trajectory is cut, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps without any action after which a trajectory is given up, >= 1.
-        temperature: Of actions.
-        expand_tokens: Completion tokens a call.
-        stop: Strings that end an action.
     """
 
     proposers: int | None = None
@@ -47,34 +43,23 @@ class Mixture:
     aggregator: int | None = None
     depth: int | None = 20
     max_misses: int = 2
-    temperature: float = 0.8
-    expand_tokens: int = 48
-    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key in ("proposers", "layers", "depth", "max_misses"):
-            check_range(key, getattr(self, key), 1)
         check_range("aggregator", self.aggregator, 0)
-        self._sampling()
+        Method.__post_init__(self)
 
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
-
-    async def solve(
-        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
-    ) -> SearchResult:
-        """See `Search.solve`. Iterations are layers, the aggregator's being the last.
+    async def search(self, phases: Phases) -> SearchResult:
+        """Iterations are layers, the aggregator's being the last.
 
         Raises:
             SymphonyError: The pool has no such aggregator.
         """
+        session = phases.parts.session
         size = len(session.pool)
         if self.aggregator is not None and self.aggregator >= size:
             raise SymphonyError(
                 f"search.aggregator: found {self.aggregator}, allowed: 0 to {size - 1} (the pool's agents)"
             )
-        parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
-        phases = Phases(parts=parts, depth=self.depth, expand_sampling=self._sampling())
         peers = Peers(phases=phases, count=self.proposers or size, misses=self.max_misses)
         run = _Run(method=self, phases=phases, peers=peers)
         return await conclude(phases, run.search(session), run.answer)

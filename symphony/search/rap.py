@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from symphony.agents import Session
-from symphony.memory import Memory
-from symphony.scheduler import Scheduler
-from symphony.scorer import Scorer
 from symphony.search.course import conclude, grow
-from symphony.search.phases import Parts, Phases
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
+from symphony.search.method import Method
+from symphony.search.phases import Phases
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice
 from symphony.search.tree import FirstVisit
-from symphony.types import Problem, Sampling, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RAP:
+class RAP(Method):
     """Select by UCT, expand, evaluate the children, back up their mean R from the leaf.
 
     Needs an evaluator; works with and without feedback, never reflects. One model or a pool.
@@ -47,36 +43,18 @@ class RAP:
     first_visit: FirstVisit = "twice"
     max_misses: int = 2
     answer: AnswerPolicy = "most_visited"
-    temperature: float = 0.8
-    expand_tokens: int = 48
     evaluate_tokens: int = 16
-    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key in ("n", "iterations", "depth", "max_misses", "evaluate_tokens"):
-            check_range(key, getattr(self, key), 1)
-        check_range("c", self.c, 0)
         check_choice("first_visit", self.first_visit, FirstVisit)
-        check_choice("answer", self.answer, AnswerPolicy)
-        self._sampling()
+        Method.__post_init__(self)
 
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
-
-    async def solve(
-        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
-    ) -> SearchResult:
+    async def search(self, phases: Phases) -> SearchResult:
         """See `Search.solve`."""
-        phases = Phases(
-            parts=Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory),
-            depth=self.depth,
-            expand_sampling=self._sampling(),
-            evaluate_tokens=self.evaluate_tokens,
-        )
-        return await conclude(phases, self._search(phases, session), self.answer)
+        return await conclude(phases, self._search(phases), self.answer)
 
-    async def _search(self, phases: Phases, session: Session) -> StopReason:
-        tree = phases.tree
+    async def _search(self, phases: Phases) -> StopReason:
+        tree, session = phases.tree, phases.parts.session
         for iteration in range(1, self.iterations + 1):
             leaf = tree.select(self.c, self.first_visit)
             if leaf is None:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from symphony.agents import Session
-from symphony.memory import Memory
-from symphony.scheduler import Scheduler
-from symphony.scorer import Scorer
 from symphony.search.course import conclude, walk
 from symphony.search.evaluation import evaluate
-from symphony.search.phases import Parts, Phases
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
+from symphony.search.method import Method
+from symphony.search.phases import Phases
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import ROOT
-from symphony.types import Problem, Sampling, SymphonyError, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reflexion:
+class Reflexion(Method):
     """Trajectories one after another; an agent draws a lesson from each that failed, and the next prompts carry it.
 
     Needs feedback, or an evaluator, and a memory that reflects: without one the trials are independent. One model or a
@@ -45,39 +41,16 @@ class Reflexion:
     max_misses: int = 2
     threshold: float = 0.7
     answer: AnswerPolicy = "oracle_best"
-    temperature: float = 0.8
-    expand_tokens: int = 48
     evaluate_tokens: int = 16
     reflect_tokens: int = 48
-    stop: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        for key in ("trials", "depth", "max_misses", "evaluate_tokens", "reflect_tokens"):
-            check_range(key, getattr(self, key), 1)
-        if not 0 <= self.threshold <= 1:
-            raise SymphonyError(f"search.threshold: found {self.threshold}, allowed: 0 to 1")
-        check_choice("answer", self.answer, AnswerPolicy)
-        self._sampling()
+    async def search(self, phases: Phases) -> SearchResult:
+        """Iterations are trials; stop reason "accepted": an end passed without feedback."""
+        phases.accept = self.threshold
+        return await conclude(phases, self._search(phases), self.answer)
 
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
-
-    async def solve(
-        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
-    ) -> SearchResult:
-        """See `Search.solve`. Iterations are trials; stop reason "accepted": an end passed without feedback."""
-        phases = Phases(
-            parts=Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory),
-            depth=self.depth,
-            expand_sampling=self._sampling(),
-            evaluate_tokens=self.evaluate_tokens,
-            reflect_tokens=self.reflect_tokens,
-            accept=self.threshold,
-        )
-        return await conclude(phases, self._search(phases, session), self.answer)
-
-    async def _search(self, phases: Phases, session: Session) -> StopReason:
-        tree = phases.tree
+    async def _search(self, phases: Phases) -> StopReason:
+        tree, session = phases.tree, phases.parts.session
         if tree[ROOT].state.done:
             return "exhausted"
         for trial in range(1, self.trials + 1):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-from symphony.agents import Session
-from symphony.memory import Memory
-from symphony.scheduler import Scheduler
-from symphony.scorer import Scorer
 from symphony.search.course import conclude, grow
 from symphony.search.evaluation import evaluate
 from symphony.search.halving import ROOT_RULES, RootRule
 from symphony.search.lessons import LESSONS, LessonsWritten
+from symphony.search.method import Method
 from symphony.search.phases import Distinct, Expansion, Parts, Phases, Shown
 from symphony.search.quirks import (
     AGAIN,
@@ -36,7 +33,7 @@ from symphony.search.quirks import (
 )
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
 from symphony.search.tree import ROOT, FirstVisit, Node, Tree, UctMean
-from symphony.types import Problem, Sampling, Score, SymphonyError, Task
+from symphony.types import Score, SymphonyError
 
 SimulationDepth = Literal["absolute", "extra"]
 SimulationValue = Literal["mean", "sum", "code"]
@@ -102,7 +99,7 @@ CHOICES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Symphony:
+class Symphony(Method):
     """Select, expand, evaluate, simulate, back up, reflect.
 
     Needs an evaluator; works with and without feedback; reflects where the memory does. One model or a pool.
@@ -181,46 +178,28 @@ class Symphony:
     answer: AnswerPolicy = "oracle_best"
     temperature: float = 0.2
     reflect_temperature: float = 0.0
-    expand_tokens: int = 48
     evaluate_tokens: int = 16
     reflect_tokens: int = 48
-    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for key, found in (("n", self.n), ("root_n", self.root_n), ("iterations", self.iterations)):
-            check_range(key, found, 1)
-        for key, tokens in (("evaluate_tokens", self.evaluate_tokens), ("reflect_tokens", self.reflect_tokens)):
-            check_range(key, tokens, 1)
+        Method.__post_init__(self)
+        check_range("root_n", self.root_n, 1)
         check_range("sim_width", self._width, 1)
         check_range("reflect_temperature", self.reflect_temperature, 0)
-        check_range("max_misses", self.max_misses, 1)
-        check_range("parallel", self.parallel, 1)
-        check_range("depth", self.depth, 1)
         check_range("sim_depth", self.sim_depth, 0)
-        check_range("c", self.c, 0)
         for key, allowed in CHOICES.items():
             check_choice(key, getattr(self, key), allowed)
         if self.select == "prune" and (self.parallel > 1 or self.root != "uct"):
             raise SymphonyError("search.select: found 'prune', allowed with it: parallel 1 and root uct")
-        self._sampling()
 
     @property
     def _width(self) -> int:
         return self.n if self.sim_width is None else self.sim_width
 
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
-
-    async def solve(
-        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
-    ) -> SearchResult:
-        """See `Search.solve`."""
-        phases = Phases(
-            parts=Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory),
-            depth=self.depth,
-            expand_sampling=self._sampling(),
-            evaluate_tokens=self.evaluate_tokens,
-            reflect_tokens=self.reflect_tokens,
+    def begin(self, parts: Parts, **settings: Any) -> Phases:
+        return Method.begin(
+            self,
+            parts,
             limit_fails=self.reflect_on == "failure_or_limit",
             again=AGAIN[self.resample],
             reflect_temperature=self.reflect_temperature,
@@ -229,7 +208,10 @@ class Symphony:
             shown=self.shown,
             judged={} if self.value_cache == "on" else None,
             pays=VALUES[self.values].pays,
+            **settings,
         )
+
+    async def search(self, phases: Phases) -> SearchResult:
         result = await conclude(phases, self._search(phases), self.answer)
         traced = self.values == "own" and self.backup == "plain"  # others change values of nodes after the fact
         return result if traced else replace(result, prefixes=None)

@@ -6,22 +6,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from symphony.agents import Session
-from symphony.memory import Memory
-from symphony.scheduler import Scheduler
-from symphony.scorer import Scorer
 from symphony.search.course import conclude
 from symphony.search.evaluation import evaluate
-from symphony.search.phases import Parts, Phases
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
+from symphony.search.method import Method
+from symphony.search.phases import Phases
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice
 from symphony.search.tree import ROOT
-from symphony.types import Problem, Sampling, SymphonyError, Task
 
 Order = Literal["bfs", "dfs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToT:
+class ToT(Method):
     """Propose n actions a node, have them judged, go on from the best.
 
     Needs an evaluator; works with and without feedback, never reflects. One model or a pool.
@@ -54,41 +50,22 @@ class ToT:
     iterations: int = 20
     depth: int | None = None
     answer: AnswerPolicy = "oracle_best"
-    temperature: float = 0.8
-    expand_tokens: int = 48
     evaluate_tokens: int = 16
-    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("order", self.order, Order)
-        for key in ("n", "breadth", "iterations", "depth", "evaluate_tokens"):
-            check_range(key, getattr(self, key), 1)
-        if not 0 <= self.threshold <= 1:
-            raise SymphonyError(f"search.threshold: found {self.threshold}, allowed: 0 to 1")
-        check_choice("answer", self.answer, AnswerPolicy)
-        self._sampling()
+        Method.__post_init__(self)
 
-    def _sampling(self) -> Sampling:
-        return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
+    async def search(self, phases: Phases) -> SearchResult:
+        """A node's visits count the expansions at and below it."""
+        return await conclude(phases, self._search(phases), self.answer)
 
-    async def solve(
-        self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
-    ) -> SearchResult:
-        """See `Search.solve`. A node's visits count the expansions at and below it."""
-        phases = Phases(
-            parts=Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory),
-            depth=self.depth,
-            expand_sampling=self._sampling(),
-            evaluate_tokens=self.evaluate_tokens,
-        )
-        return await conclude(phases, self._search(phases, session), self.answer)
-
-    async def _search(self, phases: Phases, session: Session) -> StopReason:
+    async def _search(self, phases: Phases) -> StopReason:
         agenda = _open(phases, [ROOT])
         for iteration in range(1, self.iterations + 1):
             if not agenda:
                 return "exhausted"
-            session.iteration = iteration
+            phases.parts.session.iteration = iteration
             agenda = await ORDERS[self.order](self, phases, agenda)
             if phases.solved():
                 return "solved"

@@ -37,7 +37,7 @@ def methods() -> list[type]:
         cls
         for module in pkgutil.iter_modules(symphony.search.__path__, "symphony.search.")
         for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
-        if dataclasses.is_dataclass(cls) and hasattr(cls, "solve")
+        if dataclasses.is_dataclass(cls) and hasattr(cls, "solve") and not inspect.isabstract(cls)
     }
     return sorted(found, key=lambda cls: cls.__name__)
 
