@@ -82,8 +82,9 @@ def open_study(
 
     Args:
         db_path: Built by `symphony.database.load`.
-        plan_json: File with a field "experiments": name -> {title, question, table}; the order is the tables'.
-            Experiments that it does not name follow by name, under their own name. "left_out": see `Study`.
+        plan_json: File with a field "experiments": name -> {title, question, table}; the order is the tables',
+            the reference first. Experiments that it does not name follow by name, under their own name. And
+            "left_out": see `Study`.
         quantised: manifest.json files of quantised checkpoints.
 
     Raises:
@@ -93,8 +94,9 @@ def open_study(
         # One thread: the order of floating-point sums, hence the last digits of every mean, stays the same.
         connection.execute("SET threads = 1")
         plan = _read_json(plan_json) if plan_json is not None else {}
-        experiments = _experiments(connection, plan, str(plan_json))
         reference = str(plan.get("reference", REFERENCE))
+        named = _experiments(connection, plan, str(plan_json))
+        experiments = tuple(sorted(named, key=lambda experiment: experiment.name != reference))
         connection.create_function("wilson", _wilson, ["BIGINT", "BIGINT"], _ESTIMATE, null_handling="special")
         connection.create_function("bootstrap", _bootstrap, ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
         connection.create_function("bootstrap_score", _bootstrap_score, ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
@@ -195,16 +197,25 @@ def _provenance(connection: Any) -> Provenance:
         warnings.append("UNKNOWN COMMIT: some rows were made outside a git checkout.")
     if len(feedback) > 1:
         warnings.append(f"MIXED FEEDBACK: rows with feedback {' and '.join(feedback)} stand side by side.")
-    covered: dict[str, set[tuple[str, int, str]]] = {}
-    compared = "SELECT experiment, task, seed, dataset FROM runs JOIN methods USING (experiment) WHERE NOT apart"
-    for experiment, *place in connection.execute(compared).fetchall():
-        covered.setdefault(experiment, set()).add(tuple(place))
-    if len({frozenset(places) for places in covered.values()}) > 1:
-        warnings.append(
-            "UNEVEN RUNS: experiments cover different tasks or seeds; only paired columns compare like with like."
-        )
+    warnings += _uneven(connection)
     warnings += _cut(connection)
     return Provenance(feedback=", ".join(feedback), commit=", ".join(commits), warnings=tuple(warnings))
+
+
+def _uneven(connection: Any) -> list[str]:
+    """Whether rows beside each other are of different problems."""
+    covered: dict[str, dict[str, set[tuple[int, str]]]] = {}  # title -> task -> seeds and their data
+    for title, task, *place in connection.execute(
+        "SELECT title, task, seed, dataset FROM runs JOIN methods USING (experiment) WHERE NOT apart ORDER BY position"
+    ).fetchall():
+        covered.setdefault(title, {}).setdefault(task, set()).add(tuple(place))
+    every = {task for tasks in covered.values() for task in tasks}
+    fewer = {title: sorted(tasks) for title, tasks in covered.items() if tasks.keys() < every}
+    places = [{frozenset(tasks[task]) for tasks in covered.values() if task in tasks} for task in every]
+    if len(fewer) == len(covered) > 0 or any(len(different) > 1 for different in places):
+        return ["UNEVEN RUNS: experiments cover different tasks or seeds; only paired columns compare like with like."]
+    told = "; ".join(f"{title} on {', '.join(tasks)} alone" for title, tasks in fewer.items())
+    return [f"FEWER TASKS: {told}; over all tasks it is left out, or its row is of these."] if fewer else []
 
 
 def _cut(connection: Any) -> list[str]:

@@ -297,6 +297,16 @@ def test_experiments_that_cover_different_runs_are_said_to(tmp_path: Path, make_
     assert warning.startswith("UNEVEN RUNS")
 
 
+def test_a_method_on_fewer_tasks_is_said_to_be_where_the_others_met_the_same_problems(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    runs = [make_run(method, task) for method in ("symphony", "lats") for task in ("gridworld", "mini_qa")]
+    with open_study(load_runs(tmp_path, *runs, make_run("react"))) as study:
+        assert study.provenance.warnings == (
+            "FEWER TASKS: react on gridworld alone; over all tasks it is left out, or its row is of these.",
+        )
+
+
 def test_each_row_of_success_names_its_own_feedback_and_commit(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     db = load_runs(tmp_path, make_run("symphony"), make_run("lats", commit="fedcba", feedback="none"))
     with table(db, "success", tmp_path / "out")[0].open() as file:
