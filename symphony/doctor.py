@@ -16,7 +16,7 @@ from symphony import config, options, provenance
 from symphony.models.chats import prompt_tokens
 from symphony.models.endpoint import read_key
 from symphony.models.probe import PROMPT, Probe, probe
-from symphony.runs import ModelSpec, has_data, models, unavailable, weights_folder
+from symphony.runs import ModelSpec, has_data, models, unavailable, unplayed, weights_folder
 from symphony.tasks.sandbox import PythonSandbox, shortfall
 from symphony.types import Message, SymphonyError
 
@@ -100,6 +100,12 @@ def examine(
             remedy="" if there else f"symphony fetch task/{task}, or docs/tasks.md",
             asked=True,
         )
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        reasons.setdefault((run.study, run.experiment), []).append(unplayed(run))
+    for (study, experiment), found in reasons.items():
+        if all(found):
+            yield Finding(name=f"study {study}, experiment {experiment}", ok=None, told=f"left out: {found[0]}")
 
 
 # --------------------------------------------------------------------------- the machine

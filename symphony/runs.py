@@ -228,7 +228,7 @@ def build(config: Mapping[str, Any], data: Path = Path("data")) -> Parts:
 def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
     """The runs that this machine can carry out, each by a method that plays its task; tells of the others, and why."""
     missing: dict[str, str] = {}
-    unplayed: dict[tuple[str, str], list[str]] = {}  # experiment and reason -> tasks
+    lacking: dict[tuple[str, str], list[str]] = {}  # experiment and reason -> tasks
     kept = []
     for run in runs:
         if run.task not in missing:
@@ -237,16 +237,16 @@ def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
                 say(f"task {run.task} is left out: {missing[run.task]}")
         if missing[run.task]:
             continue
-        if why := _unplayed(run):
-            unplayed.setdefault((run.experiment, why), []).append(run.task)
+        if why := unplayed(run):
+            lacking.setdefault((run.experiment, why), []).append(run.task)
         else:
             kept.append(run)
-    for (experiment, why), tasks in unplayed.items():
+    for (experiment, why), tasks in lacking.items():
         say(f"experiment {experiment} is left out on {', '.join(dict.fromkeys(tasks))}: {why}")
     return kept
 
 
-def _unplayed(run: Run) -> str:
+def unplayed(run: Run) -> str:
     """Why the method of a run can't be carried out on its task; "" where it can."""
     if not hasattr(_class("search", run.config["search"]["_target_"]), "unavailable"):
         return ""

@@ -188,6 +188,21 @@ def test_a_pool_that_is_all_there_is_none(conf: Path, capsys: pytest.CaptureFixt
     assert told(capsys, conf, "--pool", "embedded_trio")[0] == 0
 
 
+def test_a_method_that_a_study_has_to_leave_out_is_told_and_is_no_error(
+    conf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("symphony.search.ab_mcts.find_spec", lambda name: None)
+    (conf / "experiment").unlink()
+    (conf / "experiment" / "mine").mkdir(parents=True)
+    for name in ("symphony", "ab_mcts_a"):
+        text = f"# @package _global_\ndefaults: [override /search: {name}]\ntasks: [gridworld]\nseeds: [0]\n"
+        (conf / "experiment" / "mine" / f"{name}.yaml").write_text(text)
+    code, text = told(capsys, conf, "--study", "mine")
+    assert code == 0
+    assert "-   study mine, experiment ab_mcts_a: left out: found no treequest, allowed: after pip install" in text
+    assert "experiment symphony" not in text
+
+
 def test_an_unknown_pool_is_told_the_known_ones(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, text = told(capsys, conf, "--pool", "nothing")
     assert code == 1
