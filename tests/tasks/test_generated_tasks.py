@@ -137,7 +137,9 @@ def test_four_tests_of_an_answer_go_into_submit_and_into_no_other_action():
     wanted = "; ".join(f"f([{n}]) = [{n}, -{n}]".replace("-0", "0") for n in range(4))
     assert task.tested(item, "submit[f]", tests) == f"submit[{wanted}]"
     assert task.tested(item, "line[x = x[1:]]", tests) == "line[x = x[1:]]"
-    assert task.tested(item, "submit[f]", "f([1,,2]) = [1]; f(x) = [3]") == "submit[f]"
+    for broken in ("f([1,,2]) = [1]", "f(x) = [3]", "f([007]) = [7]", "f([--1]) = [1]", f"f([{'-' * 10_000}1]) = [1]"):
+        assert task.tested(item, "submit[f]", broken) == "submit[f]"
+    assert task.tested(item, "submit[f]", "f([]) = []") == "submit[f([]) = []]"
 
 
 def test_a_program_is_the_function_around_its_lines():
