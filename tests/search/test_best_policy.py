@@ -9,18 +9,34 @@ import pytest
 from symphony.memory import PoolFifo
 from symphony.scheduler import UCB
 from symphony.scorer import EMCS
+from symphony.search.result import Search
 from symphony.types import Feedback, Phase, Request, State
-from tests.search.test_contract import VARIANTS
+from tests.search.test_contract import MIXED, VARIANTS
 from tests.stub import Stub, pool, problem, session
 
 BANDIT = {"a": 0.2, "b": 0.5, "c": 0.9, "d": 0.1}
 # The mean below a is .5, below b .3; the best end lies behind b, and behind the worse step again.
 TREE = {"aaa": 0.5, "aab": 0.5, "aba": 0.5, "abb": 0.5, "baa": 0.1, "bab": 0.1, "bba": 0.1, "bbb": 0.9}
 ENOUGH = {"n": 40, "iterations": 200, "breadth": 8, "answer": "oracle_best"}
+FEW = {**ENOUGH, "n": 8}
+"""Enough of attempts between which a model is fitted for seconds."""
+
+
+def given(method: Search, settings: dict[str, object]) -> Search:
+    known = {field.name for field in dataclasses.fields(method)}
+    return dataclasses.replace(method, **{key: settings[key] for key in settings if key in known})
+
+
 searches = pytest.mark.parametrize(
-    "name",
-    # One trajectory searches nothing.
-    [name for name, method in VARIANTS.items() if "n" in {field.name for field in dataclasses.fields(method)}],
+    "method",
+    [
+        *(
+            pytest.param(given(method, ENOUGH), id=name)
+            for name, method in VARIANTS.items()
+            if "n" in {field.name for field in dataclasses.fields(method)}  # one trajectory searches nothing
+        ),
+        pytest.param(*(given(method, FEW) for method in MIXED.values), id=MIXED.id, marks=MIXED.marks),
+    ],
 )
 
 
@@ -41,7 +57,7 @@ class Payoffs(Stub):
 @searches
 @pytest.mark.parametrize("feedback", ["oracle", "none"])
 @pytest.mark.parametrize(("table", "best"), [(BANDIT, "c"), (TREE, "bbb")], ids=["bandit", "decision tree"])
-async def test_the_best_policy_is_found(name, feedback, table, best):
+async def test_the_best_policy_is_found(method, feedback, table, best):
     letters = sorted({letter for word in table for letter in word})
 
     def script(request: Request) -> str:
@@ -54,10 +70,8 @@ async def test_the_best_policy_is_found(name, feedback, table, best):
         below = [pay for end, pay in table.items() if end.startswith(word)]
         return f"Value: {sum(below) / len(below):.3f} Confidence: 1"
 
-    method = VARIANTS[name]
-    known = {field.name for field in dataclasses.fields(method)}
     item = problem("-" * len(best))
-    result = await dataclasses.replace(method, **{key: ENOUGH[key] for key in ENOUGH if key in known}).solve(
+    result = await method.solve(
         item,
         task=Payoffs(table, feedback),
         session=session(pool(script, script), item),
