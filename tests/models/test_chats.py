@@ -20,7 +20,7 @@ from symphony.models.store import CallStore, StoredBackend
 from symphony.prompts import ChatPrompts, Shot
 from symphony.scheduler import Fixed
 from symphony.scorer import FORMAT_REMINDER
-from symphony.search.phases import _remind
+from symphony.search.evaluation import _remind
 from symphony.tasks.wording import FOLDER, read_prompts
 from symphony.types import Completion, Message, Phase, Problem, Request, Sampling, Turn
 from tests.stub import session

@@ -308,6 +308,7 @@ def test_future_imports_of_the_harness_do_not_leak(box: PythonSandbox) -> None:
     assert run(box, "def f(x: int = 1): return f.__annotations__['x'] is int").values == ("True",)
 
 
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, which another test may have loaded
 def test_a_forked_caller_gets_a_server_of_its_own(box: PythonSandbox) -> None:
     assert works(box)
     before = processes_of(box)
