@@ -102,10 +102,12 @@ def examine(
         )
     reasons: dict[tuple[str, str], list[str]] = {}
     for run in runs:
-        reasons.setdefault((run.study, run.experiment), []).append(unplayed(run))
+        if not unavailable(run):
+            reasons.setdefault((run.study, run.experiment), []).append(unplayed(run))
     for (study, experiment), found in reasons.items():
         if all(found):
-            yield Finding(name=f"study {study}, experiment {experiment}", ok=None, told=f"left out: {found[0]}")
+            told = "; ".join(dict.fromkeys(found))
+            yield Finding(name=f"study {study}, experiment {experiment}", ok=None, told=f"left out: {told}")
 
 
 # --------------------------------------------------------------------------- the machine

@@ -285,7 +285,7 @@ class Completion:
         error: Why there is no text; None when there is.
         refused: Limit of the study's budget for which the model was not asked; None where it was.
         dropped: Parts that were left out of the prompt so that the model had room for it (`Request.shorten`).
-        latency_s: Seconds from submission to answer, 0 of one from the store; not part of the durable record.
+        latency_s: Seconds from submission to answer, 0 where the store held its batch; not part of the durable record.
         from_store: Whether the answer came from the call store; not part of the durable record.
     """
 

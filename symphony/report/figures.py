@@ -294,7 +294,11 @@ def _kind(row: dict[str, Cell]) -> str:
 
 
 _DRAW: dict[str, tuple[str, Callable[[Any, Rows], Any], str]] = {
-    "success": ("success", _success, "Success by method, with 95 % Wilson intervals. Filled, dashed: the reference."),
+    "success": (
+        "success",
+        _success,
+        "Success by method, with 95 % Wilson intervals. Dashed: the first method's rate.",
+    ),
     "anytime": (
         "anytime_curves",
         _anytime,

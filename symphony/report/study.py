@@ -204,18 +204,19 @@ def _provenance(connection: Any) -> Provenance:
 
 def _uneven(connection: Any) -> list[str]:
     """Whether rows beside each other are of different problems."""
-    covered: dict[str, dict[str, set[tuple[int, str]]]] = {}  # title -> task -> seeds and their data
-    for title, task, *place in connection.execute(
-        "SELECT title, task, seed, dataset FROM runs JOIN methods USING (experiment) WHERE NOT apart ORDER BY position"
+    covered: dict[tuple[int, str], dict[str, set[tuple[int, str]]]] = {}  # experiment -> task -> seeds and their data
+    for position, title, task, *place in connection.execute(
+        "SELECT position, title, task, seed, dataset FROM runs JOIN methods USING (experiment) WHERE NOT apart "
+        "ORDER BY position"
     ).fetchall():
-        covered.setdefault(title, {}).setdefault(task, set()).add(tuple(place))
+        covered.setdefault((position, title), {}).setdefault(task, set()).add(tuple(place))
     every = {task for tasks in covered.values() for task in tasks}
-    fewer = {title: sorted(tasks) for title, tasks in covered.items() if tasks.keys() < every}
+    fewer = {experiment: sorted(tasks) for experiment, tasks in covered.items() if tasks.keys() < every}
     places = [{frozenset(tasks[task]) for tasks in covered.values() if task in tasks} for task in every]
     if len(fewer) == len(covered) > 0 or any(len(different) > 1 for different in places):
         return ["UNEVEN RUNS: experiments cover different tasks or seeds; only paired columns compare like with like."]
-    told = "; ".join(f"{title} on {', '.join(tasks)} alone" for title, tasks in fewer.items())
-    return [f"FEWER TASKS: {told}; over all tasks it is left out, or its row is of these."] if fewer else []
+    told = "; ".join(f"{title} on {', '.join(tasks)} alone" for (_, title), tasks in fewer.items())
+    return [f"FEWER TASKS: {told}; over all tasks its row is of these."] if fewer else []
 
 
 def _cut(connection: Any) -> list[str]:

@@ -13,17 +13,11 @@ FROM problems p JOIN runs r USING (run) JOIN methods m USING (experiment);
 
 CREATE TEMP VIEW outcomes AS SELECT * EXCLUDE apart FROM all_outcomes WHERE NOT apart;
 
--- Experiments on every task of the study; all of them where none is. One on fewer tasks is not compared over all of them.
-CREATE TEMP VIEW everywhere AS
-WITH covered AS (SELECT experiment, count(DISTINCT task) AS tasks FROM outcomes GROUP BY experiment),
-whole AS (SELECT experiment FROM covered WHERE tasks = (SELECT count(DISTINCT task) FROM outcomes))
-SELECT experiment FROM covered WHERE experiment IN (FROM whole) OR NOT EXISTS (FROM whole);
-
 -- Every outcome twice: under its task, and under all tasks together.
 CREATE TEMP VIEW cells AS
 SELECT *, task AS block, 0 AS block_position FROM outcomes
 UNION ALL
-SELECT *, 'all tasks' AS block, 1 AS block_position FROM outcomes WHERE experiment IN (FROM everywhere);
+SELECT *, 'all tasks' AS block, 1 AS block_position FROM outcomes;
 
 -- Each method's problem beside the reference's same problem (same task, data, seed).
 CREATE TEMP VIEW pairs AS

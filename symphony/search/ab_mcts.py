@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from symphony.agents import NoAgentLeft, Session
 from symphony.memory import Lessons
@@ -18,7 +18,7 @@ from symphony.search.course import conclude, walk
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
 from symphony.search.phases import Phases
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import ROOT
 from symphony.types import Reflection, SymphonyError, Task, derive_rng
 
@@ -158,6 +158,7 @@ class ABMCTS(Method):
         SymphonyError: A value out of range.
     """
 
+    CHOICES: ClassVar = {"variant": Variant, "models": ModelChoice}
     variant: Variant = "a"
     models: ModelChoice = "thompson"
     n: int = 10
@@ -167,11 +168,6 @@ class ABMCTS(Method):
     temperature: float = 1.0
     evaluate_tokens: int = 16
     reflect_tokens: int = 48
-
-    def __post_init__(self) -> None:
-        check_choice("variant", self.variant, Variant)
-        check_choice("models", self.models, ModelChoice)
-        Method.__post_init__(self)
 
     def unavailable(self, task: Task) -> str:
         """Why this machine can't carry it out; "" where it can."""

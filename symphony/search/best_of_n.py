@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from symphony.scheduler import Held
 from symphony.search.course import conclude, walk
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
 from symphony.search.phases import Phases
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 
 Per = Literal["step", "trajectory", "split"]
 
@@ -37,6 +37,7 @@ class BestOfN(Method):
         evaluate_tokens: Completion tokens of an evaluation.
     """
 
+    CHOICES: ClassVar = {"per": Per}
     n: int = 10
     per: Per = "step"
     depth: int = 20
@@ -44,10 +45,6 @@ class BestOfN(Method):
     answer: AnswerPolicy = "oracle_best"
     temperature: float = 1.0
     evaluate_tokens: int = 16
-
-    def __post_init__(self) -> None:
-        check_choice("per", self.per, Per)
-        Method.__post_init__(self)
 
     async def search(self, phases: Phases) -> SearchResult:
         """Iterations are trajectories."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from symphony.search.course import conclude
 from symphony.search.method import Method
 from symphony.search.phases import Phases
-from symphony.search.result import SearchResult, StopReason, check_choice, majority
+from symphony.search.result import SearchResult, StopReason, majority
 from symphony.search.tree import ROOT
 from symphony.types import AnswerStyle
 
@@ -36,16 +36,13 @@ class CoT(Method):
         samples: At most, >= 1.
     """
 
+    CHOICES: ClassVar = {"style": AnswerStyle}
     asks_alone: ClassVar[bool] = True
     depth: ClassVar[int] = 1
     style: AnswerStyle = "cot"
     samples: int = 10
     temperature: float = 0.7
     expand_tokens: int = 256
-
-    def __post_init__(self) -> None:
-        check_choice("style", self.style, AnswerStyle)
-        Method.__post_init__(self)
 
     async def search(self, phases: Phases) -> SearchResult:
         """Iterations are samples; a sample without an answer has no vote."""

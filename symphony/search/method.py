@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import ClassVar
 
 from symphony.agents import Session
 from symphony.memory import Memory
@@ -16,9 +17,11 @@ from symphony.types import Problem, Sampling, SymphonyError, Task
 
 COUNTS = (
     "n", "iterations", "trials", "samples", "rounds", "layers", "debaters", "proposers", "breadth", "depth",
-    "max_misses", "parallel", "evaluate_tokens", "reflect_tokens", "tests_tokens",
+    "max_misses", "parallel", "root_n", "sim_width", "evaluate_tokens", "reflect_tokens", "tests_tokens",
 )  # fmt: skip
 """Fields that are >= 1, or None for no limit, in whichever method they stand."""
+FROM_ZERO = ("c", "aggregator", "sim_depth", "reflect_temperature")
+"""Fields that are >= 0, or None."""
 PHASES = ("depth", "evaluate_tokens", "reflect_tokens")
 """Fields of `Phases` that a method may have, too."""
 
@@ -28,6 +31,7 @@ class Method(ABC):
     """A search method (`result.Search`): its fields are its hyper-parameters, of which these are every method's.
 
     Attributes:
+        CHOICES: Field -> Literal type of its values.
         temperature: Actions are sampled at, >= 0.
         expand_tokens: Completion tokens of an action, >= 1.
         stop: Strings that end an action.
@@ -36,6 +40,7 @@ class Method(ABC):
         SymphonyError: A field is out of range.
     """
 
+    CHOICES: ClassVar[Mapping[str, object]] = {}
     temperature: float = 0.8
     expand_tokens: int = 48
     stop: tuple[str, ...] = ()
@@ -44,28 +49,26 @@ class Method(ABC):
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         for key in COUNTS:
             check_range(key, own.get(key), 1)
-        check_range("c", own.get("c"), 0)
+        for key in FROM_ZERO:
+            check_range(key, own.get(key), 0)
         if not 0 <= own.get("threshold", 0) <= 1:
             raise SymphonyError(f"search.threshold: found {own['threshold']}, allowed: 0 to 1")
-        if "answer" in own:
-            check_choice("answer", own["answer"], AnswerPolicy)
+        for key, allowed in {"answer": AnswerPolicy, **self.CHOICES}.items():
+            if key in own:
+                check_choice(key, own[key], allowed)
         self.sampling()
 
     def sampling(self) -> Sampling:
         """Of actions."""
         return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
 
-    def begin(self, parts: Parts, **settings: Any) -> Phases:
-        """The phases of a search that begins; `settings` are further fields of `Phases`."""
-        shared = {key: getattr(self, key) for key in PHASES if hasattr(self, key)}
-        return Phases(parts=parts, expand_sampling=self.sampling(), **shared, **settings)
-
     async def solve(
         self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
     ) -> SearchResult:
         """See `Search.solve`."""
         parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
-        return await self.search(self.begin(parts))
+        shared = {key: getattr(self, key) for key in PHASES if hasattr(self, key)}
+        return await self.search(Phases(parts=parts, expand_sampling=self.sampling(), **shared))
 
     @abstractmethod
     async def search(self, phases: Phases) -> SearchResult:

@@ -10,7 +10,7 @@ from symphony.search.course import conclude, walk
 from symphony.search.method import Method
 from symphony.search.peers import ANSWERED, Peers
 from symphony.search.phases import Phases
-from symphony.search.result import SearchResult, StopReason, check_range
+from symphony.search.result import SearchResult, StopReason
 from symphony.search.tree import ROOT, Tree
 from symphony.types import SymphonyError
 
@@ -43,10 +43,6 @@ class Mixture(Method):
     aggregator: int | None = None
     depth: int | None = 20
     max_misses: int = 2
-
-    def __post_init__(self) -> None:
-        check_range("aggregator", self.aggregator, 0)
-        Method.__post_init__(self)
 
     async def search(self, phases: Phases) -> SearchResult:
         """Iterations are layers, the aggregator's being the last.

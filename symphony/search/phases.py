@@ -100,8 +100,8 @@ class Phases:
     """
 
     parts: Parts
-    depth: int | None
     expand_sampling: Sampling
+    depth: int | None = None
     evaluate_tokens: int = 16
     reflect_tokens: int = 48
     reflect_temperature: float = 0.0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from symphony.search.course import conclude, grow
 from symphony.search.method import Method
 from symphony.search.phases import Phases
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import FirstVisit
 
 
@@ -36,6 +37,7 @@ class RAP(Method):
         stop: Strings that end an action.
     """
 
+    CHOICES: ClassVar = {"first_visit": FirstVisit}
     n: int = 4
     iterations: int = 10
     depth: int | None = 7
@@ -44,10 +46,6 @@ class RAP(Method):
     max_misses: int = 2
     answer: AnswerPolicy = "most_visited"
     evaluate_tokens: int = 16
-
-    def __post_init__(self) -> None:
-        check_choice("first_visit", self.first_visit, FirstVisit)
-        Method.__post_init__(self)
 
     async def search(self, phases: Phases) -> SearchResult:
         """See `Search.solve`."""

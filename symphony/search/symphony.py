@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 from symphony.search.course import conclude, grow
 from symphony.search.evaluation import evaluate
 from symphony.search.halving import ROOT_RULES, RootRule
 from symphony.search.lessons import LESSONS, LessonsWritten
 from symphony.search.method import Method
-from symphony.search.phases import Distinct, Expansion, Parts, Phases, Shown
+from symphony.search.phases import Distinct, Expansion, Phases, Shown
 from symphony.search.quirks import (
     AGAIN,
     BACKUP,
@@ -31,7 +31,7 @@ from symphony.search.quirks import (
     Values,
     best,
 )
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice, check_range
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import ROOT, FirstVisit, Node, Tree, UctMean
 from symphony.types import Score, SymphonyError
 
@@ -73,29 +73,6 @@ SIMULATION_VALUES: dict[SimulationValue, Callable[[Sequence[float], Node, float]
 }
 
 # --------------------------------------------------------------------------- the search
-
-
-CHOICES = {
-    "first_visit": FirstVisit,
-    "root": RootRule,
-    "sim_depth_from": SimulationDepth,
-    "sim_value": SimulationValue,
-    "consensus": Consensus,
-    "reflect_on": ReflectOn,
-    "uct_mean": UctMean,
-    "select": Select,
-    "limit": Limit,
-    "values": Values,
-    "backup": Backup,
-    "sim_end": SimEnd,
-    "resample": Resample,
-    "distinct": Distinct,
-    "lessons": LessonsWritten,
-    "shown": Shown,
-    "value_cache": ValueCache,
-    "answer": AnswerPolicy,
-}
-"""Hyper-parameters that are words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +125,25 @@ class Symphony(Method):
         stop: Strings that end an action.
     """
 
+    CHOICES: ClassVar = {
+        "first_visit": FirstVisit,
+        "root": RootRule,
+        "sim_depth_from": SimulationDepth,
+        "sim_value": SimulationValue,
+        "consensus": Consensus,
+        "reflect_on": ReflectOn,
+        "uct_mean": UctMean,
+        "select": Select,
+        "limit": Limit,
+        "values": Values,
+        "backup": Backup,
+        "sim_end": SimEnd,
+        "resample": Resample,
+        "distinct": Distinct,
+        "lessons": LessonsWritten,
+        "shown": Shown,
+        "value_cache": ValueCache,
+    }
     n: int = 4
     iterations: int = 10
     root_n: int | None = None
@@ -182,13 +178,8 @@ class Symphony(Method):
     reflect_tokens: int = 48
 
     def __post_init__(self) -> None:
+        """One rule ties three fields together; the others are each field's own."""
         Method.__post_init__(self)
-        check_range("root_n", self.root_n, 1)
-        check_range("sim_width", self._width, 1)
-        check_range("reflect_temperature", self.reflect_temperature, 0)
-        check_range("sim_depth", self.sim_depth, 0)
-        for key, allowed in CHOICES.items():
-            check_choice(key, getattr(self, key), allowed)
         if self.select == "prune" and (self.parallel > 1 or self.root != "uct"):
             raise SymphonyError("search.select: found 'prune', allowed with it: parallel 1 and root uct")
 
@@ -196,22 +187,15 @@ class Symphony(Method):
     def _width(self) -> int:
         return self.n if self.sim_width is None else self.sim_width
 
-    def begin(self, parts: Parts, **settings: Any) -> Phases:
-        return Method.begin(
-            self,
-            parts,
-            limit_fails=self.reflect_on == "failure_or_limit",
-            again=AGAIN[self.resample],
-            reflect_temperature=self.reflect_temperature,
-            distinct=self.distinct,
-            closes=LIMIT_CLOSES[self.limit],
-            shown=self.shown,
-            judged={} if self.value_cache == "on" else None,
-            pays=VALUES[self.values].pays,
-            **settings,
-        )
-
     async def search(self, phases: Phases) -> SearchResult:
+        phases.limit_fails = self.reflect_on == "failure_or_limit"
+        phases.again = AGAIN[self.resample]
+        phases.reflect_temperature = self.reflect_temperature
+        phases.distinct = self.distinct
+        phases.closes = LIMIT_CLOSES[self.limit]
+        phases.shown = self.shown
+        phases.judged = {} if self.value_cache == "on" else None
+        phases.pays = VALUES[self.values].pays
         result = await conclude(phases, self._search(phases), self.answer)
         traced = self.values == "own" and self.backup == "plain"  # others change values of nodes after the fact
         return result if traced else replace(result, prefixes=None)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from symphony.search.course import conclude
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
 from symphony.search.phases import Phases
-from symphony.search.result import AnswerPolicy, SearchResult, StopReason, check_choice
+from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import ROOT
 
 Order = Literal["bfs", "dfs"]
@@ -43,6 +43,7 @@ class ToT(Method):
         stop: Strings that end an action.
     """
 
+    CHOICES: ClassVar = {"order": Order}
     order: Order = "bfs"
     n: int = 4
     breadth: int = 3
@@ -51,10 +52,6 @@ class ToT(Method):
     depth: int | None = None
     answer: AnswerPolicy = "oracle_best"
     evaluate_tokens: int = 16
-
-    def __post_init__(self) -> None:
-        check_choice("order", self.order, Order)
-        Method.__post_init__(self)
 
     async def search(self, phases: Phases) -> SearchResult:
         """A node's visits count the expansions at and below it."""

@@ -145,3 +145,10 @@ async def test_an_answer_loses_nothing_on_its_way_but_gets_its_latency(ask: Ask)
 async def test_an_answer_from_the_store_took_no_time(ask: Ask) -> None:
     answer = Completion(text="a", finish_reason="stop", prompt_tokens=1, from_store=True)
     assert await Batcher(ScriptedBackend([answer])).complete(ask()) == answer
+
+
+async def test_an_answer_from_the_store_has_waited_for_those_of_its_batch_that_were_not(ask: Ask) -> None:
+    stored = Completion(text="a", finish_reason="stop", prompt_tokens=1, from_store=True)
+    batcher = Batcher(ScriptedBackend([stored, replace(stored, from_store=False)]))
+    answers = await asyncio.gather(batcher.complete(ask(index=0)), batcher.complete(ask(index=1)))
+    assert all(answer.latency_s > 0 for answer in answers)

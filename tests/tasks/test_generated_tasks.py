@@ -5,7 +5,7 @@ from itertools import pairwise
 from symphony.prompts import split_action
 from symphony.tasks import generated
 from symphony.tasks.gridworld import MOVES, GridWorld, neighbour, route
-from symphony.tasks.mini_code import MiniCode, program
+from symphony.tasks.mini_code import MiniCode, line, program
 from symphony.tasks.mini_qa import SHOWN, MiniQA
 from symphony.tasks.mini_shop import MiniShop
 
@@ -128,6 +128,19 @@ def test_tests_written_into_submit_have_to_pass_before_the_hidden_inputs_decide(
     assert task.step(state, "submit[f([1, 2]) = [2]]").terminated
     broken = task.step(task.step(state, "line[x = [1 // v for v in x]]"), "submit[f([1, 0]) = [0]]")
     assert (broken.observation, broken.done) == ("Error.", False)
+
+
+def test_a_right_program_is_judged_right_though_its_own_tests_are_wrong():
+    task = MiniCode(seed=1, count=1, operations=1, max_steps=3)
+    (item,) = task.problems()
+    right = line(item.target.lexicon[item.target.asks[0]])
+    wrong = "submit[f([1, 2]) = [9, 9]]"
+    sent_back = task.step(task.step(task.reset(item), f"line[{right}]"), wrong)
+    assert not sent_back.done
+    assert task.grade(item, sent_back).success
+    assert not task.grade(item, task.step(sent_back, "line[x = x]")).success  # nothing was handed in after it
+    last = task.step(sent_back, wrong)
+    assert (last.terminated, last.reward) == (True, 1.0)
 
 
 def test_four_tests_of_an_answer_go_into_submit_and_into_no_other_action():

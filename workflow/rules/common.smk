@@ -37,6 +37,8 @@ for group in GROUPS.values():
 
 for text in LEFT_OUT:
     print(f"symphony: {text}", file=sys.stderr)
+if not RUNS:
+    sys.exit(f"symphony: {STUDY}: nothing is left to carry out")
 
 SOURCES = sources(CONF)
 
