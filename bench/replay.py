@@ -5,9 +5,10 @@
 One run of the quickstart (symphony on mini_qa, seed 0) by the embedded trio: live and recorded, with the models loaded
 beforehand, then replayed by `symphony run` in a process of its own, which must not even import torch. The records must
 be equal byte for byte. CPU-seconds and wall-clock are those of the runs' own `wall.json`: searching and answering;
-starting Python, imports, loading models and writing records are on neither side.
+starting Python, imports, loading models and writing records are on neither side. Live is long enough to average over
+what else the machine does; the replay is not, so it is repeated, each time in a new process, and its median counts.
   replay_speedup       CPU-seconds live over replayed
-  replay_speedup_wall  the same by the wall's clock
+  replay_speedup_wall  the same by the wall's clock; ..._least: of the slowest replay
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,7 @@ from symphony.types import SymphonyError
 ROOT = Path(__file__).parents[1]
 REPLAY = "import sys; from symphony.__main__ import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
 """Runs the command line and fails when a model was loaded."""
+REPEATS = 7
 APART = {FILES[TimingRecord], FILES[WallRecord]}
 
 
@@ -71,21 +74,27 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=8)
     group = one_group(parser.parse_args().problems)
     with tempfile.TemporaryDirectory() as folder:
-        first, second = Path(folder) / "live", Path(folder) / "replay"
-        recorded = live(group, first, ROOT / "data")
-        shutil.copytree(first / "calls", second / "calls")
-        repeated = replayed(group, second)
-        check_equal(recorded, repeated)
-        (before,), (after,) = read_records(recorded, WallRecord), read_records(repeated, WallRecord)
+        recorded = live(group, Path(folder) / "live", ROOT / "data")
+        afters: list[WallRecord] = []
+        for number in range(REPEATS):
+            outputs = Path(folder) / f"replay {number}"
+            shutil.copytree(Path(folder) / "live" / "calls", outputs / "calls")
+            repeated = replayed(group, outputs)
+            check_equal(recorded, repeated)
+            afters += read_records(repeated, WallRecord)
+        (before,) = read_records(recorded, WallRecord)
         calls = len(read_records(recorded, TimingRecord))
+    replay_cpu_s = statistics.median(after.cpu_s for after in afters)
+    replay_wall_s = statistics.median(after.wall_s for after in afters)
     figures = {
-        "replay_speedup": round(before.cpu_s / after.cpu_s, 1),
-        "replay_speedup_wall": round(before.wall_s / after.wall_s, 1),
+        "replay_speedup": round(before.cpu_s / replay_cpu_s, 1),
+        "replay_speedup_wall": round(before.wall_s / replay_wall_s, 1),
+        "replay_speedup_wall_least": round(before.wall_s / max(after.wall_s for after in afters), 1),
         "calls": calls,
         "live_cpu_s": round(before.cpu_s, 3),
         "live_wall_s": round(before.wall_s, 3),
-        "replay_cpu_s": round(after.cpu_s, 3),
-        "replay_wall_s": round(after.wall_s, 3),
+        "replay_cpu_s": round(replay_cpu_s, 3),
+        "replay_wall_s": round(replay_wall_s, 3),
     }
     print(json.dumps({"bench": "replay", "figures": figures}))
 
