@@ -104,9 +104,7 @@ def _number(cell: Cell) -> float:
 def _success(plt: Any, rows: Rows) -> Any:
     """One panel a task; a dot and its Wilson interval a method; the reference's rate as a line."""
     tasks = _unique(rows, "task")
-    # In the order of the part that has most of them: not every method plays every task.
-    methods = max((_unique([row for row in rows if row["task"] == task], "method") for task in tasks), key=len)
-    methods += [method for method in _unique(rows, "method") if method not in methods]
+    methods = _unique([row for row in rows if row["task"] == "all tasks"], "method")
     across = 3 if len(tasks) > 2 else len(tasks)
     drawn, panels = _panels(plt, len(tasks), 3.5, 0.8 + 0.3 * len(methods), across, sharey=True, sharex=True)
     for axis, task in zip(panels, tasks, strict=True):
@@ -294,11 +292,7 @@ def _kind(row: dict[str, Cell]) -> str:
 
 
 _DRAW: dict[str, tuple[str, Callable[[Any, Rows], Any], str]] = {
-    "success": (
-        "success",
-        _success,
-        "Success by method, with 95 % Wilson intervals. Dashed: the first method's rate.",
-    ),
+    "success": ("success", _success, "Success by method, with 95 % Wilson intervals. Dashed: the first method's rate."),
     "anytime": (
         "anytime_curves",
         _anytime,
