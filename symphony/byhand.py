@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from symphony.files import write_atomic
+from symphony.prompts import read_action
 from symphony.report.stats import bootstrap_mean, wilson
 from symphony.types import Problem, Prompts, State, SymphonyError, Task
 
@@ -111,7 +112,10 @@ def _malformed(found: Any) -> str:
 def _end(task: Task, problem: Problem, prediction: str | list[str]) -> State:
     """Where a prediction leads: the actions of a list, or those that hand in a text."""
     state = task.reset(problem)
-    for action in task.submission(prediction) if isinstance(prediction, str) else prediction:
+    given = (
+        task.submission(prediction) if isinstance(prediction, str) else [read_action(x, task.parse) for x in prediction]
+    )
+    for action in given:
         state = task.step(state, action)
     return state
 
@@ -152,8 +156,7 @@ def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: b
     for line in actions:
         if not line.strip():
             continue
-        proposal = task.parse(line) or task.parse(f"Action: {line}")
-        state = task.step(state, proposal.action if proposal else line.strip())
+        state = task.step(state, read_action(line, task.parse))
         _show(out, state, as_json)
         if state.done:
             break

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 
+from symphony.reasoning import plain
 from symphony.types import Alone, Message, Problem, Proposal, SymphonyError, Turn, canonical_json
 
 
@@ -165,39 +166,90 @@ def _keys(problem: str) -> set[str]:
 
 
 def parse_proposal(text: str, verbs: Sequence[str], *, bare: bool = False) -> Proposal | None:
-    """The first action line of a completion and all the text before it as the thought.
+    """The first action of a completion, reasoning set apart, and all the text before it as the thought.
 
-    An action is `verb[argument]`, its label `Action:` or `Action 3:`, set in bold or not; the argument reaches to the
-    last `]` of the line, so that brackets inside it survive. Verbs are matched whatever their case and spelt as in
+    The grammar is written down in docs/tasks.md, "What is read". Verbs are matched whatever their case and spelt as in
     `verbs`.
 
     Args:
-        bare: Where no action has its label, the first one without it counts.
+        bare: Where no action has its label, the first one that begins a line without it counts.
 
     Returns:
         None when no line holds an action with one of `verbs`.
     """
-    labelled, unlabelled = _actions(tuple(verbs))
-    match = labelled.match(text) or (unlabelled.match(text) if bare else None)
-    if match is None:
+    text = plain(text)
+    labelled, closing, unlabelled = _actions(tuple(verbs))
+    found = _first(labelled, text) or _first(closing, text, alone=True) or (_first(unlabelled, text) if bare else None)
+    if found is None:
         return None
-    said, verb, argument = match.groups()
-    thought = _THOUGHT.sub("", said).rstrip("*_ \t\r\n")
+    match, argument = found
+    verb = match["verb"]
     if verb not in verbs:
         # By the same rule as above: what `lower` makes of a letter is not always what ignoring case takes it for.
         verb = next(one for one in verbs if re.fullmatch(one, verb, re.IGNORECASE))
+    thought = _THOUGHT.sub("", text[: match.start()]).rstrip("*_ \t\r\n")
     return Proposal(thought=" ".join(thought.split()), action=f"{verb}[{' '.join(argument.split())}]")
 
 
-_THOUGHT = re.compile(r"^[\s*_]*Thought\s*\d*\s*:[*_]*", re.IGNORECASE)
+def read_action(text: str, parse: Callable[[str], Proposal | None]) -> str:
+    """An action that a person or a file gives, read as a completion is, its label or not; else the text itself."""
+    proposal = parse(text) or parse(f"Action: {text}")
+    return proposal.action if proposal else text.strip()
+
+
+def read_actions(text: str, parse: Callable[[str], Proposal | None]) -> tuple[str, ...]:
+    """The actions of a text, one a line; a line without a bracket is prose, as it is around a completion's action."""
+    lines = plain(text).splitlines()
+    return tuple([read_action(line, parse) for line in lines if _ATTEMPT.match(line)])
+
+
+def read_answer(text: str, parse: Callable[[str], Proposal | None]) -> str:
+    """The action that finishes with an answer, given as the answer, as that action, or as a completion with it."""
+    finish = read_action(text, parse)
+    return finish if split_action(finish)[0] == "finish" else f"finish[{' '.join(plain(text).split())}]"
+
+
+# An action may stand in a list, a quotation, a heading or a fence, its label and itself in bold, italics or backticks.
+_BEGIN = r"^(?:[ \t>*_`#~+\u2022-]|\(?[0-9]{1,3}[.)](?=[ \t*_`]))*+"
+_NUMBER = r"[ \t*_`]*+(?:[#(\[]?[0-9]{1,3}[)\]]?)?[ \t*_`]*+"
+_LABEL = rf"(?:Action{_NUMBER}(?:[:\uff1a=.\u2013\u2014\u2192]|-+>?|(?=[ \t]*\r?\n)|(?<=[*_`]))|<[ \t]*action[ \t]*>)"
+_GAP = r"(?:```\w*[ \t]*\r?\n|[\s*_`>])*+"
+_THOUGHT = re.compile(r"^[\s>*_`#~+\u2022-]*Thoughts?[ \t*_]*[0-9]*[ \t*_]*[:\uff1a][*_]*", re.IGNORECASE)
+_ATTEMPT = re.compile(rf"{_BEGIN}(?:{_LABEL}{_GAP})?\w+[*_`]*[ \t]*\[", re.IGNORECASE)
+_REST = re.compile(r"[\s*_`.)]*(?:\n|\Z)")
 
 
 @cache
-def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """The text up to the first action, its verb and its argument: of an action with its label, and of any."""
-    action = rf"({'|'.join(verbs)})\s*\[([^\n]*)\]"
-    labelled = rf"(.*?)Action\s*\d*\s*:[\s*_`]*{action}"
-    return re.compile(labelled, re.IGNORECASE | re.DOTALL), re.compile(rf"(.*?)\b{action}", re.IGNORECASE | re.DOTALL)
+def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Up to an action's bracket: its label begins its line, or a sentence in it; or it begins the line unlabelled."""
+    action = rf"(?P<verb>{'|'.join(verbs)})[*_`]*\s*\["
+    flags = re.IGNORECASE | re.MULTILINE
+    return (
+        re.compile(rf"{_BEGIN}{_LABEL}{_GAP}{action}", flags),
+        re.compile(rf"(?<=[.!?;:)\]\"\u201d])[ \t]+[*_]*{_LABEL}{_GAP}{action}", flags),
+        re.compile(rf"{_BEGIN}{action}", flags),
+    )
+
+
+def _first(pattern: re.Pattern[str], text: str, *, alone: bool = False) -> tuple[re.Match[str], str] | None:
+    """The first action that has its closing bracket, and its argument. `alone`: and nothing after that in its line."""
+    for match in pattern.finditer(text):
+        line = text[match.end() :].partition("\n")[0]
+        length = _closed(line)
+        if length is not None and not (alone and not _REST.match(line, length + 1)):
+            return match, line[:length]
+    return None
+
+
+def _closed(line: str) -> int | None:
+    """Length of the argument up to the bracket that closes it, or up to the last one where brackets don't match."""
+    depth = 1
+    for at, letter in enumerate(line):
+        depth += {"[": 1, "]": -1}.get(letter, 0)
+        if depth == 0:
+            return at
+    last = line.rfind("]")
+    return last if last >= 0 else None
 
 
 def split_action(action: str) -> tuple[str, str]:

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from symphony.reasoning import spoken
+from symphony.scores import parse_score
 from symphony.types import Completion, Score, SymphonyError
 
 FORMAT_REMINDER = "Answer with exactly one line of the form: Value: <0 to 1> Confidence: <0 to 1>"
 """Appended to the evaluation prompt when the first answer could not be understood."""
-
-CONFIDENCE_MARGIN = 1e-6
-"""A verbalised confidence is kept this far away from 0 and 1: nobody is certain."""
 
 FALLBACK = (0.5, 0.5)
 """Z and C of an evaluation that could not be understood."""
@@ -37,60 +36,6 @@ def emcs(z: float, c: float) -> float:
     Source: paper Eq. 6, R = Z (1 - E(C)). E is symmetric, so a confidence near 0 is not penalised.
     """
     return z * (1.0 - entropy(c))
-
-
-# "Value: 0.7", "**Score** is 7/10", "confidence .55", "Correctness score = 80 %", "Score: 9."; a label, then a number
-# with nothing but marks, "score"/"level"/"rating" and "is"/"of" between them. Other numbers are not read.
-_NUMBER = r"(?P<{0}>[-+]?(?:\d{{1,9}}(?:\.\d{{1,17}})?|\.\d{{1,17}})(?:[eE][-+]?\d{{1,3}})?)(?![\d])"
-_SCALE = r"(?:\s*(?:(?P<percent>%)|(?:/|out\s+of)\s*(?P<scale>\d{1,9})(?![\d.]*\d)))?"
-_LABELLED = re.compile(
-    r"\b(?P<label>value|score|correctness|confidence)\b(?:\s+(?:score|value|level|rating))?"
-    r"[^\w.+-]{0,8}(?:(?:is|of|equals)\b[^\w.+-]{0,8})?" + _NUMBER.format("number") + _SCALE,
-    re.IGNORECASE,
-)
-_BARE_TENTHS = re.compile(_NUMBER.format("number") + r"\s*/\s*(?P<scale>10)(?!\d)")
-
-
-def _unit(number: float, label: str, scale: float | None) -> float | None:
-    """The number on [0, 1]; None where its scale can not be told."""
-    if scale is not None:
-        return min(1.0, max(0.0, number / scale)) if scale > 0 else None
-    if label in ("score", "correctness") and number.is_integer() and 1 <= number <= 10:
-        return number / 10  # a bare whole score is on the 1-10 scale, a bare value on [0, 1]
-    if number > 10:
-        return None
-    if number > 1 and (number.is_integer() or label in ("score", "correctness")):
-        return number / 10
-    return min(1.0, max(0.0, number))
-
-
-def parse_score(text: str) -> tuple[float, float] | None:
-    """Reads value and confidence from an evaluator's answer.
-
-    The last labelled number of each kind counts, so that reasoning may come first: `Value:`, `Score:` or `Correctness:`
-    for Z and `Confidence:` for C, on one line or on several, in any order. Accepted scales: [0, 1]; `x/10`,
-    `x out of y` and `x %`; and a bare whole number from 2 to 10 (from 1 under `Score` and `Correctness`) as tenths.
-    `x/10` without a label is a value.
-
-    Returns:
-        (Z, C) with Z in [0, 1] and C in [1e-6, 1 - 1e-6]; None when either is missing or makes no sense.
-    """
-    value: float | None = None
-    confidence: float | None = None
-    for match in _LABELLED.finditer(text):
-        label = match["label"].lower()
-        scale = 100.0 if match["percent"] else float(match["scale"]) if match["scale"] else None
-        unit = _unit(float(match["number"]), label, scale)
-        if label == "confidence":
-            confidence = unit
-        else:
-            value = unit
-    if value is None and confidence is not None:
-        for match in _BARE_TENTHS.finditer(_LABELLED.sub(" ", text)):
-            value = _unit(float(match["number"]), "", 10.0)
-    if value is None or confidence is None:
-        return None
-    return value, min(1.0 - CONFIDENCE_MARGIN, max(CONFIDENCE_MARGIN, confidence))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +232,7 @@ class Official:
         return ONCE
 
     def score(self, answers: Sequence[Completion]) -> Score | None:
-        numbers = _ANY_NUMBER.findall(answers[0].text)
+        numbers = _ANY_NUMBER.findall(spoken(answers[0].text))
         whole = [int(number) for number in numbers if "." not in number]
         dotted = [float(number) for number in numbers if "." in number]
         tenths = max((number for number in whole if 1 <= number <= 10), default=None)

@@ -15,6 +15,7 @@ MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
 # A module's layer is that of its longest prefix here; it may import its own layer's package and lower layers only.
 LAYERS = {
     "symphony.types": 0,
+    "symphony.reasoning": 0,
     "symphony.files": 1,
     "symphony.prompts": 1,
     "symphony.records": 1,
@@ -30,6 +31,7 @@ LAYERS = {
     "symphony.fetch": 2,
     "symphony.database": 2,
     "symphony.quantise": 2,
+    "symphony.scores": 1,
     "symphony.scorer": 2,
     "symphony.memory": 2,
     "symphony.budget": 2,

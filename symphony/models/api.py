@@ -225,7 +225,7 @@ class APIModel:
             # The client's own timeout is for each step (connecting, reading a piece): a trickle would never end.
             async with asyncio.timeout(self.timeout_s):
                 reply = await connection.post(body)
-            return _Outcome(completion=understand(reply, stop), lives=True)
+            return _Outcome(completion=understand(reply, stop, sent="stop" in body), lives=True)
         except openai.APIStatusError as error:
             return self._status(error)
         except (openai.APITimeoutError, TimeoutError):

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from symphony.models.sampler import Row
+from symphony.reasoning import opened
 from symphony.types import Completion, Message, Request, SymphonyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chat:
-    """A chat as tokens; `refused` is why the template makes none of it, else ""."""
+    """A chat as tokens; `refused` is why the template makes none of it, else ""; `opened` as in `Row`."""
 
     tokens: tuple[int, ...]
     refused: str = ""
+    opened: str = ""
 
 
 def prompt_tokens(folder: Path, messages: tuple[Message, ...]) -> int:
@@ -76,6 +78,7 @@ class ChatTokenizer:
                     limit=min(request.sampling.max_tokens, self._context - length),
                     seed=request.draw.rng_seed(),
                     dropped=dropped,
+                    opened=chat.opened,
                 )
             )
         return rows
@@ -104,4 +107,7 @@ def _encode(tokenizer: Any, chats: Sequence[tuple[Message, ...]]) -> list[_Chat]
             texts.append("")
             refused.append(f"chat template: {error}")
     encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-    return [_Chat(tokens=tuple(ids), refused=why) for ids, why in zip(encoded, refused, strict=True)]
+    return [
+        _Chat(tokens=tuple(ids), refused=why, opened=opened(text))
+        for ids, why, text in zip(encoded, refused, texts, strict=True)
+    ]

@@ -15,7 +15,8 @@ from symphony.models.caches import roomy_caches
 from symphony.models.chats import ChatTokenizer
 from symphony.models.loading import Quantization, load_model
 from symphony.models.revision import revision_of
-from symphony.models.sampler import Row, Sampler
+from symphony.models.sampler import Decoder, Row, Sampler
+from symphony.reasoning import stop_at
 from symphony.types import Completion, Request, SymphonyError
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class HFBackend:
             raise SymphonyError(f"{self.path}: found no chat template, allowed: a tokenizer with one")
         text_config = self.model.config.get_text_config(decoder=True)
         self.context = int(getattr(text_config, "max_position_embeddings", None) or 2**30)
+        self._decode_text = Decoder(self.tokenizer)
         self._chats = ChatTokenizer(self.tokenizer, self.context)
         self._end_ids = _end_tokens(self.model, self.tokenizer)
         pad = self.tokenizer.pad_token_id
@@ -142,7 +144,7 @@ class HFBackend:
         chosen = torch.tensor([place[row.prompt] for row in rows], device=self._ends.device)
         ids, mask = self._pad_between(prompts, prefix, width)
         cache, reused = self._prefill(ids, mask, prefix, chosen, room)
-        sampler = Sampler(rows, self._ends, self.tokenizer)
+        sampler = Sampler(rows, self._ends, self._decode_text)
         if cache is not None:
             self._decode(ids[chosen], mask[chosen], cache, sampler)
         else:
@@ -248,13 +250,14 @@ class HFBackend:
             ended = next((k + 1 for k, token in enumerate(tokens[number][:limit]) if token in self._end_ids), None)
             counts.append((ended or min(limit, len(tokens[number])), ended is not None))
         kept = [row_tokens[: count - ended] for row_tokens, (count, ended) in zip(tokens, counts, strict=True)]
-        texts = self.tokenizer.batch_decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        texts = self._decode_text(kept)
         answers = {}
         for number, (row, (count, ended)) in enumerate(zip(rows, counts, strict=True)):
-            cuts = [at for stop in row.sampling.stop if (at := texts[number].find(stop)) >= 0]
+            text = row.opened + texts[number]
+            at = stop_at(text, row.sampling.stop)
             answers[row.index] = Completion(
-                text=texts[number][: min(cuts)] if cuts else texts[number],
-                finish_reason="stop" if ended or cuts else "length",
+                text=text[:at],
+                finish_reason="stop" if ended or at is not None else "length",
                 prompt_tokens=len(row.prompt),
                 cached_tokens=reused[number],
                 completion_tokens=count,

@@ -8,12 +8,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, TypeGuard
 
+from symphony.reasoning import ends_inside, joined, stop_at
 from symphony.types import Completion
 
 SHOWN = 200
 """Characters of an endpoint's own words that an error text repeats."""
 _MOST_TOKENS = 2**31  # a count beyond is a slip, and would not fit a record
-_UNUSABLE = ("content_filter", "tool_calls", "function_call", "error")
+_ENDED: dict[str, Literal["stop", "length"]] = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_str"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+    "none": "stop",  # the field is null or missing
+}
+"""What endpoints call the end of a completion. Any other reason is an error: nothing says that the text is whole."""
+_REASONING = ("reasoning_content", "reasoning")
 
 
 class Fault(StrEnum):
@@ -48,8 +55,13 @@ def failure(fault: Fault, what: str, usage: Usage | None = None) -> Completion:
     )
 
 
-def understand(content: str, stop: Sequence[str]) -> Completion:
-    """The completion in a chat reply with HTTP status 200; never raises."""
+def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Completion:
+    """The completion in a chat reply with HTTP status 200; never raises.
+
+    Args:
+        stop: Strings that end it, outside its reasoning.
+        sent: Whether the endpoint was told them: it may have cut off the reasoning at one, which is an error.
+    """
     try:
         reply = json.loads(content)
     except (ValueError, RecursionError):
@@ -65,8 +77,10 @@ def understand(content: str, stop: Sequence[str]) -> Completion:
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else None
     reason = choice.get("finish_reason")
-    if reason in _UNUSABLE:
-        return failure(Fault.REPLY, f"found finish_reason {reason!r}, allowed: stop, length", usage)
+    ended = _ENDED.get(str(reason).lower())
+    if ended is None:
+        return failure(Fault.REPLY, f"found finish_reason {clean(repr(reason))}, allowed: stop, length", usage)
+    text = _whole(message, text)
     if not isinstance(text, str):
         kind = "null" if text is None else type(text).__name__
         return failure(Fault.REPLY, f"found content {kind}, allowed: a string", usage)
@@ -74,10 +88,15 @@ def understand(content: str, stop: Sequence[str]) -> Completion:
         return failure(
             Fault.REPLY, "found no usable usage, allowed: prompt_tokens and completion_tokens, whole numbers"
         )
-    ended: Literal["stop", "length"] = "length" if reason == "length" else "stop"
-    cut = min((at for mark in stop if (at := text.find(mark)) >= 0), default=None)
-    if cut is not None:  # some servers ignore `stop`
-        text, ended = text[:cut], "stop"
+    if ended == "stop" and stop and sent and ends_inside(text):
+        return failure(
+            Fault.REPLY,
+            "found an end in the reasoning, allowed: after it (a model that reasons wants omit: [stop])",
+            usage,
+        )
+    at = stop_at(text, stop)
+    if at is not None:  # some servers ignore `stop`
+        text, ended = text[:at], "stop"
     return Completion(
         text=clean(text),
         finish_reason=ended,
@@ -86,6 +105,13 @@ def understand(content: str, stop: Sequence[str]) -> Completion:
         completion_tokens=usage.completion,
         logprob=_logprob(choice.get("logprobs")),
     )
+
+
+def _whole(message: Any, content: Any) -> Any:
+    """The content with the reasoning that came in a field of its own; without both, whatever stands for the content."""
+    fields = message if isinstance(message, dict) else {}
+    apart = next((text for name in _REASONING if isinstance(text := fields.get(name), str) and text.strip()), None)
+    return joined(apart, content) if apart is not None and isinstance(content, str | None) else content
 
 
 def _logprob(node: Any) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from symphony.reasoning import is_mark, stop_at
 from symphony.types import Sampling
 
 if TYPE_CHECKING:
@@ -24,6 +25,24 @@ class Row:
     limit: int  # completion tokens
     seed: int
     dropped: int  # parts that the prompt was shortened by
+    opened: str = ""  # tag with which the prompt's template opens the reasoning; the completion's text begins with it
+
+
+class Decoder:
+    """The text of tokens, without special ones but for those that tell reasoning from speech."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        special = {id: token.content for id, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._tokenizer = tokenizer
+        self._hidden = {id for id, content in special.items() if not is_mark(content)}
+        self._marks = len(self._hidden) < len(special)
+
+    def __call__(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        if self._marks:
+            rows = [[token for token in row if token not in self._hidden] for row in rows]
+        return self._tokenizer.batch_decode(
+            rows, skip_special_tokens=not self._marks, clean_up_tokenization_spaces=False
+        )
 
 
 class Sampler:
@@ -40,11 +59,11 @@ class Sampler:
         stopped: Row -> its tokens, where a stop string ended it.
     """
 
-    def __init__(self, rows: Sequence[Row], ends: torch.Tensor, tokenizer: Any) -> None:
+    def __init__(self, rows: Sequence[Row], ends: torch.Tensor, decode: Decoder) -> None:
         import torch
 
         self.torch = torch
-        self.ends, self.tokenizer = ends, tokenizer
+        self.ends, self.decode = ends, decode
         device = ends.device
         self.step = 0
         self.room = max(row.limit for row in rows)
@@ -55,7 +74,7 @@ class Sampler:
         self.rows = torch.arange(len(rows), device=device)
         self.limits = torch.tensor([row.limit for row in rows], device=device)
         self.done = torch.zeros(len(rows), dtype=torch.bool, device=device)
-        self.stops = {place: (place, row.sampling.stop) for place, row in enumerate(rows) if row.sampling.stop}
+        self.stops = {place: (place, row) for place, row in enumerate(rows) if row.sampling.stop}
         self.hot = [place for place, row in enumerate(rows) if row.sampling.temperature > 0]
         self.hot_index = torch.tensor(self.hot, device=device)
         self.generators = [torch.Generator(device=device).manual_seed(rows[place].seed) for place in self.hot]
@@ -107,13 +126,19 @@ class Sampler:
         self.done |= self.ends[self.tokens[self.rows, self.step]]
         self.step += 1
         self.done |= self.limits <= self.step
-        for place, (row, stops) in self.stops.items():
+        for place, (row, asked) in self.stops.items():
+            stops = asked.sampling.stop
             if row not in self.stopped and not self.done[place]:
                 # A token is at least one byte (four more for one that is split), so the tail holds any new match.
                 tail = max(len(stop.encode()) for stop in stops) + 4
-                new = self.tokens[row, max(0, self.step - tail) : self.step]
-                text = self.tokenizer.decode(new, skip_special_tokens=True)
-                if any(stop in text for stop in stops):
+                first = max(0, self.step - tail)
+                (text,) = self.decode([self.tokens[row, first : self.step].tolist()])
+                if any(stop in text for stop in stops) and self._is_cut(row, asked):
                     self.stopped[row] = self.step
                     self.done[place] = True
         return self.done.clone()
+
+    def _is_cut(self, row: int, asked: Row) -> bool:
+        """Whether a stop string stands in what the row says: one in its reasoning does not end it."""
+        (text,) = self.decode([self.tokens[row, : self.step].tolist()])
+        return stop_at(asked.opened + text, asked.sampling.stop) is not None

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
 from symphony.memory import Lessons, Memory, situation
+from symphony.reasoning import spoken
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
 from symphony.search.lockstep import deferred, lockstep
@@ -191,7 +192,7 @@ class Phases:
         if stop is not None:
             raise stop
         ((_, completion),) = await self.answers(tickets)
-        return "" if completion.error is not None else completion.text
+        return "" if completion.error is not None else spoken(completion.text)
 
     def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
         tree, session = self.tree, self.parts.session
@@ -274,7 +275,7 @@ class Phases:
         return node.state.terminated and score.value >= self.accept
 
     def _learn(self, key: str, id: int, arm: int, answer: Completion) -> None:
-        text = answer.text.strip().removeprefix(LESSON_PREFIX).strip()
+        text = spoken(answer.text).strip().removeprefix(LESSON_PREFIX).strip()
         if answer.error is not None or not text:
             self.taught.discard(key)
             return

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.tasks import generated
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
@@ -150,7 +150,7 @@ class GridWorld:
 
     def submission(self, prediction: str) -> tuple[str, ...]:
         """One action a line."""
-        return tuple(prediction.splitlines())
+        return read_actions(prediction, self.parse)
 
     def grade(self, problem: Problem, state: State) -> Grade:
         data: Data = state.data

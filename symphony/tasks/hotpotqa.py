@@ -16,7 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.prompts import ChatPrompts, parse_proposal, read_answer, split_action
+from symphony.reasoning import spoken
 from symphony.tasks import datafiles
 from symphony.tasks.answers import exact_match, f1, normalise
 from symphony.tasks.corpus import Corpus, Page, Paragraphs
@@ -186,8 +187,8 @@ class HotpotQA:
         return normalise(state.data.answer) if state.data.answer is not None else "no answer"
 
     def submission(self, prediction: str) -> tuple[str, ...]:
-        """The actions that hand in an answer found elsewhere."""
-        return (f"finish[{' '.join(prediction.split())}]",)
+        """The answer, or an action or a completion that finishes with it."""
+        return (read_answer(prediction, _tolerant),)
 
     def grade(self, problem: Problem, state: State) -> Grade:
         """Success is exact match, score is F1."""
@@ -222,7 +223,10 @@ def _official(text: str) -> Proposal | None:
     return Proposal(thought=first.split(":")[0].strip(), action=f"{verb.lower()}[{rest.split(']')[0]}]")
 
 
-READINGS: dict[Reading, Callable[[str], Proposal | None]] = {"tolerant": _tolerant, "official": _official}
+READINGS: dict[Reading, Callable[[str], Proposal | None]] = {
+    "tolerant": _tolerant,
+    "official": lambda text: _official(spoken(text)),
+}
 
 
 def _search(data: Data, entity: str) -> tuple[Data, str]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.tasks import generated
 from symphony.tasks.sandbox import Execution, PythonSandbox, shortfall
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
@@ -184,7 +184,7 @@ class MiniCode:
 
     def submission(self, prediction: str) -> tuple[str, ...]:
         """One action a line."""
-        return tuple(prediction.splitlines())
+        return read_actions(prediction, self.parse)
 
     def grade(self, problem: Problem, state: State) -> Grade:
         """A program that was handed in last and sent back for its own tests is judged by the hidden inputs, too."""

@@ -16,7 +16,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.prompts import ChatPrompts, parse_proposal, read_answer, split_action
 from symphony.tasks import generated
 from symphony.tasks.answers import exact_match, normalise
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
@@ -139,8 +139,8 @@ class MiniQA:
         return normalise(state.data.answer) if state.data.answer is not None else "no answer"
 
     def submission(self, prediction: str) -> tuple[str, ...]:
-        """The answer."""
-        return (f"finish[{prediction.strip()}]",)
+        """The answer, or an action or a completion that finishes with it."""
+        return (read_answer(prediction, self.parse),)
 
     def grade(self, problem: Problem, state: State) -> Grade:
         answer = state.data.answer

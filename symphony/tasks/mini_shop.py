@@ -16,7 +16,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.tasks import generated
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
@@ -148,7 +148,7 @@ class MiniShop:
 
     def submission(self, prediction: str) -> tuple[str, ...]:
         """One action a line."""
-        return tuple(prediction.splitlines())
+        return read_actions(prediction, self.parse)
 
     def grade(self, problem: Problem, state: State) -> Grade:
         data: Data = state.data

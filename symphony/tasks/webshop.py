@@ -17,7 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
+from symphony.reasoning import spoken
 from symphony.tasks.webshop_catalogue import Catalogue, Product, files, load, table
 from symphony.tasks.webshop_goals import Goal, Goals, Instructions, Nouns, Reward, goals, judge, noun_finder, nouns_by
 from symphony.tasks.wording import read_prompts
@@ -258,7 +259,7 @@ class WebShop:
 
     def submission(self, prediction: str) -> tuple[str, ...]:
         """One action a line."""
-        return tuple(filter(None, map(str.strip, prediction.splitlines())))
+        return read_actions(prediction, self.parse)
 
     def grade(self, problem: Problem, state: State) -> Grade:
         """Success is a reward of 1, score is the reward; the detail says what told the nouns."""
@@ -292,7 +293,10 @@ def _official(text: str) -> Proposal | None:
     return Proposal(thought="", action=action) if action else None
 
 
-READINGS: dict[Reading, Callable[[str], Proposal | None]] = {"tolerant": _tolerant, "official": _official}
+READINGS: dict[Reading, Callable[[str], Proposal | None]] = {
+    "tolerant": _tolerant,
+    "official": lambda text: _official(spoken(text)),
+}
 
 
 def _purchase(data: Data) -> str:

@@ -1,0 +1,116 @@
+"""A model's reasoning, set apart from what it says.
+
+Reasoning stands between tags (`<think>...</think>`), in a channel (`<|channel|>analysis...`), or in a field of its own
+in an endpoint's reply, which `joined` writes as a tag. The text of a completion stays whole in every record; who reads
+it reads `spoken(text)`, and a stop string counts only there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_NAMES = (
+    r"(?:seed:)?(?:ant|inner_)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|rationale|analysis|scratch_?pad|monologue"
+    r"|chain_of_thought|cot)"
+)
+_OPEN = (
+    rf"<\|?[ \t]*{_NAMES}(?:[ \t][^<>\n]*)?\|?>|<\|(?:begin_of_thought|start_thinking)\|>|\u25c1think\u25b7"
+    r"|(?-i:\[THINK\])|<unused94>thought"
+)
+_CLOSE = (
+    rf"<\|?[ \t]*/[ \t]*{_NAMES}[ \t]*\|?>|<\|(?:end_of_thought|end_thinking)\|>|\u25c1/think\u25b7"
+    r"|(?-i:\[/THINK\])|<unused95>|<channel\|>"
+)
+# A message in a channel: <|start|>assistant<|channel|>analysis<|message|>...<|end|>; only the one named final is said.
+_CHANNEL = r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|?>\s*{}\b[^<>\n]*(?:<\|message\|>)?"
+_MARKS = re.compile(
+    rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE}|{_CHANNEL.format('final')})"
+    rf"|(?P<channel>{_CHANNEL.format('(?!final)')}[a-z]*(?:<\|message\|>)?)|(?P<end><\|end\|>)",
+    re.IGNORECASE,
+)
+_OPENED = re.compile(rf"(?:{_OPEN}|{_CHANNEL.format('(?!final)[a-z]+')})\s*\Z", re.IGNORECASE)
+_TOKENS = re.compile(
+    r"(?:<\|im_start\|>|<start_of_turn>)\s*(?:assistant|model)\b|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>"
+    r"|<\|[\w/-]{1,32}\|>|<\uff5c[^<>|\n]{1,32}\uff5c>|</?s>|<(?:bos|eos|end_of_turn)>|\[/INST\]"
+    r"|</?(?:answer|final_answer|response|output)>",
+    re.IGNORECASE,
+)
+_NEXT_TURN = re.compile(
+    r"\S\s*(?P<cut><\|endoftext\|>|<\|end_of_text\|>|<\|im_start\|>\s*(?!\s|assistant)|<\|(?:user|system)\|>|\[INST\]"
+    r"|<start_of_turn>\s*user|<\|start_header_id\|>\s*(?:user|system))",
+    re.IGNORECASE,
+)
+
+
+def spoken(text: str) -> str:
+    """What a completion says, without its reasoning.
+
+    A block that was cut off reaches to the end. A closing tag without an opening one ends a block that began with the
+    completion, since many templates put the opening tag into the prompt.
+    """
+    return "\n".join([text[begin:end] for begin, end in _spans(text)])
+
+
+def plain(text: str) -> str:
+    """What a completion says in lines, also without the control tokens that some endpoints leave in it.
+
+    It ends where a model that was not stopped goes on with somebody else's turn or with another text. Not for programs,
+    whose strings may hold anything.
+    """
+    said = spoken(text)
+    turn = _NEXT_TURN.search(said)
+    return _TOKENS.sub("", said[: turn.start("cut")] if turn else said)
+
+
+def stop_at(text: str, stops: Sequence[str]) -> int | None:
+    """Where the first stop string begins that stands outside the reasoning; None where none does."""
+    found = [text.find(stop, begin, end) for begin, end in _spans(text) for stop in stops]
+    return min((at for at in found if at >= 0), default=None)
+
+
+def joined(reasoning: str, content: str | None) -> str:
+    """The text of a completion whose reasoning came apart from it; without content it was cut off while it reasoned."""
+    return f"<think>\n{reasoning}" if content is None else f"<think>\n{reasoning}\n</think>\n{content}"
+
+
+def opened(prompt: str) -> str:
+    """The opening tag that a prompt ends with, "" where it ends otherwise: the completion begins inside the block."""
+    match = _OPENED.search(prompt)
+    return match[0] if match else ""
+
+
+def ends_inside(text: str) -> bool:
+    """Whether a completion was cut off in its reasoning."""
+    return not any(end == len(text) for _, end in _spans(text))
+
+
+def is_mark(token: str) -> bool:
+    """Whether a model's special token tells reasoning from speech."""
+    match = _MARKS.fullmatch(token)
+    return token in ("<|message|>", "<|channel|>") or (match is not None and match.lastgroup != "end")
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """Where the completion speaks, as (begin, end)."""
+    spans: list[tuple[int, int]] = []
+    at, inside, closed = 0, "", False
+    for mark in _MARKS.finditer(text):
+        kind = str(mark.lastgroup)
+        if inside and (kind == "close" or (kind == "end" and inside == "channel")):
+            inside, closed = "", True
+        elif inside or kind == "end":
+            continue
+        elif kind == "close":
+            if closed and not text[mark.end() :].strip():  # a tag too many, not the end of a block
+                spans.append((at, mark.start()))
+            else:
+                spans.clear()
+            closed = True
+        else:
+            spans.append((at, mark.start()))
+            inside = kind
+        at = mark.end()
+    if not inside:
+        spans.append((at, len(text)))
+    return spans

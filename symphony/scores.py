@@ -1,0 +1,260 @@
+"""The value and the confidence in an evaluator's answer. The grammar is written down in docs/tasks.md, "What is read".
+
+    score := label word* [scale] separator number [scale]
+
+A number whose scale can't be told is never a score.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from symphony.reasoning import plain
+
+CONFIDENCE_MARGIN = 1e-6
+"""A verbalised confidence is kept this far away from 0 and 1: nobody is certain."""
+
+_TOKEN = re.compile(
+    r"(?P<number>(?:(?<![\w.)\]])[-+])?\.?[0-9](?:[eE][-+]?[0-9]|[.,](?=[0-9])|\w)*)|(?P<word>[^\W\d_]+(?:['\u2019][^\W\d_]+)*)"
+    r"|(?P<line>\n)|(?P<open>[(\[])|(?P<close>[)\]])|(?P<colon>[:=\uff1a])|(?P<stop>[.,;!?])|(?P<percent>%)"
+    r"|(?P<slash>/)|(?P<dash>[-\u2013\u2014~+]|\.\.+)|(?P<mark>\S)"
+)
+_DECIMAL = re.compile(r"(?P<whole>[-+]?[0-9]{0,9})(?:[.,](?P<part>[0-9]{1,17}))?(?:[eE][-+]?[0-9]{1,3})?")
+_WORDS = 6
+"""Words that may stand between a label and its separator, as in "Value of this attempt: 0.7"."""
+_ASIDE = 24
+"""Tokens that a bracket holds at most."""
+_JOINS = frozenset({"is", "of", "equals", "about", "around", "approximately", "roughly", "at"})
+_SPANS = frozenset({"to", "or", "and"})
+_VALUES = frozenset({"value", "score", "correctness"})
+_SUFFIXES = _VALUES | {"level", "rating"}
+
+_Scale = tuple[float, float]
+"""Its least and its most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A labelled number.
+
+    Attributes:
+        label: In lower case.
+        unit: The number on [0, 1]; None where its scale can't be told.
+        declared: Whether a colon or "=" stands before it.
+        begin, end: Its tokens.
+    """
+
+    label: str
+    unit: float | None
+    declared: bool
+    begin: int
+    end: int
+
+
+def parse_score(text: str) -> tuple[float, float] | None:
+    """Reads value and confidence from an evaluator's answer, its reasoning set apart.
+
+    `Value:`, `Score:` or `Correctness:` is Z and `Confidence:` C, on one line or on several, in any order. Lines that
+    consist of scores come before other numbers after a colon, and these before numbers in prose; of equals the last
+    counts. `x/10` at the beginning of a line is a value without a label.
+
+    Returns:
+        (Z, C) with Z in [0, 1] and C in [1e-6, 1 - 1e-6]; None when either is missing or makes no sense.
+    """
+    tokens = [_Token(str(match.lastgroup), match[0].lower()) for match in _TOKEN.finditer(plain(text))]
+    found = _labelled(tokens)
+    lines = _on_score_lines(tokens, found)
+    ranked = [(2 * line + one.declared, one) for line, one in zip(lines, found, strict=True)]
+    confidence = _best([(rank, one) for rank, one in ranked if one.label == "confidence"])
+    values = [(rank, one) for rank, one in ranked if one.label != "confidence"]
+    value = _best(values) if values else _tenths(tokens)
+    if value is None or confidence is None:
+        return None
+    return value, min(1.0 - CONFIDENCE_MARGIN, max(CONFIDENCE_MARGIN, confidence))
+
+
+def _best(ranked: Sequence[tuple[int, _Found]]) -> float | None:
+    """The last of the best rank."""
+    best = max((rank for rank, _ in ranked), default=0)
+    return next((one.unit for rank, one in reversed(ranked) if rank == best), None)
+
+
+def _labelled(tokens: Sequence[_Token]) -> list[_Found]:
+    found: list[_Found] = []
+    at = 0
+    while at < len(tokens):
+        one = _read(tokens, at) if tokens[at].text in _VALUES or tokens[at].text == "confidence" else None
+        if one is not None:
+            found.append(one)
+        at = one.end if one is not None else at + 1
+    return found
+
+
+def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
+    """The score whose label stands at `begin`; None where the words go on without one."""
+    label = tokens[begin].text
+    words, declared, joined, whole_only_by, scale = 0, False, False, "", None
+    at = begin + 1
+    while at < len(tokens) and tokens[at].kind != "number":
+        token = tokens[at]
+        stated = _scale(tokens, at) if token.text in ("(", "[", "on") else None
+        if stated is not None:
+            scale, at = stated
+            continue
+        if token.kind == "open" and (aside := _aside(tokens, at)) is not None:
+            at = aside
+            continue
+        if token.kind == "colon":
+            declared = True
+        elif token.kind == "word" and token.text in _JOINS:
+            joined, whole_only_by = True, token.text
+        elif token.kind == "word":
+            crosses = token.text in _VALUES and words and label != "confidence"
+            words += token.text not in _SUFFIXES or words > 0
+            if declared or words > _WORDS or crosses or token.text in ("confidence", *_SPANS):
+                return None
+        elif token.kind == "dash":
+            if declared or joined or words:
+                return None
+            declared = True
+        elif token.kind in ("stop", "slash", "percent", "close") or (token.kind == "line" and words and not declared):
+            return None
+        at += 1
+    if at == len(tokens) or (words and not declared and not joined):
+        return None
+    if not declared and whole_only_by == "of" and tokens[at].text.isdigit():  # "the value of 3 pages"
+        return None
+    after, is_span = _after(tokens, at + 1)
+    end = at + 1 if after is None else after[1]
+    unit = None if is_span else _unit(tokens[at].text, label, scale if after is None else after[0])
+    return _Found(label, unit, declared, begin, end)
+
+
+def _after(tokens: Sequence[_Token], at: int) -> tuple[tuple[_Scale, int] | None, bool]:
+    """The scale that follows a number, and whether a second number follows instead, as in "0.6 to 0.8"."""
+    if at < len(tokens) and (tokens[at].kind == "dash" or tokens[at].text in _SPANS):
+        return None, at + 1 < len(tokens) and tokens[at + 1].kind == "number"
+    if at < len(tokens) and tokens[at].kind == "number":
+        return None, True
+    return _scale(tokens, at), False
+
+
+def _scale(tokens: Sequence[_Token], at: int) -> tuple[_Scale, int] | None:
+    """A scale that begins at `at`, as ((least, most), end): "/ 10", "out of 10", "%", "(0-1)", "on a scale of ..."."""
+    if at >= len(tokens):
+        return None
+    token = tokens[at]
+    texts = [one.text for one in tokens[at : at + _ASIDE]]
+    if token.kind == "percent" or token.text == "percent":
+        return (0.0, 100.0), at + 1
+    if texts[:2] == ["per", "cent"]:
+        return (0.0, 100.0), at + 2
+    for words in (["/"], ["out", "of"]):
+        if texts[: len(words)] == words:
+            most = _number(texts[len(words)]) if len(texts) > len(words) else None
+            return None if most is None else ((0.0, most), at + len(words) + 1)
+    if token.kind == "open":
+        return _bracketed(tokens, at, texts)
+    if texts[:3] == ["on", "a", "scale"]:
+        span = _span(texts[3:]) if texts[3:4] not in (["of"], ["from"]) else _span(texts[4:])
+        return None if span is None else (span[0], at + len(texts[:3]) + (texts[3:4] in (["of"], ["from"])) + span[1])
+    return None
+
+
+def _close(tokens: Sequence[_Token], at: int) -> int | None:
+    """Where the bracket at `at` is closed in its line."""
+    for place in range(at + 1, min(len(tokens), at + _ASIDE)):
+        if tokens[place].kind in ("close", "line"):
+            return place if tokens[place].kind == "close" else None
+    return None
+
+
+def _aside(tokens: Sequence[_Token], at: int) -> int | None:
+    """The end of a bracket between label and separator, as "(a guess):"; that of "(0.7)" holds the number itself."""
+    close = _close(tokens, at)
+    goes_on = close is not None and close + 1 < len(tokens) and tokens[close + 1].kind in ("colon", "number")
+    return close + 1 if close is not None and goes_on else None
+
+
+def _bracketed(tokens: Sequence[_Token], at: int, texts: Sequence[str]) -> tuple[_Scale, int] | None:
+    """A scale in brackets, whatever words stand around it."""
+    close = _close(tokens, at)
+    for inner in range(at + 1, at if close is None else close):
+        found = _span(texts[inner - at :]) or (None if tokens[inner].kind == "open" else _scale(tokens, inner))
+        if found is not None and close is not None:
+            return found[0], close + 1
+    return None
+
+
+def _span(texts: Sequence[str]) -> tuple[_Scale, int] | None:
+    """`a-b`, `a to b` and the like at the beginning, and how many tokens it takes."""
+    if texts and re.fullmatch("[0-9]{1,3},[0-9]{1,3}", texts[0]):  # [0,1]
+        ends = texts[0].split(",")
+        return (float(ends[0]), float(ends[1])), 1
+    low = _number(texts[0]) if texts else None
+    if low is None:
+        return None
+    if len(texts) > 1 and texts[1].startswith("-") and (high := _number(texts[1][1:])) is not None:
+        return (low, high), 2
+    between = len(texts) > 2 and (
+        texts[1] in ("-", "\u2013", "\u2014", "~", "..", "...", ",") or texts[1] in ("to", "and")
+    )
+    high = _number(texts[2]) if between else None
+    return None if high is None else ((low, high), 3)
+
+
+def _number(text: str) -> float | None:
+    match = _DECIMAL.fullmatch(text)
+    if match is None or not (match["whole"].strip("-+") or match["part"]):
+        return None
+    if "," in text and len(match["part"]) == 3 and match["whole"].strip("-+0"):  # 1,000: a thousand or one?
+        return None
+    return float(text.replace(",", "."))
+
+
+def _unit(text: str, label: str, scale: _Scale | None) -> float | None:
+    """The number on [0, 1]; None where its scale can't be told or it is not on it."""
+    number = _number(text)
+    if number is None:
+        return None
+    if scale is not None:
+        least, most = scale
+        return number / most if 0 <= least < most and 0 <= number <= most else None
+    if label in ("score", "correctness") and 1 <= number <= 10 and text not in ("1.0", "1,0"):
+        return number / 10  # a bare score is on the 1-10 scale, a bare value on [0, 1]
+    return number if 0 <= number < 1 or (number == 1 and label in ("value", "confidence")) else None
+
+
+def _on_score_lines(tokens: Sequence[_Token], found: Sequence[_Found]) -> list[bool]:
+    """Of each score whether its line consists of scores: but for two words before the first, marks, and brackets."""
+    scored = {at for one in found for at in range(one.begin, one.end)}
+    line, depth, lines, words = 0, 0, [0] * len(tokens), {0: 0}
+    for at, token in enumerate(tokens):
+        if token.kind == "line":
+            line, depth = line + 1, 0
+            words[line] = 0
+        depth = max(0, depth + (token.kind == "open") - (token.kind == "close"))
+        lines[at] = line
+        if token.kind == "word" and depth == 0 and at not in scored and token.text not in _SPANS:
+            first = all(lines[before] != line for before in scored if before < at)
+            words[line] += 1 if first else 3
+    return [words[lines[one.begin]] <= 2 for one in found]
+
+
+def _tenths(tokens: Sequence[_Token]) -> float | None:
+    """The last `x/10` that begins a line."""
+    found = None
+    begins = True
+    for at, token in enumerate(tokens):
+        if begins and token.kind == "number" and [one.text for one in tokens[at + 1 : at + 3]] == ["/", "10"]:
+            found = _unit(token.text, "value", (0.0, 10.0))
+        begins = token.kind == "line" or (begins and token.kind in ("mark", "dash"))
+    return found
