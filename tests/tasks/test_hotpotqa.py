@@ -249,7 +249,7 @@ def test_missing_data_is_told_with_the_files_that_would_do(tmp_path):
     [
         ('{"question": "q"}\n', "found an item without"),
         ('{"question": "q"\n', r"sample\.jsonl:1: found"),
-        ("[1]", "row 1: found int"),
+        ("[1]", "row 1: found 1"),
     ],
 )
 def test_a_broken_file_is_told_by_its_line(data, text, told):
