@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,8 +14,11 @@ from typing import Any, TextIO
 from symphony.files import write_atomic
 from symphony.prompts import read_action
 from symphony.report.stats import bootstrap_mean, wilson
+from symphony.tasks import datafiles
 from symphony.types import Problem, Prompts, State, SymphonyError, Task
 
+LINE = '{"id": ..., "prediction": a text or a list of actions}'
+"""What a line of predictions is."""
 UNCOUNTED = ("unknown_id", "malformed", "duplicate")
 
 
@@ -50,18 +53,16 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
     Raises:
         SymphonyError: The file can't be read, or `out` can't be written.
     """
-    try:
-        lines = predictions.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise SymphonyError(f"{predictions}: found {why}, allowed: JSON lines in UTF-8") from error
+    lines = datafiles.read_text(predictions).split("\n")
+    if not any(map(str.strip, lines)):
+        raise SymphonyError(f"{predictions}: found no line, allowed: {LINE}, one a line")
     problems = {problem.id: problem for problem in task.problems()}
     if protection := getattr(task, "protection", ""):
         say(f"programs run under {protection}")
     graded: list[Graded] = []
     for number, line in enumerate(lines, 1):
         if line.strip():
-            one = _grade_line(task, problems, line, f"{predictions}:{number}", say)
+            one = _grade_line(task, problems, line, predictions, number, say)
             if one.counts and any(one.id == other.id for other in graded if other.counts):
                 say(f"{predictions}:{number}: found id {one.id!r} again, allowed: one prediction a problem")
                 one = replace(one, outcome="duplicate")
@@ -74,18 +75,19 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
 
 
 def _grade_line(
-    task: Task, problems: Mapping[str, Problem], line: str, where: str, say: Callable[[str], None]
+    task: Task, problems: Mapping[str, Problem], line: str, path: Path, number: int, say: Callable[[str], None]
 ) -> Graded:
-    found, id = None, None
-    with suppress(ValueError):
-        found = json.loads(line)
-    if isinstance(found, dict) and found.get("id") is not None:
-        id = str(found["id"])
-    why = _malformed(found)
-    if why or id is None:
-        say(f'{where}: found {why}, allowed: {{"id": ..., "prediction": a text or a list of actions}}')
-        return Graded(id=id, passed=False, score=0.0, outcome="malformed", seconds=0.0, detail=f"{where}: {why}")
-    assert isinstance(found, dict)
+    where = f"{path}:{number}"
+    try:
+        found = datafiles.parse_json(line, path, number)
+        why = _malformed(found)
+        told = f"{where}: found {why}, allowed: {LINE}" if why else ""
+    except SymphonyError as error:
+        found, told = None, str(error)
+    id = str(found["id"]) if isinstance(found, dict) and _is_id(found.get("id")) else None
+    if told or id is None:
+        say(told)
+        return Graded(id=id, passed=False, score=0.0, outcome="malformed", seconds=0.0, detail=told)
     prediction = found["prediction"]
     if id not in problems:
         say(f"{where}: found id {id!r}, allowed: an item of the task")
@@ -104,9 +106,17 @@ def _malformed(found: Any) -> str:
         return "no JSON object"
     if missing := [name for name in ("id", "prediction") if found.get(name) is None]:
         return "no " + " and no ".join(missing)
+    if not _is_id(found["id"]):
+        return f"an id that is {reprlib.repr(found['id'])}"
     prediction = found["prediction"]
     actions = prediction if isinstance(prediction, list) else [prediction]
-    return "" if all(isinstance(action, str) for action in actions) else f"a prediction that is {prediction!r}"
+    fine = all(isinstance(action, str) for action in actions)
+    return "" if fine else f"a prediction that is {reprlib.repr(prediction)}"
+
+
+def _is_id(found: Any) -> bool:
+    """A text that is not blank, or a whole number."""
+    return bool(found.strip()) if isinstance(found, str) else isinstance(found, int) and not isinstance(found, bool)
 
 
 def _end(task: Task, problem: Problem, prediction: str | list[str]) -> State:

@@ -234,7 +234,8 @@ def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], 
 def _first(pattern: re.Pattern[str], text: str, *, alone: bool = False) -> tuple[re.Match[str], str] | None:
     """The first action that has its closing bracket, and its argument. `alone`: and nothing after that in its line."""
     for match in pattern.finditer(text):
-        line = text[match.end() :].partition("\n")[0]
+        end = text.find("\n", match.end())
+        line = text[match.end() : end if end >= 0 else None]
         length = _closed(line)
         if length is not None and not (alone and not _REST.match(line, length + 1)):
             return match, line[:length]

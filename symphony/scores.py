@@ -25,7 +25,9 @@ _DECIMAL = re.compile(r"(?P<whole>[-+]?[0-9]{0,9})(?:[.,](?P<part>[0-9]{1,17}))?
 _WORDS = 6
 """Words that may stand between a label and its separator, as in "Value of this attempt: 0.7"."""
 _ASIDE = 24
-"""Tokens that a bracket holds at most."""
+"""Tokens that a bracket holds at most, and that stand between a label and its number."""
+_BEFORE = 2
+"""Words that may begin a line of scores, as in "My final value: 0.7"."""
 _JOINS = frozenset({"is", "of", "equals", "about", "around", "approximately", "roughly", "at"})
 _SPANS = frozenset({"to", "or", "and"})
 _VALUES = frozenset({"value", "score", "correctness"})
@@ -103,7 +105,8 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
     label = tokens[begin].text
     words, declared, joined, whole_only_by, scale = 0, False, False, "", None
     at = begin + 1
-    while at < len(tokens) and tokens[at].kind != "number":
+    last = min(len(tokens), begin + _ASIDE)
+    while at < last and tokens[at].kind != "number":
         token = tokens[at]
         stated = _scale(tokens, at) if token.text in ("(", "[", "on") else None
         if stated is not None:
@@ -128,7 +131,7 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
         elif token.kind in ("stop", "slash", "percent", "close") or (token.kind == "line" and words and not declared):
             return None
         at += 1
-    if at == len(tokens) or (words and not declared and not joined):
+    if at >= last or (words and not declared and not joined):
         return None
     if not declared and whole_only_by == "of" and tokens[at].text.isdigit():  # "the value of 3 pages"
         return None
@@ -236,17 +239,17 @@ def _unit(text: str, label: str, scale: _Scale | None) -> float | None:
 def _on_score_lines(tokens: Sequence[_Token], found: Sequence[_Found]) -> list[bool]:
     """Of each score whether its line consists of scores: but for two words before the first, marks, and brackets."""
     scored = {at for one in found for at in range(one.begin, one.end)}
-    line, depth, lines, words = 0, 0, [0] * len(tokens), {0: 0}
+    lines, words, depth, begun = [0] * len(tokens), [0], 0, False
     for at, token in enumerate(tokens):
         if token.kind == "line":
-            line, depth = line + 1, 0
-            words[line] = 0
+            words.append(0)
+            depth, begun = 0, False
         depth = max(0, depth + (token.kind == "open") - (token.kind == "close"))
-        lines[at] = line
+        lines[at] = len(words) - 1
+        begun = begun or at in scored
         if token.kind == "word" and depth == 0 and at not in scored and token.text not in _SPANS:
-            first = all(lines[before] != line for before in scored if before < at)
-            words[line] += 1 if first else 3
-    return [words[lines[one.begin]] <= 2 for one in found]
+            words[-1] += _BEFORE + 1 if begun else 1
+    return [words[lines[one.begin]] <= _BEFORE for one in found]
 
 
 def _tenths(tokens: Sequence[_Token]) -> float | None:

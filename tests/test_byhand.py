@@ -51,7 +51,7 @@ def test_every_line_gets_a_grade_and_none_is_lost(tmp_path):
     text = "\n".join(told)
     assert f"{file}:3: found id 'unknown'" in text
     assert f"{file}:4: found a prediction that is 3, allowed: " in text
-    assert f"{file}:5: found no JSON object, allowed: " in text
+    assert f"{file}:5: found Expecting value at character 1, allowed: JSON" in text
     assert f"{file}:7: found no id, allowed: " in text
     assert "5 lines count in no figure" in text
     assert "graded 2 predictions for 3 problems; 1 problems without one" in text

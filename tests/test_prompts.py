@@ -1,6 +1,7 @@
 """The chat protocol and the parser of expansions."""
 
 import dataclasses
+import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,16 +135,25 @@ def test_labels_in_bold_are_labels():
 def test_an_action_without_its_label_counts_where_it_may_and_none_has_one():
     text = "I would finish[no], but\nAction: search[x]"
     assert parse_proposal("Well: search[x]", VERBS) is None
-    assert parse_proposal("Well: search[x]", VERBS, bare=True).action == "search[x]"
+    assert parse_proposal("Well:\nsearch[x]", VERBS, bare=True).action == "search[x]"
     assert parse_proposal(text, VERBS, bare=True).action == "search[x]"
     assert parse_proposal("dosearch[x]", VERBS, bare=True) is None
+    assert parse_proposal("Thought: I may search[y] first.\n> `search[x]`", VERBS, bare=True).action == "search[x]"
 
 
 def test_letters_that_equal_others_only_if_case_is_ignored_are_read():
     assert parse_proposal("Action: \u017fearch[x]", VERBS).action == "search[x]"
 
 
-@given(st.sampled_from(VERBS), st.text(st.characters(blacklist_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=30))
+def balanced(text: str) -> bool:
+    depths = list(itertools.accumulate({"[": 1, "]": -1}.get(letter, 0) for letter in text))
+    return not depths or (min(depths) >= 0 and depths[-1] == 0)
+
+
+LETTERS = st.characters(blacklist_categories=["Cc", "Cs", "Zl", "Zp"], blacklist_characters="<")
+
+
+@given(st.sampled_from(VERBS), st.text(LETTERS, max_size=30).filter(balanced))
 def test_what_is_written_is_read_back(verb, argument):
     proposal = parse_proposal(f"Thought: so.\nAction: {verb}[{argument}]", VERBS)
     assert proposal is not None

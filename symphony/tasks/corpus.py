@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,9 +27,35 @@ class Corpus(Protocol):
         ...
 
 
+_SAME = str.maketrans({"_": " "}) | {
+    ord(letter): plain
+    for plain, letters in {
+        "'": "\u2018\u2019\u201b\u2032`\u00b4",
+        '"': "\u201c\u201d\u201e\u2033\u00ab\u00bb",
+        "-": "\u2010\u2011\u2012\u2013\u2014\u2015\u2212",
+    }.items()
+    for letter in letters
+}
+"""Characters that are typed in several ways."""
+
+
 def spelling(title: str) -> str:
-    """What makes two titles the same: neither case, nor spaces, nor underscores."""
-    return " ".join(title.replace("_", " ").casefold().split())
+    """What makes two titles the same: neither case nor spaces, nor entities, nor the kind of a quote or dash."""
+    return " ".join(unicodedata.normalize("NFKC", unescaped(title)).translate(_SAME).casefold().split())
+
+
+def unescaped(title: str) -> str:
+    """With the characters that its entities stand for: some data sets hold `&amp;`, some even `&amp;amp;`."""
+    while (plain := html.unescape(title)) != title:
+        title = plain
+    return title
+
+
+def loose(title: str) -> str:
+    """What is left of a title without accents and punctuation, "&" being a word; "" where nothing is."""
+    letters = unicodedata.normalize("NFKD", spelling(title).replace("&", " and "))
+    kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    return " ".join(re.sub(r"[\"!?:;,-]", " ", re.sub("['.]", "", kept)).split())
 
 
 class Paragraphs:
@@ -41,7 +70,9 @@ class Paragraphs:
             Page(title=title, sentences=tuple(filter(None, (sentence.strip() for sentence in sentences))))
             for title, sentences in pages.items()
         ]
-        self._titles = {spelling(page.title): index for index, page in reversed(list(enumerate(self._pages)))}
+        numbered = list(reversed(list(enumerate(self._pages))))  # of equal titles the first counts
+        self._titles = {spelling(page.title): index for index, page in numbered}
+        self._loose = {loose(page.title): index for index, page in numbered}
         self._index: BM25 | None = None
 
     def __len__(self) -> int:
@@ -50,6 +81,8 @@ class Paragraphs:
     def find(self, entity: str) -> Page | tuple[str, ...]:
         """See `Corpus.find`; a page without a word in common is not similar."""
         index = self._titles.get(spelling(entity))
+        if index is None and (key := loose(entity)):
+            index = self._loose.get(key)
         return self._pages[index] if index is not None else self._similar(entity)
 
     def _similar(self, entity: str) -> tuple[str, ...]:

@@ -212,6 +212,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
+"""For texts too long for `parse_json`: it refuses a key twice, too, but the caller tells the place."""
+
+
 def _short(value: Any) -> str:
     """A value in one line, however long or deep it is."""
     return "null" if value is None else _REPR.repr(value)

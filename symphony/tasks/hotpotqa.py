@@ -10,11 +10,13 @@ The page that a branch has opened is part of its state, so branches never see ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from symphony.prompts import ChatPrompts, parse_proposal, read_answer, split_action
 from symphony.reasoning import spoken
@@ -138,8 +140,8 @@ class HotpotQA:
 
     def problems(self) -> Sequence[Problem]:
         (path,) = self.files()
-        found = datafiles.rows(path)
-        return self.prompts.apart([_problem(path, row) for row in datafiles.items(path, found, self.first, self.count)])
+        found = datafiles.items(path, _rows(path), self.first, self.count)
+        return self.prompts.apart([_problem(row) for row in found])
 
     def reset(self, problem: Problem) -> State:
         return State(observation="", data=Data(gold=problem.target.answer, corpus=self._corpus(problem)))
@@ -249,33 +251,56 @@ def _lookup(data: Data, word: str) -> tuple[Data, str]:
     return data, f"(Result {seen + 1} / {len(hits)}) {hits[seen]}"
 
 
-def _problem(path: Path, row: dict[str, Any]) -> Problem:
-    try:
-        id = row.get("_id", row.get("id"))
-        context = tuple((str(title), tuple(map(str, sentences))) for title, sentences in _context(row))
-        return Problem(
-            id=str(row["dev_index"] if id is None else id),
-            kind=str(row.get("type", "")),
-            prompt=f"Question: {row['question']}",
-            target=Target(answer=str(row["answer"]), context=context),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise SymphonyError(
-            f"{path}: found an item without {error}, allowed: _id or dev_index, question, answer, context"
-        ) from error
+def _paired(context: Any) -> Any:
+    """The hub's Parquet files keep titles and sentences apart."""
+    if not isinstance(context, dict):
+        return context
+    titles, sentences = context.get("title"), context.get("sentences")
+    if not isinstance(titles, list) or not isinstance(sentences, list) or len(titles) != len(sentences):
+        raise ValueError("a list of [title, [sentence, ...]], or title and sentences of the same length")
+    return list(zip(titles, sentences, strict=True))
 
 
-def _context(row: dict[str, Any]) -> Iterable[tuple[Any, Any]]:
-    """(title, sentences) of each paragraph; the hub's Parquet files keep titles and sentences apart."""
-    context = row["context"]
-    return zip(context["title"], context["sentences"], strict=True) if isinstance(context, dict) else context
+_Sentences = Annotated[tuple[str, ...], Field(strict=False)]
+_Paragraph = Annotated[tuple[datafiles.Text, _Sentences], Field(strict=False)]
+
+
+class _Row(datafiles.Row):
+    """An item of the data set. Of its three ids the first that is there is meant."""
+
+    published: Annotated[datafiles.Text | None, Field(alias="_id")] = None
+    id: datafiles.Text | None = None
+    dev_index: int | None = None
+    question: datafiles.Text
+    answer: datafiles.Text
+    type: str = ""
+    context: Annotated[tuple[_Paragraph, ...], Field(strict=False), BeforeValidator(_paired)]
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.key:
+            raise ValueError("an _id, an id or a dev_index")
+        return self
+
+    @property
+    def key(self) -> str:
+        return self.published or self.id or ("" if self.dev_index is None else str(self.dev_index))
+
+
+def _rows(path: Path) -> list[_Row]:
+    return [row for _, row in datafiles.typed(path, _Row, lambda row: row.key)]
+
+
+def _problem(row: _Row) -> Problem:
+    target = Target(answer=row.answer, context=row.context)
+    return Problem(id=row.key, kind=row.type, prompt=f"Question: {row.question}", target=target)
 
 
 @lru_cache(maxsize=2)
 def _union(path: Path) -> Paragraphs:
     """The paragraphs of every item; of one title the first paragraph, as in the file."""
     pages: dict[str, tuple[str, ...]] = {}
-    for row in datafiles.rows(path):
-        for title, sentences in _context(row):
-            pages.setdefault(str(title), tuple(map(str, sentences)))
+    for row in _rows(path):
+        for title, sentences in row.context:
+            pages.setdefault(title, sentences)
     return Paragraphs(pages)

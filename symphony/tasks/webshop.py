@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.reasoning import spoken
-from symphony.tasks.webshop_catalogue import Catalogue, Product, files, load, table
+from symphony.tasks.webshop_catalogue import Catalogue, Mined, Product, Written, files, load, table
 from symphony.tasks.webshop_goals import Goal, Goals, Instructions, Nouns, Reward, goals, judge, noun_finder, nouns_by
 from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
@@ -338,7 +338,7 @@ def _catalogue(paths: tuple[Path, ...]) -> Catalogue:
 
 @lru_cache(maxsize=2)
 def _goals(paths: tuple[Path, ...], instructions: Instructions, seed: int) -> Goals:
-    return goals(_catalogue(paths), table(paths[-1]), instructions, seed)
+    return goals(_catalogue(paths), table(paths[-1], Written if instructions == "human" else Mined), instructions, seed)
 
 
 @lru_cache(maxsize=4096)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import re
 from array import array
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from symphony.tasks import datafiles
 from symphony.tasks.bm25 import BM25
@@ -26,7 +29,7 @@ UNPRICED = 100.0
 _READ = 1 << 22
 _LONGEST = 1 << 26
 """Characters that are read for one product at most: more are no product but a broken file."""
-_BETWEEN = re.compile(r"[\s,\[\]]*")
+_BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +100,9 @@ class Catalogue:
         with self.path.open("rb", buffering=0) as stream:
             stream.seek(first)
             text = stream.read(last - first)
-        return _product(self.path, json.loads(text), self.attributes)
+        _, product = _product(json.loads(text), self.attributes, f"{self.path}: product {asin}")
+        assert product is not None  # it was read when the catalogue was
+        return product
 
     def search(self, query: str) -> list[str]:
         """The ids of up to `FOUND` products, the best first."""
@@ -115,17 +120,20 @@ def load(path: Path, attributes: Path | None) -> Catalogue:
     Raises:
         SymphonyError: A file is not what it should be; the message names the product.
     """
-    mined = table(attributes) if attributes is not None and path.suffix == ".json" else {}
+    mined = table(attributes, Mined) if attributes is not None and path.suffix == ".json" else {}
     asins: list[str] = []
     rows: dict[str, int] = {}
     low, high, places = array("d"), array("d"), array("q")
 
     def documents() -> Iterator[tuple[str, str]]:
-        for first, last, row in _objects(path):
-            asin = str(row.get("asin") or row.get("id") or "nan")
-            if asin == "nan" or len(asin) > 10 or asin in rows:
+        for first, last, row, where in _objects(path):
+            asin, product = _product(row, mined, where)
+            if product is None:
                 continue
-            product = _product(path, row, mined)
+            if asin in rows:
+                if path.suffix == ".json":  # the original takes the first, too
+                    continue
+                raise SymphonyError(f"{where}: found id {asin!r} again, allowed: once")
             rows[asin] = len(asins)
             asins.append(asin)
             low.append(product.prices[0])
@@ -141,110 +149,174 @@ def load(path: Path, attributes: Path | None) -> Catalogue:
     )
 
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Mined(datafiles.Row):
+    """A product in items_ins_v2*.json; its instruction is a synthetic goal's."""
+
+    attributes: list[str]
+    instruction: datafiles.Text | None = None
+    instruction_attributes: list[str] | None = None
+
+
+class Written(datafiles.Row):
+    """An instruction in items_human_ins.json."""
+
+    instruction: datafiles.Text
+    instruction_attributes: list[str]
+    instruction_options: list[str]
+
+
+class _Value(datafiles.Row):
+    value: str
+
+
+class _Shown(datafiles.Row):
+    """What original and processed products have in common."""
+
+    asin: datafiles.Text
+    name: str
+    category: str
+    query: str
+    product_category: str
+    full_description: str
+    small_description: list[str] | str
+    Rating: str = "N.A."
+
+
+class _Original(_Shown):
+    pricing: str | None = None
+    customization_options: dict[str, list[_Value] | None] | Literal[""] | None
+
+
+class _Cleaned(_Shown):
+    pricing: Annotated[list[Price], Field(min_length=1, max_length=2)]
+    options: dict[str, list[str]]
+    Attributes: list[str]
+
+
+class _Processed(datafiles.Row):
+    id: datafiles.Text
+    product: _Cleaned
+
+
 @lru_cache(maxsize=4)
-def table(path: Path) -> Mapping[str, Any]:
-    """A JSON object.
+def table(path: Path, kind: type[Mined] | type[Written]) -> Mapping[str, Any]:
+    """A JSON object of products: one row of a kind each, or of `Written` a list of them.
 
     Raises:
-        SymphonyError: The file holds something else.
+        SymphonyError: The file holds something else; the message names the line.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SymphonyError(f"{path}: found {error}, allowed: a JSON object of products") from error
-    if not isinstance(found, dict):
-        raise SymphonyError(f"{path}: found {type(found).__name__}, allowed: a JSON object of products")
+    text = datafiles.read_text(path)
+    found = datafiles.parse_json(text, path)
+    if not isinstance(found, dict) or not found:
+        told = "an empty object" if found == {} else type(found).__name__
+        raise SymphonyError(f"{path}: found {told}, allowed: a JSON object of products")
+    for asin, value in found.items():
+        line = text.count("\n", 0, max(0, text.find(json.dumps(asin)))) + 1
+        where = f"{path}:{line}: product {asin}"
+        if kind is Written and not isinstance(value, list):
+            raise SymphonyError(f"{where}: found {type(value).__name__}, allowed: a list of instructions")
+        for row in value if kind is Written else [value]:
+            datafiles.check(kind, row, where)
     return found
 
 
-def _objects(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """First byte, end and value of each object of a JSON array or of JSON lines, without holding the file."""
-    if path.suffix == ".json":
-        yield from _array(path)
-        return
-    place = 0
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            if line.strip():
-                yield place, place + len(line), _checked(path, f"line {number}", line)
-            place += len(line)
-
-
-def _checked(path: Path, where: str, text: bytes) -> dict[str, Any]:
+def _objects(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
+    """First byte, end, value and place of each object of a JSON array or of JSON lines, without holding the file."""
     try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise SymphonyError(f"{path}: {where}: found {error}, allowed: a JSON object") from error
-    if not isinstance(found, dict):
-        raise SymphonyError(f"{path}: {where}: found {type(found).__name__}, allowed: a JSON object")
-    return found
+        if path.suffix == ".json":
+            yield from _array(path)
+            return
+        place = 0
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                text = line.removeprefix(BOM_UTF8) if number == 1 else line
+                if text.strip():
+                    first = place + len(line) - len(text)
+                    row = datafiles.parse_json(text.decode("utf-8"), path, number)
+                    yield first, place + len(line), row, f"{path}:{number}"
+                place += len(line)
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SymphonyError(f"{path}: found {why}, allowed: a readable UTF-8 file") from error
 
 
-def _array(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+def _array(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
     """The objects of a JSON array of any size, a piece of the file at a time."""
-    decode = json.JSONDecoder().raw_decode
-    held, place, number = "", 0, 0
+    held, place, number, line = "", 0, 0, 1
     with path.open(encoding="utf-8", newline="") as stream:
         while True:
             piece = stream.read(_READ)
             held += piece
             at = 0
             while (begin := _BETWEEN.match(held, at).end()) < len(held):  # type: ignore[union-attr]
+                line += held.count("\n", at, begin)
                 try:
-                    row, end = decode(held, begin)
-                except json.JSONDecodeError as error:
-                    if piece and len(held) - begin < _LONGEST:
+                    row, end = datafiles.DECODER.raw_decode(held, begin)
+                except (ValueError, RecursionError) as error:
+                    cut_off = isinstance(error, json.JSONDecodeError) and len(held) - begin < _LONGEST
+                    if piece and cut_off:
+                        line -= held.count("\n", at, begin)
                         break  # the object goes on in the next piece
-                    raise SymphonyError(f"{path}: item {number + 1}: found {error}, allowed: a JSON object") from error
+                    datafiles.parse_json(held[begin:], path, line)  # says what is wrong
+                    raise
+                if "\\ud" in held[begin:end].lower():
+                    datafiles.parse_json(held[begin:end], path, line)
                 number += 1
-                if not isinstance(row, dict):
-                    raise SymphonyError(f"{path}: item {number}: found {type(row).__name__}, allowed: a JSON object")
                 first = place + len(held[at:begin].encode())
                 place = first + len(held[begin:end].encode())
-                yield first, place, row
+                yield first, place, row, f"{path}:{line}: item {number}"
+                line += held.count("\n", begin, end)
                 at = end
             held = held[at:]
             if not piece:
                 return
 
 
-def _product(path: Path, row: Mapping[str, Any], mined: Mapping[str, Any]) -> Product:
-    """A product of a raw or processed row, cleaned as WebShop's loader does it."""
-    processed = row.get("product")
+def _product(row: Any, mined: Mapping[str, Any], where: str) -> tuple[str, Product | None]:
+    """A product of a raw or processed row and its id, cleaned as WebShop's loader does it; None where that skips it."""
+    if isinstance(row, dict) and "product" in row:
+        processed = datafiles.check(_Processed, row, where)
+        if processed.id != processed.product.asin:
+            told = f"{where}: product.asin: found {processed.product.asin!r}, allowed: the row's id {processed.id!r}"
+            raise SymphonyError(told)
+        product = processed.product
+        options = {name: tuple(values) for name, values in product.options.items()}
+        return processed.id, _made(product, tuple(product.pricing), options, tuple(product.Attributes))
+    if isinstance(row, dict) and row.get("asin") == "nan":
+        return "nan", None
+    raw = datafiles.check(_Original, row, where)
+    if len(raw.asin) > 10:
+        return raw.asin, None
     try:
-        return _cleaned(processed, None) if isinstance(processed, Mapping) else _cleaned(row, mined)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        prices = _prices(raw.pricing)
+    except ValueError as error:
         raise SymphonyError(
-            f"{path}: product {row.get('asin') or row.get('id')}: found {type(error).__name__} {error}, "
-            "allowed: asin, name, category, query, product_category, full_description, small_description, pricing, "
-            "customization_options"
+            f"{where}: pricing: found {raw.pricing!r}, allowed: dollars, as $5.00 or $5.00$9.00"
         ) from error
+    attributes = tuple(mined.get(raw.asin, {}).get("attributes", ("DUMMY_ATTR",)))
+    return raw.asin, _made(raw, prices, _options(raw.customization_options or {}), attributes)
 
 
-def _cleaned(row: Mapping[str, Any], mined: Mapping[str, Any] | None) -> Product:
-    points = row["small_description"]
-    asin = str(row["asin"])
-    if mined is None:  # processed: prices, options and attributes are cleaned already
-        prices = tuple(float(price) for price in row["pricing"])
-        options = {name: tuple(values) for name, values in row["options"].items()}
-        attributes = tuple(row["Attributes"])
-    else:
-        prices = _prices(row.get("pricing"))
-        options = _options(row["customization_options"])
-        attributes = tuple(mined.get(asin, {}).get("attributes", ("DUMMY_ATTR",)))
+def _made(
+    row: _Shown, prices: tuple[float, ...], options: Mapping[str, tuple[str, ...]], attributes: tuple[str, ...]
+) -> Product:
+    points = row.small_description
     return Product(
-        asin=asin,
-        title=str(row["name"]),
+        asin=row.asin,
+        title=row.name,
         price=f"${prices[0]}" if len(prices) == 1 else f"${prices[0]} to ${prices[1]}",
         prices=prices,
-        category=str(row["category"]),
-        query=str(row["query"]).lower().strip(),
-        path=str(row["product_category"]),
-        description=str(row["full_description"]),
-        features=tuple(points) if isinstance(points, list) else (str(points),),
+        category=row.category,
+        query=row.query.lower().strip(),
+        path=row.product_category,
+        description=row.full_description,
+        features=tuple(points) if isinstance(points, list) else (points,),
         options=tuple(options.items()),
         attributes=attributes,
-        rating=str(row.get("Rating", "N.A.")),
+        rating=row.Rating,
     )
 
 
@@ -262,10 +334,10 @@ def _prices(text: str | None) -> tuple[float, ...]:
     return prices[:2]
 
 
-def _options(groups: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:
+def _options(groups: Mapping[str, list[_Value] | None]) -> dict[str, tuple[str, ...]]:
     return {
-        name.lower(): tuple(value["value"].strip().replace("/", " | ").lower() for value in values)
-        for name, values in (groups or {}).items()
+        name.lower(): tuple(one.value.strip().replace("/", " | ").lower() for one in values)
+        for name, values in groups.items()
         if values is not None
     }
 

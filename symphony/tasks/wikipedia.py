@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from symphony.files import write_atomic
-from symphony.tasks.corpus import SIMILAR, Page, spelling
+from symphony.tasks import datafiles
+from symphony.tasks.corpus import SIMILAR, Page, spelling, unescaped
 from symphony.types import SymphonyError
 
 ADDRESS = "https://en.wikipedia.org/w/api.php"
@@ -25,6 +26,14 @@ ATTEMPTS = 5
 TIMEOUT_S = 15.0
 
 Mode = Literal["record", "replay"]
+
+
+class _Answer(datafiles.Row):
+    """What is kept of a title: its page, or similar titles."""
+
+    title: str = ""
+    sentences: list[str] = []  # noqa: RUF012
+    similar: list[str] = []  # noqa: RUF012
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,29 +67,30 @@ class Wikipedia:
         key = hashlib.sha256(spelling(entity).encode()).hexdigest()[:32]
         path = self.folder / f"{key}.json"
         if path.is_file():
-            answer = json.loads(path.read_text(encoding="utf-8"))
+            answer = datafiles.check(_Answer, datafiles.parse_json(datafiles.read_text(path), path), f"{path}")
         elif self.mode == "replay":
             raise SymphonyError(f"{self.folder}: found no recorded answer for {entity!r}, allowed: recorded titles")
         else:
-            answer = self._ask(entity)
-            write_atomic(path, json.dumps({"query": entity, **answer}, ensure_ascii=False, indent=1) + "\n")
-        if answer.get("sentences"):
-            return Page(title=answer["title"], sentences=tuple(answer["sentences"]))
-        return tuple(answer.get("similar", ()))
+            asked = self._ask(entity)
+            write_atomic(path, json.dumps({"query": entity, **asked}, ensure_ascii=False, indent=1) + "\n")
+            answer = _Answer(**asked)
+        return (
+            Page(title=answer.title, sentences=tuple(answer.sentences)) if answer.sentences else tuple(answer.similar)
+        )
 
     def _ask(self, entity: str) -> dict[str, Any]:
         if not entity.strip():
             return {"similar": []}
         found = self._get(
             action="query", prop="extracts|pageprops", ppprop="disambiguation", explaintext="1", redirects="1",
-            titles=entity,
+            titles=unescaped(entity),
         )  # fmt: skip
         pages = found.get("query", {}).get("pages", [])
         page = pages[0] if pages else {}
         text = str(page.get("extract") or "")
         if text and "disambiguation" not in page.get("pageprops", {}):
             return {"title": str(page["title"]), "sentences": sentences(text)}
-        hits = self._get(action="query", list="search", srsearch=entity, srlimit=str(SIMILAR), srprop="")
+        hits = self._get(action="query", list="search", srsearch=unescaped(entity), srlimit=str(SIMILAR), srprop="")
         return {"similar": [str(hit["title"]) for hit in hits.get("query", {}).get("search", [])]}
 
     def _get(self, **parameters: str) -> Mapping[str, Any]:

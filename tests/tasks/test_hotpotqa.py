@@ -247,7 +247,7 @@ def test_missing_data_is_told_with_the_files_that_would_do(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"question": "q"}\n', "found an item without"),
+        ('{"question": "q"}\n', r"sample\.jsonl:1: answer: found nothing, allowed: a value"),
         ('{"question": "q"\n', r"sample\.jsonl:1: found"),
         ("[1]", "row 1: found 1"),
     ],

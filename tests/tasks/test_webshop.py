@@ -165,17 +165,20 @@ def test_a_catalogue_longer_than_a_piece_of_the_file_is_read_the_same(data, monk
     monkeypatch.setattr(webshop_catalogue, "_READ", 7)
     assert list(webshop_catalogue._array(path)) == whole
     text = path.read_bytes()
-    assert [json.loads(text[first:last]) for first, last, _ in whole] == RAW
+    assert [json.loads(text[first:last]) for first, last, *_ in whole] == RAW
+    lines = text.decode().split("\n")
+    assert [lines[int(where.rsplit(":", 2)[1]) - 1] for *_, where in whole] == [" {"] * len(RAW)
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('[{"asin": "B1"', "item 1: found"),
-        ("[1]", "item 1: found int"),
+        ('[{"asin": "B1"', r"json:1: found Expecting ',' delimiter at character 14, allowed: JSON"),
+        ("[1]", "json:1: item 1: found 1, allowed: a JSON object"),
         ("[]", "found no product"),
-        ('[{"asin": "B1", "name": "x"}]', "product B1: found KeyError"),
-        (json.dumps([product("B1", "x", "free")]), "product B1: found ValueError"),
+        ('[\n{"asin": "B1", "name": "x"}]', "json:2: item 1: category: found nothing, allowed: a value"),
+        (json.dumps([product("B1", "x", "free")]), "json:1: item 1: pricing: found 'free', allowed: dollars"),
+        (json.dumps([product("B1", None)]), "json:1: item 1: name: found null, allowed: a text"),
     ],
 )
 def test_a_broken_catalogue_is_told_by_its_item(data, text, told):
