@@ -193,7 +193,7 @@ def parse_proposal(text: str, verbs: Sequence[str], *, bare: bool = False) -> Pr
 
 def read_action(text: str, parse: Callable[[str], Proposal | None]) -> str:
     """An action that a person or a file gives, read as a completion is, its label or not; else the text itself."""
-    proposal = parse(text) or parse(f"Action: {text}")
+    proposal = parse(text) or parse(f"Action: {_MARKS.sub('', text)}")
     return proposal.action if proposal else text.strip()
 
 
@@ -211,6 +211,7 @@ def read_answer(text: str, parse: Callable[[str], Proposal | None]) -> str:
 
 # An action may stand in a list, a quotation, a heading or a fence, its label and itself in bold, italics or backticks.
 _BEGIN = r"^(?:[ \t>*_`#~+\u2022-]|\(?[0-9]{1,3}[.)](?=[ \t*_`]))*+"
+_MARKS = re.compile(_BEGIN)
 _NUMBER = r"[ \t*_`]*+(?:[#(\[]?[0-9]{1,3}[)\]]?)?[ \t*_`]*+"
 _LABEL = rf"(?:Action{_NUMBER}(?:[:\uff1a=.\u2013\u2014\u2192]|-+>?|(?=[ \t]*\r?\n)|(?<=[*_`]))|<[ \t]*action[ \t]*>)"
 _GAP = r"(?:```\w*[ \t]*\r?\n|[\s*_`>])*+"

@@ -12,7 +12,8 @@ from symphony.__main__ import main
 from symphony.byhand import grade_file, play
 from symphony.tasks.hotpotqa import HotpotQA
 from symphony.tasks.mini_qa import MiniQA
-from symphony.types import SymphonyError
+from symphony.tasks.mini_shop import MiniShop
+from symphony.types import SymphonyError, Task
 from tests.tasks.test_hotpotqa import data  # noqa: F401
 
 TASK = MiniQA(seed=0, count=3)
@@ -56,6 +57,110 @@ def test_every_line_gets_a_grade_and_none_is_lost(tmp_path):
     assert "5 lines count in no figure" in text
     assert "graded 2 predictions for 3 problems; 1 problems without one" in text
     assert "success 0.5000 (95 % interval" in text
+
+
+def graded(task: Task, tmp_path: Path, *predictions: object, id: str = "") -> list[bool]:
+    """Whether each prediction of a problem passes, graded alone."""
+    problem, file = task.problems()[0], tmp_path / "p.jsonl"
+    passed = []
+    for prediction in predictions:
+        file.write_text(json.dumps({"id": id or problem.id, "prediction": prediction}))
+        (one,) = grade_file(task, file, None, lambda _: None)
+        passed.append(one.passed)
+    return passed
+
+
+def test_an_answer_is_graded_as_a_search_reads_it(tmp_path):
+    answer = TASK.problems()[0].target.answer
+    forms = (
+        answer,
+        f"Finish[{answer}]",
+        f"Action: finish[{answer}] [1]",
+        f"Thought: so.\n**Action 2:** Finish[{answer}]",
+        f"<think>finish[nobody]</think>{answer}",
+        f"<think>Action: finish[nobody]</think>\nAction: finish[{answer}]<|im_end|>",
+        [f"Finish[{answer}]"],
+        ["Thought: so.\nAction: search[x]", f"**Action**: FINISH[{answer}]"],
+    )
+    assert graded(TASK, tmp_path, *forms) == [True] * len(forms)
+    assert graded(TASK, tmp_path, "Finish[nobody]", f"search[{answer}]", f"<think>{answer}") == [False] * 3
+
+
+def test_actions_are_graded_as_a_search_reads_them(tmp_path):
+    task = MiniShop(seed=0, count=1)
+    world = task.problems()[0].target
+    material, colour, pattern = world.wanted
+    item = next(one for one in world.items if one.material == material and one.price < world.limit)
+    actions = [f"search[{world.type}]", f"click[{item.id}]", f"click[{colour}]", f"click[{pattern}]", "click[buy]"]
+    forms = (
+        "\n".join(actions),
+        "\n".join(action[0].upper() + action[1:] for action in actions),
+        "\n\n".join(f"- `{action}` [1]" for action in actions),
+        "<think>click[buy]</think>I buy it.\n"
+        + "\r\n".join(f"Action {n}: {action}" for n, action in enumerate(actions)),
+        [action.replace("click", "CLICK ") for action in actions],
+    )
+    assert graded(task, tmp_path, *forms) == [True] * len(forms)
+
+
+def test_what_is_no_action_of_the_task_is_still_a_step(tmp_path):
+    task = MiniShop(seed=0, count=1, max_steps=1)
+    world = task.problems()[0].target
+    assert task.submission(f"Thought: so.\nDance[tango]\nSearch[{world.type}]") == (
+        "Dance[tango]",
+        f"search[{world.type}]",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"id": 1, "prediction": ' + "[" * 100_000 + "]" * 100_000 + "}", "found values nested too deep"),
+        ('{"id": ' + "9" * 5000 + ', "prediction": "x"}', "found an integer of too many digits"),
+        ('{"id": "a", "prediction": "\\ud800"}', "found half of a surrogate pair"),
+        ('{"id": "a", "id": "b", "prediction": "x"}', "found a key twice"),
+        ('{"id": true, "prediction": "x"}', "found an id that is True, allowed: "),
+        ('{"id": ["a"], "prediction": "x"}', "found an id that is ['a'], allowed: "),
+        ('{"id": " ", "prediction": "x"}', "found an id that is ' ', allowed: "),
+        ('{"id": "a", "prediction": NaN}', "found a prediction that is nan, allowed: "),
+        ('{"id": "a", "prediction": {"a": 1}}', "found a prediction that is {'a': 1}, allowed: "),
+        ('{"id": "a", "prediction": ["x", null]}', "found a prediction that is ['x', None], allowed: "),
+        ('["a", "x"]', "found no JSON object, allowed: "),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_line_that_cannot_be_used_is_told_with_its_place_and_the_others_are_graded(line, told, tmp_path):
+    right = TASK.problems()[0]
+    file, said = tmp_path / "p.jsonl", []
+    file.write_text(f"{json.dumps({'id': right.id, 'prediction': right.target.answer})}\n{line}\n")
+    graded = grade_file(TASK, file, tmp_path / "g.jsonl", said.append)
+    assert [one.outcome for one in graded] == ["pass", "malformed"]
+    assert said[0].startswith(f"{file}:2: {told}")
+    assert len(said[0]) < 400
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+    right = TASK.problems()[0]
+    file = tmp_path / "p.jsonl"
+    file.write_bytes(
+        b"\xef\xbb\xbf" + json.dumps({"id": right.id, "prediction": right.target.answer}).encode() + b"\r\n"
+    )
+    assert [one.outcome for one in grade_file(TASK, file, None, lambda _: None)] == ["pass"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"])
+def test_a_file_without_predictions_is_refused(content, tmp_path):
+    (tmp_path / "p.jsonl").write_bytes(content)
+    with pytest.raises(SymphonyError, match=r"p\.jsonl: found no line, allowed: "):
+        grade_file(TASK, tmp_path / "p.jsonl", None, lambda _: None)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe{", b"\xff", None])
+def test_a_file_that_cannot_be_read_is_refused(content, tmp_path):
+    if content is not None:
+        (tmp_path / "p.jsonl").write_bytes(content)
+    with pytest.raises(SymphonyError, match=r"p\.jsonl: found .*, allowed: a readable UTF-8 file"):
+        grade_file(TASK, tmp_path / "p.jsonl", None, lambda _: None)
 
 
 def test_a_play_shows_each_observation_and_ends_with_the_grade(tmp_path):

@@ -107,7 +107,9 @@ def check(kind: type[R], row: Any, where: str) -> R:
         key = ".".join(map(str, wrong["loc"])) or "row"
         missing = wrong["type"] == "missing"
         found = "nothing" if missing else _short(wrong["input"])
-        allowed = _ALLOWED.get(wrong["type"]) or wrong["msg"].removeprefix("Input should be ")
+        allowed = _ALLOWED.get(wrong["type"]) or wrong["msg"].removeprefix("Input should be ").removeprefix(
+            "Value error, "
+        )
         raise SymphonyError(f"{where}: {key}: found {found}, allowed: {allowed}") from error
     except RecursionError as error:
         raise SymphonyError(f"{where}: found values nested too deep, allowed: rows as published") from error

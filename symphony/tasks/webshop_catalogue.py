@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from symphony.tasks import datafiles
 from symphony.tasks.bm25 import BM25
@@ -29,7 +29,7 @@ UNPRICED = 100.0
 _READ = 1 << 22
 _LONGEST = 1 << 26
 """Characters that are read for one product at most: more are no product but a broken file."""
-_BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")
+_BLANK = re.compile(r"[\s\ufeff]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +159,12 @@ class Mined(datafiles.Row):
     instruction: datafiles.Text | None = None
     instruction_attributes: list[str] | None = None
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.instruction is not None and self.instruction_attributes is None:
+            raise ValueError("instruction_attributes beside an instruction")
+        return self
+
 
 class Written(datafiles.Row):
     """An instruction in items_human_ins.json."""
@@ -246,33 +252,41 @@ def _objects(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
 def _array(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
     """The objects of a JSON array of any size, a piece of the file at a time."""
     held, place, number, line = "", 0, 0, 1
+    may_follow = "["  # what the next character may be; "" is an object, and "]" its end, too, where there is none yet
     with path.open(encoding="utf-8", newline="") as stream:
         while True:
             piece = stream.read(_READ)
             held += piece
             at = 0
-            while (begin := _BETWEEN.match(held, at).end()) < len(held):  # type: ignore[union-attr]
+            while (begin := _BLANK.match(held, at).end()) < len(held):  # type: ignore[union-attr]
                 line += held.count("\n", at, begin)
-                try:
-                    row, end = datafiles.DECODER.raw_decode(held, begin)
-                except (ValueError, RecursionError) as error:
-                    cut_off = isinstance(error, json.JSONDecodeError) and len(held) - begin < _LONGEST
-                    if piece and cut_off:
-                        line -= held.count("\n", at, begin)
-                        break  # the object goes on in the next piece
-                    datafiles.parse_json(held[begin:], path, line)  # says what is wrong
-                    raise
-                if "\\ud" in held[begin:end].lower():
-                    datafiles.parse_json(held[begin:end], path, line)
-                number += 1
-                first = place + len(held[at:begin].encode())
-                place = first + len(held[begin:end].encode())
-                yield first, place, row, f"{path}:{line}: item {number}"
+                place += len(held[at:begin].encode())
+                at, end = begin, begin + 1
+                if may_follow and held[begin] in may_follow:
+                    may_follow = {"[": "]", "]": "end", ",": ""}[held[begin]]
+                elif may_follow in ("[", ",]", "end"):
+                    wanted = {"[": "a JSON array", ",]": "a comma or the end of the array", "end": "nothing more"}
+                    raise SymphonyError(f"{path}:{line}: found {held[begin]!r}, allowed: {wanted[may_follow]}")
+                else:
+                    try:
+                        row, end = datafiles.DECODER.raw_decode(held, begin)
+                    except (ValueError, RecursionError) as error:
+                        if piece and isinstance(error, json.JSONDecodeError) and len(held) - begin < _LONGEST:
+                            break  # the object goes on in the next piece
+                        datafiles.parse_json(held[begin:], path, line)  # says what is wrong
+                        raise
+                    if "\\ud" in held[begin:end].lower():
+                        datafiles.parse_json(held[begin:end], path, line)
+                    number, may_follow = number + 1, ",]"
+                    yield place, place + len(held[begin:end].encode()), row, f"{path}:{line}: item {number}"
                 line += held.count("\n", begin, end)
+                place += len(held[begin:end].encode())
                 at = end
             held = held[at:]
             if not piece:
-                return
+                break
+    if may_follow != "end":
+        raise SymphonyError(f"{path}:{line}: found the end of the file, allowed: a JSON array")
 
 
 def _product(row: Any, mined: Mapping[str, Any], where: str) -> tuple[str, Product | None]:

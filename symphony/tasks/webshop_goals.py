@@ -152,12 +152,10 @@ def goals(catalogue: Catalogue, instructions: Mapping[str, Any], kind: Instructi
 
     Args:
         catalogue: Where they are to be met.
-        instructions: The rows of items_human_ins.json ("human") or items_ins_v2*.json ("synthetic"), by product.
+        instructions: The rows of items_human_ins.json ("human") or items_ins_v2*.json ("synthetic"), by product, as
+            `table` has checked them.
         kind: Which of the two.
         seed: Of prices and ceilings: the draws of an original that called `random.seed(seed)` before it loaded.
-
-    Raises:
-        SymphonyError: An instruction lacks a field; the message names its product.
     """
     rng = random.Random(seed)
     prices = array("d", catalogue.low)
@@ -169,18 +167,12 @@ def goals(catalogue: Catalogue, instructions: Mapping[str, Any], kind: Instructi
     ends: list[int] = []
     for row in rows:
         asin = catalogue.asins[row]
-        try:
-            for given in _given(instructions[asin], kind):
-                one = _Written(asin=asin, ceiling=_ceiling(rng, prices[row]), **given)
-                product = catalogue.product(asin) if one.options is None else None
-                count = math.prod(len(values) for _, values in product.options) if product else 1
-                written.append(one)
-                ends.append((ends[-1] if ends else 0) + count)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise SymphonyError(
-                f"task.instructions: product {asin}: found {type(error).__name__} {error}, allowed: instruction, "
-                "instruction_attributes, and in human ones instruction_options"
-            ) from error
+        for given in _given(instructions[asin], kind):
+            one = _Written(asin=asin, ceiling=_ceiling(rng, prices[row]), **given)
+            product = catalogue.product(asin) if one.options is None else None
+            count = math.prod(len(values) for _, values in product.options) if product else 1
+            written.append(one)
+            ends.append((ends[-1] if ends else 0) + count)
     order = list(range(ends[-1] if ends else 0))
     random.Random(SHUFFLE).shuffle(order)
     return Goals(prices=prices, _catalogue=catalogue, _written=written, _ends=ends, _order=array("q", order))

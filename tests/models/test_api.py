@@ -21,6 +21,7 @@ from symphony.models.endpoint import Price
 from symphony.models.limits import Timing
 from symphony.models.store import CallStore, StoredModel
 from symphony.options import model as option
+from symphony.reasoning import spoken
 from symphony.runs import ACCESS, digest, is_endpoint
 from symphony.types import Completion, Message, Request, SymphonyError
 from tests.stub_server import Asked, Reply, Script, StubServer, said
@@ -161,8 +162,42 @@ def test_stop_holds_where_a_server_ignores_it(ask: Ask) -> None:
     assert (completion.text, completion.finish_reason) == ("one", "stop")
 
 
-def test_a_cut_answer_ends_by_length(ask: Ask) -> None:
-    assert answer(in_turn(said("one", reason="length")), ask())[0].finish_reason == "length"
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "max_output_tokens", "model_length"])
+def test_a_cut_answer_ends_by_length(reason: str, ask: Ask) -> None:
+    assert answer(in_turn(said("one", reason=reason)), ask())[0].finish_reason == "length"
+
+
+@pytest.mark.parametrize("reason", ["stop", "STOP", "eos", "end_turn", "stop_sequence", None])
+def test_a_whole_answer_ends_by_itself(reason: Any, ask: Ask) -> None:
+    assert answer(in_turn(said("one", reason=reason)), ask())[0].finish_reason == "stop"
+
+
+def test_a_stop_string_in_the_reasoning_ends_nothing(ask: Ask) -> None:
+    text = "<think>Observation: no</think>Action: search[X]\nObservation: yes"
+    completion, _ = answer(in_turn(said(text)), ask(stop=("Observation",)))
+    assert completion.text == "<think>Observation: no</think>Action: search[X]\n"
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_reasoning_that_comes_apart_is_kept_in_the_text(field: str, ask: Ask) -> None:
+    reply = said("so")
+    reply["choices"][0]["message"][field] = "why"
+    completion, _ = answer(in_turn(reply), ask())
+    assert (completion.text, spoken(completion.text).strip()) == ("<think>\nwhy\n</think>\nso", "so")
+
+
+def test_an_answer_that_was_cut_in_its_reasoning_is_an_answer(ask: Ask) -> None:
+    reply = said(None, reason="length")
+    reply["choices"][0]["message"]["reasoning_content"] = "why"
+    completion, _ = answer(in_turn(reply), ask())
+    assert (completion.error, completion.finish_reason, spoken(completion.text)) == (None, "length", "")
+
+
+@pytest.mark.parametrize("omit", [(), ("stop",)])
+def test_an_endpoint_that_stops_within_the_reasoning_is_told_how_to_be_asked(omit: tuple[str, ...], ask: Ask) -> None:
+    completion, _ = answer(in_turn(said("<think>I saw the ")), ask(stop=("Observation",)), omit=omit)
+    assert ("omit: [stop]" in (completion.error or "")) == (not omit)
+    assert completion.completion_tokens == 3
 
 
 def test_a_key_is_sent_as_a_bearer_and_none_where_none_is_wanted(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,6 +293,10 @@ def test_a_server_that_is_not_there_is_told(ask: Ask) -> None:
         (said([{"type": "text", "text": "x"}]), "found content list"),
         (said("x", reason="content_filter"), "found finish_reason 'content_filter'"),
         (said(None, reason="tool_calls"), "found finish_reason 'tool_calls'"),
+        (said("x", reason="insufficient_system_resource"), "found finish_reason 'insufficient_system_resource'"),
+        (said("x", reason="abort"), "found finish_reason 'abort'"),
+        (said("x", reason=""), "found finish_reason ''"),
+        (said("x", reason=["stop"]), "found finish_reason ['stop']"),  # type: ignore[arg-type]
         ({"choices": said("x")["choices"]}, "no usable usage"),
         ({**said("x"), "usage": None}, "no usable usage"),
         ({**said("x"), "usage": {}}, "no usable usage"),

@@ -49,6 +49,7 @@ HEADED = (  # a system turn of the template's own before everything (as Llama's 
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+OPENING = STRICT.replace("<turn>model\n{% endif %}", "<turn>model\n<think>\n{% endif %}")  # as DeepSeek-R1's
 TEMPLATES = {"strict": STRICT, "brackets": BRACKETS, "headed": HEADED}
 ROOMY = 10**6
 PROBLEM = Problem(id="p", prompt="Question: who?", target=None)
@@ -211,3 +212,9 @@ async def test_what_was_dropped_is_on_record_and_replayed_without_a_model(
     assert (call.error, call.dropped_lessons) == (None, 3)
     assert 0 < call.dropped_shots < 3
     assert call.prompt == digest(prompt(call.dropped_lessons + call.dropped_shots))
+
+
+def test_a_completion_whose_reasoning_the_template_opens_begins_with_the_tag(folders: dict[str, Path], ask: Ask):
+    chats = ChatTokenizer(tokenizer(folders["llama"], OPENING), ROOMY)
+    (row,) = chats.rows([ask(max_tokens=8)], {})
+    assert row.opened == "<think>\n"

@@ -72,6 +72,13 @@ async def test_a_cut_trajectory_is_a_failure_that_nobody_judges():
     assert phases == ["expand", "reflect", "expand"]
 
 
+async def test_a_lesson_does_not_carry_the_reasoning_that_led_to_it():
+    script = say(expand="Action: stop", evaluate="", reflect="<think>Lesson: W.</think>\nLesson: no.")
+    _, ledger, _ = await search(Reflexion(trials=2), script=script)
+    assert [lesson.text for lesson in ledger.reflections] == ["no."]
+    assert "<think>Lesson: W.</think>" in ledger.calls[1].text
+
+
 async def test_the_same_failure_is_reflected_on_once_and_the_last_trial_never():
     script = say(expand="Action: stop", evaluate="", reflect="Lesson: no.")
     _, _, phases = await search(Reflexion(trials=3), script=script)

@@ -11,6 +11,7 @@ import pytest
 
 from symphony.search.symphony import Symphony
 from symphony.tasks import datafiles
+from symphony.tasks.corpus import Page, Paragraphs
 from symphony.tasks.hotpotqa import HotpotQA
 from symphony.types import Problem, State, SymphonyError
 from tests.search.test_symphony import in_turn, search
@@ -242,6 +243,42 @@ def test_more_items_than_there_are_is_refused_with_their_number(data):
 def test_missing_data_is_told_with_the_files_that_would_do(tmp_path):
     with pytest.raises(SymphonyError, match=r"none of hotpot_dev_distractor_v1\.json, .*sample\.jsonl"):
         HotpotQA(count=1, data=tmp_path).problems()
+
+
+@pytest.mark.parametrize(
+    ("title", "searched"),
+    [
+        ("Etiquette &amp; Espionage", "Etiquette & Espionage"),
+        ("Etiquette &amp; Espionage", "etiquette &amp; espionage"),
+        ("Etiquette & Espionage", "Etiquette &amp;amp; Espionage"),
+        ("Etiquette &amp; Espionage", "Etiquette and Espionage"),
+        ("Jeff &quot;Swampy&quot; Marsh", "Jeff \u201cSwampy\u201d Marsh"),
+        ("1982 Volvo Masters \u2013 Doubles", "1982 Volvo Masters - Doubles"),
+        ("Fazoli's", "Fazoli\u2019s"),
+        ("Keyser S\u00f6ze", "Keyser Soze"),
+        ("Keyser S\u00f6ze", "Keyser So\u0308ze"),
+        ("Bon App\u00e9tit!", "bon appetit"),
+        ("U.S. Route 1", "US Route 1"),
+        ("Oak_Hill\u00a0Road", "Oak Hill Road"),
+        ("Oak Hill", '"Oak Hill"'),
+    ],
+)
+def test_a_page_is_found_under_every_spelling_of_its_title(title, searched):
+    found = Paragraphs({title: ["Text."], "Other": ["Text."]}).find(searched)
+    assert isinstance(found, Page)
+    assert found.title == title
+
+
+@pytest.mark.parametrize(
+    ("title", "searched"), [("C", "C++"), ("Vell (valley)", "Vell valley"), ("Ed Wood (film)", "Ed Wood")]
+)
+def test_another_title_is_not_a_spelling(title, searched):
+    assert not isinstance(Paragraphs({title: ["Text."]}).find(searched), Page)
+
+
+def test_of_two_spellings_that_are_pages_each_is_its_own():
+    pages = Paragraphs({"R\u00e9sum\u00e9": ["A."], "Resume": ["B."]})
+    assert [pages.find(title).sentences for title in ("resume", "r\u00e9sum\u00e9")] == [("B.",), ("A.",)]
 
 
 @pytest.mark.parametrize(
