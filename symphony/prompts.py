@@ -210,7 +210,7 @@ def read_answer(text: str, parse: Callable[[str], Proposal | None]) -> str:
 
 
 # An action may stand in a list, a quotation, a heading or a fence, its label and itself in bold, italics or backticks.
-_BEGIN = r"^(?:[ \t>*_`#~+\u2022-]|\(?[0-9]{1,3}[.)](?=[ \t*_`]))*+"
+_BEGIN = r"^(?:[ \t\u00a0\u200b\ufeff>*_`#~+\u2022\u2013-]|\(?[0-9]{1,3}[.)](?=[ \t*_`]))*+"
 _MARKS = re.compile(_BEGIN)
 _NUMBER = r"[ \t*_`]*+(?:[#(\[]?[0-9]{1,3}[)\]]?)?[ \t*_`]*+"
 _LABEL = rf"(?:Action{_NUMBER}(?:[:\uff1a=.\u2013\u2014\u2192]|-+>?|(?=[ \t]*\r?\n)|(?<=[*_`]))|<[ \t]*action[ \t]*>)"
@@ -223,7 +223,7 @@ _REST = re.compile(r"[\s*_`.)]*(?:\n|\Z)")
 @cache
 def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     """Up to an action's bracket: its label begins its line, or a sentence in it; or it begins the line unlabelled."""
-    action = rf"(?P<verb>{'|'.join(verbs)})[*_`]*\s*\["
+    action = rf"(?P<verb>{'|'.join(verbs)})[*_`]*\s*(?P<escaped>\\?)\["
     flags = re.IGNORECASE | re.MULTILINE
     return (
         re.compile(rf"{_BEGIN}{_LABEL}{_GAP}{action}", flags),
@@ -237,6 +237,8 @@ def _first(pattern: re.Pattern[str], text: str, *, alone: bool = False) -> tuple
     for match in pattern.finditer(text):
         end = text.find("\n", match.end())
         line = text[match.end() : end if end >= 0 else None]
+        if match["escaped"]:  # as in Markdown
+            line = line.replace("\\[", "[").replace("\\]", "]")
         length = _closed(line)
         if length is not None and not (alone and not _REST.match(line, length + 1)):
             return match, line[:length]

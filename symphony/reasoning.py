@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 
 _NAMES = (
-    r"(?:seed:)?(?:ant|inner_)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|rationale|analysis|scratch_?pad|monologue"
+    r"(?:seed:)?(?:ant|inner_|internal_)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|rationale|analysis|scratch_?pad|monologue"
     r"|chain_of_thought|cot)"
 )
 _OPEN = (
-    rf"<\|?[ \t]*{_NAMES}(?:[ \t][^<>\n]*)?\|?>|<\|(?:begin_of_thought|start_thinking)\|>|\u25c1think\u25b7"
+    rf"<\|?[ \t]*{_NAMES}(?:[ \t][^<>\n]*[^<>\n/])?\|?>|<\|(?:begin_of_thought|start_thinking)\|>|\u25c1think\u25b7"
     r"|(?-i:\[THINK\])|<unused94>thought"
 )
 _CLOSE = (
@@ -25,7 +25,7 @@ _CLOSE = (
 # A message in a channel: <|start|>assistant<|channel|>analysis<|message|>...<|end|>; only the one named final is said.
 _CHANNEL = r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|?>\s*{}\b[^<>\n]*(?:<\|message\|>)?"
 _MARKS = re.compile(
-    rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE}|{_CHANNEL.format('final')})"
+    rf"(?P<empty><[ \t]*{_NAMES}[ \t]*/>)|(?P<open>{_OPEN})|(?P<close>{_CLOSE}|{_CHANNEL.format('final')})"
     rf"|(?P<channel>{_CHANNEL.format('(?!final)')}[a-z]*(?:<\|message\|>)?)|(?P<end><\|end\|>)",
     re.IGNORECASE,
 )
@@ -101,6 +101,8 @@ def _spans(text: str) -> list[tuple[int, int]]:
             inside, closed = "", True
         elif inside or kind == "end":
             continue
+        elif kind == "empty":
+            spans.append((at, mark.start()))
         elif kind == "close":
             if closed and not text[mark.end() :].strip():  # a tag too many, not the end of a block
                 spans.append((at, mark.start()))

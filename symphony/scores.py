@@ -16,10 +16,12 @@ from symphony.reasoning import plain
 CONFIDENCE_MARGIN = 1e-6
 """A verbalised confidence is kept this far away from 0 and 1: nobody is certain."""
 
-_TOKEN = re.compile(
-    r"(?P<number>(?:(?<![\w.)\]])[-+])?\.?[0-9](?:[eE][-+]?[0-9]|[.,](?=[0-9])|\w)*)|(?P<word>[^\W\d_]+(?:['\u2019][^\W\d_]+)*)"
+_TOKEN = re.compile(  # letters that stick to a number make it none: 3rd, 0x1F
+    r"(?P<number>(?:(?<![\w.)\]])[-+])?\.?[0-9]"
+    r"(?:[eE][-+]?[0-9]|[.,](?=[0-9])|(?!(?i:value|score|correctness|confidence)\b)\w)*)"
+    r"|(?P<word>[^\W\d_]+(?:['\u2019][^\W\d_]+)*)"
     r"|(?P<line>\n)|(?P<open>[(\[])|(?P<close>[)\]])|(?P<colon>[:=\uff1a])|(?P<stop>[.,;!?])|(?P<percent>%)"
-    r"|(?P<slash>/)|(?P<dash>[-\u2013\u2014~+]|\.\.+)|(?P<mark>\S)"
+    r"|(?P<slash>/)|(?P<dash>[-\u2013\u2014+]|\.\.+)|(?P<mark>\S)"
 )
 _DECIMAL = re.compile(r"(?P<whole>[-+]?[0-9]{0,9})(?:[.,](?P<part>[0-9]{1,17}))?(?:[eE][-+]?[0-9]{1,3})?")
 _WORDS = 6
@@ -29,7 +31,8 @@ _ASIDE = 24
 _BEFORE = 2
 """Words that may begin a line of scores, as in "My final value: 0.7"."""
 _JOINS = frozenset({"is", "of", "equals", "about", "around", "approximately", "roughly", "at"})
-_SPANS = frozenset({"to", "or", "and"})
+_SPANS = frozenset({"to", "or", "and", "~"})
+_BETWEEN = frozenset({"-", "\u2013", "\u2014", "~", "..", "...", ",", "to", "and"})
 _VALUES = frozenset({"value", "score", "correctness"})
 _SUFFIXES = _VALUES | {"level", "rating"}
 
@@ -152,24 +155,18 @@ def _after(tokens: Sequence[_Token], at: int) -> tuple[tuple[_Scale, int] | None
 
 def _scale(tokens: Sequence[_Token], at: int) -> tuple[_Scale, int] | None:
     """A scale that begins at `at`, as ((least, most), end): "/ 10", "out of 10", "%", "(0-1)", "on a scale of ..."."""
-    if at >= len(tokens):
-        return None
-    token = tokens[at]
     texts = [one.text for one in tokens[at : at + _ASIDE]]
-    if token.kind == "percent" or token.text == "percent":
-        return (0.0, 100.0), at + 1
-    if texts[:2] == ["per", "cent"]:
-        return (0.0, 100.0), at + 2
+    if texts[:1] in (["%"], ["percent"]) or texts[:2] == ["per", "cent"]:
+        return (0.0, 100.0), at + (2 if texts[0] == "per" else 1)
     for words in (["/"], ["out", "of"]):
-        if texts[: len(words)] == words:
-            most = _number(texts[len(words)]) if len(texts) > len(words) else None
-            return None if most is None else ((0.0, most), at + len(words) + 1)
-    if token.kind == "open":
-        return _bracketed(tokens, at, texts)
+        after = texts[len(words) : len(words) + 1]
+        if texts[: len(words)] == words and after and (most := _number(after[0])) is not None:
+            return (0.0, most), at + len(words) + 1
     if texts[:3] == ["on", "a", "scale"]:
-        span = _span(texts[3:]) if texts[3:4] not in (["of"], ["from"]) else _span(texts[4:])
-        return None if span is None else (span[0], at + len(texts[:3]) + (texts[3:4] in (["of"], ["from"])) + span[1])
-    return None
+        begin = 4 if texts[3:4] in (["of"], ["from"]) else 3
+        span = _span(texts[begin:])
+        return None if span is None else (span, at + begin + 3)
+    return _bracketed(tokens, at, texts) if texts[:1] in (["("], ["["]) else None
 
 
 def _close(tokens: Sequence[_Token], at: int) -> int | None:
@@ -188,30 +185,28 @@ def _aside(tokens: Sequence[_Token], at: int) -> int | None:
 
 
 def _bracketed(tokens: Sequence[_Token], at: int, texts: Sequence[str]) -> tuple[_Scale, int] | None:
-    """A scale in brackets, whatever words stand around it."""
+    """A scale in brackets, whatever words stand around it. "(7/10)" and "(70%)" are none: they repeat the number."""
     close = _close(tokens, at)
-    for inner in range(at + 1, at if close is None else close):
-        found = _span(texts[inner - at :]) or (None if tokens[inner].kind == "open" else _scale(tokens, inner))
-        if found is not None and close is not None:
-            return found[0], close + 1
+    if close is None:
+        return None
+    for inner in range(at + 1, close):
+        span = _span(texts[inner - at :])
+        repeats = tokens[inner].kind == "open" or tokens[inner - 1].kind == "number"
+        stated = None if span is not None or repeats else _scale(tokens, inner)
+        if span is not None or stated is not None:
+            return span or stated[0], close + 1  # type: ignore[index]
     return None
 
 
-def _span(texts: Sequence[str]) -> tuple[_Scale, int] | None:
-    """`a-b`, `a to b` and the like at the beginning, and how many tokens it takes."""
-    if texts and re.fullmatch("[0-9]{1,3},[0-9]{1,3}", texts[0]):  # [0,1]
-        ends = texts[0].split(",")
-        return (float(ends[0]), float(ends[1])), 1
-    low = _number(texts[0]) if texts else None
-    if low is None:
+def _span(texts: Sequence[str]) -> _Scale | None:
+    """The scale that `0-1`, `1 to 10` and the like at the beginning name."""
+    if texts and (both := re.fullmatch(r"([01]),([0-9]{1,3})", texts[0])):  # [0,1]
+        return float(both[1]), float(both[2])
+    if len(texts) < 3 or texts[1] not in _BETWEEN:
         return None
-    if len(texts) > 1 and texts[1].startswith("-") and (high := _number(texts[1][1:])) is not None:
-        return (low, high), 2
-    between = len(texts) > 2 and (
-        texts[1] in ("-", "\u2013", "\u2014", "~", "..", "...", ",") or texts[1] in ("to", "and")
-    )
-    high = _number(texts[2]) if between else None
-    return None if high is None else ((low, high), 3)
+    low, high = _number(texts[0]), _number(texts[2])
+    fine = low in (0, 1) and high is not None and high >= 1 and high.is_integer()
+    return (low, high) if low is not None and high is not None and fine else None
 
 
 def _number(text: str) -> float | None:

@@ -72,6 +72,8 @@ def test_value_and_confidence_are_found_in_every_composed_evaluation():
         ("<think>a <think> b</think>\nAction: search[W]\n</think>\nAction: search[X]", "search[X]"),
         ("<think>a</think>\nAction: search[X]\n</think>", "search[X]"),
         ("Action: search[A]\nObservation: none.\nThought: so.\nAction: search[B]", "search[A]"),
+        ("\ufeffAction: search\\[X \\[y\\]\\]", "search[X [y]]"),
+        ("<think />Action: search[X]", "search[X]"),
         ("Action: finish[x", None),
         ("Thought: I could use Action: finish[answer]", None),
         ("Thought: one. Action: search[X] is what I might do", None),

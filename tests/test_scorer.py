@@ -84,6 +84,9 @@ TABLE = [
     ("Value: 0.7/1.0 Confidence: 6 / 10.0", (0.7, 0.6)),
     ("Value: 70 percent, confidence: 60 per cent", (0.7, 0.6)),
     ("Score (0-100): 70 Confidence: 0.6", (0.7, 0.6)),
+    ("Value: 0.7 (70%), confidence: 0.6 (6/10)", (0.7, 0.6)),
+    ("Value: 0.7 (0.6-0.8), confidence: 60% (0.6)", (0.7, 0.6)),
+    ("Value: ~0.7Confidence: 0.6", (0.7, 0.6)),
     # a scale that can't be told, and numbers that are none
     ("Value: 7.5 Confidence: 0.6", None),
     ("Value: 8 Confidence: 0.6", None),

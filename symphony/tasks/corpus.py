@@ -37,6 +37,19 @@ _SAME = str.maketrans({"_": " "}) | {
     for letter in letters
 }
 """Characters that are typed in several ways."""
+_PLAIN = str.maketrans(
+    {
+        "\u00f8": "o",
+        "\u0142": "l",
+        "\u0111": "d",
+        "\u00f0": "d",
+        "\u00fe": "th",
+        "\u00e6": "ae",
+        "\u0153": "oe",
+        "\u0131": "i",
+    }
+)
+"""Letters whose accents Unicode does not part from them."""
 
 
 def spelling(title: str) -> str:
@@ -53,7 +66,7 @@ def unescaped(title: str) -> str:
 
 def loose(title: str) -> str:
     """What is left of a title without accents and punctuation, "&" being a word; "" where nothing is."""
-    letters = unicodedata.normalize("NFKD", spelling(title).replace("&", " and "))
+    letters = unicodedata.normalize("NFKD", spelling(title).replace("&", " and ").translate(_PLAIN))
     kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
     return " ".join(re.sub(r"[\"!?:;,-]", " ", re.sub("['.]", "", kept)).split())
 

@@ -259,6 +259,8 @@ def test_missing_data_is_told_with_the_files_that_would_do(tmp_path):
         ("Keyser S\u00f6ze", "Keyser So\u0308ze"),
         ("Bon App\u00e9tit!", "bon appetit"),
         ("U.S. Route 1", "US Route 1"),
+        ("Bj\u00f8rn Helge Riise", "Bjorn Helge Riise"),
+        ("Beyonc\u00e9", "Beyonc&eacute;"),
         ("Oak_Hill\u00a0Road", "Oak Hill Road"),
         ("Oak Hill", '"Oak Hill"'),
     ],
