@@ -199,7 +199,7 @@ def read_action(text: str, parse: Callable[[str], Proposal | None]) -> str:
 
 def read_actions(text: str, parse: Callable[[str], Proposal | None]) -> tuple[str, ...]:
     """The actions of a text, one a line; a line without a bracket is prose, as it is around a completion's action."""
-    lines = plain(text).splitlines()
+    lines = plain(text).split("\n")
     return tuple([read_action(line, parse) for line in lines if _ATTEMPT.match(line)])
 
 

@@ -106,7 +106,7 @@ def _labelled(tokens: Sequence[_Token]) -> list[_Found]:
 def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
     """The score whose label stands at `begin`; None where the words go on without one."""
     label = tokens[begin].text
-    words, declared, joined, whole_only_by, scale = 0, False, False, "", None
+    words, declared, joined, scale = 0, False, "", None
     at = begin + 1
     last = min(len(tokens), begin + _ASIDE)
     while at < last and tokens[at].kind != "number":
@@ -121,7 +121,7 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
         if token.kind == "colon":
             declared = True
         elif token.kind == "word" and token.text in _JOINS:
-            joined, whole_only_by = True, token.text
+            joined = token.text
         elif token.kind == "word":
             crosses = token.text in _VALUES and words and label != "confidence"
             words += token.text not in _SUFFIXES or words > 0
@@ -136,7 +136,7 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
         at += 1
     if at >= last or (words and not declared and not joined):
         return None
-    if not declared and whole_only_by == "of" and tokens[at].text.isdigit():  # "the value of 3 pages"
+    if not declared and joined == "of" and tokens[at].text.isdigit():  # "the value of 3 pages"
         return None
     after, is_span = _after(tokens, at + 1)
     end = at + 1 if after is None else after[1]

@@ -71,6 +71,12 @@ async def test_the_tests_are_written_first_from_the_problem_alone_and_programs_a
     assert "Tests failed:\nassert square(3) == 9  # 5" in prompts[2]
 
 
+async def test_tests_that_were_only_thought_of_are_not_run(data):
+    thought = "<think>```python\nassert square(2) == 5\n```</think>"
+    result, ledger = await search(data, team(f"{thought}\n{TESTS}", RIGHT))
+    assert (result.stop_reason, len(ledger.calls)) == ("solved", 2)
+
+
 async def test_the_programmer_s_own_tests_are_dropped(data):
     result, _ = await search(data, team(TESTS, OWN, RIGHT))
     assert result.state.data.tests == ("assert square(2) == 4", "assert square(3) == 9")

@@ -86,6 +86,22 @@ def test_replay_refuses_what_was_never_recorded(tmp_path):
         Wikipedia(folder=tmp_path, mode="replay").find("Acorn")
 
 
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"title": null}', '{"sentences": "x"}', '{"similar": [1]}', "[" * 100_000]
+)
+def test_a_recorded_answer_that_is_none_is_told_by_its_file(content, address, tmp_path):
+    Wikipedia(folder=tmp_path, address=address).find("Oak Hill")
+    (path,) = tmp_path.iterdir()
+    path.write_text(content)
+    with pytest.raises(SymphonyError, match=rf"{path.name}.*: found .*, allowed: "):
+        Wikipedia(folder=tmp_path, mode="replay").find("Oak Hill")
+
+
+def test_a_title_is_asked_for_with_the_letters_that_its_entities_stand_for(address, tmp_path):
+    Wikipedia(folder=tmp_path, address=address).find("Oak &amp; Elm")
+    assert StubMediaWiki.asked[-2]["titles"] == StubMediaWiki.asked[-1]["srsearch"] == "Oak & Elm"
+
+
 def test_a_busy_server_is_asked_again_after_growing_waits(address, tmp_path):
     waits: list[float] = []
     StubMediaWiki.failures = [503, 429]
