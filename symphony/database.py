@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from symphony.files import discard, sha256
 from symphony.records import (
     FILES,
+    MANIFEST,
     AnswerRecord,
     CallRecord,
     NodeRecord,
+    Part,
     PickRecord,
     ProblemRecord,
     ReflectionRecord,
@@ -21,7 +25,9 @@ from symphony.records import (
     TimingRecord,
     WallRecord,
     check_keys,
+    damaged,
     field_types,
+    read_manifest,
 )
 from symphony.types import SymphonyError
 
@@ -121,32 +127,49 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
 
     Args:
         db_path: Replaced if it is there.
-        run_folders: Folders that `write_run` made.
+        run_folders: Folders that `symphony.recorder` made.
 
     Raises:
-        SymphonyError: A file is missing or malformed (names file and key), a key is missing, misspelt or unknown, a
-            value has the wrong type, a row is there twice, or the call ledger does not add up to a problem's totals.
+        SymphonyError: A file is missing or malformed (names file and key) or not as it was written, a key is missing,
+            misspelt or unknown, a value has the wrong type, a row is there twice, or the call ledger does not add up to
+            a problem's totals.
     """
     import duckdb
 
     folders = [Path(folder) for folder in run_folders]
     if not folders:
         raise SymphonyError(f"{db_path}: found no run folders to load, allowed: at least one")
+    twice = [folder for folder, count in Counter(folders).items() if count > 1]
+    if twice:
+        raise SymphonyError(f"{twice[0]}: found more than once, allowed: each run folder once")
+    manifests = {folder: read_manifest(folder) for folder in folders}
     target = Path(db_path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with duckdb.connect(str(temporary)) as connection:
             for table, record in TABLES.items():
-                _load_table(connection, table, record, folders)
+                _load_table(connection, table, record, manifests)
             for check in _CHECKS:
                 _hold(connection, check, target)
+        for folder, parts in manifests.items():
+            _check_contents(folder, parts)
         os.replace(temporary, target)
-    except (OSError, duckdb.Error) as error:
+    except (OSError, duckdb.IOException) as error:
+        told = str(error).splitlines()[0]
+        raise SymphonyError(f"{target}: can not be written ({told}), allowed: a folder that can be written") from error
+    except duckdb.Error as error:
         raise SymphonyError(f"{target}: the database could not be built ({str(error).splitlines()[0]})") from error
     finally:
-        temporary.unlink(missing_ok=True)
-        temporary.with_name(temporary.name + ".wal").unlink(missing_ok=True)
+        discard(temporary)
+        discard(temporary.with_name(temporary.name + ".wal"))
+
+
+def _check_contents(folder: Path, parts: Mapping[str, Part]) -> None:
+    """What no other check sees: a figure or a text that was changed."""
+    for name, part in parts.items():
+        if part.sha256 is not None and sha256(folder / name) != part.sha256:
+            raise damaged(folder / name, "other contents than it was written with", f"sha256 {part.sha256}")
 
 
 @contextmanager
@@ -154,23 +177,43 @@ def reading(db_path: str | Path) -> Iterator[Any]:
     """A read-only connection to a database that `load` built.
 
     Raises:
-        SymphonyError: There is no such file, or it can not be opened.
+        SymphonyError: There is no such file, it can not be read, or it has other tables than `load` makes.
     """
     import duckdb
 
     if not Path(db_path).is_file():
-        raise SymphonyError(f"{db_path}: found nothing, allowed: a database built by `load`")
+        raise SymphonyError(f"{db_path}: found nothing, allowed: a database built by `symphony load`")
     # Attached to an instance of its own: connections that name the same file would share their functions and views.
     connection = duckdb.connect()
     try:
-        try:
-            quoted = str(db_path).replace("'", "''")
-            connection.execute(f"ATTACH '{quoted}' AS loaded (READ_ONLY); USE loaded")
-        except duckdb.Error as error:
-            raise SymphonyError(f"{db_path}: can not be opened ({str(error).splitlines()[0]})") from error
+        quoted = str(db_path).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS loaded (READ_ONLY); USE loaded")
+        _check_schema(db_path, connection)
         yield connection
+    except duckdb.ProgrammingError:  # a mistake in a query, not in the file
+        raise
+    except duckdb.Error as error:
+        told = str(error).splitlines()[0]
+        raise SymphonyError(f"{db_path}: can not be read ({told}); `symphony load` builds it anew") from error
     finally:
         connection.close()
+
+
+def _check_schema(db_path: str | Path, connection: Any) -> None:
+    """A database of another version, or of something else, would fail at some query that names no file."""
+    rows = connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'loaded'"
+    ).fetchall()
+    columns: dict[str, set[str]] = {}
+    for table, column in rows:
+        columns.setdefault(table, set()).add(column)
+    for table, record in TABLES.items():
+        missing = [column for column in field_types(record) if column not in columns.get(table, ())]
+        if missing:
+            raise SymphonyError(
+                f"{db_path}: {table}: found no {', '.join(missing)}, allowed: a database built by this version's "
+                "`symphony load`"
+            )
 
 
 def schema(record: type[Any]) -> dict[str, str]:
@@ -187,24 +230,31 @@ def _sql_type(kind: Any) -> str:
     return _SQL_TYPES[kind]
 
 
-def _load_table(connection: Any, table: str, record: type[Any], folders: Sequence[Path]) -> None:
+def _load_table(connection: Any, table: str, record: type[Any], manifests: Mapping[Path, Mapping[str, Part]]) -> None:
     import duckdb
 
-    files = [str(folder / FILES[record]) for folder in folders]
+    files = [str(folder / FILES[record]) for folder in manifests]
     for file in files:
         if not Path(file).is_file():
-            raise SymphonyError(f"{file}: found nothing, allowed: the records of a finished run")
+            raise damaged(Path(file), "nothing", "the records of a finished run")
     columns = schema(record)
     connection.execute(f"CREATE TABLE {table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})")
     try:
         shapes = connection.execute(
-            "SELECT filename, json_structure(json)::VARCHAR FROM read_ndjson_objects(?, filename = true) GROUP BY ALL",
+            "SELECT filename, json_structure(json)::VARCHAR, count(*) FROM read_ndjson_objects(?, filename = true) "
+            "GROUP BY ALL",
             [files],
         ).fetchall()
     except duckdb.Error as error:
         raise SymphonyError(f"{table}: found a line that is not JSON ({str(error).splitlines()[0]})") from error
-    for file, shape in sorted(shapes):
+    lines = dict.fromkeys(files, 0)
+    for file, shape, count in sorted(shapes):
         _check_shape(file, json.loads(shape), record)
+        lines[file] += count
+    for file, found in lines.items():
+        wanted = manifests[Path(file).parent][FILES[record]].lines
+        if found != wanted:
+            raise damaged(Path(file), f"{found} lines", f"{wanted}, as {MANIFEST} says")
     plain = {name: kind.removesuffix(" NOT NULL") for name, kind in columns.items()}
     connection.execute(
         f"INSERT INTO {table} SELECT {', '.join(plain)} "

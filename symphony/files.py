@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from symphony.types import SymphonyError
 
@@ -27,7 +30,35 @@ def write_atomic(path: Path, text: str) -> None:
     except OSError as error:
         raise SymphonyError(f"{path}: found {error.strerror}, allowed: a folder that can be written") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        discard(temporary)
+
+
+def discard(path: Path) -> None:
+    """Removes a file if it is there and can be removed; what went wrong before is what is to be told."""
+    with suppress(OSError):
+        path.unlink()
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Args:
+        what: What the file should be, for the error.
+
+    Raises:
+        SymphonyError: It is not there, can not be read, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SymphonyError(f"{path}: found nothing, allowed: {what}") from error
+    except OSError as error:
+        raise SymphonyError(f"{path}: can not be read ({error.strerror}), allowed: {what}") from error
+    except (ValueError, RecursionError) as error:
+        raise SymphonyError(f"{path}: found a file that is not JSON ({error}), allowed: {what}") from error
+    if not isinstance(found, dict):
+        raise SymphonyError(f"{path}: found a {type(found).__name__}, allowed: {what}, a JSON object")
+    return found
 
 
 def sha256(path: Path) -> str:

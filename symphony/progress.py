@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
@@ -12,15 +14,70 @@ QUIET_SECONDS = 30.0
 """Least time between two lines of the same run when nobody watches."""
 
 
+_BUDGET = "budget"
+"""Kind of the errors of calls that were not asked, because the study has spent its budget."""
+_BREAKER = "breaker"
+"""Kind of the errors of calls that were not asked, because others had failed: they do not tell why."""
+_LONGEST = 120
+
+
+class Calls:
+    """How many calls of a run failed, and why.
+
+    Attributes:
+        count: Answered and failed. failed: Without an answer.
+        silent: Problems that asked and got no answer at all.
+    """
+
+    def __init__(self) -> None:
+        self.count = self.failed = self.silent = 0
+        self._kinds: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+
+    def add(self, errors: Sequence[str | None]) -> None:
+        """The calls of one problem: why each failed, None where it was answered."""
+        failures = [error for error in errors if error is not None]
+        self.count += len(errors)
+        self.failed += len(failures)
+        self.silent += 0 < len(errors) == len(failures)
+        for error in failures:
+            # Errors that name what was asked differ all the time; their beginning says of what kind they are.
+            kind = ":".join(error.split(":")[:2])[:_LONGEST]
+            self._kinds[kind] += 1
+            self._examples.setdefault(kind, textwrap.shorten(error, _LONGEST, placeholder="..."))
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether models were asked and none answered, so that nothing was measured. A refusal by the study's budget
+        asks nobody."""
+        refused = sum(count for kind, count in self._kinds.items() if kind.startswith(_BUDGET))
+        return self.count == self.failed > refused
+
+    def trouble(self) -> str:
+        """How many calls failed, and why most of them; "" where none did."""
+        if not self.failed:
+            return ""
+        causes = Counter({kind: count for kind, count in self._kinds.items() if not kind.startswith(_BREAKER)})
+        ((kind, _),) = (causes or self._kinds).most_common(1)
+        calls = f"{self.count} call{'s' * (self.count > 1)}"
+        silent = f", {self.silent} problem{'s' * (self.silent > 1)} without any answer" if self.silent else ""
+        return f"{self.failed} of {calls} failed: {self._examples[kind]}{silent}"
+
+
 class Tally(Protocol):
     """Told of what happens in one run."""
 
-    def problem(self, *, success: bool, generated_tokens: int) -> None:
-        """A problem of it is graded; tokens are those that a model really produced for it."""
+    def problem(self, *, success: bool, calls: Calls, generated_tokens: int) -> None:
+        """A problem of it is graded.
+
+        Args:
+            calls: Those of the run until now.
+            generated_tokens: Those that a model really produced for the problem.
+        """
         ...
 
     def end(self) -> None:
-        """The run's records are written."""
+        """The run's records are written, or it leaves none because no call was answered."""
         ...
 
 
@@ -48,12 +105,14 @@ class Counts:
     def __init__(self, label: str, problems: int, show: Callable[[Counts, bool], None]) -> None:
         self.label, self.problems, self._show = label, problems, show
         self.done = self.solved = self.tokens = 0
+        self.calls = Calls()
         self.started = time.monotonic()
 
-    def problem(self, *, success: bool, generated_tokens: int) -> None:
+    def problem(self, *, success: bool, calls: Calls, generated_tokens: int) -> None:
         self.done += 1
         self.solved += success
         self.tokens += generated_tokens
+        self.calls = calls
         self._show(self, False)
 
     def end(self) -> None:
@@ -64,8 +123,16 @@ class Counts:
         return max(time.monotonic() - self.started, 1e-9)
 
     def state(self) -> str:
-        success = f"success {self.solved / self.done:.2f}, " if self.done else ""
-        return success + (f"{self.tokens / self.seconds:.0f} tokens/s" if self.tokens else "from the store")
+        told = [self.calls.trouble()]
+        if self.calls.unanswered:
+            told.insert(0, "no call was answered")
+        elif self.tokens:
+            told.insert(0, f"{self.tokens / self.seconds:.0f} tokens/s")
+        elif self.calls.count and not self.calls.failed:
+            told.insert(0, "from the store")
+        if self.done and not self.calls.unanswered:
+            told.insert(0, f"success {self.solved / self.done:.2f}")
+        return ", ".join(filter(None, told))
 
 
 class Lines:
@@ -79,7 +146,7 @@ class Lines:
         return Counts(label, problems, self._show)
 
     def _show(self, run: Counts, ended: bool) -> None:
-        state = f"{run.label}: {run.done}/{run.problems} problems, {run.state()}"
+        state = ", ".join(filter(None, (f"{run.label}: {run.done}/{run.problems} problems", run.state())))
         if ended:
             self.note(f"{state}, {run.seconds:.1f} s")
         elif time.monotonic() - self.told >= QUIET_SECONDS:

@@ -1,17 +1,15 @@
 """What a run leaves behind: one dataclass is both the JSON line and the DuckDB table.
 
-A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` a record type, `config.yaml` and, apart, what
-two equal runs may differ in: `timings.jsonl` and `wall.json`. Everything else is byte-identical when a run is
-repeated, resumed after a crash, or replayed from the call store. Nothing changes a record; those made for every
+A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` a record type, `config.yaml`, `manifest.json` (how
+many lines each file has, and its digest) and, apart, what two equal runs may differ in: `timings.jsonl` and
+`wall.json`. Everything else is byte-identical when a run is repeated, resumed after a crash, or replayed from the call
+store. `symphony.recorder` writes it. Nothing changes a record; those made for every
 call and node are not frozen, because a frozen one takes four times as long to make.
 """
 
 from __future__ import annotations
 
 import json
-import operator
-import os
-import shutil
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -19,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from symphony.files import read_json
 from symphony.types import SymphonyError
 
 CONFIG = "config.yaml"
 WALL = "wall.json"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +280,18 @@ class WallRecord:
     swap_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the manifest says of a file of a run's folder.
+
+    Attributes:
+        sha256: Of the file, hexadecimal; None where equal runs may differ in it.
+    """
+
+    lines: int
+    sha256: str | None
+
+
 AnyRecord = (
     RunRecord
     | ProblemRecord
@@ -305,6 +317,8 @@ FILES: dict[type[Any], str] = {
     WallRecord: WALL,
 }
 """Record type -> file inside a run's folder; the file's stem, in the plural, is the table's name."""
+APART = (FILES[TimingRecord], WALL)
+"""Files in which equal runs may differ."""
 
 
 def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
@@ -319,64 +333,34 @@ def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
     return found
 
 
-def write_run(
-    folder: str | Path,
-    run: RunRecord,
-    problems: Iterable[ProblemRecord],
-    answers: Iterable[AnswerRecord],
-    nodes: Iterable[NodeRecord],
-    calls: Iterable[CallRecord],
-    picks: Iterable[PickRecord],
-    reflections: Iterable[ReflectionRecord],
-    timings: Iterable[TimingRecord],
-    wall: WallRecord,
-    config_yaml: str,
-) -> None:
-    """Writes a finished run, all of it or nothing.
+def is_complete(folder: str | Path) -> bool:
+    """Whether the run of this folder came to its end (`symphony.recorder`): every file is there."""
+    return all((Path(folder) / name).is_file() for name in (*FILES.values(), CONFIG, MANIFEST))
 
-    The files are written to a temporary sibling folder, forced to disk, and renamed. A folder that is already there
-    is replaced: its name is the digest of its config, so it holds the same run.
 
-    Args:
-        folder: `outputs/runs/<digest>`.
-        wall: What the run cost; outside the part that is byte-identical between equal runs.
-        config_yaml: The resolved config, kept beside the records.
+def read_manifest(folder: str | Path) -> dict[str, Part]:
+    """What a run's folder held when it was written: file -> its lines and digest.
 
     Raises:
-        SymphonyError: The disk is full or may not be written, or a record holds NaN, an infinity or a lone surrogate.
+        SymphonyError: There is no manifest, or it is damaged.
     """
-    target = Path(folder)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    rows: tuple[tuple[type[Any], Iterable[Any]], ...] = (
-        (RunRecord, (run,)),
-        (ProblemRecord, problems),
-        (AnswerRecord, answers),
-        (NodeRecord, nodes),
-        (CallRecord, calls),
-        (PickRecord, picks),
-        (ReflectionRecord, reflections),
-        (TimingRecord, timings),
-        (WallRecord, (wall,)),
-    )
+    path = Path(folder) / MANIFEST
+    what = "the manifest of a finished run"
+    if not path.is_file():
+        raise damaged(path, "nothing", what)
+    found = read_json(path, what)
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        for record, lines in rows:
-            _write_durably(temporary / FILES[record], _lines(record, lines))
-        _write_durably(temporary / CONFIG, config_yaml)
-        _sync_folder(temporary)
-        _swap(temporary, target)
-    except OSError as error:
-        raise SymphonyError(f"{target}: the run could not be written ({error.strerror}); nothing was kept") from error
-    except ValueError as error:
-        raise SymphonyError(f"{target}: found a value that JSON can not hold ({error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        parts = {name: Part(**entry) for name, entry in found.items()}
+    except TypeError as error:
+        raise damaged(path, f"an entry that is none ({error})", "lines and sha256") from error
+    check_keys(str(path), parts, (*FILES.values(), CONFIG))
+    return parts
 
 
-def is_complete(folder: str | Path) -> bool:
-    """Whether `write_run` finished in this folder: every file is there."""
-    return all((Path(folder) / name).is_file() for name in (*FILES.values(), CONFIG))
+def damaged(path: Path, found: str, allowed: str) -> SymphonyError:
+    """An error that names a file of a finished run which is not as it was written, and says what to do."""
+    advice = f"delete {path.parent} and repeat its run with `symphony run` (stored calls are not asked again)"
+    return SymphonyError(f"{path}: found {found}, allowed: {allowed}; {advice}")
 
 
 def read_records(folder: str | Path, record: type[Record]) -> list[Record]:
@@ -414,44 +398,3 @@ def check_keys(where: str, found: Iterable[str], expected: Iterable[str]) -> Non
             if keys
         )
         raise SymphonyError(f"{where}: found {problem}, allowed: exactly {', '.join(wanted)}")
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _lines(record: type[Any], rows: Iterable[Any]) -> str:
-    """A line a row, in the order of its fields; one call of the encoder for all of them halves the time.
-
-    Rows are flat, and a quote inside a string is written with a backslash, so that a brace followed by the first
-    field's name in quotes begins a row and stands nowhere else.
-    """
-    names = record.__slots__
-    values = operator.attrgetter(*names)
-    array = _ENCODER.encode([dict(zip(names, values(row), strict=True)) for row in rows])
-    begin = f'{{"{names[0]}":'
-    return array[1:-1].replace(f"}},{begin}", f"}}\n{begin}") + "\n" if array != "[]" else ""
-
-
-def _write_durably(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _swap(temporary: Path, target: Path) -> None:
-    """Puts the finished folder in its place; an older one of the same name goes only when the new one is whole."""
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    if target.exists():
-        os.replace(target, old)
-    os.replace(temporary, target)
-    _sync_folder(target.parent)
-    shutil.rmtree(old, ignore_errors=True)

@@ -2,7 +2,8 @@
 
 The runs of a group share a process, its loaded models and a call store, and are searched together, so that their calls
 meet in large batches; a run's records depend on the run alone. A run whose folder is complete is skipped; one that was
-interrupted is repeated, and the store answers what was already paid for.
+interrupted is repeated, and the store answers what was already paid for. A run in which no model answered has measured
+nothing: it leaves no folder, and is repeated.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from symphony import provenance
 from symphony.agents import AgentPool, Session
 from symphony.budget import Budget, Ledger, Meter
 from symphony.config import to_yaml
-from symphony.files import write_atomic
+from symphony.files import read_json, write_atomic
 from symphony.memory import Lessons
 from symphony.models.store import CallStore
-from symphony.progress import Progress, Tally
-from symphony.records import AnswerRecord, NodeRecord, ProblemRecord, RunRecord, WallRecord, is_complete, write_run
+from symphony.progress import Calls, Progress, Tally
+from symphony.recorder import Recorder
+from symphony.records import RunRecord, WallRecord, is_complete
 from symphony.runs import Group, Parts, Run, build, models
 from symphony.scheduler import ArmStats
 from symphony.search.result import answer_records, node_records, problem_record
@@ -57,14 +59,8 @@ class Place:
         return self.outputs / study / "spent.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class _Solved:
-    """A problem with its verdict and everything that was recorded on the way."""
-
-    problem: ProblemRecord
-    answers: list[AnswerRecord]
-    nodes: list[NodeRecord]
-    session: Session
+class Unanswered(SymphonyError):
+    """Runs in which no model answered: they have measured nothing and are not done. The others of the group are."""
 
 
 def run_group(group: Group, place: Place, progress: Progress, make_backend: MakeBackend | None = None) -> None:
@@ -74,8 +70,10 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
         make_backend: Makes a model that is needed; by default what the config says.
 
     Raises:
+        Unanswered: No call of some runs was answered; the others are done, but not the group.
         SymphonyError: What a user can mend; runs that ended before it are kept.
     """
+    silent: list[str] = []
     with ExitStack() as stack:
         stack.enter_context(rare_collections())
         stores = place.outputs / "calls"
@@ -90,7 +88,11 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
             limits = [run.execution["memory_gb"] for run in missing if run.execution.get("memory_gb") is not None]
             memory = min(limits, default=None)
             workshop = stack.enter_context(Workshop(store, place.data, make_backend, ledger=ledger, memory_gb=memory))
-            asyncio.run(_carry_out_all(missing, workshop, place, progress))
+            silent = asyncio.run(_carry_out_all(missing, workshop, place, progress))
+    if silent:
+        raise Unanswered(
+            f"not done: {'; '.join(silent)}. Nothing was measured; the same command asks again what is not done"
+        )
     write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
 
 
@@ -98,9 +100,12 @@ def run_folders(path: Path) -> list[Path]:
     """The run folders that `path` stands for: itself, or all of the group whose done.json it is."""
     if path.name != "done.json":
         return [path]
-    if not path.is_file():
-        raise SymphonyError(f"{path}: found nothing, allowed: the done.json of a group")
-    return [path.parents[2] / "runs" / digest for digest in json.loads(path.read_text())["runs"]]
+    digests = read_json(path, "the done.json of a group").get("runs")
+    if not isinstance(digests, list) or not digests or not all(isinstance(digest, str) for digest in digests):
+        raise SymphonyError(
+            f"{path}: runs: found {digests!r}, allowed: a list of digests; delete the file and start the study again"
+        )
+    return [path.parents[2] / "runs" / digest for digest in digests]
 
 
 @contextmanager
@@ -120,87 +125,120 @@ def rare_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-async def _carry_out_all(runs: Sequence[Run], workshop: Workshop, place: Place, progress: Progress) -> None:
-    """All at once, as many problems in flight as one of them allows; runs with a limit in seconds one by one."""
-    turns = asyncio.Semaphore(max(int(run.execution["in_flight"]) for run in runs))
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """Which problems are searched at the same time.
+
+    Attributes:
+        free: As many as may be in flight, of all runs together.
+        entry: Held by a run while it waits to begin its next problem, so that a run begins all of its problems before
+            the next run begins one, and no problem holds memory before its turn.
+    """
+
+    free: asyncio.Semaphore
+    entry: asyncio.Lock
+
+
+async def _carry_out_all(runs: Sequence[Run], workshop: Workshop, place: Place, progress: Progress) -> list[str]:
+    """All at once, as many problems in flight as one of them allows; runs with a limit in seconds one by one.
+
+    Returns:
+        Of each run in which no model answered, its name and why.
+    """
+    turns = _Turns(asyncio.Semaphore(max(int(run.execution["in_flight"]) for run in runs)), asyncio.Lock())
     timed = [run for run in runs if _timed(run)]
     try:
         async with asyncio.TaskGroup() as together:
-            for run in runs:
-                if not _timed(run):
-                    together.create_task(_carry_out(run, workshop, place, progress, turns))
+            tasks = [
+                together.create_task(_carry_out(run, workshop, place, progress, turns))
+                for run in runs
+                if not _timed(run)
+            ]
     except BaseExceptionGroup as errors:  # the first ended the others
-        raise errors.exceptions[0] from None
+        raise _first(errors) from None
+    told = [task.result() for task in tasks]
     for run in timed:
-        await _carry_out(run, workshop, place, progress, turns)
+        told.append(await _carry_out(run, workshop, place, progress, turns))
+    return [why for why in told if why]
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _timed(run: Run) -> bool:
     return any(run.config["budget"][scope]["seconds"] is not None for scope in ("problem", "run"))
 
 
-async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progress, turns: asyncio.Semaphore) -> None:
-    """One run, from its config to its folder."""
+async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progress, turns: _Turns) -> str:
+    """One run, from its config to its folder; why it has none, where no model answered."""
     parts = build(run.config, run.data(place.data))
     pool, revisions = workshop.pool(run)
     problems = parts.task.problems()
     if protection := getattr(parts.task, "protection", ""):
         progress.note(f"{run.task}: programs run under {protection}")
-    bar = progress.begin(f"{run.task} {run.experiment} seed {run.seed}", len(problems))
-    wall, cpu, before = time.monotonic(), time.process_time(), workshop.strain()
-    solved = await _Driver(run, parts, pool, bar, turns).solve_all(problems)
-    wall, cpu, strain = time.monotonic() - wall, time.process_time() - cpu, workshop.strain()
-    sessions = [one.session for one in solved]
-    write_run(
-        place.run(run),
-        _run_record(run, parts, problems, revisions),
-        [one.problem for one in solved],
-        [answer for one in solved for answer in one.answers],
-        [node for one in solved for node in one.nodes],
-        [call for session in sessions for call in session.calls],
-        [pick for session in sessions for pick in session.picks],
-        [reflection for session in sessions for reflection in session.reflections],
-        [timing for session in sessions for timing in session.timings],
-        WallRecord(
-            run=run.digest,
-            wall_s=wall,
-            cpu_s=cpu,
-            generated_tokens=sum(_generated_tokens(session) for session in sessions),
-            halvings=strain.halvings - before.halvings,
-            batch_tokens=strain.batch_tokens,
-            swaps=strain.swaps - before.swaps,
-            swap_s=strain.swap_s - before.swap_s,
-        ),
-        to_yaml(run.config),
-    )
+    label = f"{run.task} {run.experiment} seed {run.seed}"
+    bar = progress.begin(label, len(problems))
+    with Recorder(place.run(run)) as recorder:
+        wall, cpu, before = time.monotonic(), time.process_time(), workshop.strain()
+        driver = _Driver(run, parts, pool, recorder, bar, turns)
+        await driver.solve_all(problems)
+        wall, cpu, strain = time.monotonic() - wall, time.process_time() - cpu, workshop.strain()
+        if not driver.calls.unanswered:
+            cost = WallRecord(
+                run=run.digest,
+                wall_s=wall,
+                cpu_s=cpu,
+                generated_tokens=driver.generated_tokens,
+                halvings=strain.halvings - before.halvings,
+                batch_tokens=strain.batch_tokens,
+                swaps=strain.swaps - before.swaps,
+                swap_s=strain.swap_s - before.swap_s,
+            )
+            recorder.finish(_run_record(run, parts, problems, revisions), cost, to_yaml(run.config))
     bar.end()
+    return f"{label}: {driver.calls.trouble()}" if driver.calls.unanswered else ""
 
 
 class _Driver:
-    """Drives the problems of one run."""
+    """Drives the problems of one run.
 
-    def __init__(self, run: Run, parts: Parts, pool: AgentPool, bar: Tally, turns: asyncio.Semaphore) -> None:
-        self.run, self.parts, self.pool, self.bar, self.turns = run, parts, pool, bar, turns
+    Attributes:
+        calls: Of all problems that have ended, as are the tokens.
+    """
+
+    def __init__(self, run: Run, parts: Parts, pool: AgentPool, recorder: Recorder, bar: Tally, turns: _Turns) -> None:
+        self.run, self.parts, self.pool, self.recorder, self.bar, self.turns = run, parts, pool, recorder, bar, turns
         self.meter = Meter(Budget(**run.config["budget"]["run"]), scope="run")
         self.arms: list[ArmStats] | None = None
         if parts.scheduler.scope == "run":
             self.arms = [ArmStats() for _ in pool.agents]
         self.lessons: Lessons = ()
+        self.calls = Calls()
+        self.generated_tokens = 0
 
-    async def solve_all(self, problems: Sequence[Problem]) -> list[_Solved]:
-        """In the order of the problems, whatever the order in which they end.
+    async def solve_all(self, problems: Sequence[Problem]) -> None:
+        """All of them, begun in their order.
 
         What lives as long as the run (arms, lessons) makes a problem depend on those before it: then one at a time.
         """
         if "run" in (self.parts.scheduler.scope, self.parts.memory.scope):
-            return [await self._turn(index, problem) for index, problem in enumerate(problems)]
-        return await asyncio.gather(*(self._turn(index, problem) for index, problem in enumerate(problems)))
+            for index, problem in enumerate(problems):
+                async with self.turns.free:
+                    await self._solve(index, problem)
+            return
+        async with asyncio.TaskGroup() as together, self.turns.entry:
+            for index, problem in enumerate(problems):
+                await self.turns.free.acquire()
+                together.create_task(self._solve(index, problem)).add_done_callback(self._leave)
 
-    async def _turn(self, index: int, problem: Problem) -> _Solved:
-        async with self.turns:
-            return await self._solve(index, problem)
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self.turns.free.release()
 
-    async def _solve(self, index: int, problem: Problem) -> _Solved:
+    async def _solve(self, index: int, problem: Problem) -> None:
+        """One problem, of which nothing stays in memory."""
         parts, run = self.parts, self.run
         session = Session(
             run=run.digest,
@@ -227,9 +265,20 @@ class _Driver:
             for node in {result.answer, *(answer.node for answer in answers)}
         }
         grade = grades[result.answer]
-        self.bar.problem(success=grade.success, generated_tokens=_generated_tokens(session))
-        record = problem_record(index, session, result, grade)
-        return _Solved(record, answer_records(session, answers, grades), node_records(session, result.tree), session)
+        self.recorder.add(
+            index,
+            [problem_record(index, session, result, grade)],
+            answer_records(session, answers, grades),
+            node_records(session, result.tree),
+            session.calls,
+            session.picks,
+            session.reflections,
+            session.timings,
+        )
+        generated = _generated_tokens(session)
+        self.generated_tokens += generated
+        self.calls.add([call.error for call in session.calls])
+        self.bar.problem(success=grade.success, calls=self.calls, generated_tokens=generated)
 
 
 def _run_record(run: Run, parts: Parts, problems: Sequence[Problem], revisions: dict[str, str]) -> RunRecord:

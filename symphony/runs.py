@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from symphony.files import sha256, write_atomic
+from symphony.files import read_json, sha256, write_atomic
 from symphony.models.endpoint import FREE, Price, price_of
 from symphony.models.footprint import Footprint, footprint
 from symphony.types import Endpoint, SymphonyError, canonical_json
@@ -199,18 +199,28 @@ def freeze(group: Group, folder: Path) -> Path:
     """Writes the group's plan to `folder/<name>/plan.json`, unless it is there already, and returns its path."""
     path = folder / group.name / "plan.json"
     text = json.dumps(asdict(group), indent=1)
-    if not path.is_file() or path.read_text() != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         write_atomic(path, text)
     return path
 
 
 def thaw(path: Path) -> Group:
     """The group that was frozen at `path`."""
-    if not path.is_file():
-        raise SymphonyError(f"{path}: found nothing, allowed: the plan.json of a group")
-    plain = json.loads(path.read_text())
-    runs = tuple(Run(**run) for run in plain["runs"])
-    return Group(name=plain["name"], runs=runs, shared=tuple(plain["shared"]))
+    plain = read_json(path, "the plan.json of a group")
+    try:
+        runs = tuple(Run(**run) for run in plain["runs"])
+        group = Group(name=plain["name"], runs=runs, shared=tuple(plain["shared"]))
+        whole = bool(runs) and all(run.digest == digest(run.config) for run in runs)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, str(error)) from error
+    if not whole:
+        raise _damaged(path, "runs whose configs are not those of their digests, or none")
+    return group
+
+
+def _damaged(path: Path, found: str) -> SymphonyError:
+    advice = "delete it and start snakemake again, which writes it anew"
+    return SymphonyError(f"{path}: found {found}, allowed: the plan of a group as it was frozen; {advice}")
 
 
 # --------------------------------------------------------------------------- objects

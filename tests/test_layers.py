@@ -19,6 +19,7 @@ LAYERS = {
     "symphony.files": 1,
     "symphony.prompts": 1,
     "symphony.records": 1,
+    "symphony.recorder": 1,
     "symphony.ridge": 1,
     "symphony.scheduler": 1,
     "symphony.bandits": 1,

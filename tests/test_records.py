@@ -26,9 +26,9 @@ from symphony.records import (
     WallRecord,
     is_complete,
     read_records,
-    write_run,
 )
 from symphony.types import SymphonyError
+from tests.run_writer import write_run
 
 RUN = RunRecord(
     run="r1", study="s", experiment="symphony", task="qa", feedback="oracle", search="symphony", scheduler="ucb",
@@ -69,9 +69,11 @@ def write(
     call: CallRecord = CALL,
     run: RunRecord = RUN,
     answers: Sequence[AnswerRecord] = (NOTHING, ANSWER),
+    lessons: Sequence[ReflectionRecord] = (LESSON,),
 ) -> Path:
     nodes = [ROOT, CHILD]
-    write_run(folder / "r1", run, [problem], answers, nodes, [call], [PICK], [LESSON], [TIMING], WALL, "a: 1\n")
+    tables = [[problem], answers, nodes, [call], [PICK], lessons, [TIMING]]
+    write_run(folder / "r1", run, tables, WALL, "a: 1\n")
     return folder / "r1"
 
 
@@ -175,8 +177,7 @@ def test_text_that_looks_like_a_date_stays_text(tmp_path: Path) -> None:
 
 
 def test_a_table_without_a_line_is_loaded(tmp_path: Path) -> None:
-    folder = write(tmp_path)
-    (folder / "reflections.jsonl").write_text("")
+    folder = write(tmp_path, lessons=())
     load(tmp_path / "study.duckdb", [folder])
     with reading(tmp_path / "study.duckdb") as connection:
         assert connection.execute("SELECT count(*) FROM reflections").fetchall() == [(0,)]
@@ -266,10 +267,16 @@ def test_a_run_with_fewer_problems_than_it_says_is_refused(tmp_path: Path) -> No
         load(tmp_path / "study.duckdb", [folder])
 
 
-def test_one_run_given_twice_is_refused(tmp_path: Path) -> None:
+def test_one_folder_given_twice_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path)
-    with pytest.raises(SymphonyError, match="run r1: found 2 rows in runs, allowed: 1"):
+    with pytest.raises(SymphonyError, match="r1: found more than once, allowed: each run folder once"):
         load(tmp_path / "study.duckdb", [folder, folder])
+
+
+def test_a_run_in_two_folders_is_refused(tmp_path: Path) -> None:
+    folders = [write(tmp_path / "one"), write(tmp_path / "two")]
+    with pytest.raises(SymphonyError, match="run r1: found 2 rows in runs, allowed: 1"):
+        load(tmp_path / "study.duckdb", folders)
 
 
 def test_two_runs_of_one_experiment_task_and_seed_are_refused(tmp_path: Path) -> None:
@@ -309,6 +316,6 @@ def test_no_text_breaks_a_line(text: str, tmp_path: Path) -> None:
     call = dataclasses.replace(CALL, text=text)
     other = dataclasses.replace(call, call=call.call + 1, prompt=text)
     folder = tmp_path / "run"
-    write_run(folder, RUN, [PROBLEM], [], [], [call, other], [], [], [], WALL, "")
+    write_run(folder, RUN, [[PROBLEM], [call, other]], WALL, "")
     assert read_records(folder, CallRecord) == [call, other]
     assert read_records(folder, NodeRecord) == []

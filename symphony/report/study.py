@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from symphony.database import reading
+from symphony.files import read_json
 from symphony.report.stats import Estimate, bootstrap_mean, mcnemar, wilson
 from symphony.types import SymphonyError
 
@@ -93,7 +94,7 @@ def open_study(
     with reading(db_path) as connection:
         # One thread: the order of floating-point sums, hence the last digits of every mean, stays the same.
         connection.execute("SET threads = 1")
-        plan = _read_json(plan_json) if plan_json is not None else {}
+        plan = read_json(Path(plan_json), "the study's plan") if plan_json is not None else {}
         reference = str(plan.get("reference", REFERENCE))
         named = _experiments(connection, plan, str(plan_json))
         experiments = tuple(sorted(named, key=lambda experiment: experiment.name != reference))
@@ -147,18 +148,6 @@ def _bootstrap_score(values: list[float], clusters: list[str]) -> dict[str, floa
 
 def _as_struct(estimate: Estimate | None) -> dict[str, float] | None:
     return None if estimate is None else dataclasses.asdict(estimate)
-
-
-def _read_json(path: str | Path) -> dict[str, Any]:
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SymphonyError(f"{path}: can not be read ({error.strerror})") from error
-    except ValueError as error:
-        raise SymphonyError(f"{path}: found a file that is not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise SymphonyError(f"{path}: found a {type(found).__name__}, allowed: a JSON object")
-    return found
 
 
 def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Experiment, ...]:
@@ -235,7 +224,7 @@ def _load_quantised(connection: Any, manifests: Sequence[str | Path]) -> None:
     rows = [
         (position, Path(path).parent.name, key, text)
         for position, path in enumerate(manifests)
-        for key, text in _flat(_read_json(path))
+        for key, text in _flat(read_json(Path(path), "the manifest of a quantised checkpoint"))
     ]
     if rows:
         connection.executemany("INSERT INTO quantised VALUES (?, ?, ?, ?)", rows)

@@ -22,8 +22,8 @@ from symphony.records import (
     RunRecord,
     TimingRecord,
     WallRecord,
-    write_run,
 )
+from tests.run_writer import write_run
 
 POOL = ["llama", "neox", "qwen3"]
 TASKS = {"gridworld": ["maze", "key"], "mini_qa": ["bridge", "compare"]}
@@ -76,9 +76,7 @@ class SyntheticRun:
             swap_s=0.0,
         )
         target = folder / self.run.run
-        write_run(
-            target,
-            self.run,
+        tables = [
             self.problems,
             self.answers or _answers(self),
             self.nodes,
@@ -86,9 +84,8 @@ class SyntheticRun:
             self.picks,
             self.reflections,
             self.timings,
-            wall,
-            "synthetic: true\n",
-        )
+        ]
+        write_run(target, self.run, tables, wall, "synthetic: true\n")
         return target
 
 

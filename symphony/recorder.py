@@ -1,0 +1,208 @@
+"""Writes a run's folder while the run goes on: all of it or nothing, and no problem stays in memory.
+
+Records are appended to a temporary sibling folder when their problem ends, in the order of the problems. When the run
+has ended, the files are forced to disk and the folder is renamed. Nothing is forced to disk before that: a run that is
+interrupted is repeated, and the call store answers.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import operator
+import os
+import pickle
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from symphony.records import APART, CONFIG, FILES, MANIFEST, WALL, Part, RunRecord, WallRecord
+from symphony.types import SymphonyError
+
+_EARLY = "early"  # file of the problems that ended before one with a smaller index
+
+
+class Recorder:
+    """The folder of one run, as a context; without `finish` it leaves nothing behind.
+
+    A folder that is already there is replaced: its name is the digest of its config, so it holds the same run.
+
+    Args:
+        folder: `outputs/runs/<digest>`.
+
+    Raises:
+        SymphonyError: In all methods: the disk is full or may not be written, or a record holds NaN, an infinity or a
+            lone surrogate.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._target = Path(folder)
+        self._temporary = self._target.with_name(f".{self._target.name}.{os.getpid()}.tmp")
+        self._files = {name: _File(self._temporary / name) for name in FILES.values()}
+        self._next = 0
+        self._early: dict[int, tuple[int, int]] = {}
+        self._lock: int | None = None
+
+    def __enter__(self) -> Self:
+        with self._told():
+            _sweep(self._target.parent)
+            new = self._temporary.with_suffix(".new")
+            new.mkdir(parents=True)
+            self._lock = _locked(new)
+            new.rename(self._temporary)  # under this name it is never without its lock
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def add(self, index: int, *tables: Sequence[Any]) -> None:
+        """Writes the records of a problem; problems may end in any order.
+
+        Args:
+            index: The problem's position in the run, from 0.
+            tables: Each of one type.
+        """
+        with self._told():
+            texts = {FILES[type(rows[0])]: _lines(rows) for rows in tables if rows}
+            if index > self._next:
+                self._early[index] = _append(self._temporary / _EARLY, pickle.dumps(texts))
+                return
+            self._write(texts)
+            while self._next in self._early:
+                self._write(pickle.loads(self._read(*self._early.pop(self._next))))
+
+    def finish(self, run: RunRecord, wall: WallRecord, config_yaml: str) -> None:
+        """Puts the run's folder in its place.
+
+        Args:
+            wall: What the run cost; outside the part that is byte-identical between equal runs.
+            config_yaml: The resolved config, kept beside the records.
+        """
+        with self._told():
+            (self._temporary / _EARLY).unlink(missing_ok=True)
+            self._files[CONFIG] = _File(self._temporary / CONFIG)
+            texts = {FILES[RunRecord]: _lines([run]), WALL: _lines([wall]), CONFIG: config_yaml}
+            for name, file in self._files.items():
+                file.write(texts.get(name, ""))
+            parts = {name: asdict(file.part()) for name, file in self._files.items()}
+            _append(self._temporary / MANIFEST, (json.dumps(parts, indent=1) + "\n").encode())
+            for name in (*parts, MANIFEST):
+                _sync(self._temporary / name)
+            _sync(self._temporary)
+            _swap(self._temporary, self._target)
+
+    def _write(self, texts: dict[str, str]) -> None:
+        for name, text in texts.items():
+            self._files[name].write(text)
+        self._next += 1
+
+    def _read(self, begin: int, size: int) -> bytes:
+        with (self._temporary / _EARLY).open("rb") as stream:
+            stream.seek(begin)
+            return stream.read(size)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SymphonyError(
+                f"{self._target}: the run could not be written ({error.strerror}); nothing was kept"
+            ) from error
+        except ValueError as error:
+            raise SymphonyError(f"{self._target}: found a value that JSON can not hold ({error})") from error
+
+
+class _File:
+    """A file that grows, with what the manifest says of it. It is open only while it is written: many runs go on at
+    the same time, and a process may have few files open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines = 0
+        self._hash = hashlib.sha256()
+
+    def write(self, text: str) -> None:
+        content = text.encode()
+        _append(self._path, content)
+        self._lines += text.count("\n")
+        self._hash.update(content)
+
+    def part(self) -> Part:
+        return Part(lines=self._lines, sha256=None if self._path.name in APART else self._hash.hexdigest())
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _lines(rows: Sequence[Any]) -> str:
+    """A line a row, in the order of its fields; one call of the encoder for all of them halves the time.
+
+    Rows are flat, and a quote inside a string is written with a backslash, so that a brace followed by the first
+    field's name in quotes begins a row and stands nowhere else.
+    """
+    names = type(rows[0]).__slots__
+    values = operator.attrgetter(*names)
+    array = _ENCODER.encode([dict(zip(names, values(row), strict=True)) for row in rows])
+    begin = f'{{"{names[0]}":'
+    return array[1:-1].replace(f"}},{begin}", f"}}\n{begin}") + "\n"
+
+
+def _append(path: Path, content: bytes) -> tuple[int, int]:
+    """Adds to the end of a file; where that begins, and its size."""
+    with path.open("ab") as stream:
+        begin = stream.tell()
+        stream.write(content)
+    return begin, len(content)
+
+
+def _sync(path: Path) -> None:
+    """Forces a file, or a folder's names, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(folder: Path) -> int:
+    """A lock of a folder that dies with its process.
+
+    Raises:
+        OSError: Another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _sweep(runs: Path) -> None:
+    """Removes what killed processes left behind; what a living one writes is locked, and stays."""
+    for left in (*runs.glob(".*.tmp"), *runs.glob(".*.old")):
+        with suppress(OSError):
+            descriptor = _locked(left)
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(descriptor)
+
+
+def _swap(temporary: Path, target: Path) -> None:
+    """Puts the finished folder in its place; an older one of the same name goes only when the new one is whole."""
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if target.exists():
+        os.replace(target, old)
+    os.replace(temporary, target)
+    _sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)

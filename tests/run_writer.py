@@ -1,0 +1,17 @@
+"""A finished run's folder from records made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from symphony.recorder import Recorder
+from symphony.records import RunRecord, WallRecord
+
+
+def write_run(folder: Path, run: RunRecord, tables: Sequence[Sequence[Any]], wall: WallRecord, config: str) -> None:
+    """As the runner does, but with the records of all problems at once."""
+    with Recorder(folder) as recorder:
+        recorder.add(0, *tables)
+        recorder.finish(run, wall, config)
