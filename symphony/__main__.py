@@ -8,6 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from symphony import stop
+
+# isort: split
 from symphony import (
     byhand,
     config,
@@ -39,15 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words += rest
     try:
         given.do(given)
-    except SymphonyError as error:
-        print(f"symphony {given.command}: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        return 130
+        return stop.tell()
     except BrokenPipeError:  # whoever read our lines has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return stop.tell() if stop.received() else 141
+    except (SymphonyError, OSError) as error:
+        if stop.received():
+            return stop.tell()
+        print(f"symphony {given.command}: {_line(error)}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _line(error: Exception) -> str:
+    """One line; of the system's errors the file first."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: found {error.strerror}, allowed: a file that can be read or written"
+    return str(error)
 
 
 _OWN = {"grade": ", and the file of predictions", "play": ", and problem=<id>"}
@@ -198,9 +210,15 @@ def _run(given: argparse.Namespace) -> None:
         raise SymphonyError("found neither or both of a study and --group, allowed: one of them")
     groups = [runs.thaw(given.group / "plan.json")] if given.group else runs.groups(_runs(given))
     place = _place(given)
+    silent = []
     with progress.watch() as bar:
         for group in groups:
-            runner.run_group(group, place, bar)
+            try:
+                runner.run_group(group, place, bar)
+            except runner.Unanswered as error:  # other pools may answer
+                silent.append(str(error))
+    if silent:
+        raise SymphonyError("; ".join(silent))
 
 
 def _load(given: argparse.Namespace) -> None:

@@ -44,7 +44,7 @@ class Calls:
             # Errors that name what was asked differ all the time; their beginning says of what kind they are.
             kind = ":".join(error.split(":")[:2])[:_LONGEST]
             self._kinds[kind] += 1
-            self._examples.setdefault(kind, textwrap.shorten(error, _LONGEST, placeholder="..."))
+            self._examples.setdefault(kind, textwrap.shorten(error, _LONGEST, placeholder="...").rstrip(" :"))
 
     @property
     def unanswered(self) -> bool:
@@ -59,9 +59,8 @@ class Calls:
             return ""
         causes = Counter({kind: count for kind, count in self._kinds.items() if not kind.startswith(_BREAKER)})
         ((kind, _),) = (causes or self._kinds).most_common(1)
-        calls = f"{self.count} call{'s' * (self.count > 1)}"
-        silent = f", {self.silent} problem{'s' * (self.silent > 1)} without any answer" if self.silent else ""
-        return f"{self.failed} of {calls} failed: {self._examples[kind]}{silent}"
+        silent = f"{self.silent} problem{'s' * (self.silent > 1)} got no answer at all, " if self.silent else ""
+        return f"{silent}{self.failed} of {self.count} calls failed: {self._examples[kind]}"
 
 
 class Tally(Protocol):
@@ -122,17 +121,18 @@ class Counts:
     def seconds(self) -> float:
         return max(time.monotonic() - self.started, 1e-9)
 
-    def state(self) -> str:
-        told = [self.calls.trouble()]
+    def state(self, seconds: str = "") -> str:
+        """How the run stands; `seconds` are told before what went wrong."""
+        told = []
         if self.calls.unanswered:
-            told.insert(0, "no call was answered")
-        elif self.tokens:
-            told.insert(0, f"{self.tokens / self.seconds:.0f} tokens/s")
+            told.append("no call was answered")
+        elif self.done:
+            told.append(f"success {self.solved / self.done:.2f}")
+        if self.tokens:
+            told.append(f"{self.tokens / self.seconds:.0f} tokens/s")
         elif self.calls.count and not self.calls.failed:
-            told.insert(0, "from the store")
-        if self.done and not self.calls.unanswered:
-            told.insert(0, f"success {self.solved / self.done:.2f}")
-        return ", ".join(filter(None, told))
+            told.append("from the store")
+        return "; ".join(filter(None, (", ".join([*told, *filter(None, [seconds])]), self.calls.trouble())))
 
 
 class Lines:
@@ -146,13 +146,13 @@ class Lines:
         return Counts(label, problems, self._show)
 
     def _show(self, run: Counts, ended: bool) -> None:
-        state = ", ".join(filter(None, (f"{run.label}: {run.done}/{run.problems} problems", run.state())))
+        done = f"{run.label}: {run.done}/{run.problems} problems"
         if ended:
-            self.note(f"{state}, {run.seconds:.1f} s")
+            self.note(f"{done}, {run.state(f'{run.seconds:.1f} s')}")
         elif time.monotonic() - self.told >= QUIET_SECONDS:
             self.told = time.monotonic()
             left = run.seconds / run.done * (run.problems - run.done)
-            self.note(f"{state}, about {left:.0f} s left")
+            self.note(f"{done}, {run.state(f'about {left:.0f} s left')}")
 
     def note(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
@@ -179,7 +179,7 @@ class Bar:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),  # an endpoint's words may hold brackets
         )
         self._rich = RichProgress(*columns, console=Console(file=stream))
 
@@ -188,7 +188,7 @@ class Bar:
         return Counts(label, problems, lambda run, _: self._rich.update(bar, completed=run.done, state=run.state()))
 
     def note(self, text: str) -> None:
-        self._rich.console.print(text)
+        self._rich.console.print(text, markup=False)
 
     def __enter__(self) -> Self:
         self._rich.start()

@@ -16,6 +16,7 @@ MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
 LAYERS = {
     "symphony.types": 0,
     "symphony.reasoning": 0,
+    "symphony.stop": 0,
     "symphony.files": 1,
     "symphony.prompts": 1,
     "symphony.records": 1,

@@ -6,6 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from symphony import stop
+
+# isort: split
 from symphony.embedded import dialect
 from symphony.embedded.pool import Budget, make
 from symphony.types import SymphonyError
@@ -21,6 +24,8 @@ def main() -> int:
     given = parser.parse_args()
     try:
         make(given.model, given.out, given.seed, Budget().scaled(given.scale))
+    except KeyboardInterrupt:
+        return stop.tell()
     except SymphonyError as error:
         print(f"symphony train-pool: {error}", file=sys.stderr)
         return 1

@@ -19,4 +19,4 @@ rule run:
     params:
         symphony=SYMPHONY,
     shell:
-        "{params.symphony} run --group outputs/groups/{wildcards.group:q} 2>&1 | tee {log:q}"
+        "{params.symphony} run --group outputs/groups/{wildcards.group:q} 2>&1 | tee -i {log:q}"

@@ -1,0 +1,91 @@
+"""Ctrl-C and SIGTERM: one line, soon, whatever the process does at that moment.
+
+A signal raises KeyboardInterrupt, so that files are closed and temporary ones removed. What takes longer than
+`GRACE_S` (a batch that is being computed, a thread that is waited for, a library that swallows the exception) is cut
+off: nothing is lost by that, since records, stores and downloads hold at every moment.
+
+Imported first by the programs of this package, and listens only there: their other imports take a while, too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+MESSAGE = "stopped; start the same command again, it goes on"
+GRACE_S = 0.5
+"""Seconds from a signal to the end of the process, at most."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_received: list[int] = []
+_alone = threading.Lock()
+_told = False
+
+
+def listen() -> None:
+    """Ends this process as described above from now on. A process that was started deaf to Ctrl-C stays so."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    sys.excepthook = _except
+    sys.unraisablehook = _unraisable
+    threading.Thread(target=_watch, args=(reading,), name="stop", daemon=True).start()
+
+
+def received() -> bool:
+    """Whether a signal came, so that no error after it is worth a word."""
+    return bool(_received)
+
+
+def tell() -> int:
+    """Says once that the process was stopped; the code that it ends with."""
+    global _told
+    with _alone:
+        if not _told:
+            _told = True
+            cursor = "\x1b[?25h\r" if os.isatty(2) else ""  # which a bar may have hidden
+            # Not through `sys.stderr`: what was interrupted may hold its lock. Whoever reads may have been stopped.
+            with suppress(OSError):
+                os.write(2, f"{cursor}symphony: {MESSAGE}\n".encode())
+    return 128 + (_received or _SIGNALS)[0]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
+    raise KeyboardInterrupt
+
+
+def _watch(reading: int) -> None:
+    """Python's own handler runs between two steps of the main thread alone; this sees a signal at once."""
+    while True:
+        for number in os.read(reading, 1):
+            if number in _SIGNALS:
+                time.sleep(GRACE_S)
+                _received.append(number)
+                os._exit(tell())
+
+
+def _except(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    if received():
+        os._exit(tell())
+    sys.__excepthook__(kind, error, trace)
+
+
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    if not received():
+        sys.__unraisablehook__(unraisable)
+
+
+_program = Path(sys.argv[0] if sys.argv else "")
+if _program.name == "symphony" or _program.match("symphony/*/__main__.py") or _program.match("symphony/__main__.py"):
+    listen()
