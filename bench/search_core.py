@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +38,8 @@ from symphony.budget import Budget, Meter
 from symphony.memory import PoolFifo
 from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
-from symphony.records import (
-    AnswerRecord,
-    CallRecord,
-    NodeRecord,
-    PickRecord,
-    ProblemRecord,
-    ReflectionRecord,
-    RunRecord,
-    TimingRecord,
-    WallRecord,
-    write_run,
-)
+from symphony.recorder import Recorder
+from symphony.records import RunRecord, WallRecord
 from symphony.runner import rare_collections
 from symphony.scheduler import UCB
 from symphony.scorer import EMCS
@@ -188,16 +178,24 @@ def crowd(problems: int, iterations: int) -> list[tuple[Session, SearchResult]]:
     return asyncio.run(all_of_them())
 
 
-def records(
-    done: list[tuple[Session, SearchResult]],
-) -> tuple[list[ProblemRecord], list[AnswerRecord], list[NodeRecord]]:
+def records(done: list[tuple[Session, SearchResult]]) -> list[list[Sequence[Any]]]:
+    """The tables of each problem."""
     grade = Grade(success=False, score=0.0)
-    outcomes = [problem_record(index, session, result, grade) for index, (session, result) in enumerate(done)]
-    answers = []
-    for session, result in done:
-        found = result.answers(len(session.calls))
-        answers += answer_records(session, found, {answer.node: grade for answer in found})
-    return outcomes, answers, [record for session, result in done for record in node_records(session, result.tree)]
+    made: list[list[Sequence[Any]]] = []
+    for index, (session, result) in enumerate(done):
+        answers = result.answers(len(session.calls))
+        made.append(
+            [
+                [problem_record(index, session, result, grade)],
+                answer_records(session, answers, {answer.node: grade for answer in answers}),
+                node_records(session, result.tree),
+                session.calls,
+                session.picks,
+                session.reflections,
+                session.timings,
+            ]
+        )
+    return made
 
 
 def whole_loop() -> tuple[float, float]:
@@ -206,31 +204,31 @@ def whole_loop() -> tuple[float, float]:
 
     def work() -> None:
         nonlocal made
-        _, _, nodes = records(crowd(problems=16, iterations=10))
-        made = len(nodes) - 16
+        made = sum(len(nodes) - 1 for _, _, nodes, *_ in records(crowd(problems=16, iterations=10)))
 
     seconds = cpu_seconds(work)
     rate = made / seconds
     print(f"whole loop, 16 problems of 10 iterations, records made: {made:6,} nodes, {rate:7,.0f} nodes a CPU-second")
-    done = crowd(problems=16, iterations=10)
-    outcomes, answers, nodes = records(done)
-    calls: list[CallRecord] = [call for session, _ in done for call in session.calls]
-    picks: list[PickRecord] = [pick for session, _ in done for pick in session.picks]
-    lessons: list[ReflectionRecord] = [lesson for session, _ in done for lesson in session.reflections]
-    timings: list[TimingRecord] = [timing for session, _ in done for timing in session.timings]
+    tables = records(crowd(problems=16, iterations=10))
+    calls = sum(len(calls) for _, _, _, calls, *_ in tables)
     run = RunRecord(**{name: _any(hint) for name, hint in RunRecord.__annotations__.items()})
     wall = WallRecord(
         run="bench", wall_s=0.0, cpu_s=0.0, generated_tokens=0, halvings=0, batch_tokens=None, swaps=0, swap_s=0.0
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench"
-        writing = cpu_seconds(
-            lambda: write_run(path, run, outcomes, answers, nodes, calls, picks, lessons, timings, wall, ""), repeats=3
-        )
+
+        def write() -> None:
+            with Recorder(path) as recorder:
+                for index, some in enumerate(tables):
+                    recorder.add(index, *some)
+                recorder.finish(run, wall, "")
+
+        writing = cpu_seconds(write, repeats=3)
     written = made / (seconds + writing)
     print(
         f"whole loop, records written to disk too: {written:7,.0f} nodes a CPU-second "
-        f"({len(calls):,} calls; {1e6 * seconds / made:.0f} + {1e6 * writing / made:.0f} microseconds a node)"
+        f"({calls:,} calls; {1e6 * seconds / made:.0f} + {1e6 * writing / made:.0f} microseconds a node)"
     )
     return written, rate
 

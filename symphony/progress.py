@@ -200,6 +200,7 @@ class Bar:
         self._rich.stop()
 
 
-def watch(stream: TextIO = sys.stderr) -> Progress:
-    """The bar where somebody may watch it, lines elsewhere."""
+def watch(stream: TextIO | None = None) -> Progress:
+    """The bar where somebody may watch it, lines elsewhere; on the error stream unless another is given."""
+    stream = stream or sys.stderr
     return Bar(stream) if stream.isatty() else Lines(stream)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import resource
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from symphony.database import load, reading, schema
+from symphony.database import TABLES, load, reading, schema
 from symphony.records import (
     FILES,
     AnswerRecord,
@@ -297,6 +299,90 @@ def test_a_refused_load_leaves_the_old_database_and_no_other_file(tmp_path: Path
         load(tmp_path / "db" / "study.duckdb", [bad])
     assert (tmp_path / "db" / "study.duckdb").read_bytes() == before
     assert [path.name for path in (tmp_path / "db").iterdir()] == ["study.duckdb"]
+
+
+@pytest.mark.parametrize("file", [*FILES.values(), "config.yaml"])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_an_emptied_or_cut_table_is_told_with_what_to_do(file: str, keep: int, tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    path = folder / file
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join((lines * 2)[: keep * (len(lines) + 1)]))  # emptied, or with a line twice
+    with pytest.raises(
+        SymphonyError, match=rf"r1/{file}: found .*; delete .*r1 and repeat its run with `symphony run`"
+    ):
+        load(tmp_path / "study.duckdb", [folder])
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("calls.jsonl", "Action: a[b]", "Action: a[c]"),
+        ("nodes.jsonl", '"value":0.5', '"value":0.7'),
+        ("picks.jsonl", '"means":[0.0,0.5]', '"means":[0.0,0.6]'),
+        ("reflections.jsonl", "Lesson.", "Lessen."),
+        ("answers.jsonl", '"tokens":1', '"tokens":2'),
+        ("problems.jsonl", '"score":1', '"score":0'),
+        ("runs.jsonl", '"seed":1', '"seed":2'),
+        ("config.yaml", "a: 1", "a: 2"),
+    ],
+)
+def test_a_changed_figure_or_text_is_told(file: str, old: str, new: str, tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    edit(folder, file, old, new)
+    with pytest.raises(SymphonyError, match=f"{file}: found other contents than it was written with"):
+        load(tmp_path / "study.duckdb", [folder])
+
+
+def test_a_run_without_a_manifest_is_not_complete_and_not_loaded(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / "manifest.json").unlink()
+    assert not is_complete(folder)
+    with pytest.raises(SymphonyError, match=r"manifest.json: found nothing, .* repeat its run with `symphony run`"):
+        load(tmp_path / "study.duckdb", [folder])
+
+
+def damages(whole: bytes) -> Iterator[bytes]:
+    """What a database's file may be in its place."""
+    rng = random.Random(0)
+    yield from (b"", b"\0", b"<html></html>" * 1000)
+    yield from (whole[:size] for size in (100, 4096, 12_288, len(whole) // 2, len(whole) - 1))
+    for _ in range(4):
+        at = rng.randrange(len(whole))
+        yield whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+
+
+def test_a_damaged_database_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "study.duckdb"
+    load(path, [write(tmp_path)])
+    for damaged in damages(path.read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(SymphonyError) as told, reading(path) as connection:
+            for table in TABLES:
+                connection.execute(f"FROM {table}").fetchall()
+        assert str(told.value).startswith(f"{path}: can not be read (")
+        assert str(told.value).endswith("; `symphony load` builds it anew")
+        assert "\n" not in str(told.value)
+
+
+def test_a_database_of_something_else_is_told_by_what_it_lacks(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "other.duckdb")) as connection:
+        connection.execute("CREATE TABLE runs (run VARCHAR)")
+    told = r"other.duckdb: runs: found no study, .* allowed: a database built by this version's `symphony load`"
+    with pytest.raises(SymphonyError, match=told), reading(tmp_path / "other.duckdb"):
+        pass
+
+
+def test_a_mistake_in_a_query_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    load(tmp_path / "study.duckdb", [write(tmp_path)])
+    with pytest.raises(duckdb.BinderException), reading(tmp_path / "study.duckdb") as connection:
+        connection.execute("SELECT nothing FROM runs")
+
+
+@pytest.mark.parametrize("place", ["/proc/study.duckdb", "/proc/folder/study.duckdb", "/dev/null/study.duckdb"])
+def test_a_place_that_can_not_be_written_is_one_line(place: str, tmp_path: Path) -> None:
+    with pytest.raises(SymphonyError, match=rf"^{place}: can not be written \(.*\), allowed: a folder that can be"):
+        load(place, [write(tmp_path)])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -184,11 +184,16 @@ def test_under_faults_nothing_is_asked_twice_that_was_answered(faulty: Run) -> N
     assert not again & script.usable
 
 
-def test_a_dead_endpoint_ends_every_problem_with_a_reason(tmp_path: Path) -> None:
-    with StubServer(lambda _: Reply(status=503)) as server:
-        folder = carry_out(api_group(tmp_path, server.url, "problems=5", retries=0), tmp_path / "out")
-    assert {problem.stop_reason for problem in read_records(folder, ProblemRecord)} == {"error"}
-    assert all(call.error for call in read_records(folder, CallRecord))
+def test_a_dead_endpoint_ends_the_problems_that_it_leaves_without_an_answer_with_a_reason(tmp_path: Path) -> None:
+    def script(asked: Asked) -> Any:
+        return said(talk(asked)) if asked.number == 0 else Reply(status=503)
+
+    with StubServer(script) as server:
+        group = api_group(tmp_path, server.url, "problems=5", "execution.in_flight=1", retries=0)
+        folder = carry_out(group, tmp_path / "out")
+    calls = read_records(folder, CallRecord)
+    assert {problem.stop_reason for problem in read_records(folder, ProblemRecord)[1:]} == {"error"}
+    assert sum(call.error is None for call in calls) == 1
 
 
 def test_a_run_is_replayed_without_network_and_key_and_leaves_the_same_records(
