@@ -231,7 +231,6 @@ def _sql_type(kind: Any) -> str:
 
 
 def _load_table(connection: Any, table: str, record: type[Any], manifests: Mapping[Path, Mapping[str, Part]]) -> None:
-    import duckdb
 
     files = [str(folder / FILES[record]) for folder in manifests]
     for file in files:
@@ -239,16 +238,9 @@ def _load_table(connection: Any, table: str, record: type[Any], manifests: Mappi
             raise damaged(Path(file), "nothing", "the records of a finished run")
     columns = schema(record)
     connection.execute(f"CREATE TABLE {table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})")
-    try:
-        shapes = connection.execute(
-            "SELECT filename, json_structure(json)::VARCHAR, count(*) FROM read_ndjson_objects(?, filename = true) "
-            "GROUP BY ALL",
-            [files],
-        ).fetchall()
-    except duckdb.Error as error:
-        raise SymphonyError(f"{table}: found a line that is not JSON ({str(error).splitlines()[0]})") from error
+    shapes = [(file, *shape) for file in files for shape in _shapes(connection, file)]
     lines = dict.fromkeys(files, 0)
-    for file, shape, count in sorted(shapes):
+    for file, shape, count in shapes:
         _check_shape(file, json.loads(shape), record)
         lines[file] += count
     for file, found in lines.items():
@@ -261,6 +253,21 @@ def _load_table(connection: Any, table: str, record: type[Any], manifests: Mappi
         "FROM read_json($files, format = 'newline_delimited', columns = $columns)",
         {"files": files, "columns": plain},
     )
+
+
+def _shapes(connection: Any, file: str) -> list[tuple[str, int]]:
+    """What the lines of a file hold, and how many hold it."""
+    import duckdb
+
+    try:
+        found: list[tuple[str, int]] = connection.execute(
+            "SELECT json_structure(json)::VARCHAR, count(*) FROM read_ndjson_objects(?) GROUP BY ALL ORDER BY ALL",
+            [file],
+        ).fetchall()
+    except duckdb.Error as error:
+        told = f"a line that is not JSON ({str(error).splitlines()[0]})"
+        raise damaged(Path(file), told, "a JSON object a line") from error
+    return found
 
 
 def _check_shape(file: str, shape: Any, record: type[Any]) -> None:
