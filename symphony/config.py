@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from symphony.fetch import recorded_revision
-from symphony.files import write_atomic
+from symphony.files import read_json, write_atomic
 from symphony.models.revision import weights_digest
 from symphony.options import broken, check_place, experiments
 from symphony.runs import (
@@ -135,11 +135,11 @@ def plan(
     names = [name for name in names if experiment in (None, name)]
     entry = cache / f"{_inputs_digest(study, [*names, *overrides], conf)}.json" if cache else None
     if entry and entry.is_file():
-        runs = [Run(**run) for run in json.loads(entry.read_text())]
+        runs = [Run(**run) for run in read_json(entry, "a composed plan, or no file")["runs"]]
     else:
         runs = [run for name in names for run in _experiment_runs(study, name, overrides, conf)]
         if entry:
-            write_atomic(entry, json.dumps([asdict(run) for run in runs]))
+            write_atomic(entry, json.dumps({"runs": [asdict(run) for run in runs]}))
     _check_study_budget(runs)
     return [_named_by_data(run, data) for run in runs]
 

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from symphony.files import discard, sha256
+from symphony.files import discard
+from symphony.manifest import Part, check_contents, check_lines, damaged
 from symphony.records import (
     FILES,
-    MANIFEST,
     AnswerRecord,
     CallRecord,
     NodeRecord,
-    Part,
     PickRecord,
     ProblemRecord,
     ReflectionRecord,
@@ -25,7 +24,6 @@ from symphony.records import (
     TimingRecord,
     WallRecord,
     check_keys,
-    damaged,
     field_types,
     read_manifest,
 )
@@ -153,7 +151,8 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
             for check in _CHECKS:
                 _hold(connection, check, target)
         for folder, parts in manifests.items():
-            _check_contents(folder, parts)
+            for name, part in parts.items():
+                check_contents(folder / name, part)
         os.replace(temporary, target)
     except (OSError, duckdb.IOException) as error:
         told = str(error).splitlines()[0]
@@ -163,13 +162,6 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
     finally:
         discard(temporary)
         discard(temporary.with_name(temporary.name + ".wal"))
-
-
-def _check_contents(folder: Path, parts: Mapping[str, Part]) -> None:
-    """What no other check sees: a figure or a text that was changed."""
-    for name, part in parts.items():
-        if part.sha256 is not None and sha256(folder / name) != part.sha256:
-            raise damaged(folder / name, "other contents than it was written with", f"sha256 {part.sha256}")
 
 
 @contextmanager
@@ -244,9 +236,7 @@ def _load_table(connection: Any, table: str, record: type[Any], manifests: Mappi
         _check_shape(file, json.loads(shape), record)
         lines[file] += count
     for file, found in lines.items():
-        wanted = manifests[Path(file).parent][FILES[record]].lines
-        if found != wanted:
-            raise damaged(Path(file), f"{found} lines", f"{wanted}, as {MANIFEST} says")
+        check_lines(Path(file), found, manifests[Path(file).parent][FILES[record]])
     plain = {name: kind.removesuffix(" NOT NULL") for name, kind in columns.items()}
     connection.execute(
         f"INSERT INTO {table} SELECT {', '.join(plain)} "

@@ -21,7 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from symphony.records import APART, CONFIG, FILES, MANIFEST, WALL, Part, RunRecord, WallRecord
+from symphony.manifest import MANIFEST, Part
+from symphony.records import APART, CONFIG, FILES, WALL, RunRecord, WallRecord
 from symphony.types import SymphonyError
 
 _EARLY = "early"  # file of the problems that ended before one with a smaller index

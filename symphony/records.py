@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from symphony.files import read_json
+from symphony import manifest
+from symphony.manifest import MANIFEST, Part, check_contents, check_lines, damaged
 from symphony.types import SymphonyError
 
 CONFIG = "config.yaml"
 WALL = "wall.json"
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,18 +280,6 @@ class WallRecord:
     swap_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What the manifest says of a file of a run's folder.
-
-    Attributes:
-        sha256: Of the file, hexadecimal; None where equal runs may differ in it.
-    """
-
-    lines: int
-    sha256: str | None
-
-
 AnyRecord = (
     RunRecord
     | ProblemRecord
@@ -344,45 +332,37 @@ def read_manifest(folder: str | Path) -> dict[str, Part]:
     Raises:
         SymphonyError: There is no manifest, or it is damaged.
     """
-    path = Path(folder) / MANIFEST
-    what = "the manifest of a finished run"
-    if not path.is_file():
-        raise damaged(path, "nothing", what)
-    found = read_json(path, what)
-    try:
-        parts = {name: Part(**entry) for name, entry in found.items()}
-    except TypeError as error:
-        raise damaged(path, f"an entry that is none ({error})", "lines and sha256") from error
-    check_keys(str(path), parts, (*FILES.values(), CONFIG))
-    return parts
-
-
-def damaged(path: Path, found: str, allowed: str) -> SymphonyError:
-    """An error that names a file of a finished run which is not as it was written, and says what to do."""
-    advice = f"delete {path.parent} and repeat its run with `symphony run` (stored calls are not asked again)"
-    return SymphonyError(f"{path}: found {found}, allowed: {allowed}; {advice}")
+    return manifest.read(Path(folder), (*FILES.values(), CONFIG))
 
 
 def read_records(folder: str | Path, record: type[Record]) -> list[Record]:
     """Reads one file of a run's folder.
 
     Raises:
-        SymphonyError: The file is missing, or a line has a missing, misspelt or extra key.
+        SymphonyError: The file is missing or not as it was written, or a line has a missing, misspelt or extra key.
     """
-    return list(_read(Path(folder) / FILES[record], record))
+    path = Path(folder) / FILES[record]
+    if not path.is_file():
+        raise damaged(path, "nothing", "the records of a finished run")
+    try:
+        records = list(_read(path, record))
+    except UnicodeDecodeError as error:
+        raise damaged(path, f"a line that is no UTF-8 ({error.reason})", "a JSON object a line") from error
+    part = read_manifest(folder)[path.name]
+    check_lines(path, len(records), part)
+    check_contents(path, part)
+    return records
 
 
 def _read(path: Path, record: type[Record]) -> Iterator[Record]:
-    if not path.is_file():
-        raise SymphonyError(f"{path}: found nothing, allowed: the records of a finished run")
     expected = field_types(record).keys()
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 values = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise SymphonyError(f"{path}:{number}: found a line that is not JSON ({error.msg})") from error
-            check_keys(f"{path}:{number}", values, expected)
+            except (ValueError, RecursionError) as error:
+                raise damaged(path, f"a line that is not JSON ({number}: {error})", "a JSON object a line") from error
+            check_keys(f"{path}:{number}", values if isinstance(values, dict) else (), expected)
             yield record(**values)
 
 

@@ -96,6 +96,12 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
     write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
 
 
+def withdraw(group: Group, place: Place) -> None:
+    """Takes back the done.json of a group some of whose runs are not complete any more, so that they are repeated."""
+    if not all(is_complete(place.run(run)) for run in group.runs):
+        (place.group(group) / "done.json").unlink(missing_ok=True)
+
+
 def run_folders(path: Path) -> list[Path]:
     """The run folders that `path` stands for: itself, or all of the group whose done.json it is."""
     if path.name != "done.json":

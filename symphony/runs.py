@@ -352,7 +352,8 @@ def weights_folder(path: str, data: Path) -> Path:
 def _origin(folder: Path) -> str:
     """What the manifest of a quantised checkpoint says it was made from."""
     manifest = folder / "manifest.json"
-    return str(json.loads(manifest.read_text())["source_digest"]) if manifest.is_file() else "that it does not name"
+    found = read_json(manifest, "the manifest of a quantised checkpoint") if manifest.is_file() else {}
+    return str(found.get("source_digest", "that it does not name"))
 
 
 def _class(key: str, target: Any) -> Any:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from symphony.__main__ import main
+from symphony.report import page
+from symphony.runs import freeze
+from tests.scripted_pool import one_group
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ("plan", "run", "load", "table", "figure", "report", "quantise", "train-pool", "fetch", "doctor")
@@ -70,6 +73,63 @@ def test_an_error_is_one_line_and_a_code(arguments: tuple[str, ...], message: st
     assert message in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
     assert answer.stdout == ""
+
+
+DAMAGED = {
+    "empty": ("", "found a file that is not JSON"),
+    "cut": ('{"runs": [', "found a file that is not JSON"),
+    "no text": ("\udcff", "found a file that is not JSON"),
+    "deep": ("[" * 100_000, "found a file that is not JSON"),
+    "a list": ("[]", "found a list"),
+    "another object": ("{}", "found "),
+    "no list": ('{"runs": 3, "name": "x", "shared": []}', "found "),
+    "a list of something else": ('{"runs": [3], "name": "x", "shared": []}', "found "),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+@pytest.mark.parametrize("name", ["plan.json", "done.json"])
+def test_a_damaged_file_of_a_group_is_one_line(
+    name: str, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, message = DAMAGED[damage]
+    (tmp_path / name).write_bytes(content.encode(errors="surrogateescape"))
+    load = ["load", "--database", str(tmp_path / "study.duckdb"), str(tmp_path / "done.json")]
+    assert main(["run", "--group", str(tmp_path)] if name == "plan.json" else load) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path / name}: " in line
+    assert message in line
+    assert "allowed: " in line
+
+
+def test_a_plan_whose_config_was_changed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = freeze(one_group("react", "problems=1"), tmp_path)
+    plan.write_text(plan.read_text().replace('"problems": 1', '"problems": 2'))
+    assert main(["run", "--group", str(plan.parent)]) == 1
+    told = capsys.readouterr().err
+    assert "found runs whose configs are not those of their digests" in told
+    assert "delete it and start snakemake again" in told
+
+
+def test_a_plan_that_was_damaged_is_frozen_anew(tmp_path: Path) -> None:
+    group = one_group("react", "problems=1")
+    plan = freeze(group, tmp_path)
+    whole = plan.read_bytes()
+    plan.write_bytes(b"\xff" + whole)
+    assert freeze(group, tmp_path).read_bytes() == whole
+
+
+@pytest.mark.parametrize("error", [PermissionError, OSError])
+def test_what_the_system_refuses_is_one_line_that_names_the_file(
+    error: type[OSError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*given: object) -> None:
+        raise error(30, "Read-only file system", "report.html")
+
+    monkeypatch.setattr(page, "render", refuse)
+    assert main(["report", "--database", "x", "--figures", "x", "--out", "report.html"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("symphony report: report.html: found Read-only file system, allowed: ")
 
 
 def test_plan_lists_a_studys_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

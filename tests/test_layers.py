@@ -19,6 +19,7 @@ LAYERS = {
     "symphony.stop": 0,
     "symphony.files": 1,
     "symphony.prompts": 1,
+    "symphony.manifest": 1,
     "symphony.records": 1,
     "symphony.recorder": 1,
     "symphony.ridge": 1,

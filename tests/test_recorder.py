@@ -92,7 +92,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_what_a_living_one
         ("[]", "found a list"),
         ('{"calls.jsonl": {"lines": 3}}', "found an entry that is none"),
         ('{"calls.jsonl": 3}', "found an entry that is none"),
-        ("{}", "found missing keys runs.jsonl, "),
+        ("{}", "found entries for no file, "),
     ],
 )
 def test_a_damaged_manifest_is_named(content: str, message: str, tmp_path: Path) -> None:

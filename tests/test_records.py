@@ -308,9 +308,13 @@ def test_a_damaged_table_is_told_with_what_to_do(file: str, damage: str, tmp_pat
     text = (folder / file).read_text()
     damaged = {"emptied": "", "cut within a line": text[: len(text) // 3], "a line twice": text + text}[damage]
     (folder / file).write_text(damaged)
-    advice = "; delete .*r1 and repeat its run with `symphony run`"
-    with pytest.raises(SymphonyError, match=f"r1/{file}: found .*{advice}"):
+    told = f"r1/{file}: found .*; delete .*r1 and repeat its run with `symphony run` or snakemake"
+    with pytest.raises(SymphonyError, match=told):
         load(tmp_path / "study.duckdb", [folder])
+    for record, name in FILES.items():
+        if name == file:  # as `symphony plan` reads it
+            with pytest.raises(SymphonyError, match=told):
+                read_records(folder, record)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,12 @@ def test_finished_runs_are_not_run_again(project: Path) -> None:
     assert "run" not in jobs(project)
 
 
+def test_a_run_whose_folder_was_deleted_is_run_again(project: Path) -> None:
+    finish_runs(project)
+    shutil.rmtree(next((project / "outputs" / "runs").iterdir()))
+    assert jobs(project)["run"] == 1
+
+
 def test_a_comment_and_a_title_rerun_nothing(project: Path) -> None:
     finish_runs(project)
     append(project, "uniform", "# a comment")

@@ -10,6 +10,7 @@ from symphony.options import model, sources, write_description
 from symphony.fetch import data_folder
 from symphony.report.figures import CAPTIONS, FIGURES
 from symphony.report.tables import TABLES, heading
+from symphony.runner import Place, withdraw
 from symphony.runs import SHARED, available, freeze, groups, has_data
 from symphony.types import SymphonyError
 
@@ -34,6 +35,7 @@ except SymphonyError as error:
     sys.exit(f"symphony: {error}")
 for group in GROUPS.values():
     freeze(group, Path("outputs/groups"))
+    withdraw(group, Place())
 
 for text in LEFT_OUT:
     print(f"symphony: {text}", file=sys.stderr)

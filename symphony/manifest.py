@@ -1,0 +1,61 @@
+"""How a run's folder was when it was written: `manifest.json`, and what is said of a file that is not so any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from symphony.files import read_json, sha256
+from symphony.types import SymphonyError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the manifest says of a file.
+
+    Attributes:
+        sha256: Of the file, hexadecimal; None where equal runs may differ in it.
+    """
+
+    lines: int
+    sha256: str | None
+
+
+def read(folder: Path, names: Sequence[str]) -> dict[str, Part]:
+    """The manifest of a folder with these files.
+
+    Raises:
+        SymphonyError: There is none, or it is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise damaged(path, "nothing", "the manifest of a finished run")
+    found = read_json(path, "the manifest of a finished run")
+    try:
+        parts = {name: Part(**entry) for name, entry in found.items()}
+    except TypeError as error:
+        raise damaged(path, f"an entry that is none ({error})", "lines and sha256") from error
+    if parts.keys() != set(names):
+        raise damaged(path, f"entries for {', '.join(parts) or 'no file'}", ", ".join(names))
+    return parts
+
+
+def check_lines(path: Path, found: int, part: Part) -> None:
+    """Raises SymphonyError where a file has lost lines, or gained some."""
+    if found != part.lines:
+        raise damaged(path, f"{found} lines", f"{part.lines}, as {MANIFEST} says")
+
+
+def check_contents(path: Path, part: Part) -> None:
+    """Raises SymphonyError where a file is not as it was written; what may differ is not compared."""
+    if part.sha256 is not None and sha256(path) != part.sha256:
+        raise damaged(path, "other contents than it was written with", f"sha256 {part.sha256}")
+
+
+def damaged(path: Path, found: str, allowed: str) -> SymphonyError:
+    """An error that names a file of a finished run which is not as it was written, and says what to do."""
+    advice = f"delete {path.parent} and repeat its run with `symphony run` or snakemake (no stored call is asked again)"
+    return SymphonyError(f"{path}: found {found}, allowed: {allowed}; {advice}")
