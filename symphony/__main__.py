@@ -210,15 +210,15 @@ def _run(given: argparse.Namespace) -> None:
         raise SymphonyError("found neither or both of a study and --group, allowed: one of them")
     groups = [runs.thaw(given.group / "plan.json")] if given.group else runs.groups(_runs(given))
     place = _place(given)
-    silent = []
+    silent: list[str] = []
     with progress.watch() as bar:
         for group in groups:
             try:
                 runner.run_group(group, place, bar)
             except runner.Unanswered as error:  # other pools may answer
-                silent.append(str(error))
+                silent += error.runs
     if silent:
-        raise SymphonyError("; ".join(silent))
+        raise runner.Unanswered(silent)
 
 
 def _load(given: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ from symphony import provenance
 from symphony.agents import AgentPool, Session
 from symphony.budget import Budget, Ledger, Meter
 from symphony.config import to_yaml
-from symphony.files import read_json, write_atomic
+from symphony.files import discard, read_json, write_atomic
 from symphony.memory import Lessons
 from symphony.models.store import CallStore
 from symphony.progress import Calls, Progress, Tally
@@ -34,6 +34,7 @@ from symphony.search.result import answer_records, node_records, problem_record
 from symphony.types import Problem, SymphonyError, canonical_json
 from symphony.workshop import MakeBackend, Workshop
 
+_NAMED = 3  # runs that an error names, of many
 _YOUNG_OBJECTS = 20_000  # new objects after which the garbage collector looks for cycles among them
 
 
@@ -60,7 +61,16 @@ class Place:
 
 
 class Unanswered(SymphonyError):
-    """Runs in which no model answered: they have measured nothing and are not done. The others of the group are."""
+    """Runs in which no model answered: they have measured nothing and are not done. The others of the group are.
+
+    Attributes:
+        runs: Name and reason of each.
+    """
+
+    def __init__(self, runs: Sequence[str]) -> None:
+        told = "; ".join([*runs[:_NAMED], *([f"and {len(runs) - _NAMED} more runs"] if runs[_NAMED:] else [])])
+        super().__init__(f"not done: {told}. Nothing was measured; the same command asks again what is not done")
+        self.runs = tuple(runs)
 
 
 def run_group(group: Group, place: Place, progress: Progress, make_backend: MakeBackend | None = None) -> None:
@@ -90,16 +100,14 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
             workshop = stack.enter_context(Workshop(store, place.data, make_backend, ledger=ledger, memory_gb=memory))
             silent = asyncio.run(_carry_out_all(missing, workshop, place, progress))
     if silent:
-        raise Unanswered(
-            f"not done: {'; '.join(silent)}. Nothing was measured; the same command asks again what is not done"
-        )
+        raise Unanswered(silent)
     write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
 
 
 def withdraw(group: Group, place: Place) -> None:
     """Takes back the done.json of a group some of whose runs are not complete any more, so that they are repeated."""
     if not all(is_complete(place.run(run)) for run in group.runs):
-        (place.group(group) / "done.json").unlink(missing_ok=True)
+        discard(place.group(group) / "done.json")
 
 
 def run_folders(path: Path) -> list[Path]:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from symphony import runner
 from symphony.__main__ import main
 from symphony.models.scripted import ScriptedBackend
 from symphony.progress import Bar, Calls, Counts, Lines
 from symphony.records import CallRecord, ProblemRecord, is_complete, read_records
 from symphony.runner import Place, Unanswered, run_group
 from symphony.runs import Group, ModelSpec, freeze, groups
-from symphony.types import Completion, Request, SymphonyError
+from symphony.types import Completion, Request
 from tests.models.test_api_runs import DETAILS, DOLLARS, PRICE, api_group, talk
-from tests.scripted_pool import Silent, backend, one_group
+from tests.scripted_pool import CONF, Silent, backend, one_group
 from tests.stub_server import Reply, StubServer, said
 
 REPLIES = {
@@ -185,8 +186,24 @@ def test_an_endpoints_words_are_no_markup_of_the_bar() -> None:
     assert "[/red]" in stream.getvalue()
 
 
-def test_a_pilot_without_an_answer_is_an_error(tmp_path: Path) -> None:
-    with StubServer(lambda _: Reply(status=500)) as server:
-        group = api_group(tmp_path, server.url, "problems=1", retries=0)
-        with pytest.raises(SymphonyError, match="Nothing was measured; the same command asks again what is not done"):
-            run_group(group, Place(outputs=tmp_path / "out"), Silent())
+def test_an_error_of_many_runs_names_some() -> None:
+    assert str(Unanswered([f"run {number}" for number in range(60)])).startswith(
+        "not done: run 0; run 1; run 2; and 57 more runs. "
+    )
+
+
+def test_other_groups_are_carried_out_and_the_exit_code_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    carried = []
+
+    def carry_out(group: Group, *given: object) -> None:
+        carried.append(group.name)
+        if len(carried) < 3:
+            raise Unanswered([f"run {len(carried)}"])
+
+    monkeypatch.setattr(runner, "run_group", carry_out)
+    study = ["quickstart", "tasks=[mini_qa]", "--experiment", "react", "--conf", str(CONF)]
+    assert main(["run", *study, "seeds=[0,1,2]", "--outputs", str(tmp_path)]) == 1
+    assert len(carried) == 3
+    assert "symphony run: not done: run 1; run 2. Nothing" in capsys.readouterr().err

@@ -31,11 +31,11 @@ try:
     RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
     RUNS = available(RUNS, LEFT_OUT.append)
     GROUPS = {group.name: group for group in groups(RUNS, SHARE)}
+    for group in GROUPS.values():
+        freeze(group, Path("outputs/groups"))
+        withdraw(group, Place())
 except SymphonyError as error:
     sys.exit(f"symphony: {error}")
-for group in GROUPS.values():
-    freeze(group, Path("outputs/groups"))
-    withdraw(group, Place())
 
 for text in LEFT_OUT:
     print(f"symphony: {text}", file=sys.stderr)
