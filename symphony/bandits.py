@@ -13,19 +13,17 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Literal
+from typing import Annotated, Literal
 
-from symphony.scheduler import ArmStats, Pick, Scope, best_bound, check_scope, log_calls, node_means
-from symphony.types import Phase, SymphonyError
+from annotated_types import Interval
+
+from symphony.fields import Count, NotNegative, Positive, check_fields
+from symphony.scheduler import ArmStats, Pick, Scope, best_bound, log_calls, node_means
+from symphony.types import Phase
 
 DEPTH_UNIT = 10
 """Depths are handed to LinUCB in units of this, so that no feature outweighs the others."""
 _ONE_HOT = {phase: tuple([float(one is phase) for one in Phase]) for phase in Phase}
-
-
-def _check_alpha(alpha: float) -> None:
-    if not alpha >= 0:
-        raise SymphonyError(f"scheduler.alpha: found {alpha}, allowed: >= 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +48,7 @@ class Thompson:
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        if self.posterior not in ("beta", "gaussian"):
-            raise SymphonyError(f"scheduler.posterior: found {self.posterior!r}, allowed: beta, gaussian")
-        check_scope(self.scope)
+        check_fields("scheduler", self)
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
         """The bonus on record is how far the draw lies from the mean; it may be negative."""
@@ -89,13 +85,11 @@ class EXP3:
         scope: See `Scheduler`.
     """
 
-    gamma: float = 0.1
+    gamma: Annotated[float, Interval(gt=0, le=1)] = 0.1
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        if not 0 < self.gamma <= 1:
-            raise SymphonyError(f"scheduler.gamma: found {self.gamma}, allowed: > 0 to 1")
-        check_scope(self.scope)
+        check_fields("scheduler", self)
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
         offered = [index for index, arm in enumerate(arms) if not arm.suspended]
@@ -131,16 +125,12 @@ class SlidingWindowUCB:
         scope: See `Scheduler`.
     """
 
-    window: int = 100
-    xi: float = 0.6
+    window: Count = 100
+    xi: Positive = 0.6
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        if self.window < 1:
-            raise SymphonyError(f"scheduler.window: found {self.window}, allowed: >= 1")
-        if not self.xi > 0:
-            raise SymphonyError(f"scheduler.xi: found {self.xi}, allowed: > 0")
-        check_scope(self.scope)
+        check_fields("scheduler", self)
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
         """The mean on record of an agent without a reward in the window is 0, its bonus that of one call."""
@@ -176,12 +166,11 @@ class CostAwareUCB:
         scope: See `Scheduler`.
     """
 
-    alpha: float = math.sqrt(2)
+    alpha: NotNegative = 2**0.5
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        _check_alpha(self.alpha)
-        check_scope(self.scope)
+        check_fields("scheduler", self)
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
         """Means and bonuses on record are divided by the costs."""
@@ -215,12 +204,11 @@ class LinUCB:
         scope: See `Scheduler`.
     """
 
-    alpha: float = 1.0
+    alpha: NotNegative = 1.0
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        _check_alpha(self.alpha)
-        check_scope(self.scope)
+        check_fields("scheduler", self)
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
         """The means on record are those expected at this phase and depth."""

@@ -12,95 +12,32 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from symphony.fetch import recorded_revision
-from symphony.files import read_json, write_atomic
+from symphony.fields import shown
+from symphony.files import write_atomic
 from symphony.models.revision import weights_digest
-from symphony.options import broken, check_place, experiments
-from symphony.runs import (
-    NOT_ARGUMENTS,
-    PACKAGE,
-    PARTS,
-    ModelSpec,
-    Run,
-    check_arguments,
-    data_files,
-    digest,
-    has_files,
-    instantiate,
-    models,
-    money_limits,
-)
+from symphony.options import check_files, experiments
+from symphony.runs import PACKAGE, ModelSpec, Run, data_files, digest, has_files, models
+from symphony.schema import GROUPS, Root, allowed_at, check_parts, check_preset, check_root
+from symphony.targets import instantiate
 from symphony.types import SymphonyError, canonical_json
+from symphony.yaml_files import broken, load
 
-GROUPS = ("task", "model", "pool", "scheduler", "scorer", "memory", "search", "preset")
 UNSCIENTIFIC = ("title", "question", "table", "execution", "data_dir")
 """Root keys that cannot change a run's records; they are left out of its digest."""
 CHECKSUMS = "checksums.json"
 """File in conf/ of what first downloads found."""
-STORE_MODES = ("live", "record", "replay", "strict")
-
-
-# --------------------------------------------------------------------------- schema
-
-
-@dataclass
-class Limits:
-    """A budget; null is no limit. Units: model calls, tokens (prompt + completion), dollars, seconds of wall-clock."""
-
-    calls: int | None = None
-    tokens: int | None = None
-    money: float | None = None
-    seconds: float | None = None
-
-
-@dataclass
-class Budgets:
-    problem: Limits = field(default_factory=Limits)
-    run: Limits = field(default_factory=Limits)
-    study: Limits = field(default_factory=Limits)
 
 
 NAMED_LIMITS = {scope: ("calls", "tokens", "seconds") for scope in ("problem", "run")}
 """Limits that a config holds even where they are null. The others came later, and runs keep their names."""
-
-
-@dataclass
-class Execution:
-    """How runs are carried out; changes no record."""
-
-    in_flight: int = 64
-    store: str = "record"
-    memory_gb: float | None = None
-
-
-@dataclass
-class Root:
-    """Schema of the composed config: a key that is not here is refused with its full name."""
-
-    title: str = ""
-    question: str = ""
-    table: str = ""
-    tasks: list[str] = field(default_factory=list)
-    seeds: list[int] = field(default_factory=list)
-    seed: int = 0
-    problems: int = 1
-    feedback: str = "oracle"
-    data_dir: str | None = None
-    budget: Budgets = field(default_factory=Budgets)
-    execution: Execution = field(default_factory=Execution)
-    task: Any = None
-    pool: Any = None
-    scheduler: Any = None
-    scorer: Any = None
-    memory: Any = None
-    search: Any = None
-    preset: Any = None
-
+ALONE = {"task": "tasks", "seed": "seeds"}
+"""Keys that each run of a study gets from a list."""
 
 # --------------------------------------------------------------------------- plan
 
@@ -128,20 +65,49 @@ def plan(
     Raises:
         SymphonyError: A misspelt key, an unknown option, a value out of range: with the key's full name.
     """
-    check_place(conf)
+    check_files(conf, study)
+    _check_overrides(overrides, ALONE, "[{}]", conf)
     names = experiments(conf, study)
     if experiment is not None and experiment not in names:
         raise SymphonyError(f"experiment: found {experiment!r}, allowed: {', '.join(names)}")
     names = [name for name in names if experiment in (None, name)]
     entry = cache / f"{_inputs_digest(study, [*names, *overrides], conf)}.json" if cache else None
-    if entry and entry.is_file():
-        runs = [Run(**run) for run in read_json(entry, "a composed plan, or no file")["runs"]]
-    else:
+    runs = _cached(entry)
+    if runs is None:
         runs = [run for name in names for run in _experiment_runs(study, name, overrides, conf)]
         if entry:
-            write_atomic(entry, json.dumps({"runs": [asdict(run) for run in runs]}))
+            write_atomic(entry, json.dumps([asdict(run) for run in runs]))
     _check_study_budget(runs)
     return [_named_by_data(run, data) for run in runs]
+
+
+def _cached(entry: Path | None) -> list[Run] | None:
+    """A plan composed earlier; None where there is none, or what is there is broken."""
+    try:
+        return [Run(**run) for run in json.loads(entry.read_text())] if entry and entry.is_file() else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _check_overrides(overrides: Sequence[str], refused: Mapping[str, str], form: str, conf: Path) -> None:
+    """Refuses keys that nothing would read, because another one decides, and options that are no name."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    for item in overrides:
+        try:
+            (one,) = OverridesParser.create().parse_overrides([item])
+            key, value = one.key_or_group, one.value()
+        except (HydraException, ValueError) as error:
+            raise SymphonyError(f"{item:.80}: found {_line(error)}, allowed: key=value") from error
+        if key in refused:
+            raise SymphonyError(
+                f"{key}: found {item}, allowed: {refused[key]}={form.format('' if one.is_delete() else value)}"
+            )
+        if key in GROUPS and not isinstance(value, (str, dict)):
+            raise SymphonyError(f"{key}: found {item}, allowed: {', '.join(_options(conf, key))}")
+        if not key or key.partition(".")[0] == "hydra":
+            raise SymphonyError(f"{item}: found no key of a config, allowed: those of conf/config.yaml")
 
 
 def _check_study_budget(runs: Sequence[Run]) -> None:
@@ -165,6 +131,7 @@ def pool(name: str, *, conf: Path = Path("conf")) -> dict[str, ModelSpec]:
     Raises:
         SymphonyError: No such option, or one that does not compose.
     """
+    check_files(conf)
     return models(_resolve(_compose(conf, [f"pool={name}"]), {}, conf)[0])
 
 
@@ -174,9 +141,9 @@ def task(overrides: Sequence[str], *, conf: Path = Path("conf"), data: Path = Pa
     Raises:
         SymphonyError: A misspelt key, an unknown option, a value out of range.
     """
-    cfg = _compose(conf, list(overrides))
-    config, execution = _resolve(cfg, {})
-    _check(config, execution)
+    check_files(conf)
+    _check_overrides(overrides, {many: one for one, many in ALONE.items()}, "<one>", conf)
+    config, execution = _resolve(_compose(conf, list(overrides)), {}, conf)
     if has_files(config["task"]) and not any(item.startswith(("problems=", "task.count=")) for item in overrides):
         config["task"]["count"] = None
     return instantiate("task", config["task"], Path(execution["data_dir"] or data))
@@ -184,9 +151,10 @@ def task(overrides: Sequence[str], *, conf: Path = Path("conf"), data: Path = Pa
 
 def sample_prompts(conf: Path = Path("conf")) -> str:
     """A few prompts of every task that needs no data, to compare models on."""
+    check_files(conf)
     texts = []
     for path in sorted((conf / "task").glob("*.yaml")):
-        config, _ = _resolve(_compose(conf, [f"task={path.stem}", "problems=4"]), {})
+        config, _ = _resolve(_compose(conf, [f"task={path.stem}", "problems=4"]), {}, conf)
         if has_files(config["task"]):  # which may not be there
             continue
         sample = instantiate("task", config["task"])
@@ -208,42 +176,62 @@ def to_yaml(config: Mapping[str, Any]) -> str:
 def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path) -> Iterator[Run]:
     """Composes once a task, and resolves once a seed."""
     file = conf / "experiment" / study / f"{name}.yaml"
-    if not re.search(r"^#\s*@package\s+_global_\s*$", file.read_text(), re.MULTILINE):
-        raise SymphonyError(f"{file}: found no line `# @package _global_`, allowed: a file that begins with it")
-    first = _compose(conf, [f"+experiment={study}/{name}", *overrides])
-    tasks = list(first.tasks)
-    if not tasks or not first.seeds:
+    _check_experiment(file)
+    chosen = f"+experiment={study}/{name}"
+    # Which tasks there are does not depend on the keys of one task, and not every task has those that are overridden.
+    general = [item for item in overrides if not item.lstrip("+~").startswith("task.")]
+    first = _compose(conf, [chosen, *general])
+    if not all(key in first and first[key] for key in ALONE.values()):
         raise SymphonyError(f"{file}: found no tasks or no seeds, allowed: at least one of each")
-    for task in tasks:
-        chosen = first.hydra.runtime.choices.task == task
-        cfg = first if chosen else _compose(conf, [f"+experiment={study}/{name}", *overrides, f"task={task}"])
-        chosen_options = cfg.hydra.runtime.choices
-        choices = {group: str(chosen_options[group]) for group in GROUPS if group != "model"}
-        options = sorted(f"model/{name}" for group, name in chosen_options.items() if group.startswith("model@"))
-        identity = {"study": study, "experiment": name, "choices": choices, "options": options}
-        for seed in cfg.seeds:
-            cfg.seed = seed
-            config, execution = _resolve(cfg, identity, conf)
-            try:
-                if seed == cfg.seeds[0]:
-                    _check(config, execution)
-                    _check_preset(cfg.preset, conf / "preset" / "default.yaml")
-            except SymphonyError as error:
-                raise SymphonyError(f"{file}, task {task}: {error}") from error
-            yield Run(
-                digest=digest(config),
-                study=study,
-                experiment=name,
-                task=task,
-                pool=choices["pool"],
-                seed=seed,
-                config=config,
-                execution=execution,
-            )
+    for task in first.tasks:
+        try:
+            if task not in _options(conf, "task"):
+                raise SymphonyError(f"task: found {task!r}, allowed: {', '.join(_options(conf, 'task'))}")
+            composed = first.hydra.runtime.choices.task == task and len(general) == len(overrides)
+            cfg = first if composed else _compose(conf, [chosen, *overrides, f"task={task}"])
+            yield from _task_runs(study, name, task, cfg, conf)
+        except SymphonyError as error:
+            told = str(error).removeprefix(f"{file}: ")
+            raise SymphonyError(f"{file}, task {task}: {told}") from error
+
+
+def _check_experiment(file: Path) -> None:
+    if not re.search(r"^#\s*@package\s+_global_\s*$", file.read_text("utf-8"), re.MULTILINE):
+        raise SymphonyError(f"{file}: found no line `# @package _global_`, allowed: a file that begins with it")
+    node = load(file)
+    defaults = node.get("defaults", [])
+    if not isinstance(defaults, list):
+        raise SymphonyError(f"{file}: defaults: found {shown(defaults)}, allowed: a list")
+    entries = [entry for entry in defaults if isinstance(entry, Mapping)]
+    named = {str(key).removeprefix("override").strip(" /") for entry in entries for key in entry}
+    for key in ALONE:
+        if key in named or (key == "seed" and key in node):
+            raise SymphonyError(f"{file}: found one {key}, allowed: {ALONE[key]}, a list")
+
+
+def _task_runs(study: str, name: str, task: str, cfg: Any, conf: Path) -> Iterator[Run]:
+    chosen = cfg.hydra.runtime.choices
+    for group in GROUPS:
+        if chosen.get(group) is None:
+            raise SymphonyError(f"{group}: found no option, allowed: {', '.join(_options(conf, group))}")
+    choices = {group: str(chosen[group]) for group in GROUPS}
+    options = sorted(f"model/{name}" for group, name in chosen.items() if group.startswith("model@"))
+    identity = {"study": study, "experiment": name, "choices": choices, "options": options}
+    for seed in cfg.seeds:
+        config, execution = _resolve(cfg, identity, conf, seed=seed, whole=seed == cfg.seeds[0])
+        yield Run(
+            digest=digest(config),
+            study=study,
+            experiment=name,
+            task=task,
+            pool=choices["pool"],
+            seed=seed,
+            config=config,
+            execution=execution,
+        )
 
 
 def _compose(conf: Path, overrides: list[str]) -> Any:
-    check_place(conf)
     from hydra import compose, initialize_config_dir
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException, MissingConfigException
@@ -256,12 +244,28 @@ def _compose(conf: Path, overrides: list[str]) -> Any:
             return compose("config", overrides, return_hydra_config=True)
     except MissingConfigException as error:
         group, _, option = str(error.missing_cfg_file or "").rpartition("/")
-        allowed = sorted(path.stem for path in (conf / group).glob("*.yaml"))
-        raise SymphonyError(f"{group}: found {option!r}, allowed: {', '.join(allowed)}") from error
+        raise SymphonyError(f"{group}: found {option!r}, allowed: {', '.join(_options(conf, group))}") from error
     except YAMLError as error:
         raise broken(error) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise SymphonyError(_explain(error, overrides)) from error
+    except (ValueError, TypeError, AttributeError, AssertionError, KeyError, RecursionError) as error:
+        # Hydra's own checks have gaps, e.g. of what stands in a list of defaults.
+        raise SymphonyError(f"{_place(overrides)}: found {_line(error)}, allowed: what Hydra composes") from error
+
+
+def _options(conf: Path, group: str) -> list[str]:
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
+
+
+def _place(overrides: Sequence[str]) -> str:
+    """The file that a composition begins with."""
+    chosen = [item.partition("=")[2] for item in overrides if item.startswith("+experiment=")]
+    return f"conf/experiment/{chosen[0]}.yaml" if chosen else "conf"
+
+
+def _line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
@@ -271,44 +275,73 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         chain.append(deeper)
     named = [one for one in chain if getattr(one, "full_key", None)]
     cause = named[-1] if named else error.__cause__ or error
-    experiment = next((item.partition("=")[2] for item in overrides if item.startswith("+experiment=")), "")
     key = getattr(cause, "full_key", None) or ""
     given = next((item for item in overrides if key and item.lstrip("+~").partition("=")[0] == key), "")
-    where = given or (f"conf/experiment/{experiment}.yaml" if experiment else "conf")
-    text = str(cause).strip().splitlines()[0]
+    where = given or (_place(overrides) if overrides else "")
+    text = _line(cause)
     text = re.sub(r"is not in struct|not in '\w+'", "is not in the config", text)
     siblings = getattr(cause, "parent_node", None)
     misspelt = siblings is not None and "not in the config" in text
     known = [str(name) for name in siblings or () if name != "hydra"] if misspelt else []
-    allowed = f", allowed: {', '.join(known)}" if known else ""
-    return f"{where}: {key + ': ' if key else ''}{text}{allowed}"
+    allowed = ", ".join(known) or allowed_at(key)
+    if allowed and not known:
+        text = f"found what is not allowed ({text.rstrip('.')})"
+    return ": ".join(filter(None, (where, key, text))) + (f", allowed: {allowed}" if allowed else "")
 
 
-def _resolve(cfg: Any, identity: Mapping[str, Any], conf: Path = Path("conf")) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The scientific config and the execution settings, interpolations resolved, as plain JSON values."""
+def _resolve(
+    cfg: Any, identity: Mapping[str, Any], conf: Path, *, seed: int | None = None, whole: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The scientific config and the execution settings of a composed config; `whole`: its parts are checked, too."""
+    cfg.seed = cfg.seed if seed is None else seed
+    plain = as_plain(cfg)
+    config, execution = settle(plain, identity, conf)
+    if whole:
+        check_parts(config)
+        check_preset(plain["preset"], conf)
+    return config, execution
+
+
+def as_plain(cfg: Any) -> dict[str, Any]:
+    """A composed config without Hydra's own, as JSON values, interpolations resolved.
+
+    Raises:
+        SymphonyError: An interpolation stands for nothing, or a value is missing.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    try:
-        plain: dict[str, Any] = {
-            str(key): OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-            for key, node in cfg.items_ex(resolve=True)
-            if key != "hydra"
-        }
-    except OmegaConfBaseException as error:
-        raise SymphonyError(_explain(error, ())) from error
-    agents = plain["pool"].get("agents") or {}
-    # A list, because the order is the order of the first calls; with the digest of the shipped weights that a model is
-    # or was made from, or the commit that its download is pinned to, so that new weights are new runs.
-    named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents.items()]
-    plain["pool"] = {**plain["pool"], "agents": named}
-    execution = {**plain["execution"], "data_dir": plain["data_dir"]}
-    plain["budget"] = _named_limits(plain["budget"])
-    config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, "tasks", "seeds", "preset")}
     # On the command line Hydra reads `inf` as a number, which JSON has no form for; the option of that name is a word.
     words = {"Infinity": "inf"}
-    text = canonical_json({**config, **identity})
-    return json.loads(text, parse_constant=lambda name: words.get(name, name)), execution
+    own = {str(key): cfg._get_node(key) for key in cfg if key != "hydra"}
+    try:
+        found = {
+            key: OmegaConf.to_container(cfg[key], resolve=True, throw_on_missing=True)
+            if OmegaConf.is_config(node)
+            else cfg[key]
+            for key, node in own.items()
+        }
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise SymphonyError(_explain(error, ())) from error
+    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda name: words.get(name, float("nan")))
+    return plain
+
+
+def settle(plain: Mapping[str, Any], identity: Mapping[str, Any], conf: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The scientific config and the execution settings of what `as_plain` gives.
+
+    Raises:
+        SymphonyError: A value of the root or of an agent is not allowed (the other parts: `check_parts`).
+    """
+    check_root(plain)
+    # A list, because the order is the order of the first calls; with the digest of the shipped weights that a model is
+    # or was made from, or the commit that its download is pinned to, so that new weights are new runs.
+    agents = plain["pool"]["agents"].items()
+    named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents]
+    execution = {**plain["execution"], "data_dir": plain["data_dir"]}
+    plain = {**plain, "pool": {"agents": named}, "budget": _named_limits(plain["budget"])}
+    config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, "tasks", "seeds", "preset")}
+    return json.loads(canonical_json({**config, **identity})), execution
 
 
 def _named_limits(budget: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -328,64 +361,6 @@ def _weights(agent: Mapping[str, Any], checksums: Path) -> dict[str, str]:
     scheme, _, folder = str(agent.get("made_from", agent.get("path", ""))).partition(":")
     there = scheme == "package" and (PACKAGE / folder / "config.json").is_file()
     return {"weights": weights_digest(PACKAGE / folder)} if there else {}
-
-
-def _check_preset(preset: Any, schema: Path) -> None:
-    """Every key of the preset is one of the default option's: nothing would read another."""
-    from omegaconf import OmegaConf
-
-    def keys(node: Any) -> set[str]:
-        inner = {str(key): node[key] for key in node}
-        deeper = {f"{key}.{below}" for key, value in inner.items() if OmegaConf.is_dict(value) for below in keys(value)}
-        return {*inner, *deeper}
-
-    known = keys(OmegaConf.load(schema))
-    for key in sorted(keys(preset) - known):
-        raise SymphonyError(f"preset.{key}: found an unknown key, allowed: {', '.join(sorted(known))}")
-
-
-def _check_keys(prefix: str, found: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Catches what Hydra's `+key=value` adds past the schema."""
-    for key in found:
-        if key not in known:
-            raise SymphonyError(f"{prefix}{key}: found an unknown key, allowed: {', '.join(known)}")
-
-
-def _check(config: Mapping[str, Any], execution: Mapping[str, Any]) -> None:
-    """Constructs what is cheap and checks the signatures of the rest, so that errors come before any job."""
-    for part in PARTS:
-        instantiate(part, config[part])
-    known = [*Root.__annotations__, "study", "experiment", "choices", "options"]
-    _check_keys("", config, known)
-    for scope, limits in config["budget"].items():
-        _check_keys(f"budget.{scope}.", limits, list(Limits.__annotations__))
-        for name, limit in limits.items():
-            if limit is not None and not limit > 0:
-                raise SymphonyError(f"budget.{scope}.{name}: found {limit}, allowed: > 0, or null for no limit")
-    if not config["pool"]["agents"]:
-        raise SymphonyError("pool.agents: found none, allowed: at least one")
-    for agent in config["pool"]["agents"]:
-        check_arguments(f"pool.agents.{agent['name']}", agent, extra=NOT_ARGUMENTS)
-    for name, spec in models(config).items():
-        if spec.is_endpoint:  # making one loads nothing and needs no key
-            try:
-                spec.build(Path())
-            except SymphonyError as error:
-                raise SymphonyError(f"pool.agents.{name}: {error}") from error
-        if money_limits(config) and spec.price.unknown:
-            key, limit = spec.price.unknown[0], money_limits(config)[0]
-            needed = f"dollars per million tokens, because {limit} is set"
-            raise SymphonyError(f"pool.agents.{name}.price.{key}: found no price, allowed: {needed}")
-    if config["problems"] < 1:
-        raise SymphonyError(f"problems: found {config['problems']}, allowed: >= 1")
-    if config["feedback"] not in ("oracle", "none"):
-        raise SymphonyError(f"feedback: found {config['feedback']!r}, allowed: oracle, none")
-    if execution["in_flight"] < 1:
-        raise SymphonyError(f"execution.in_flight: found {execution['in_flight']}, allowed: >= 1")
-    if execution["memory_gb"] is not None and not execution["memory_gb"] > 0:
-        raise SymphonyError(f"execution.memory_gb: found {execution['memory_gb']}, allowed: > 0, or null")
-    if execution["store"] not in STORE_MODES:
-        raise SymphonyError(f"execution.store: found {execution['store']!r}, allowed: {', '.join(STORE_MODES)}")
 
 
 def _inputs_digest(study: str, overrides: Sequence[str], conf: Path) -> str:

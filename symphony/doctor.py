@@ -76,6 +76,7 @@ def examine(
     Raises:
         SymphonyError: No such pool or study, or one that does not compose.
     """
+    options.check_files(conf)
     asked = {name: config.pool(name, conf=conf) for name in pools}
     runs = [run for name in studies for run in config.plan(name, conf=conf, data=data)]
     gpu = False

@@ -23,6 +23,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 
 from symphony import hub
+from symphony.fields import check, shown
 from symphony.files import sha256, write_atomic
 from symphony.types import SymphonyError
 
@@ -56,7 +57,7 @@ class Source:
         return whole.replace("{revision}", self.revision)
 
 
-def parse_source(option: str, block: Mapping[str, Any]) -> Source:
+def parse_source(option: str, block: Any) -> Source:
     """The `source` block of an option's YAML.
 
     Raises:
@@ -64,6 +65,8 @@ def parse_source(option: str, block: Mapping[str, Any]) -> Source:
             named where the address is not one of a model repository.
     """
     allowed = ("address", "revision", "licence", "files")
+    if not isinstance(block, Mapping):
+        raise SymphonyError(f"{option}.source: found {shown(block)}, allowed: {', '.join(allowed)}, each with a value")
     for key in block:
         if key not in allowed:
             raise SymphonyError(f"{option}.source.{key}: found an unknown key, allowed: {', '.join(allowed)}")
@@ -71,8 +74,13 @@ def parse_source(option: str, block: Mapping[str, Any]) -> Source:
     for key in allowed:
         if not block.get(key) and not (key == "files" and listed):
             raise SymphonyError(f"{option}.source.{key}: found nothing, allowed: a value")
-    named = {str(name): value for name, value in (block["files"] or {}).items()}
+        kind = Mapping[str, str | Mapping[str, str | None] | None] | None if key == "files" else str
+        check(f"{option}.source.{key}", block[key], kind)
+    named = block["files"] or {}
     given = {name: value if isinstance(value, Mapping) else {"sha256": value} for name, value in named.items()}
+    for name, value in given.items():
+        if unknown := set(value) - {"sha256", "address"}:
+            raise SymphonyError(f"{option}.source.files.{name}: found {min(unknown)}, allowed: sha256, address")
     files = {name: str(value.get("sha256") or "") for name, value in given.items()}
     addresses = {name: str(value["address"]) for name, value in given.items() if value.get("address")}
     for name, sha in files.items():

@@ -65,7 +65,10 @@ class Listing:
 
 def repository(address: str) -> str | None:
     """`<org>/<name>` where an address is one of a model repository (`.../<org>/<name>/resolve/{revision}`)."""
-    found = _REPOSITORY.fullmatch(urlsplit(address).path)
+    try:
+        found = _REPOSITORY.fullmatch(urlsplit(address).path)
+    except ValueError:  # no address at all, e.g. "http://["
+        return None
     return found.group(1) if found else None
 
 

@@ -10,8 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
+from symphony.fields import Count, check_fields
 from symphony.types import Problem, Reflection, SymphonyError, Turn
 
 Scope = Literal["question", "run"]
@@ -43,13 +44,6 @@ class Memory(Protocol):
         ...
 
 
-def _check(size: int, scope: str) -> None:
-    if size < 1:
-        raise SymphonyError(f"memory.size: found {size}, allowed: >= 1 (for none, use memory: none)")
-    if scope not in get_args(Scope):
-        raise SymphonyError(f"memory.scope: found {scope!r}, allowed: {', '.join(get_args(Scope))}")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolFifo:
     """Every lesson is broadcast to every agent; each holds the last `size`.
@@ -61,11 +55,11 @@ class PoolFifo:
         size: Lessons held, >= 1.
     """
 
-    size: int = 3
+    size: Count = 3
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        _check(self.size, self.scope)
+        check_fields("memory", self)
 
     @property
     def reflects(self) -> bool:
@@ -82,11 +76,11 @@ class PoolFifo:
 class PrivateFifo:
     """Each agent holds the last `size` lessons that it wrote itself (ablation: without sharing)."""
 
-    size: int = 3
+    size: Count = 3
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        _check(self.size, self.scope)
+        check_fields("memory", self)
 
     @property
     def reflects(self) -> bool:
@@ -144,12 +138,12 @@ class Relevant:
         keep: Lessons held, the newest, >= size.
     """
 
-    size: int = 3
-    keep: int = 20
+    size: Count = 3
+    keep: Count = 20
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        _check(self.size, self.scope)
+        check_fields("memory", self)
         if self.keep < self.size:
             raise SymphonyError(f"memory.keep: found {self.keep}, allowed: >= memory.size ({self.size})")
 

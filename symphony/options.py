@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from symphony.files import write_atomic
-from symphony.runs import ModelSpec, models
+from symphony.runs import NOT_ARGUMENTS, ModelSpec, models
+from symphony.targets import check_arguments
 from symphony.types import SymphonyError
+from symphony.yaml_files import check_file, load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +28,24 @@ class Experiment:
 
 def studies(conf: Path) -> list[str]:
     """Names of the studies, sorted."""
-    return sorted(path.name for path in (conf / "experiment").iterdir() if path.is_dir())
+    return sorted(path.name for path in (conf / "experiment").glob("*") if path.is_dir())
 
 
 def experiments(conf: Path, study: str) -> list[str]:
-    """Names of a study's experiments, sorted."""
+    """Names of a study's experiments, sorted.
+
+    Raises:
+        SymphonyError: There is no such study, it has no experiment, or a file whose name ends in .yml.
+    """
     if study not in studies(conf):
         raise SymphonyError(f"study: found {study!r}, allowed: {', '.join(studies(conf))}")
-    return sorted(path.stem for path in (conf / "experiment" / study).glob("*.yaml"))
+    folder = conf / "experiment" / study
+    for path in sorted(folder.glob("*.yml")):
+        raise SymphonyError(f"{path}: found a name that ends in .yml, allowed: .yaml")
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if not names:
+        raise SymphonyError(f"{folder}: found no experiment, allowed: a folder with at least one .yaml file")
+    return names
 
 
 def describe(study: str, *, conf: Path = Path("conf")) -> list[Experiment]:
@@ -41,7 +53,6 @@ def describe(study: str, *, conf: Path = Path("conf")) -> list[Experiment]:
     described = []
     for name in experiments(conf, study):
         node = load(conf / "experiment" / study / f"{name}.yaml")
-        assert isinstance(node, dict)
         words = {key: str(node.get(key) or "") for key in ("title", "question", "table")}
         described.append(Experiment(name=name, **words))
     return sorted(described, key=lambda one: (one.table != "main", one.table, one.name))
@@ -65,14 +76,18 @@ def model(name: str, *, conf: Path = Path("conf")) -> ModelSpec:
     """One model of conf/model/, outside any pool.
 
     Raises:
-        SymphonyError: There is none of that name.
+        SymphonyError: There is none of that name, or a key of it is wrong.
     """
+    check_place(conf)
     path = conf / "model" / f"{name}.yaml"
     if not path.is_file():
         known = sorted(file.stem for file in (conf / "model").glob("*.yaml"))
         raise SymphonyError(f"model: found {name!r}, allowed: {', '.join(known)}")
-    node = load(path)
-    assert isinstance(node, dict)
+    node = load(path, resolve=True)
+    try:
+        check_arguments("model", node, extra=NOT_ARGUMENTS)
+    except SymphonyError as error:
+        raise SymphonyError(f"{path}: {error}") from error
     return models({"pool": {"agents": [{"name": name, **node}]}})[name]
 
 
@@ -87,16 +102,18 @@ def source(option: str, *, conf: Path = Path("conf")) -> Mapping[str, Any]:
     if not path.is_file():
         raise SymphonyError(f"option: found {option!r}, allowed: {', '.join(sources(conf))}")
     whole = load(path)
-    block = whole.get("source") if isinstance(whole, dict) else None
-    if not isinstance(block, dict):
+    if "source" not in whole:
         raise SymphonyError(f"{option}: found nothing to download, allowed: {', '.join(sources(conf))}")
-    return {str(key): value for key, value in block.items()}
+    block: Mapping[str, Any] = whole["source"]
+    return block
 
 
 def sources(conf: Path) -> list[str]:
     """Options of tasks and models that have a `source` block."""
     files = [path for group in ("task", "model") for path in sorted((conf / group).glob("*.yaml"))]
-    return [f"{path.parent.name}/{path.stem}" for path in files if re.search(r"(?m)^source:", path.read_text())]
+    for path in files:
+        check_file(path)
+    return [f"{path.parent.name}/{path.stem}" for path in files if re.search(r"(?m)^source:", path.read_text("utf-8"))]
 
 
 def check_place(conf: Path) -> None:
@@ -105,23 +122,15 @@ def check_place(conf: Path) -> None:
         raise SymphonyError(f"conf: found no {conf}/config.yaml, allowed: the project's folder as working directory")
 
 
-def load(path: Path) -> Any:
-    """One YAML file, not composed.
+def check_files(conf: Path, study: str = "") -> None:
+    """Checks each file that a composition may read: of the root, the options, and one study.
 
     Raises:
-        SymphonyError: It is no YAML.
+        SymphonyError: There is no conf/, or one of its files is broken.
     """
-    from omegaconf import OmegaConf
-    from yaml import YAMLError
-
-    try:
-        return OmegaConf.to_container(OmegaConf.load(path))
-    except YAMLError as error:
-        raise broken(error, path) from error
-
-
-def broken(error: Exception, path: object = "conf") -> SymphonyError:
-    """What a YAML parser's error says, by file and line."""
-    mark = getattr(error, "problem_mark", None)
-    where = f"{mark.name}:{mark.line + 1}" if mark is not None else str(path)
-    return SymphonyError(f"{where}: found {getattr(error, 'problem', None) or error}, allowed: YAML")
+    check_place(conf)
+    groups = [conf, *(path for path in sorted(conf.iterdir()) if path.is_dir() and path.name != "experiment")]
+    folders = [*groups, conf / "experiment" / study] if study else groups
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")):
+            check_file(path)

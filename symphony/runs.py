@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 from symphony.files import read_json, sha256, write_atomic
 from symphony.models.endpoint import FREE, Price, price_of
 from symphony.models.footprint import Footprint, footprint
+from symphony.targets import class_of, instantiate
 from symphony.types import Endpoint, SymphonyError, canonical_json
 
 PACKAGE = Path(__file__).parent
@@ -104,7 +105,7 @@ class ModelSpec:
     @property
     def is_endpoint(self) -> bool:
         """Whether making it gives an `Endpoint`, which answers each request by itself."""
-        return is_endpoint(_class("model", self.target))
+        return is_endpoint(class_of("model", self.target))
 
     @property
     def price(self) -> Price:
@@ -149,7 +150,7 @@ class ModelSpec:
         arguments = json.loads(self.arguments)
         if "path" in arguments:
             arguments["path"] = str(self.folder(data))
-        return _class("model", self.target)(**arguments)
+        return class_of("model", self.target)(**arguments)
 
 
 # --------------------------------------------------------------------------- naming and grouping
@@ -258,7 +259,7 @@ def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
 
 def unplayed(run: Run) -> str:
     """Why the method of a run can't be carried out on its task; "" where it can."""
-    if not hasattr(_class("search", run.config["search"]["_target_"]), "unavailable"):
+    if not hasattr(class_of("search", run.config["search"]["_target_"]), "unavailable"):
         return ""
     return str(instantiate("search", run.config["search"]).unavailable(instantiate("task", run.config["task"])))
 
@@ -266,13 +267,13 @@ def unplayed(run: Run) -> str:
 def unavailable(run: Run) -> str:
     """Why this machine can't carry out a run's task; "" where it can."""
     node = run.config["task"]
-    asks = hasattr(_class("task", node["_target_"]), "unavailable")
+    asks = hasattr(class_of("task", node["_target_"]), "unavailable")
     return str(instantiate("task", node).unavailable()) if asks else ""
 
 
 def has_files(node: Mapping[str, Any]) -> bool:
     """Whether a task reads its problems from files."""
-    return hasattr(_class("task", node["_target_"]), "files")
+    return hasattr(class_of("task", node["_target_"]), "files")
 
 
 def has_data(config: Mapping[str, Any], data: Path) -> bool:
@@ -299,7 +300,7 @@ def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
         files = {path.name: sha256(path) for path in task.files()}
     except SymphonyError:
         files = dict(config["task"].get("source", {}).get("files") or {})
-    asks = getattr(_class("search", config["search"]["_target_"]), "asks_alone", False)
+    asks = getattr(class_of("search", config["search"]["_target_"]), "asks_alone", False)
     words = {"answer prompts": task.prompts.answer_digest} if asks else {}
     return {**files, "prompts": task.prompts.digest, **words}
 
@@ -354,45 +355,6 @@ def _origin(folder: Path) -> str:
     manifest = folder / "manifest.json"
     found = read_json(manifest, "the manifest of a quantised checkpoint") if manifest.is_file() else {}
     return str(found.get("source_digest", "that it does not name"))
-
-
-def _class(key: str, target: Any) -> Any:
-    module, _, name = str(target).rpartition(".")
-    if not module.startswith("symphony."):
-        raise SymphonyError(f"{key}._target_: found {target!r}, allowed: a class of symphony.*")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise SymphonyError(f"{key}._target_: found {target!r}, allowed: a class that exists ({error})") from error
-
-
-def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str, Any]:
-    """The constructor arguments of a node with `_target_`, all of them known to the constructor and none missing."""
-    if not isinstance(node, Mapping) or "_target_" not in node:
-        raise SymphonyError(f"{key}: found no `_target_`, allowed: an option of conf/{key.split('.')[0]}/")
-    parameters = inspect.signature(_class(key, node["_target_"])).parameters
-    arguments = {name: value for name, value in node.items() if name not in ("_target_", *extra)}
-    for name in arguments:
-        if name not in parameters:
-            raise SymphonyError(f"{key}.{name}: found an unknown key, allowed: {', '.join(parameters)}")
-    for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in arguments:
-            raise SymphonyError(f"{key}.{name}: found nothing, allowed: a value (it has no default)")
-    return arguments
-
-
-def instantiate(key: str, node: Any, data: Path = Path("data")) -> Any:
-    """The object of a node with `_target_`; `data` is handed to a class that takes it."""
-    arguments = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in check_arguments(key, node, extra=("source",)).items()
-    }
-    if "data" in inspect.signature(_class(key, node["_target_"])).parameters:
-        arguments["data"] = data
-    try:
-        return _class(key, node["_target_"])(**arguments)
-    except TypeError as error:
-        raise SymphonyError(f"{key}: found {arguments}, allowed: values of the declared types ({error})") from error
 
 
 def _sha(value: Any) -> str:

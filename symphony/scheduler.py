@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from symphony.fields import FromZero, NotNegative, check_fields
 from symphony.ridge import Ridge
 from symphony.types import Phase, SymphonyError
 
 Scope = Literal["question", "run"]
-SCOPES: tuple[Scope, ...] = ("question", "run")
 
 
 @dataclass(slots=True)
@@ -136,12 +136,6 @@ class Scheduler(Protocol):
         ...
 
 
-def check_scope(scope: str) -> None:
-    """Raises SymphonyError when it is none of `SCOPES`."""
-    if scope not in SCOPES:
-        raise SymphonyError(f"scheduler.scope: found {scope!r}, allowed: {', '.join(SCOPES)}")
-
-
 def node_means(arms: Sequence[ArmStats]) -> tuple[float, ...]:
     """`ArmStats.mean_per_node` of each, pool order."""
     return tuple([arm.mean_per_node() for arm in arms])
@@ -178,19 +172,13 @@ class UCB:
         scope: See `Scheduler`.
     """
 
-    alpha: float = 20.0
+    alpha: NotNegative = 20.0
     form: Literal["outside", "inside"] = "outside"
     mean: Literal["per_node", "per_call"] = "per_node"
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        if not self.alpha >= 0:
-            raise SymphonyError(f"scheduler.alpha: found {self.alpha}, allowed: >= 0")
-        if self.form not in ("outside", "inside"):
-            raise SymphonyError(f"scheduler.form: found {self.form!r}, allowed: outside, inside")
-        if self.mean not in ("per_node", "per_call"):
-            raise SymphonyError(f"scheduler.mean: found {self.mean!r}, allowed: per_node, per_call")
-        check_scope(self.scope)
+        check_fields("scheduler", self)
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
         log_total = log_calls(arms)
@@ -209,7 +197,7 @@ class Uniform:
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        check_scope(self.scope)
+        check_fields("scheduler", self)
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
         offered = [index for index, arm in enumerate(arms) if not arm.suspended]
@@ -225,7 +213,7 @@ class RoundRobin:
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        check_scope(self.scope)
+        check_fields("scheduler", self)
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
         offered = [index for index, arm in enumerate(arms) if not arm.suspended]
@@ -242,17 +230,19 @@ class Fixed:
         arm: Its index in the pool, >= 0.
     """
 
-    arm: int = 0
+    arm: FromZero = 0
     scope: Scope = "question"
 
     def __post_init__(self) -> None:
-        if self.arm < 0:
-            raise SymphonyError(f"scheduler.arm: found {self.arm}, allowed: >= 0")
-        check_scope(self.scope)
+        check_fields("scheduler", self)
+
+    def check_pool(self, size: int) -> None:
+        """Raises SymphonyError where a pool of this size has no such agent."""
+        if self.arm >= size:
+            raise SymphonyError(f"scheduler.arm: found {self.arm}, allowed: 0 to {size - 1} (the pool's agents)")
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
-        if self.arm >= len(arms):
-            raise SymphonyError(f"scheduler.arm: found {self.arm}, allowed: 0 to {len(arms) - 1} (the pool's agents)")
+        self.check_pool(len(arms))
         return None if arms[self.arm].suspended else Pick(self.arm, node_means(arms), (0.0,) * len(arms))
 
 

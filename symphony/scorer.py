@@ -7,11 +7,14 @@ import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
+from annotated_types import Ge
+
+from symphony.fields import Positive, Share, check_fields
 from symphony.reasoning import spoken
 from symphony.scores import parse_score
-from symphony.types import Completion, Score, SymphonyError
+from symphony.types import Completion, Score
 
 FORMAT_REMINDER = "Answer with exactly one line of the form: Value: <0 to 1> Confidence: <0 to 1>"
 """Appended to the evaluation prompt when the first answer could not be understood."""
@@ -87,12 +90,11 @@ class EMCS:
         one_sided: Whether a confidence below 0.5 counts as 0.5, so that doubt is never rewarded (paper: no).
     """
 
-    floor: float = 0.0
+    floor: Share = 0.0
     one_sided: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.floor <= 1:
-            raise SymphonyError(f"scorer.floor: found {self.floor}, allowed: 0 to 1")
+        check_fields("scorer", self)
 
     @property
     def asking(self) -> Asking:
@@ -142,14 +144,11 @@ class SelfConsistency:
         temperature: Of evaluations, > 0.
     """
 
-    draws: int = 5
-    temperature: float = 0.7
+    draws: Annotated[int, Ge(2)] = 5
+    temperature: Positive = 0.7
 
     def __post_init__(self) -> None:
-        if self.draws < 2:
-            raise SymphonyError(f"scorer.draws: found {self.draws}, allowed: >= 2 (for one, use scorer: emcs)")
-        if not self.temperature > 0:
-            raise SymphonyError(f"scorer.temperature: found {self.temperature}, allowed: > 0")
+        check_fields("scorer", self)
 
     @property
     def asking(self) -> Asking:
@@ -218,14 +217,12 @@ class Official:
         floor: Least modulated value, in [0, 1].
     """
 
-    value: float = 0.7
-    confidence: float = 0.7
-    floor: float = 0.2
+    value: Share = 0.7
+    confidence: Share = 0.7
+    floor: Share = 0.2
 
     def __post_init__(self) -> None:
-        for key in ("value", "confidence", "floor"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise SymphonyError(f"scorer.{key}: found {getattr(self, key)}, allowed: 0 to 1")
+        check_fields("scorer", self)
 
     @property
     def asking(self) -> Asking:

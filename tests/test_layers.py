@@ -18,6 +18,8 @@ LAYERS = {
     "symphony.reasoning": 0,
     "symphony.stop": 0,
     "symphony.files": 1,
+    "symphony.fields": 1,
+    "symphony.yaml_files": 1,
     "symphony.prompts": 1,
     "symphony.manifest": 1,
     "symphony.records": 1,
@@ -41,7 +43,9 @@ LAYERS = {
     "symphony.agents": 3,
     "symphony.search": 4,
     "symphony.report": 4,
+    "symphony.targets": 3,
     "symphony.runs": 3,
+    "symphony.schema": 4,
     "symphony.config": 4,
     "symphony.options": 4,
     "symphony.bounds": 4,
@@ -66,6 +70,7 @@ FORBIDDEN = [
     ("symphony.config", "symphony.search"),
     ("symphony.config", "symphony.agents"),
     ("symphony.runs", "symphony.search"),
+    ("symphony.targets", "symphony.search"),
 ]
 HEAVY = {
     ("torch", "transformers", "bitsandbytes", "safetensors", "tokenizers", "accelerate"): (
@@ -79,7 +84,7 @@ HEAVY = {
         "symphony/provenance.py",  # the name of a GPU, where one is used
         "symphony/embedded/",
     ),
-    ("hydra", "omegaconf"): ("symphony/config.py", "symphony/options.py"),
+    ("hydra", "omegaconf"): ("symphony/config.py", "symphony/yaml_files.py"),
     ("duckdb",): ("symphony/database.py", "symphony/report/", "symphony/tasks/datafiles.py"),
     ("matplotlib", "jinja2"): ("symphony/report/",),
     ("rich",): ("symphony/progress.py",),

@@ -8,8 +8,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from symphony.fields import Count
 from symphony.models.batching import TokenBudget, cut, in_order, ran_out, release
 from symphony.models.caches import roomy_caches
 from symphony.models.chats import ChatTokenizer
@@ -50,12 +51,12 @@ class HFBackend:
         self,
         path: str | Path,
         *,
-        dtype: str = "float32",
+        dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         device: str = "cpu",
         quantization: Quantization | None = None,
-        threads: int = 1,
-        max_batch_rows: int = 64,
-        max_batch_tokens: int = MAX_BATCH_TOKENS,
+        threads: Count = 1,
+        max_batch_rows: Count = 64,
+        max_batch_tokens: Count = MAX_BATCH_TOKENS,
         share_prefixes: bool = True,
     ) -> None:
         limits = {"threads": threads, "max_batch_rows": max_batch_rows, "max_batch_tokens": max_batch_tokens}

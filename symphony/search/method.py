@@ -18,9 +18,10 @@ from symphony.types import Problem, Sampling, SymphonyError, Task
 COUNTS = (
     "n", "iterations", "trials", "samples", "rounds", "layers", "debaters", "proposers", "breadth", "depth",
     "max_misses", "parallel", "root_n", "sim_width", "evaluate_tokens", "reflect_tokens", "tests_tokens",
+    "expand_tokens",
 )  # fmt: skip
 """Fields that are >= 1, or None for no limit, in whichever method they stand."""
-FROM_ZERO = ("c", "aggregator", "sim_depth", "reflect_temperature")
+FROM_ZERO = ("c", "temperature", "aggregator", "sim_depth", "reflect_temperature")
 """Fields that are >= 0, or None."""
 PHASES = ("depth", "evaluate_tokens", "reflect_tokens")
 """Fields of `Phases` that a method may have, too."""

@@ -44,6 +44,13 @@ class Mixture(Method):
     depth: int | None = 20
     max_misses: int = 2
 
+    def check_pool(self, size: int) -> None:
+        """Raises SymphonyError where a pool of this size has no such aggregator."""
+        if self.aggregator is not None and self.aggregator >= size:
+            raise SymphonyError(
+                f"search.aggregator: found {self.aggregator}, allowed: 0 to {size - 1} (the pool's agents)"
+            )
+
     async def search(self, phases: Phases) -> SearchResult:
         """Iterations are layers, the aggregator's being the last.
 
@@ -52,10 +59,7 @@ class Mixture(Method):
         """
         session = phases.parts.session
         size = len(session.pool)
-        if self.aggregator is not None and self.aggregator >= size:
-            raise SymphonyError(
-                f"search.aggregator: found {self.aggregator}, allowed: 0 to {size - 1} (the pool's agents)"
-            )
+        self.check_pool(size)
         peers = Peers(phases=phases, count=self.proposers or size, misses=self.max_misses)
         run = _Run(method=self, phases=phases, peers=peers)
         return await conclude(phases, run.search(session), run.answer)

@@ -14,7 +14,11 @@ import random
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
+from annotated_types import Ge, Interval
+
+from symphony.fields import Count, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.tasks import generated
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
@@ -59,23 +63,20 @@ class GridWorld:
     """
 
     seed: int
-    count: int
-    width: int = 4
-    height: int = 3
-    doors: int = 2
-    max_steps: int = 12
+    count: Count
+    width: Annotated[int, Ge(2)] = 4
+    height: Annotated[int, Ge(2)] = 3
+    doors: Annotated[int, Interval(ge=0, le=2)] = 2
+    max_steps: Count = 12
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
     name: str = "gridworld"
     prompts: ChatPrompts = field(default_factory=ChatPrompts)
 
     def __post_init__(self) -> None:
-        if min(self.width, self.height) < 2 or self.width * self.height < 6:
+        check_fields("task", self)
+        if self.width * self.height < 6:
             raise SymphonyError(f"task.width x task.height: found {self.width} x {self.height}, allowed: >= 2 x 3")
-        if not 0 <= self.doors <= 2:
-            raise SymphonyError(f"task.doors: found {self.doors}, allowed: 0..2")
-        if self.max_steps < 1:
-            raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
 
     def problems(self) -> Sequence[Problem]:
         return list(generated.problems(self.name, self.seed, self.count, self.split, self.generate))

@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from symphony.fields import Count, FromZero, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_answer, split_action
 from symphony.reasoning import spoken
 from symphony.tasks import datafiles
@@ -92,13 +93,13 @@ class HotpotQA:
         reading: How a completion is understood: as in all tasks, or as the published code does ("official").
     """
 
-    count: int | None
-    first: int = 0
+    count: Count | None
+    first: FromZero = 0
     setting: Setting = "distractor"
     split: Split = "dev"
     pages: Pages = "union"
     record: Mode = "record"
-    max_steps: int = 7
+    max_steps: Count = 7
     feedback: Feedback = "oracle"
     data: Path = Path("data")
     wording: str = "v1"
@@ -106,16 +107,9 @@ class HotpotQA:
     name: str = "hotpotqa"
 
     def __post_init__(self) -> None:
-        choices = {"setting": Setting, "split": Split, "pages": Pages, "record": Mode, "reading": Reading}
-        for key, allowed in choices.items():
-            if getattr(self, key) not in get_args(allowed):
-                raise SymphonyError(
-                    f"task.{key}: found {getattr(self, key)!r}, allowed: {', '.join(get_args(allowed))}"
-                )
+        check_fields("task", self)
         if (self.split, self.setting) not in _OFFICIAL:
             raise SymphonyError(f"task.setting: found {self.setting!r}, allowed with split=train: distractor")
-        if self.max_steps < 1:
-            raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
         read_prompts("hotpotqa", self.wording)  # says at once what is wrong with the file
 
     @property

@@ -19,12 +19,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import Annotated, Protocol
 
+from annotated_types import Interval
+
+from symphony.fields import Count, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.tasks import generated
 from symphony.tasks.sandbox import Execution, PythonSandbox, shortfall
-from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
+from symphony.types import Feedback, Grade, Problem, Proposal, State
 
 HIDDEN = 4
 WANTED = "Write tests of f, one a line, like the example."
@@ -71,9 +74,9 @@ class MiniCode:
     """
 
     seed: int
-    count: int
-    operations: int = 4
-    max_steps: int = 7
+    count: Count
+    operations: Annotated[int, Interval(ge=1, le=4)] = 4
+    max_steps: Count = 7
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
     name: str = "mini_code"
@@ -82,10 +85,7 @@ class MiniCode:
     unprotected: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.operations <= 4:
-            raise SymphonyError(f"task.operations: found {self.operations}, allowed: 1..4")
-        if self.max_steps < 1:
-            raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
+        check_fields("task", self)
 
     def problems(self) -> Sequence[Problem]:
         return list(generated.problems(self.name, self.seed, self.count, self.split, self.generate))

@@ -15,11 +15,15 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
+from annotated_types import Interval, MinLen
+
+from symphony.fields import Count, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_answer, split_action
 from symphony.tasks import generated
 from symphony.tasks.answers import exact_match, normalise
-from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
+from symphony.types import Feedback, Grade, Problem, Proposal, State
 
 FACTS = 5
 SHOWN = 4
@@ -58,19 +62,16 @@ class MiniQA:
     """
 
     seed: int
-    count: int
-    hops: tuple[int, ...] = (4, 5)
-    max_steps: int = 11
+    count: Count
+    hops: Annotated[tuple[Annotated[int, Interval(ge=1, le=FACTS)], ...], MinLen(1)] = (4, 5)
+    max_steps: Count = 11
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
     name: str = "mini_qa"
     prompts: ChatPrompts = field(default_factory=ChatPrompts)
 
     def __post_init__(self) -> None:
-        if not self.hops or not all(1 <= hop <= FACTS for hop in self.hops):
-            raise SymphonyError(f"task.hops: found {list(self.hops)}, allowed: numbers in 1..{FACTS}")
-        if self.max_steps < 1:
-            raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
+        check_fields("task", self)
 
     def problems(self) -> Sequence[Problem]:
         return list(generated.problems(self.name, self.seed, self.count, self.split, self.generate))

@@ -15,10 +15,14 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
+from annotated_types import Interval
+
+from symphony.fields import Count, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.tasks import generated
-from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
+from symphony.types import Feedback, Grade, Problem, Proposal, State
 
 TYPES = ("coat", "lamp", "rug", "mug", "tent", "chair")
 OPTIONS = 4
@@ -67,19 +71,16 @@ class MiniShop:
     """
 
     seed: int
-    count: int
-    items: int = 5
-    max_steps: int = 8
+    count: Count
+    items: Annotated[int, Interval(ge=4, le=9)] = 5
+    max_steps: Count = 8
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
     name: str = "mini_shop"
     prompts: ChatPrompts = field(default_factory=ChatPrompts)
 
     def __post_init__(self) -> None:
-        if not 4 <= self.items <= 9:
-            raise SymphonyError(f"task.items: found {self.items}, allowed: 4..9")
-        if self.max_steps < 1:
-            raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
+        check_fields("task", self)
 
     def problems(self) -> Sequence[Problem]:
         return list(generated.problems(self.name, self.seed, self.count, self.split, self.generate))

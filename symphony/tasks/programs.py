@@ -15,8 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
+from annotated_types import Ge
+
+from symphony.fields import Count, FromZero, check_fields
 from symphony.prompts import ChatPrompts
 from symphony.tasks import datafiles, plus_suite, python_suite, rust_suite
 from symphony.tasks.extract import asserts, blocks, parsed, python_program, rust_program
@@ -68,13 +71,13 @@ class Programs:
     """
 
     dataset: Dataset
-    count: int | None
+    count: Count | None
     variant: str = "published"
-    first: int = 0
+    first: FromZero = 0
     internal: Internal = "generated"
-    max_steps: int = 8
-    visible_s: float = 5.0
-    hidden_s: float = 10.0
+    max_steps: Count = 8
+    visible_s: Annotated[float, Ge(1)] = 5.0
+    hidden_s: Annotated[float, Ge(1)] = 10.0
     unprotected: bool = False
     feedback: Feedback = "oracle"
     data: Path = Path("data")
@@ -83,13 +86,7 @@ class Programs:
     box: PythonSandbox = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for key, allowed in (("dataset", Dataset), ("internal", Internal)):
-            if getattr(self, key) not in get_args(allowed):
-                found, known = getattr(self, key), ", ".join(get_args(allowed))
-                raise SymphonyError(f"task.{key}: found {found!r}, allowed: {known}")
-        for key, found in (("max_steps", self.max_steps), ("visible_s", self.visible_s), ("hidden_s", self.hidden_s)):
-            if not found >= 1:
-                raise SymphonyError(f"task.{key}: found {found}, allowed: >= 1")
+        check_fields("task", self)
         if self.feedback == "none" and self.internal == "hidden_asserts":
             raise SymphonyError(
                 "task.internal: found hidden_asserts with feedback=none, allowed: generated, first_assert"

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
+from symphony.fields import Count, FromZero, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.reasoning import spoken
 from symphony.tasks.webshop_catalogue import Catalogue, Mined, Product, Written, files, load, table
@@ -83,13 +84,13 @@ class WebShop:
         reading: How a completion is understood: as in all tasks, or as the published code does ("official").
     """
 
-    count: int | None
+    count: Count | None
     price_seed: int
-    first: int = 0
+    first: FromZero = 0
     size: Size = "small"
     instructions: Instructions = "human"
     nouns: Nouns = "auto"
-    max_steps: int = 15
+    max_steps: Count = 15
     feedback: Feedback = "oracle"
     data: Path = Path("data")
     wording: str = "v1"
@@ -97,14 +98,7 @@ class WebShop:
     name: str = "webshop"
 
     def __post_init__(self) -> None:
-        choices = {"size": Size, "instructions": Instructions, "nouns": Nouns, "reading": Reading}
-        for key, allowed in choices.items():
-            if getattr(self, key) not in get_args(allowed):
-                raise SymphonyError(
-                    f"task.{key}: found {getattr(self, key)!r}, allowed: {', '.join(get_args(allowed))}"
-                )
-        if self.max_steps < 1:
-            raise SymphonyError(f"task.max_steps: found {self.max_steps}, allowed: >= 1")
+        check_fields("task", self)
         nouns_by(self.nouns)
         read_prompts("webshop", self.wording)  # says at once what is wrong with the file
 

@@ -118,7 +118,7 @@ def test_an_impossible_horizon_is_refused_by_name(make):
 
 
 def test_no_problems_at_all_is_refused_by_name(make):
-    with pytest.raises(SymphonyError, match="problems: found 0"):
+    with pytest.raises(SymphonyError, match="count: found 0"):
         make(seed=0, count=0).problems()
 
 

@@ -22,7 +22,7 @@ for key in config:
         sys.exit(
             f"symphony: --config {key}: found an unknown key, allowed: {', '.join(KEYS)}"
         )
-STUDY = config.get("study", "quickstart")
+STUDY = str(config.get("study", "quickstart"))
 OVERRIDES = str(config.get("overrides", "")).split()
 SHARE = str(config.get("share", ",".join(SHARED))).split(",")
 LEFT_OUT = []
@@ -30,6 +30,7 @@ try:
     groups((), SHARE)
     RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
     RUNS = available(RUNS, LEFT_OUT.append)
+    SOURCES = sources(CONF)
     GROUPS = {group.name: group for group in groups(RUNS, SHARE)}
     for group in GROUPS.values():
         freeze(group, Path("outputs/groups"))
@@ -41,8 +42,6 @@ for text in LEFT_OUT:
     print(f"symphony: {text}", file=sys.stderr)
 if not RUNS:
     sys.exit(f"symphony: {STUDY}: nothing is left to carry out")
-
-SOURCES = sources(CONF)
 
 
 def downloads(group):

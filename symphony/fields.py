@@ -1,0 +1,175 @@
+"""What a value of a config may be. Types, ranges and choices stand at the fields, as annotations; this reads them.
+
+A config's values are JSON. A whole number is no truth value and no 1.5, a number is finite, a text is not empty, and
+null is allowed only where the annotation says `None`. An annotation of another kind (a path, an object) is for callers
+in Python: no value of a config fits it.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
+from functools import cache
+from inspect import signature
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Interval, MinLen
+
+from symphony.types import SymphonyError
+
+Count = Annotated[int, Ge(1)]
+FromZero = Annotated[int, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+Words = Annotated[str, MinLen(0)]
+"""A text that may be empty."""
+
+_LISTS = (list, tuple, Sequence)
+_MAPPINGS = (dict, Mapping)
+_NO_TEXT = re.compile("[\\0\ud800-\udfff]")
+_SHOWN = 80
+"""Characters of a value in an error."""
+
+
+@cache
+def kinds(made: Any) -> Mapping[str, Any]:
+    """Parameter -> annotation of what constructs a class."""
+    hints = get_type_hints(made if is_dataclass(made) else made.__init__, include_extras=True)
+    return {name: hints.get(name, Any) for name in signature(made).parameters}
+
+
+@cache
+def required(made: Any) -> tuple[str, ...]:
+    """Parameters that have no default."""
+    return tuple(name for name, one in signature(made).parameters.items() if one.default is one.empty)
+
+
+def check(key: str, value: Any, kind: Any) -> None:
+    """Checks one value of a config.
+
+    Args:
+        key: As it is overridden on the command line, e.g. `search.n`.
+        kind: The annotation of its field.
+
+    Raises:
+        SymphonyError: It does not fit.
+    """
+    if not fits(value, kind):
+        raise SymphonyError(f"{key}: found {shown(value)}, allowed: {allowed(kind)}")
+
+
+def check_fields(part: str, made: Any) -> None:
+    """Checks the fields of an object that a config may set; for `__post_init__`.
+
+    Raises:
+        SymphonyError: One is out of range; it is named `<part>.<field>`.
+    """
+    made_of: Any = type(made)
+    for name, kind in kinds(made_of).items():
+        if allowed(kind):
+            check(f"{part}.{name}", getattr(made, name), kind)
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value fits an annotation."""
+    base, limits = _apart(kind)
+    origin, inner = get_origin(base), get_args(base)
+    if base is Any:
+        return is_json(value)
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in inner)
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin in _LISTS:
+        return isinstance(value, (list, tuple)) and all(fits(one, inner[0]) for one in value) and _long(value, limits)
+    if origin in _MAPPINGS:
+        named = isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+        return named and all(fits(one, inner[1]) for one in value.values())
+    if base is str:
+        return _is_text(value) and _long(value, limits or [MinLen(1)]) and _of_literals(value, limits)
+    if base in (int, float):
+        whole = type(value) is int or (base is float and type(value) is float)
+        finite = whole and abs(value) <= sys.float_info.max
+        return finite and all(getattr(operator, name)(value, bound) for name, bound in _bounds(limits))
+    return base in (bool, NoneType) and isinstance(value, base)
+
+
+def allowed(kind: Any) -> str:
+    """What fits an annotation, in words; "" where no value of a config does."""
+    base, limits = _apart(kind)
+    origin, inner = get_origin(base), get_args(base)
+    if origin in (Union, UnionType):
+        others = [text for one in inner if one is not NoneType and (text := allowed(one))]
+        null = [", or null"] if others and NoneType in inner else []
+        return "".join([" or ".join(others), *null])
+    if origin in _LISTS:
+        return f"a list of {text}" if (text := allowed(inner[0])) else ""
+    if origin in _MAPPINGS:
+        return f"a mapping, each value {allowed(inner[1])}"
+    choices = [one for one in (base, *limits) if get_origin(one) is Literal]
+    if choices:
+        return ", ".join(str(one) for one in get_args(choices[0]))
+    names: dict[Any, str] = {Any: "anything", bool: "true, false", str: "text", NoneType: "null"}
+    if base is str and not limits:
+        return "text that is not empty"
+    if base in (int, float):
+        plain = "a whole number" if base is int else "a number"
+        range_ = _range(limits)
+        return f"{range_}, {plain}" if range_ and base is int else range_ or plain
+    return names.get(base, "")
+
+
+def is_json(value: Any) -> bool:
+    """Whether a value is what JSON holds: finite numbers, and names of text."""
+    if isinstance(value, Mapping):
+        return all(_is_text(name) and is_json(one) for name, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(is_json, value))
+    return _is_text(value) or isinstance(value, (bool, NoneType)) or fits(value, float)
+
+
+def shown(value: Any) -> str:
+    """A value as an error tells it, in one line."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=True)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _apart(kind: Any) -> tuple[Any, list[Any]]:
+    """An annotation without its limits, and these."""
+    if get_origin(kind) is not Annotated:
+        return kind, []
+    base, *limits = get_args(kind)
+    return base, [single for limit in limits for single in (limit if isinstance(limit, Interval) else [limit])]
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a text that a file and a path can hold."""
+    return isinstance(value, str) and not _NO_TEXT.search(value)
+
+
+def _long(value: Sequence[Any], limits: Iterable[Any]) -> bool:
+    return all(len(value) >= limit.min_length for limit in limits if isinstance(limit, MinLen))
+
+
+def _of_literals(value: str, limits: Iterable[Any]) -> bool:
+    return all(value in get_args(limit) for limit in limits if get_origin(limit) is Literal)
+
+
+def _bounds(limits: Iterable[Any]) -> list[tuple[str, float]]:
+    """The limits of a number: the names of a comparison of `operator`, and what is compared with."""
+    named = [(name, getattr(limit, name, None)) for limit in limits for name in ("ge", "gt", "le")]
+    return [(name, bound) for name, bound in named if bound is not None]
+
+
+def _range(limits: Iterable[Any]) -> str:
+    bounds = dict(_bounds(limits))
+    low = f"> {bounds['gt']}" if "gt" in bounds else f"{bounds['ge']}" if "ge" in bounds else ""
+    if "le" in bounds:
+        return f"{low} to {bounds['le']}" if low else f"<= {bounds['le']}"
+    return low if "gt" in bounds or not low else f">= {low}"

@@ -1,0 +1,204 @@
+"""What a composed config may hold: the types and ranges of its root, and that its parts can be made.
+
+Types and ranges stand at the fields here and in the constructors that a `_target_` names; `symphony.fields` reads both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt, Interval, MinLen
+
+from symphony.fields import Count, Positive, Words, allowed, check, kinds, shown
+from symphony.runs import NOT_ARGUMENTS, PARTS, models, money_limits
+from symphony.targets import check_arguments, class_of, instantiate
+from symphony.types import Feedback, SymphonyError
+from symphony.yaml_files import plain
+
+StoreMode = Literal["live", "record", "replay", "strict"]
+Whole = Annotated[int, Gt(0)]
+Seed = Annotated[int, Interval(ge=0, le=2**63 - 1)]
+"""As large as the database holds."""
+GIVEN = ("name", "weights")
+"""Keys of an agent that a run's config has and that no YAML sets."""
+
+
+@dataclass
+class Limits:
+    """A budget; null is no limit. Units: model calls, tokens (prompt + completion), dollars, seconds of wall-clock."""
+
+    calls: Whole | None = None
+    tokens: Whole | None = None
+    money: Positive | None = None
+    seconds: Positive | None = None
+
+
+@dataclass
+class Budgets:
+    problem: Limits = field(default_factory=Limits)
+    run: Limits = field(default_factory=Limits)
+    study: Limits = field(default_factory=Limits)
+
+
+@dataclass
+class Execution:
+    """How runs are carried out; changes no record."""
+
+    in_flight: Count = 64
+    store: Annotated[str, StoreMode] = "record"
+    memory_gb: Positive | None = None
+
+
+@dataclass
+class Root:
+    """Schema of the composed config: a key that is not here is refused with its full name.
+
+    Hydra knows of `Annotated` and of no `Literal`, so a choice is written `Annotated[str, Literal[...]]`.
+    """
+
+    title: Words = ""
+    question: Words = ""
+    table: Words = ""
+    tasks: Annotated[list[str], MinLen(1)] = field(default_factory=list)
+    seeds: Annotated[list[Seed], MinLen(1)] = field(default_factory=list)
+    seed: Seed = 0
+    problems: Count = 1
+    feedback: Annotated[str, Feedback] = "oracle"
+    data_dir: str | None = None
+    budget: Budgets = field(default_factory=Budgets)
+    execution: Execution = field(default_factory=Execution)
+    task: Any = None
+    pool: Any = None
+    scheduler: Any = None
+    scorer: Any = None
+    memory: Any = None
+    search: Any = None
+    preset: Any = None
+
+
+GROUPS = (*PARTS, "pool", "preset")
+"""Keys of the root that are an option of a folder in conf/."""
+
+
+def allowed_at(key: str) -> str:
+    """What a key of the root may hold, in words; "" where the root does not say."""
+    kind: Any = Root
+    for name in key.partition("[")[0].split("."):
+        known: Mapping[str, Any] = kinds(kind) if is_dataclass(kind) else {}  # type: ignore[arg-type]
+        kind = known.get(name)
+    return "" if kind in (None, Any) else "a mapping" if is_dataclass(kind) else allowed(kind)
+
+
+def check_root(root: Mapping[str, Any]) -> None:
+    """Checks the root of a composed config, and that each of its options is a mapping.
+
+    Raises:
+        SymphonyError: A key is unknown, missing, or holds what its field does not allow.
+    """
+    _check_node("", root, Root)
+    for key in ("tasks", "seeds"):
+        if twice := [value for value, count in Counter(root[key]).items() if count > 1]:
+            raise SymphonyError(f"{key}: found {twice[0]} twice, allowed: each once")
+    for key in GROUPS:
+        if not isinstance(root[key], Mapping):
+            raise SymphonyError(f"{key}: found {shown(root[key])}, allowed: an option of conf/{key}/")
+    _check_pool(root["pool"])
+
+
+def _check_node(prefix: str, node: Mapping[str, Any], schema: type) -> None:
+    known = kinds(schema)
+    for key in (*node, *known):
+        if key not in known:  # what Hydra's `+key=value` adds past the schema
+            raise SymphonyError(f"{prefix}{key}: found an unknown key, allowed: {', '.join(known)}")
+        if key not in node:
+            raise SymphonyError(f"{prefix}{key}: found nothing, allowed: a value")
+        kind = known[key]
+        if not is_dataclass(kind):
+            if kind is not Any:
+                check(f"{prefix}{key}", node[key], kind)
+        elif isinstance(node[key], Mapping):
+            _check_node(f"{prefix}{key}.", node[key], kind)  # type: ignore[arg-type]
+        else:
+            raise SymphonyError(f"{prefix}{key}: found {shown(node[key])}, allowed: a mapping")
+
+
+def _check_pool(pool: Mapping[str, Any]) -> None:
+    for key in pool:
+        if key != "agents":
+            raise SymphonyError(f"pool.{key}: found an unknown key, allowed: agents")
+    agents = pool.get("agents")
+    if not isinstance(agents, Mapping) or not agents:
+        raise SymphonyError(f"pool.agents: found {shown(agents)}, allowed: at least one agent, `<name>: <its model>`")
+    for name, agent in agents.items():
+        check("pool.agents", name, str)
+        key = f"pool.agents.{name}"
+        if not isinstance(agent, Mapping):
+            raise SymphonyError(f"{key}: found {shown(agent)}, allowed: an option of conf/model/")
+        for given in GIVEN:
+            if given in agent:
+                raise SymphonyError(f"{key}.{given}: found a value, allowed: none (it follows from the model)")
+        check_arguments(key, agent, extra=NOT_ARGUMENTS)
+        if "made_from" in agent:
+            check(f"{key}.made_from", agent["made_from"], str)
+
+
+def check_preset(preset: Mapping[str, Any], conf: Path) -> None:
+    """Checks that each key of a preset is read by an option, and allowed by every field that reads it.
+
+    Raises:
+        SymphonyError: One is not.
+    """
+    read, found = list(_preset_fields(conf)), _leaves(preset)
+    known = {key for key, _ in read}
+    for key in sorted(found.keys() - known):
+        raise SymphonyError(f"preset.{key}: found an unknown key, allowed: {', '.join(sorted(known))}")
+    for key, kind in read:
+        if key in found:
+            check(f"preset.{key}", found[key], kind)
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every value of nested mappings, by its key in full."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def _preset_fields(conf: Path) -> Iterator[tuple[str, Any]]:
+    """Key of a preset and the annotation of a field that reads it, for each option of conf/."""
+    for part in PARTS:
+        for path in sorted((conf / part).glob("*.yaml")):
+            node = plain(path)
+            for name, value in node.items():
+                key = re.fullmatch(r"\$\{preset\.([\w.]+)\}", str(value))
+                if key and "_target_" in node:
+                    yield key[1], kinds(class_of(part, node["_target_"])).get(name, Any)
+
+
+def check_parts(config: Mapping[str, Any]) -> None:
+    """Makes of a run's config what is cheap to make, so that errors come before any job.
+
+    Raises:
+        SymphonyError: A part's constructor refuses what it is given, or parts do not go together.
+    """
+    agents = models(config)
+    for part in PARTS:
+        made = instantiate(part, config[part])
+        if hasattr(made, "check_pool"):
+            made.check_pool(len(agents))
+    for name, spec in agents.items():
+        if spec.is_endpoint:  # making one loads nothing and needs no key
+            try:
+                spec.build(Path())
+            except SymphonyError as error:
+                raise SymphonyError(f"pool.agents.{name}: {error}") from error
+        if money_limits(config) and spec.price.unknown:
+            key, limit = spec.price.unknown[0], money_limits(config)[0]
+            needed = f"dollars per million tokens, because {limit} is set"
+            raise SymphonyError(f"pool.agents.{name}.price.{key}: found no price, allowed: {needed}")

@@ -1,0 +1,85 @@
+"""What a `_target_` of a config makes: a class of the kind that its config group makes, with checked arguments."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from symphony.fetch import parse_source
+from symphony.fields import allowed, check, kinds, required, shown
+from symphony.types import SymphonyError
+
+MAKES: Mapping[str, Sequence[tuple[str, ...]]] = {
+    "task": [("problems", "reset", "parse", "step", "grade")],
+    "scheduler": [("pick",)],
+    "scorer": [("score", "fallback")],
+    "memory": [("add", "view")],
+    "search": [("solve",)],
+    "model": [("generate",), ("complete", "ready")],
+}
+"""The methods, of one kind or another, by which a class is one that a config group makes."""
+_HIDDEN = ("base_url", "key_env")
+"""Arguments that are never shown: someone may have written a secret there."""
+
+
+def class_of(key: str, target: Any) -> Any:
+    """The class that a `_target_` names, of the kind that its config group makes; nothing is called."""
+    module, _, name = str(target).rpartition(".")
+    if not module.startswith("symphony."):
+        raise SymphonyError(f"{key}._target_: found {shown(target)}, allowed: a class of symphony.*")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SymphonyError(f"{key}._target_: found {target!r}, allowed: a class that exists ({error})") from error
+    group = "model" if key.startswith("pool.") else key
+    whole = isinstance(found, type) and not inspect.isabstract(found) and not getattr(found, "_is_protocol", False)
+    if not whole or not any(all(hasattr(found, one) for one in methods) for methods in MAKES[group]):
+        methods = " or ".join(", ".join(one) for one in MAKES[group])
+        raise SymphonyError(f"{key}._target_: found {target!r}, allowed: a class of a {group}, with {methods}")
+    return found
+
+
+def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str, Any]:
+    """The constructor arguments of a node with `_target_`: each known to the constructor and of its type, none missing.
+
+    Args:
+        extra: Keys that are none of its arguments.
+
+    Raises:
+        SymphonyError: One is not, or the `_target_` is no class of what the group makes.
+    """
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise SymphonyError(f"{key}: found no `_target_`, allowed: an option of conf/{key.split('.')[0]}/")
+    made = class_of(key, node["_target_"])
+    fields = {name: kind for name, kind in kinds(made).items() if allowed(kind)}
+    arguments = {name: value for name, value in node.items() if name not in ("_target_", *extra)}
+    for name, value in arguments.items():
+        if name not in fields:
+            raise SymphonyError(f"{key}.{name}: found an unknown key, allowed: {', '.join(fields)}")
+        if name in _HIDDEN and not isinstance(value, str) and value is not None:
+            raise SymphonyError(f"{key}.{name}: found no text, allowed: {allowed(fields[name])}")
+        check(f"{key}.{name}", value, fields[name])
+    for name in required(made):
+        if name not in arguments:
+            raise SymphonyError(f"{key}.{name}: found nothing, allowed: a value (it has no default)")
+    if "source" in node:
+        parse_source(key, node["source"])
+    return arguments
+
+
+def instantiate(key: str, node: Any, data: Path = Path("data")) -> Any:
+    """The object of a node with `_target_`; `data` is handed to a class that takes it."""
+    arguments = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in check_arguments(key, node, extra=("source",)).items()
+    }
+    made = class_of(key, node["_target_"])
+    if "data" in kinds(made):
+        arguments["data"] = data
+    try:
+        return made(**arguments)
+    except (TypeError, ValueError, OSError) as error:
+        raise SymphonyError(f"{key}: found {shown(arguments)}, allowed: values that can be used ({error})") from error

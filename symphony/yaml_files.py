@@ -1,0 +1,166 @@
+"""The YAML files of conf/, each read by itself and checked: UTF-8, a mapping, names that are text and stand once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from symphony.types import SymphonyError
+
+MAX_DEPTH = 50
+MAX_NODES = 100_000
+"""Of a file, the nodes that aliases repeat counted as often as they stand."""
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVER = yaml.resolver.Resolver()
+_TEXT = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")
+"""What a name may be; a date is a text in conf/."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list that has not ended yet. `names` is None for a list; `named`: a value comes next."""
+
+    anchor: str | None
+    names: set[str] | None
+    named: bool = False
+    nodes: int = 1
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Looks at a file's events one after another, so that no nesting is too deep for it."""
+
+    path: str
+    open: list[_Open] = field(default_factory=list)
+    anchors: dict[str, int] = field(default_factory=dict)
+    """Of what has ended: its nodes."""
+    documents: int = 0
+    line: int = 1
+
+    def read(self, events: Iterable[Any]) -> None:
+        for event in events:
+            self.line = event.start_mark.line + 1
+            if isinstance(event, yaml.DocumentStartEvent):
+                self.documents += 1
+                self.allow(self.documents == 1, "a second document", "one")
+            elif isinstance(event, yaml.NodeEvent):
+                self.node(event)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                self.end()
+
+    def node(self, event: Any) -> None:
+        opens = isinstance(event, yaml.CollectionStartEvent)
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        self.allow(bool(self.open) or mapping, "a list" if opens else "a single value", "a mapping, `key: value`")
+        tag = getattr(event, "tag", None)
+        self.allow(tag in (None, "!", _TEXT[0]), f"the tag {tag}", "values without tags")
+        if self.open and self.open[-1].names is not None:
+            if not self.open[-1].named:
+                self.name(event)
+            self.open[-1].named = not self.open[-1].named
+        if opens:
+            self.allow(len(self.open) < MAX_DEPTH, f"more than {MAX_DEPTH} levels", "fewer")
+            self.open.append(_Open(event.anchor, set() if mapping else None))
+        elif isinstance(event, yaml.AliasEvent):
+            inside = event.anchor in [one.anchor for one in self.open]
+            self.allow(not inside, f"the alias *{event.anchor} inside of what it stands for", "an alias after its end")
+            self.allow(event.anchor in self.anchors, f"the unknown alias *{event.anchor}", "one with an anchor above")
+            self.count(self.anchors[event.anchor])
+        else:
+            self.count(1)
+            if event.anchor:
+                self.anchors[event.anchor] = 1
+
+    def name(self, event: Any) -> None:
+        names = self.open[-1].names
+        assert names is not None
+        scalar = isinstance(event, yaml.ScalarEvent)
+        self.allow(scalar, "a name that is no text", "text")
+        text = scalar and (not event.implicit[0] or _RESOLVER.resolve(yaml.ScalarNode, event.value, (True, False)))
+        self.allow(text is True or text in _TEXT, f"the name {event.value}", f'text, e.g. "{event.value}"')
+        self.allow(event.value not in names, f"{event.value} twice", "once")
+        names.add(event.value)
+
+    def end(self) -> None:
+        ended = self.open.pop()
+        if ended.anchor:
+            self.anchors[ended.anchor] = ended.nodes
+        if self.open:
+            self.count(ended.nodes)
+
+    def count(self, nodes: int) -> None:
+        self.open[-1].nodes += nodes
+        self.allow(self.open[-1].nodes <= MAX_NODES, f"more than {MAX_NODES} values", "fewer")
+
+    def allow(self, right: bool, found: str, allowed: str) -> None:
+        if not right:
+            raise SymphonyError(f"{self.path}:{self.line}: found {found}, allowed: {allowed}")
+
+
+def check_file(path: Path) -> None:
+    """Checks that a file is UTF-8 and YAML, that it is a mapping or empty, and that its names are text and stand once.
+
+    Raises:
+        SymphonyError: It is not; the message names the file and the line.
+    """
+    plain(path)
+
+
+def plain(path: Path) -> Mapping[str, Any]:
+    """One file as YAML has it, interpolations as they are written.
+
+    Raises:
+        SymphonyError: As `check_file`.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SymphonyError(f"{path}: found {error.strerror or error}, allowed: a readable file") from error
+    return _plain(str(path), content)
+
+
+@lru_cache(maxsize=1024)
+def _plain(path: str, content: bytes) -> Mapping[str, Any]:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SymphonyError(f"{path}:{line}: found bytes that are not UTF-8, allowed: UTF-8") from error
+    try:
+        _Reader(path).read(list(yaml.parse(text, Loader=_LOADER)))  # a list: what is no YAML is told first
+        return yaml.load(text, Loader=_LOADER) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        raise broken(error, path) from error
+
+
+def load(path: Path, *, resolve: bool = False) -> dict[str, Any]:
+    """One file, not composed.
+
+    Args:
+        resolve: Whether interpolations are replaced by what they stand for.
+
+    Raises:
+        SymphonyError: As `check_file`, or an interpolation that stands for nothing.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    check_file(path)
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(path), resolve=resolve)
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        raise broken(error, path) from error
+    return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def broken(error: Exception, path: object = "conf") -> SymphonyError:
+    """What a parser's error says, by file and line."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+    text = getattr(error, "problem", None) or str(error).strip().splitlines()[0]
+    return SymphonyError(f"{where}: found no YAML ({text}), allowed: YAML")
