@@ -66,6 +66,8 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
             if one.counts and any(one.id == other.id for other in graded if other.counts):
                 say(f"{predictions}:{number}: found id {one.id!r} again, allowed: one prediction a problem")
                 one = replace(one, outcome="duplicate")
+            elif one.outcome == "broken_test":
+                say(f"{predictions}:{number}: problem {one.id}: {one.detail}; no program passes it")
             graded.append(one)
     if out is not None:
         fields = ("id", "passed", "score", "outcome", "seconds", "detail")
@@ -136,6 +138,8 @@ def _tell(graded: list[Graded], problems: Mapping[str, Problem], say: Callable[[
     say(f"graded {len(counted)} predictions for {len(problems)} problems; {missing} problems without one")
     if len(counted) < len(graded):
         say(f"{len(graded) - len(counted)} lines count in no figure: see above")
+    if broken := sum(one.outcome == "broken_test" for one in counted):
+        say(f"{broken} of them are of problems whose published test can't be run: not passed, whatever the program")
     success = wilson(sum(one.passed for one in counted), len(counted))
     score = bootstrap_mean([one.score for one in counted], [str(one.id) for one in counted], least=0.0)
     for name, estimate in (("success", success), ("score", score)):

@@ -30,12 +30,13 @@ _MARKS = re.compile(
     re.IGNORECASE,
 )
 _OPENED = re.compile(rf"(?:{_OPEN}|{_CHANNEL.format('(?!final)[a-z]+')})\s*\Z", re.IGNORECASE)
-_TOKENS = re.compile(
+CONTROL = (
     r"(?:<\|im_start\|>|<start_of_turn>)\s*(?:assistant|model)\b|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>"
     r"|<\|[\w/-]{1,32}\|>|<\uff5c[^<>|\n]{1,32}\uff5c>|</?s>|<(?:bos|eos|end_of_turn)>|\[/INST\]"
-    r"|</?(?:answer|final_answer|response|output)>",
-    re.IGNORECASE,
+    r"|</?(?:answer|final_answer|response|output)>"
 )
+"""What chat templates and prompts leave in completions, a pattern without regard to case."""
+_TOKENS = re.compile(CONTROL, re.IGNORECASE)
 _NEXT_TURN = re.compile(
     r"\S\s*(?P<cut><\|endoftext\|>|<\|end_of_text\|>|<\|im_start\|>\s*(?!\s|assistant)|<\|(?:user|system)\|>|\[INST\]"
     r"|<start_of_turn>\s*user|<\|start_header_id\|>\s*(?:user|system))",

@@ -1,107 +1,72 @@
-"""The program in a model's answer."""
+"""The program in a model's answer, and the tests written below it. docs/tasks.md has the grammar of answers."""
 
 from __future__ import annotations
 
-import ast
 import re
+from collections.abc import Set
+from functools import lru_cache
 
-_FENCE = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
-_OPEN = re.compile(r"^[ \t]*```[^\n]*\n(.*)\Z", re.DOTALL | re.MULTILINE)
+from symphony.tasks.answer_blocks import Block, Tongue, read_blocks
+from symphony.tasks.python_source import Answer, Python, parsed
+from symphony.tasks.rust_source import Rust, rust_items, without_main
+
+_TONGUES: dict[str, Tongue] = {"python": Python(), "rust": Rust()}
 
 
-def python_program(text: str, entry: str) -> str | None:
-    """The Python program in a text that defines `entry`, imports kept.
+@lru_cache(maxsize=256)
+def blocks(text: str, language: str) -> tuple[Block, ...]:
+    """The pieces of an answer that are code, or stood in a fence as if they were."""
+    return tuple(read_blocks(text, _TONGUES[language]))
 
-    Of several fenced blocks (any tag, CRLF allowed) the first that defines it; without fences the text itself, from its
-    first top-level statement to the last line that can still be parsed. Where only one function is defined, under
-    another name, it is renamed.
+
+def may_define(source: str, language: str) -> bool:
+    """Whether a source may define a function."""
+    return bool(re.search(r"\b(?:def|lambda|class)\b" if language == "python" else r"\bfn\b", source))
+
+
+def python_program(text: str, entry: str, also: Set[str] = frozenset()) -> str | None:
+    """The last definition of `entry` in an answer that is no stub, with what it needs from the answer's blocks.
+
+    Where no block defines it, the only function of the last block that has one is renamed.
+
+    Args:
+        also: Names that its tests use besides.
 
     Returns:
         None where there is no such program.
     """
-    found = [block for _, block in blocks(text)] or [_unfenced(text)]
-    trees = [(block, tree) for block in found if (tree := parsed(block)) is not None]
-    for block, tree in trees:
-        if entry in functions(tree):
-            return block.strip("\n") + "\n"
-    for block, tree in trees:
-        defined = functions(tree)
-        if len(defined) == 1:
-            return re.sub(rf"\b{re.escape(defined[0])}\b", entry, block.strip("\n")) + "\n"
-    return None
-
-
-def rust_program(text: str, entry: str) -> str | None:
-    """The Rust program in a text that defines `fn entry`, without its `main`.
-
-    Returns:
-        None where there is no such program.
-    """
-    found = [block for _, block in blocks(text)] or [text.replace("\r\n", "\n")]
-    for block in found:
-        if re.search(rf"\bfn\s+{re.escape(entry)}\b", block):
-            return without_main(block).strip("\n") + "\n"
-    return None
-
-
-def blocks(text: str) -> list[tuple[str, str]]:
-    """(tag, content) of the fenced blocks; one that was cut off counts to the end."""
-    text = text.replace("\r\n", "\n")
-    found = [(match[1].lower(), match[2]) for match in _FENCE.finditer(text)]
-    if not found and (match := _OPEN.search(text)):
-        found = [("", match[1])]
-    return found
-
-
-def parsed(source: str) -> ast.Module | None:
-    """Its syntax tree; None where it has none."""
+    answer = _answer(text)
     try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        program = answer.program(entry, also)
+        if program is None and (other := answer.other_name()):
+            renamed = [re.sub(rf"\b{re.escape(other)}\b", entry, source) for source in answer.sources]
+            program = Answer(renamed).program(entry, also)
+    except RecursionError:
         return None
-
-
-def functions(tree: ast.Module) -> list[str]:
-    """Names of the functions at top level."""
-    return [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return program
 
 
 def asserts(text: str, entry: str) -> tuple[str, ...]:
-    """The top-level `assert` statements about `entry` in the blocks of a text, each on one line."""
-    found: dict[str, None] = {}
-    for source in [block for _, block in blocks(text)] or [_unfenced(text)]:
-        tree = parsed(source)
-        for node in tree.body if tree else ():
-            names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-            if isinstance(node, ast.Assert) and entry in names:
-                found[ast.unparse(node)] = None
-    return tuple(found)
+    """The top-level `assert` statements about `entry` in an answer, each on one line."""
+    try:
+        return _answer(text).asserts(entry)
+    except RecursionError:
+        return ()
 
 
-def _unfenced(text: str) -> str:
-    """From the first line that can begin a program to the last with which the whole still parses."""
-    lines = text.replace("\r\n", "\n").split("\n")
-    starts = [i for i, line in enumerate(lines) if re.match(r"(def|async def|class|import|from|@)\b|@", line)]
-    for start in starts:
-        for end in range(len(lines), start, -1):
-            source = "\n".join(lines[start:end])
-            if parsed(source) is not None:
-                return source
-    return ""
+def rust_program(text: str, entry: str) -> str | None:
+    """The last `fn entry` in an answer that is no stub, with the items of its block but `main`, and what these lack.
+
+    Returns:
+        None where there is no such program.
+    """
+    found = rust_items([block.source for block in blocks(text, "rust")], entry)
+    return found or rust_items([text.replace("\r\n", "\n")], entry)  # a bare program that does not compile
 
 
-def without_main(source: str) -> str:
-    """A Rust source without `fn main`, whose body is found by its braces (those in strings and comments aside)."""
-    match = re.search(r"(?m)^[ \t]*(?:pub\s+)?fn\s+main\s*\(\s*\)[^{]*\{", source)
-    if match is None:
-        return source
-    depth, at = 1, match.end()
-    token = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])'|[{}]", re.DOTALL)
-    for found in token.finditer(source, match.end()):
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
-        if depth == 0:
-            at = found.end()
-            break
-    else:
-        return source
-    return source[: match.start()] + source[at:]
+@lru_cache(maxsize=256)
+def _answer(text: str) -> Answer:
+    return Answer([block.source for block in blocks(text, "python")])
+
+
+__all__ = ["asserts", "blocks", "parsed", "python_program", "rust_program", "without_main"]

@@ -1,23 +1,33 @@
-"""The rows of the code benchmarks as problems: typed MBPP (Python, Rust), MBPP, MBPP+ and HumanEval."""
+"""The rows of the code benchmarks as problems: typed MBPP (Python, Rust), MBPP, MBPP+ and HumanEval.
+
+A row that is none of its data set is refused, with file and line. A row whose published test can't be run is a problem
+like any other, which no program passes (`BrokenSuite`).
+"""
 
 from __future__ import annotations
 
 import ast
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
-from symphony.tasks import python_suite, rust_suite
-from symphony.tasks.extract import functions, parsed
+from pydantic import Field, StringConstraints
+
+from symphony.tasks import datafiles, python_suite, rust_suite
 from symphony.tasks.plus_suite import PlusSuite, inputs
-from symphony.tasks.python_suite import Suite
+from symphony.tasks.python_source import preamble
+from symphony.tasks.python_suite import BrokenSuite, Suite
 from symphony.tasks.rust_suite import RustSuite
 from symphony.types import SymphonyError
 
 Dataset = Literal["mbpp_py", "mbpp_rs", "mbpp", "mbpp_plus", "humaneval"]
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""Of a function."""
+Hidden = Suite | RustSuite | PlusSuite | BrokenSuite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +39,14 @@ class Target:
         hidden: The tests that decide.
         visible: The first of them as its own suite, for internal="first_assert"; None where there is none apart.
         reference: A program known to be right, to scale time limits by; "" where there is none.
+        preamble: What the prompt defines beside the function (imports, helpers): it stands before every program.
     """
 
     entry: str
-    hidden: Suite | RustSuite | PlusSuite = field(repr=False)
+    hidden: Hidden = field(repr=False)
     visible: Suite | RustSuite | None = field(default=None, repr=False)
     reference: str = field(default="", repr=False)
+    preamble: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,72 +56,181 @@ class Source:
     Attributes:
         folder: Below the data folder.
         file: Its name, as published.
-        read: Row -> (id, prompt, target).
+        row: What its rows are.
     """
 
     folder: str
     file: str
-    read: Callable[[Mapping[str, Any]], tuple[str, str, Target]]
+    row: type[ProgramRow]
 
 
-def _typed_python(row: Mapping[str, Any]) -> tuple[str, str, Target]:
-    entry = str(row["entry_point"])
-    body = _function(str(row["test"]), "check")
-    checks = python_suite.checks(body, entry, "candidate")
-    if not checks:
-        raise ValueError("a test that is no list of asserts")
-    hidden = Suite(entry=entry, checks=checks)
-    return str(row["name"]), str(row["prompt"]), Target(entry=entry, hidden=hidden, visible=_first(hidden))
+class ProgramRow(datafiles.Row):
+    """A row of a data set of programs."""
+
+    @property
+    def id(self) -> str:
+        raise NotImplementedError
+
+    def problem(self) -> tuple[str, Target]:
+        """Its prompt and target.
+
+        Raises:
+            ValueError, SyntaxError: It is none of this data set.
+        """
+        raise NotImplementedError
 
 
-def _typed_rust(row: Mapping[str, Any]) -> tuple[str, str, Target]:
-    hidden = rust_suite.suite(str(row["entry_point"]), str(row["prompt"]), str(row["test"]))
-    visible = rust_suite.of(hidden, hidden.checks[:1])
-    return str(row["name"]), str(row["prompt"]), Target(entry=hidden.entry, hidden=hidden, visible=visible)
+class TypedRow(ProgramRow):
+    """Typed MBPP (MultiPL-E)."""
+
+    name: datafiles.Text
+    prompt: datafiles.Text
+    entry_point: Name
+    test: datafiles.Text
+
+    @property
+    def id(self) -> str:
+        return self.name
 
 
-def _original(row: Mapping[str, Any]) -> tuple[str, str, Target]:
-    code = str(row["code"]).replace("\r\n", "\n")
-    tree = ast.parse(code)
-    asserts = [statement for text in row["test_list"] for statement in ast.parse(text).body]
-    called = [
-        node.func.id for node in ast.walk(asserts[0]) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    ]
-    entry = next(name for name in called if name in functions(tree))
-    checks = python_suite.checks(asserts, entry)
-    if not checks:
-        raise ValueError("a test that is no list of asserts")
-    setup = str(row.get("test_setup_code") or "")
-    hidden = Suite(entry=entry, checks=checks, setup=setup, imports="import sys, math")
-    (signature,) = [
-        ast.unparse(node.args) for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry
-    ][:1]
-    prompt = f"{row['text']}\nIts signature is: def {entry}({signature}):"
-    target = Target(entry=entry, hidden=hidden, visible=_first(hidden), reference=code)
-    return str(row["task_id"]), prompt, target
+class PythonRow(TypedRow):
+    def problem(self) -> tuple[str, Target]:
+        hidden = _asserted(self.test, self.entry_point, imports="")
+        visible = _first(hidden) if isinstance(hidden, Suite) else None
+        before = preamble(self.prompt, self.entry_point)
+        return self.prompt, Target(entry=self.entry_point, hidden=hidden, visible=visible, preamble=before)
 
 
-def _plus(row: Mapping[str, Any]) -> tuple[str, str, Target]:
-    entry, id = str(row["entry_point"]), str(row["task_id"])
-    given = [*inputs(id, row["base_input"]), *inputs(id, row["plus_input"] or [])]
-    reference = str(row["canonical_solution"])
-    hidden = PlusSuite(
-        entry=entry, arguments=tuple(map(repr, given)), reference=reference, atol=float(row["atol"] or 0)
-    )
-    checks = python_suite.checks(str(row["assertion"]), entry) or ()
-    prompt = str(row["prompt"]).strip().strip("'\"").strip()
-    (signature,) = re.findall(rf"(?m)^def\s+{re.escape(entry)}\s*\(.*$", reference)[:1]
-    target = Target(entry=entry, hidden=hidden, visible=_first(Suite(entry=entry, checks=checks)), reference=reference)
-    return id, f"{prompt}\nIts signature is: {signature}", target
+class RustRow(TypedRow):
+    def problem(self) -> tuple[str, Target]:
+        try:
+            hidden = rust_suite.suite(self.entry_point, self.prompt, self.test)
+        except SymphonyError as error:
+            broken = BrokenSuite(entry=self.entry_point, why=str(error))
+            return self.prompt, Target(entry=self.entry_point, hidden=broken)
+        visible = rust_suite.of(hidden, hidden.checks[:1])
+        return self.prompt, Target(entry=hidden.entry, hidden=hidden, visible=visible, preamble=self.prompt)
 
 
-def _humaneval(row: Mapping[str, Any]) -> tuple[str, str, Target]:
-    entry, test, prompt = str(row["entry_point"]), str(row["test"]), str(row["prompt"])
-    checks = python_suite.checks(_function(test, "check"), entry, "candidate")
-    hidden = Suite(entry=entry, checks=checks or (), script="" if checks else test, imports="import math")
-    visible = _first(hidden) if checks else None
-    target = Target(entry=entry, hidden=hidden, visible=visible, reference=prompt + str(row["canonical_solution"]))
-    return str(row["task_id"]), prompt, target
+class OriginalRow(ProgramRow):
+    """MBPP (google-research)."""
+
+    task_id: int
+    text: datafiles.Text
+    code: datafiles.Text
+    test_list: Annotated[list[datafiles.Text], Field(min_length=1)]
+    test_setup_code: str | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.task_id)
+
+    def problem(self) -> tuple[str, Target]:
+        code = self.code.replace("\r\n", "\n")
+        functions = {node.name: node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+        tests = "\n".join(self.test_list)
+        entry = next((name for name in re.findall(r"\b([A-Za-z_]\w*)\s*\(", tests) if name in functions), None)
+        if entry is None:
+            raise ValueError("tests that call no function of the code")
+        prompt = f"{self.text}\nIts signature is: def {entry}({ast.unparse(functions[entry].args)}):"
+        try:
+            checks = python_suite.checks(tests, entry)
+            why = "" if checks else "a test that is no list of asserts"
+        except SyntaxError as error:
+            checks, why = None, f"{error.msg}, line {error.lineno} of the test"
+        if not checks:
+            return prompt, Target(entry=entry, hidden=BrokenSuite(entry=entry, why=why), reference=code)
+        hidden = Suite(entry=entry, checks=checks, setup=self.test_setup_code or "", imports="import sys, math")
+        return prompt, Target(entry=entry, hidden=hidden, visible=_first(hidden), reference=code)
+
+
+class PlusRow(ProgramRow):
+    """MBPP+ (EvalPlus)."""
+
+    task_id: datafiles.Text
+    prompt: datafiles.Text
+    entry_point: Name
+    canonical_solution: datafiles.Text
+    assertion: str
+    base_input: Annotated[list[list[Any]], Field(min_length=1)]
+    plus_input: list[list[Any]] | Annotated[dict[str, Any], Field(max_length=0)] | None
+    atol: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+    @property
+    def id(self) -> str:
+        return self.task_id
+
+    def problem(self) -> tuple[str, Target]:
+        entry, reference = self.entry_point, self.canonical_solution
+        signature = re.search(rf"(?m)^def\s+{re.escape(entry)}\s*\(.*$", reference)
+        if signature is None:
+            raise ValueError(f"a canonical_solution without def {entry}")
+        base = inputs(self.task_id, self.base_input)
+        given = tuple(map(repr, [*base, *inputs(self.task_id, list(self.plus_input or []))]))
+        hidden = PlusSuite(entry=entry, arguments=given, reference=reference, atol=self.atol, base=len(base))
+        prompt = self.prompt.strip().strip("'\"").strip()
+        visible = _asserted(self.assertion, entry, alias="")
+        target = Target(
+            entry=entry,
+            hidden=hidden,
+            visible=_first(visible) if isinstance(visible, Suite) else None,
+            reference=reference,
+        )
+        return f"{prompt}\nIts signature is: {signature[0]}", target
+
+
+class HumanEvalRow(ProgramRow):
+    """HumanEval (OpenAI)."""
+
+    task_id: datafiles.Text
+    prompt: datafiles.Text
+    entry_point: Name
+    canonical_solution: datafiles.Text
+    test: datafiles.Text
+
+    @property
+    def id(self) -> str:
+        return self.task_id
+
+    def problem(self) -> tuple[str, Target]:
+        hidden = _asserted(self.test, self.entry_point, imports="import math", looped=True)
+        visible = _first(hidden) if isinstance(hidden, Suite) and hidden.checks else None
+        target = Target(
+            entry=self.entry_point,
+            hidden=hidden,
+            visible=visible,
+            reference=self.prompt + self.canonical_solution,
+            preamble=preamble(self.prompt, self.entry_point),
+        )
+        return self.prompt, target
+
+
+def _asserted(
+    test: str, entry: str, *, alias: str = "candidate", imports: str = "", looped: bool = False
+) -> Suite | BrokenSuite:
+    """A test as asserts: those of its function `check`, or, without an alias, its own.
+
+    Args:
+        looped: Whether a test that is no list of asserts may be played as a whole.
+    """
+    try:
+        body: list[ast.stmt] | None = ast.parse(test).body
+        if alias:
+            body = next((node.body for node in body or () if _is_check(node)), None)
+        if body is None:
+            return BrokenSuite(entry=entry, why="a test without a function check")
+        checks = python_suite.checks(body, entry, alias)
+    except (SyntaxError, ValueError) as error:
+        return BrokenSuite(entry=entry, why=f"a test that is no Python: {error}")
+    if checks:
+        return Suite(entry=entry, checks=checks, imports=imports)
+    if looped:
+        return Suite(entry=entry, checks=(), script=test, imports=imports)
+    return BrokenSuite(entry=entry, why="a test that is no list of asserts")
+
+
+def _is_check(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
+    return isinstance(node, ast.FunctionDef) and node.name == "check"
 
 
 def _first(suite: Suite) -> Suite | None:
@@ -119,33 +240,33 @@ def _first(suite: Suite) -> Suite | None:
     return Suite(entry=suite.entry, checks=(called[0],), setup=suite.setup, imports=suite.imports)
 
 
-def _function(source: str, name: str) -> list[ast.stmt]:
-    tree = parsed(source)
-    for node in tree.body if tree else ():
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return node.body
-    raise ValueError(f"no function {name}")
-
-
 SOURCES: dict[Dataset, Source] = {
-    "mbpp_py": Source(folder="mbpp", file="mbpp-py.jsonl", read=_typed_python),
-    "mbpp_rs": Source(folder="mbpp", file="mbpp-rs.jsonl", read=_typed_rust),
-    "mbpp": Source(folder="mbpp", file="mbpp.jsonl", read=_original),
-    "mbpp_plus": Source(folder="mbpp", file="MbppPlus.jsonl", read=_plus),
-    "humaneval": Source(folder="humaneval", file="HumanEval.jsonl", read=_humaneval),
+    "mbpp_py": Source(folder="mbpp", file="mbpp-py.jsonl", row=PythonRow),
+    "mbpp_rs": Source(folder="mbpp", file="mbpp-rs.jsonl", row=RustRow),
+    "mbpp": Source(folder="mbpp", file="mbpp.jsonl", row=OriginalRow),
+    "mbpp_plus": Source(folder="mbpp", file="MbppPlus.jsonl", row=PlusRow),
+    "humaneval": Source(folder="humaneval", file="HumanEval.jsonl", row=HumanEvalRow),
 }
 
 
-def read(source: Source, path: Path, row: Mapping[str, Any]) -> tuple[str, str, Target]:
-    """One row as id, prompt and target.
+def read(source: Source, path: Path, first: int, count: int | None) -> Iterator[tuple[str, str, Target]]:
+    """Rows as id, prompt and target; the whole file is checked.
+
+    Args:
+        first, count: Which rows; None is all that follow.
 
     Raises:
-        SymphonyError: The row is none of this data set.
+        SymphonyError: The file is none of this data set; the message names the line.
     """
-    try:
-        return source.read(row)
-    except (KeyError, ValueError, StopIteration, TypeError, SyntaxError) as error:
-        some = json.dumps(row)[:80]
-        raise SymphonyError(
-            f"{path}: found {some}... ({error}), allowed: rows of {source.file} as published"
-        ) from error
+    rows = datafiles.typed(path, source.row, lambda row: row.id)
+    for where, row in datafiles.items(path, rows, first, count):
+        try:
+            yield row.id, *row.problem()
+        except SyntaxError as error:
+            why = f"code that is no Python ({error.msg}, its line {error.lineno})"
+            raise SymphonyError(f"{where}: found {why}, allowed: rows of {source.file} as published") from error
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            why = str(error).partition("\n")[0]
+            raise SymphonyError(f"{where}: found {why}, allowed: rows of {source.file} as published") from error
+        except RecursionError as error:
+            raise SymphonyError(f"{where}: found values nested too deep, allowed: rows as published") from error

@@ -8,10 +8,9 @@ The hidden tests decide and are run once, on the final program, by `grade`. What
 
 from __future__ import annotations
 
-import ast
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,10 +21,13 @@ from annotated_types import Ge
 from symphony.fields import Count, FromZero, check_fields
 from symphony.prompts import ChatPrompts
 from symphony.tasks import datafiles, plus_suite, python_suite, rust_suite
-from symphony.tasks.extract import asserts, blocks, parsed, python_program, rust_program
+from symphony.tasks.answer_blocks import Block
+from symphony.tasks.extract import asserts, blocks, may_define, python_program, rust_program
 from symphony.tasks.plus_suite import PlusSuite
-from symphony.tasks.program_data import SOURCES, Dataset, Target, read
-from symphony.tasks.python_suite import Report, Suite
+from symphony.tasks.program_data import SOURCES, Dataset, Hidden, Target, read
+from symphony.tasks.python_source import joined
+from symphony.tasks.python_suite import BrokenSuite, Report, Suite
+from symphony.tasks.rust_source import with_preamble
 from symphony.tasks.rust_suite import RustSuite
 from symphony.tasks.sandbox import Limits, PythonSandbox, shortfall
 from symphony.tasks.wording import read_prompts
@@ -40,13 +42,18 @@ PATH_TESTS = 8
 REFERENCE_FACTOR = 4.0
 """A program may take this many times what the reference takes, where that is more than the limit (EvalPlus: 4)."""
 REFERENCE_S = 60.0
-_LABELLED_FENCE = re.compile(r"(?im)^[\s*_]*Action\s*\d*\s*:[ \t*_]*(?=```)")
+BROKEN_TEST = "broken test"
+"""How the detail of a grade begins where the published test can't be run."""
+_LABELS = re.compile(
+    r"^\s*(?:[*_]*Thought\s*\d*\s*:[*_]*)|(?:[*_]*Action\s*\d*\s*:[\s*_]*)?(?:`{3,}|~{3,})?[\w+-]*\s*\Z", re.I
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
     target: Target = field(repr=False)
     program: str | None = None
+    answer: str = ""
     tests: tuple[str, ...] = ()
     steps: int = 0
 
@@ -128,8 +135,7 @@ class Programs:
         (path,) = self.files()
         source = SOURCES[self.dataset]
         found = []
-        for row in datafiles.items(path, datafiles.rows(path), self.first, self.count):
-            id, prompt, target = read(source, path, row)
+        for id, prompt, target in read(source, path, self.first, self.count):
             found.append(Problem(id=id, kind=f"{self.variant}, {self.internal}", prompt=prompt, target=target))
         return self.prompts.apart(found)
 
@@ -152,13 +158,20 @@ class Programs:
         return State(observation="", data=Data(target=problem.target))
 
     def parse(self, text: str) -> Proposal | None:
-        text = _LABELLED_FENCE.sub("", text)
-        found = [f"```{tag or self._language}\n{content.strip(chr(10))}\n```" for tag, content in blocks(text)]
-        if not found and not re.search(r"(?m)^\s*(?:async\s+)?(?:def|fn|pub fn)\s", text):
-            return None
-        thought = text.partition("```")[0] if found else ""
-        thought = re.sub(r"^\s*Thought\s*\d*\s*:|Action\s*\d*\s*:\s*$", "", thought)
-        return Proposal(thought=" ".join(thought.split()), action="\n".join(found) or text.strip())
+        found = blocks(text, self._language)
+        programs = [block for block in found if block.sound and may_define(block.source, self._language)]
+        if not programs and not any(block.fenced for block in found):
+            is_meant = re.search(r"(?m)^\s*(?:async\s+)?(?:def|fn|pub fn)\s", text)
+            return Proposal(thought="", action=text.strip()) if is_meant else None
+        first = next(line for line in found[0].source.split("\n") if line.strip()) if found[0].source.strip() else "```"
+        thought = _LABELS.sub("", text.partition(first)[0])
+        return Proposal(thought=" ".join(thought.split()), action="\n".join(map(self._fenced, found)))
+
+    def _fenced(self, block: Block) -> str:
+        """A block in a fence that nothing in it closes."""
+        marks = max(map(len, re.findall(r"`+", block.source)), default=0)
+        fence = "`" * max(3, marks + 1)
+        return f"{fence}{block.tag or self._language}\n{block.source.strip(chr(10))}\n{fence}"
 
     @property
     def _language(self) -> str:
@@ -174,12 +187,18 @@ class Programs:
             observation = f"Found no program that defines {entry}."
             return State(observation=observation, truncated=data.steps >= self.max_steps, invalid=True, data=data)
         tests = tuple(dict.fromkeys((*data.tests, *written[:OWN_TESTS])))[-PATH_TESTS:]
-        data = replace(data, program=program, tests=tests)
+        data = replace(data, program=program, answer=action, tests=tests)
         suite = self._visible(data)
         if suite is None:
             observation = "There are no tests to run: write some below the function."
             return State(observation=observation, truncated=data.steps >= self.max_steps, data=data)
-        report = _judge(self.box, program, suite, self.visible_s)
+        if self.internal != "generated":
+            program = self._tested_program(data)
+        report = _judge(self.box, _whole(data.target, program), suite, self.visible_s)
+        if report.outcome == "broken_test":
+            observation = f"The tests can't be run: {report.detail}"
+            data = replace(data, tests=state.data.tests)  # they would spoil every later program
+            return State(observation=observation, truncated=data.steps >= self.max_steps, data=data)
         passed = report.outcome == "pass"
         return State(
             observation=_feedback(suite, report),
@@ -190,7 +209,7 @@ class Programs:
             data=data,
         )
 
-    def _visible(self, data: Data) -> Suite | RustSuite | PlusSuite | None:
+    def _visible(self, data: Data) -> Hidden | None:
         target = data.target
         if self.internal == "hidden_asserts":
             return target.hidden
@@ -198,11 +217,20 @@ class Programs:
             return target.visible
         if not data.tests:
             return None
+        if isinstance(target.hidden, BrokenSuite) and self._language == "rust":
+            return None
         if isinstance(target.hidden, RustSuite):
             checks = tuple(rust_suite.read_checks(" ".join(data.tests), target.entry))
             return rust_suite.of(target.hidden, checks) if checks else None
         found = python_suite.checks("\n".join(data.tests), target.entry)
         return Suite(entry=target.entry, checks=found, imports="import math") if found else None
+
+    def _tested_program(self, data: Data) -> str:
+        """The program with what the published tests use besides its function: a class of theirs, say."""
+        hidden = data.target.hidden
+        names = hidden.names if isinstance(hidden, Suite) else frozenset()
+        program, _ = _understand(data.answer, data.target.entry, self._language, names)
+        return program or data.program or ""
 
     def untested(self) -> str:
         """Why an answer can't bring its own tests; "" where it can."""
@@ -232,22 +260,27 @@ class Programs:
         return state.data.program or "no program"
 
     def submission(self, prediction: str) -> tuple[str, ...]:
-        """The program, fenced or bare."""
-        return (prediction if "```" in prediction else f"```{self._language}\n{prediction}\n```",)
+        """The answer as it is: `step` reads it as it reads a search's."""
+        return (prediction,)
 
     def grade(self, problem: Problem, state: State) -> Grade:
         """Runs the hidden tests on the last program."""
         program, target = state.data.program, problem.target
+        if isinstance(target.hidden, BrokenSuite):
+            return Grade(success=False, score=0.0, detail=f"{BROKEN_TEST}: {target.hidden.why}", outcome="broken_test")
         if program is None:
             return Grade(success=False, score=0.0, detail="no program", outcome="no_program")
-        report = _judge(self.box, program, target.hidden, self.hidden_s)
+        whole = _whole(target, self._tested_program(state.data))
+        report = _judge(self.box, whole, target.hidden, self.hidden_s)
         if report.outcome == "timeout" and target.reference:
             longer = REFERENCE_FACTOR * _reference_s(self.box, target)
             if longer > self.hidden_s:
-                report = _judge(self.box, program, target.hidden, longer)
+                report = _judge(self.box, whole, target.hidden, longer)
         success = report.outcome == "pass"
         first = next((text for text, fine in zip(report.shown, report.passed, strict=True) if not fine), "")
         detail = "" if success else (report.detail or first)[:500]
+        if not success and (why := detail if report.outcome == "broken_test" else _broken(self.box, target)):
+            return Grade(success=False, score=0.0, detail=f"{BROKEN_TEST}: {why}", outcome="broken_test")
         return Grade(success=success, score=float(success), detail=detail, outcome=report.outcome)
 
 
@@ -260,33 +293,46 @@ def _box() -> PythonSandbox:
     return PythonSandbox(memory_mb=1024)
 
 
-def _understand(action: str, entry: str, language: str) -> tuple[str | None, tuple[str, ...]]:
-    """The program of an answer, and the tests written below it."""
+def _understand(
+    action: str, entry: str, language: str, also: Set[str] = frozenset()
+) -> tuple[str | None, tuple[str, ...]]:
+    """The program of an answer, with what its tests use `also`, and the tests written below it."""
     if language == "rust":
         program = rust_program(action, entry)
         return program, rust_suite.written(action, entry)
-    program = python_program(action, entry)
-    return (None if program is None else _without_tests(program)), asserts(action, entry)
+    return python_program(action, entry, also), asserts(action, entry)
 
 
-def _without_tests(program: str) -> str:
-    """A program without its top-level asserts and without what only runs as a script."""
-    tree = parsed(program)
-    lines: list[str | None] = list(program.split("\n"))
-    for node in tree.body if tree else ():
-        script = isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
-        if isinstance(node, ast.Assert) or script:
-            lines[node.lineno - 1 : node.end_lineno] = [None] * ((node.end_lineno or node.lineno) - node.lineno + 1)
-    return "\n".join(line for line in lines if line is not None)
+def _whole(target: Target, program: str) -> str:
+    """A program with what its prompt defines before it, as it is run everywhere."""
+    if isinstance(target.hidden, RustSuite):
+        return with_preamble(target.preamble, program, target.entry)
+    return joined(target.preamble, program)
 
 
-def _judge(box: PythonSandbox, program: str, suite: Suite | RustSuite | PlusSuite, wall_s: float) -> Report:
+def _judge(box: PythonSandbox, program: str, suite: Hidden, wall_s: float) -> Report:
+    if isinstance(suite, BrokenSuite):
+        return Report(outcome="broken_test", passed=(), shown=(), detail=suite.why)
     if isinstance(suite, RustSuite):
         return rust_suite.judge(program, suite, wall_s)
     limits = Limits(cpu_s=max(1, round(wall_s)), wall_s=wall_s, max_chars=4 << 20)
     if isinstance(suite, PlusSuite):
         return plus_suite.judge(box, program, suite, limits)
     return python_suite.judge(box, program, suite, limits)
+
+
+@lru_cache(maxsize=1024)
+def _broken(box: PythonSandbox, target: Target) -> str:
+    """Why no program can pass a published test; "" where one may."""
+    limits = Limits(cpu_s=round(REFERENCE_S), wall_s=REFERENCE_S, max_chars=4 << 20)
+    if not isinstance(target.hidden, Suite):
+        return ""
+    if why := python_suite.broken(box, target.hidden, limits):
+        return why
+    if not target.reference:
+        return ""
+    report = python_suite.judge(box, target.reference, target.hidden, limits)
+    return "" if report.outcome == "pass" else f"its reference fails it: {report.detail or report.outcome}"
 
 
 def _reference_s(box: PythonSandbox, target: Target) -> float:
@@ -296,7 +342,7 @@ def _reference_s(box: PythonSandbox, target: Target) -> float:
     return time.monotonic() - began
 
 
-def _feedback(suite: Suite | RustSuite | PlusSuite, report: Report) -> str:
+def _feedback(suite: Hidden, report: Report) -> str:
     """What failed and with which value, as the next prompt shows it."""
     if report.outcome == "compile_error":
         return f"It does not compile:\n{report.detail}"
@@ -305,6 +351,7 @@ def _feedback(suite: Suite | RustSuite | PlusSuite, report: Report) -> str:
     elif isinstance(suite, RustSuite):
         texts = [check.told(suite.entry) for check in suite.checks]
     else:
+        assert isinstance(suite, Suite)
         texts = [check.text for check in suite.checks]
     fine = [text for text, passed in zip(texts, report.passed, strict=True) if passed]
     wrong = [

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from symphony.tasks.python_source import joined
 from symphony.tasks.sandbox import Evaluation, Limits, PythonSandbox
 
-Outcome = Literal["pass", "fail", "error", "timeout", "killed", "compile_error"]
+Outcome = Literal["pass", "fail", "error", "timeout", "killed", "compile_error", "broken_test"]
 
 ROUNDS = 1000
 """Calls that a test with loops may make."""
@@ -57,12 +58,32 @@ class Suite:
     setup: str = ""
     imports: str = ""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names that the tests use of a program, builtins among them."""
+        calls = "\n".join(check.call for check in self.checks)
+        return frozenset(_free_names(f"{self.setup}\n{calls}\n{self.script}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenSuite:
+    """A published test that can't be run; no program passes it.
+
+    Attributes:
+        entry: Name of the function.
+        why: What is wrong with it.
+    """
+
+    entry: str
+    why: str
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """How a program did.
 
     Attributes:
+        outcome: "broken_test" where the test itself can't be run, whatever the program.
         passed: Per check.
         shown: Per check, the value obtained or the error, for people and models.
         detail: The error that ended it all; "" where none did.
@@ -167,7 +188,7 @@ def judge(box: PythonSandbox, program: str, suite: Suite, limits: Limits) -> Rep
     """
     if suite.script:
         return _judge_script(box, program, suite, limits)
-    source = f"{program}\n{suite.setup}\n"
+    source = joined(program, suite.setup)
     asked = [check for check in suite.checks if check.call]
     ran = box.evaluate(source, [check.call for check in asked], limits, needs=suite.entry)
     values = dict(zip((id(check) for check in asked), zip(ran.values, ran.errors, strict=True), strict=False))
@@ -186,6 +207,24 @@ def judge(box: PythonSandbox, program: str, suite: Suite, limits: Limits) -> Rep
         verdicts = [next(true) if verdict is None else verdict for verdict in verdicts]
     passed = tuple(bool(verdict) for verdict in verdicts)
     return Report(outcome=outcome_of(ran, all(passed)), passed=passed, shown=tuple(shown), detail=ran.error)
+
+
+def broken(box: PythonSandbox, suite: Suite, limits: Limits) -> str:
+    """Why what a test expects has no value, whatever a program returns; "" where all of it has one.
+
+    Raises:
+        SymphonyError: No interpreter can be started.
+    """
+    expected = [
+        ast.unparse(side)
+        for check in suite.checks
+        for node in ast.walk(ast.parse(check.condition))
+        if isinstance(node, ast.Compare)
+        for side in node.comparators
+        if not any(isinstance(part, ast.Name) and part.id == "__result__" for part in ast.walk(side))
+    ]
+    told = box.evaluate(suite.imports, [f"bool(({text},))" for text in expected], limits, known=True)
+    return next((f"{error} in what it expects" for error in told.errors if error), "")
 
 
 def _equal(value: str, expected: str | None) -> bool | None:
@@ -251,7 +290,7 @@ def _judge_script(box: PythonSandbox, program: str, suite: Suite, limits: Limits
             return Report(outcome="pass" if passed else "fail", passed=(passed,), shown=(str(text),), detail=str(text))
         key = literal(str(text))
         name, given = key[0] if key and isinstance(key[0], tuple) else ("", ())
-        ran = box.evaluate(f"{program}\n{suite.setup}\n", [f"{name}(*{given!r})"], limits, needs=suite.entry)
+        ran = box.evaluate(joined(program, suite.setup), [f"{name}(*{given!r})"], limits, needs=suite.entry)
         if ran.outcome != "ok":
             return Report(outcome=outcome_of(ran, False), passed=(False,), shown=(ran.error,), detail=ran.error)
         known[str(text)] = ran.values[0]

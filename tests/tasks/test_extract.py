@@ -1,4 +1,5 @@
 """The program in a model's answer is found whole, whatever stands around it."""
+# ruff: noqa: E501
 
 import ast
 
@@ -7,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from symphony.tasks.extract import asserts, python_program, rust_program
+from symphony.tasks.python_source import joined
+from symphony.tasks.rust_source import with_preamble
 
 BODY = "def f(x):\n    return x[0]\n"
 
@@ -64,6 +67,150 @@ def test_any_text_is_understood_or_refused_without_a_crash(text):
         ast.parse(program)
     rust_program(text, "f")
     asserts(text, "f")
+
+
+# --------------------------------------------------------------------------- what real answers look like
+
+CUBE = "def f(x):\n    return x**3\n"
+DOC = 'def f(x):\n{0}"""Cubes.\n{0}```\n{0}f(2)\n{0}```\n{0}"""\n{0}return x**3\n'
+
+
+def fence(code: str, tag: str = "python") -> str:
+    return f"```{tag}\n{code.rstrip()}\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "program"),
+    {
+        "stray closing fence": (f"{CUBE}```\nThis works, it's short.\n", CUBE),
+        "fence in a docstring": (fence(DOC.format("  ")) + "So it's done.", DOC.format("  ")),
+        "fence in a docstring of a bare program": (DOC.format("  ") + "\nSo it's done.", DOC.format("  ")),
+        "fence in a list item": ("1. Here:\n\n   ```python\n   def f(x):\n       return x**3\n   ```\n2. Done.", CUBE),
+        "fence in a quotation": ("> ```python\n> def f(x):\n>     return x**3\n> ```", CUBE),
+        "indented fence": ("    ```python\n    def f(x):\n        return x**3\n    ```", CUBE),
+        "closing fence on a line of code": ("```python\ndef f(x):\n    return x**3 ```\nThis cubes, doesn't it?", CUBE),
+        "words behind it": ("```python\ndef f(x):\n    return x**3 ``` That's it.", CUBE),
+        "fence behind a label": (f"Action: ```python\n{CUBE}```", CUBE),
+        "all on one line": ("```python def f(x): return x**3```", CUBE),
+        "code behind the fence": ("```def f(x):\n    return x**3\n```", CUBE),
+        "unclosed fence, prose below": (f"```python\n{CUBE}\nThis isn't code.", CUBE),
+        "a wrong draft, then the right block": (fence("def f(x):\n    return 0") + "Corrected:\n" + fence(CUBE), CUBE),
+        "a stub, then the real one": (fence("def f(x):\n    ...") + fence(CUBE), CUBE),
+        "a stub with a docstring": (fence('def f(x):\n    """Doc."""') + fence(CUBE), CUBE),
+        "the real one, then a template": (fence(CUBE) + fence("def f(x):\n    raise NotImplementedError"), CUBE),
+        "two definitions in a block": (fence("def f(x):\n    return 0\n\n" + CUBE), CUBE),
+        "lambda": (fence("f = lambda x: x**3"), "f = lambda x: x**3"),
+        "under except": (
+            fence("try:\n    from lib import f\nexcept ImportError:\n    def f(x):\n        return x**3"),
+            "try:\n    from lib import f\nexcept ImportError:\n    def f(x):\n        return x**3",
+        ),
+        "under if": (fence("if True:\n    def f(x):\n        return x**3"), "if True:\n    def f(x):\n        return x**3"),
+        "wrapped": (fence(f"import functools\n{CUBE}f = functools.cache(f)"), f"import functools\n{CUBE}f = functools.cache(f)"),
+        "a callable object": (
+            fence("class C:\n    def __call__(self, x):\n        return x**3\nf = C()"),
+            "class C:\n    def __call__(self, x):\n        return x**3\nf = C()",
+        ),
+        "async": (fence("async def f(x):\n    return x"), "async def f(x):\n    return x"),
+        "an example that fails": (fence(CUBE + "print(f('a'))\nraise SystemExit"), CUBE),
+        "an example that rebinds the function": (fence(CUBE + "f = f(3)\nprint(f)"), CUBE),
+        "an example that rebinds a builtin": (
+            fence("def f(x):\n    return list(x)\nlist = [1]\nprint(f(list))"), "def f(x):\n    return list(x)"
+        ),
+        "an example that reads input": (fence(CUBE + "n = int(input())\nprint(f(n))"), CUBE),
+        "a table filled in a loop": (
+            fence("t = {}\nfor i in range(3):\n    t[i] = i\nprint(t)\ndef f(x):\n    return t[x]"),
+            "t = {}\nfor i in range(3):\n    t[i] = i\ndef f(x):\n    return t[x]",
+        ),
+        "a module's state": (
+            fence("import sys\nsys.setrecursionlimit(9999)\nsys.stdout.write('a')\n" + CUBE),
+            "import sys\nsys.setrecursionlimit(9999)\n" + CUBE,
+        ),
+        "names that only eval sees": (
+            fence("import math\ndef f(x):\n    return eval('math.pi')\nprint(f(1))"),
+            "import math\ndef f(x):\n    return eval('math.pi')",
+        ),
+        "imports in a fence of their own": (
+            fence("import math") + "and\n" + fence("def f(x):\n    return math.pi"), "import math\ndef f(x):\n    return math.pi"
+        ),
+        "a helper in a fence below": (
+            fence("def f(x):\n    return h(x)") + "with\n" + fence("def h(x):\n    return x"),
+            "def h(x):\n    return x\ndef f(x):\n    return h(x)",
+        ),
+        "statements on one line": (fence("import math; print(1)\ndef f(x): return math.pi"), "import math\ndef f(x): return math.pi"),
+        "cut off below the function": (f"```python\n{CUBE}\nprint(f(", CUBE),
+        "im_end": (f"{CUBE}<|im_end|>", CUBE),
+        "endoftext in the fence, then more": (f"```python\n{CUBE.rstrip()}<|endoftext|>\nHuman: don't", CUBE),
+        "PYTHON": (f"[PYTHON]\n{CUBE}[/PYTHON]\nIt's right.", CUBE),
+        "PYTHON on the line of code": (f"Sure! [PYTHON]{CUBE}[/PYTHON]", CUBE),
+        "code": (f"<code>\n{CUBE}</code>", CUBE),
+        "answer around a fence": (f"<answer>\n{fence(CUBE)}</answer>", CUBE),
+        "a leftover in a string": (
+            fence("def f(x):\n    return x.split('<|im_end|>')") + "<|im_end|>", "def f(x):\n    return x.split('<|im_end|>')"
+        ),
+        "a draft in the reasoning": (f"<think>\n{fence('def f(x): return 0')}</think>\n{fence(CUBE)}", CUBE),
+        "prose, bare code, prose": (f"Here's what I'd do:\n\nimport os\n\n{CUBE}\nIt isn't long.", CUBE),
+    }.values(),
+)  # fmt: skip
+def test_the_program_is_what_the_function_needs(answer, program):
+    found = python_program(answer, "f")
+    assert found is not None
+    assert ast.dump(ast.parse(found)) == ast.dump(ast.parse(program))
+
+
+@pytest.mark.parametrize("answer", ["```python\ndef f(x):\n    y = [1,\n", "def f(x):\n    for i in x:\n        y ="])
+def test_a_definition_that_was_cut_off_is_none(answer):
+    assert python_program(answer, "f") is None
+
+
+def test_constants_stand_in_asserts_in_place_of_their_names():
+    assert asserts(fence(CUBE + "given = [1]\nassert f(given) == [1]"), "f") == ("assert f([1]) == [1]",)
+
+
+def test_what_the_tests_use_is_kept_on_demand():
+    text = fence("class Node:\n    pass\n" + CUBE)
+    assert "Node" not in python_program(text, "f")
+    assert "Node" in python_program(text, "f", {"Node"})
+
+
+def test_future_imports_come_first():
+    assert joined("import math", f"from __future__ import annotations\n{CUBE}").startswith("from __future__ import")
+
+
+RUST_CUBE = "fn f(x: isize) -> isize { x * x * x }"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        fence("fn f(x: isize) -> isize { 0 }", "rust") + "Corrected:\n" + fence(RUST_CUBE, "rust"),
+        fence("fn f(x: isize) -> isize {\n    todo!()\n}", "rust") + fence(RUST_CUBE, "rust"),
+        fence(RUST_CUBE, "rust") + fence('fn f(x: isize) -> isize { unimplemented!("x") }', "rust"),
+        fence(RUST_CUBE + '\nprintln!("{}", f(3));\nlet y = f(2);', "rust"),
+        f"Here's the code:\n\n{RUST_CUBE}\n\nIt isn't long.<|im_end|>",
+        f"- so:\n\n  ```rust\n  {RUST_CUBE}\n  ```",
+        f"```rust\n{RUST_CUBE} ```\nDone.",
+        f"[RUST]{RUST_CUBE}[/RUST]",
+        fence("fn f(x: isize) -> isize { 0 }\n" + RUST_CUBE, "rust"),
+    ],
+)
+def test_the_last_complete_rust_function_counts(answer):
+    assert rust_program(answer, "f").strip() == RUST_CUBE
+
+
+def test_rust_items_that_the_function_lacks_come_from_other_blocks():
+    blocks = (
+        "use std::collections::HashMap;",
+        "fn f(x: isize) -> isize { h(x) }",
+        "fn h(x: isize) -> isize { let _: HashMap<u8, u8>; x }",
+    )
+    found = rust_program("\n".join(fence(block, "rust") for block in blocks), "f")
+    assert all(block in found for block in blocks)
+
+
+def test_a_rust_prompt_gives_the_names_that_a_program_does_not_import():
+    prompt = "use std::collections::{HashMap, HashSet};\n\n/// Doc.\nfn f(x: isize) -> isize {\n"
+    found = with_preamble(prompt, f"use std::collections::HashMap;\n{RUST_CUBE}", "f")
+    assert found.startswith("use std::collections::HashSet;\nuse std::collections::HashMap;\n")
 
 
 def test_a_rust_program_loses_its_main_and_nothing_else():

@@ -1,0 +1,184 @@
+"""Where the code stands in a model's answer: docs/tasks.md has the grammar that is read here.
+
+Fences are what CommonMark takes for fences. One whose content is no program runs on to a later closing fence, where
+that makes it one (a fence in a docstring closed it). All else, and all text outside of fences, is searched for programs
+line by line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from symphony.reasoning import CONTROL, spoken
+
+_MARKDOWN = MarkdownIt("commonmark").disable("html_block")  # a tag on the line before a fence does not hide it
+_MARK = re.compile(r"[ \t]*(?:`{3,}|~{3,})")
+_BEHIND = re.compile(
+    r"(?P<before>(?![ \t]*//)(?:(?!```|~~~).)*[^\s`~])[ \t]*(?P<fence>(?:```+|~~~+)[\w+-]*(?: \w+=\S+)?)[ \t]*"
+)
+_ENDS = re.compile(r"(?P<before>(?![ \t]*//)(?:(?!```|~~~).)*[^\s`~])[ \t]*(?:```+|~~~+)(?P<after>.*)")
+_CONTAINER = re.compile(r"[ \t]*(?:(?:[>*+#-]|//[/!]?|\d+[.)])[ \t]*)+")
+_LEFTOVER = (
+    rf"(?i:{CONTROL}|<start_of_turn>|\[INST\]|<pad>|\[/?(?:PYTHON|RUST|ANSWER|CODE|SOLUTION|DONE)\]"
+    r"|</?(?:solution|python|rust|pre|code)(?: [^<>\n]{0,60})?>)"
+)
+_ANYWHERE = re.compile(rf"(\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')|[ \t]*(?:{_LEFTOVER}|`{{3,}}\w*)[ \t]*")
+_AT_END = re.compile(rf"(?:\s*{_LEFTOVER})+\s*\Z")
+_LINE_END = re.compile(rf"(?m)(?:[ \t]*{_LEFTOVER})+[ \t]*$")
+_MARKS = 8
+"""Closing fences after its own that a fence may run on to."""
+
+
+class Tongue(Protocol):
+    """What reading needs to know of a programming language."""
+
+    def is_program(self, source: str) -> bool:
+        """Whether a text is code and nothing else."""
+        ...
+
+    def programs(self, lines: list[str], stop: int) -> Iterator[tuple[str, int]]:
+        """The programs among other lines, without what was cut off or can't be read.
+
+        Args:
+            stop: None begins on this line or behind it.
+
+        Yields:
+            A program, and the line after it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A piece of an answer that is code, or was meant to be.
+
+    Attributes:
+        source: Without its fence.
+        tag: The language that its fence names, in lower case; "" where none does.
+        fenced: Whether it stood in a fence.
+        sound: Whether it can be read as code; only what stood in a fence is told otherwise.
+    """
+
+    source: str
+    tag: str = ""
+    fenced: bool = False
+    sound: bool = True
+
+
+def read_blocks(text: str, tongue: Tongue) -> list[Block]:
+    """The code of an answer, in order; reasoning in tags of its own is no part of it."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+    lines = spoken(text).split("\n")
+    found: list[Block] = []
+    at: int | None = 0
+    while at is not None:
+        at = _read(lines, at, tongue, found)
+    return found
+
+
+def _read(lines: list[str], at: int, tongue: Tongue, found: list[Block]) -> int | None:
+    """Reads on from a line.
+
+    Returns:
+        The line to begin at once more, where a fence began or ended elsewhere than Markdown has it; None at the end.
+    """
+    done = at
+    for token in [*_MARKDOWN.parse("\n".join(lines[at:])), None]:
+        if token is not None and (token.type != "fence" or token.map is None):
+            continue
+        start, end = (at + line for line in token.map) if token and token.map else (len(lines), len(lines))
+        over = next((one for one in tongue.programs(lines[done:], start - done) if one[1] > start - done), None)
+        if over is not None:  # the fence stands in a string of a program that began before it
+            found.append(Block(source=over[0]))
+            return done + over[1]
+        behind = next((number for number in range(done, start) if _split(lines, number)), None)
+        found += _scan(lines[done : start if behind is None else behind + 1], tongue)
+        if behind is not None:
+            return behind + 1
+        if token is not None:
+            more, later = _fence(lines, start, end, token, tongue)
+            found += more
+            if later != end:
+                return later
+        done = end
+    return None
+
+
+def _split(lines: list[str], number: int) -> bool:
+    """Gives a fence that stands behind other words a line of its own; whether there was one."""
+    match = _BEHIND.fullmatch(lines[number])
+    if match is None or _CONTAINER.fullmatch(match["before"]):
+        return False
+    lines[number : number + 1] = [match["before"], match["fence"]]
+    return True
+
+
+def _fence(lines: list[str], start: int, end: int, token: Token, tongue: Tongue) -> tuple[list[Block], int]:
+    """The programs in a fence, and the line after the fence."""
+    tag, _, code = token.info.strip().partition(" ")
+    texts = [token.content, f"{code}\n{token.content}"] if code else [token.content]
+    if code or not tag.isalnum():  # the first line of the program stands behind the fence
+        texts.append(f"{token.info}\n{token.content}")
+    for text in texts:
+        if (source := _clean(text, tongue)) is not None:
+            return [Block(source=source, tag=tag.lower(), fenced=True)], end
+    indent = len(lines[start]) - len(lines[start].lstrip())
+    for number in range(start + 1, end):  # it ends on a line of code
+        if (match := _ENDS.fullmatch(lines[number])) is None:
+            continue
+        text = "\n".join(_outdent([*lines[start + 1 : number], match["before"]], indent))
+        if tongue.is_program(text):
+            lines[number] = match["after"]
+            return [Block(source=text, tag=tag.lower(), fenced=True)], number
+    marks = [number for number in range(end, len(lines)) if _MARK.match(lines[number])]
+    for mark in marks[:_MARKS]:  # what ended it stands in a string
+        text = "\n".join(_outdent(lines[start + 1 : mark], indent))
+        if tongue.is_program(text):
+            return [Block(source=text, tag=tag.lower(), fenced=True)], mark + 1
+    behind = next((number for number in range(start + 1, end) if _split(lines, number)), None)
+    if behind is None:
+        return _scan(token.content.split("\n"), tongue) or [_broken(token)], end
+    found = _scan(_outdent(lines[start + 1 : behind + 1], indent), tongue)
+    return found, behind + (2 if lines[behind + 1].strip("`~") == "" else 1)
+
+
+def _broken(token: Token) -> Block:
+    return Block(source=token.content, tag=token.info.strip().partition(" ")[0].lower(), fenced=True, sound=False)
+
+
+def _scan(lines: list[str], tongue: Tongue) -> list[Block]:
+    """The programs between lines of prose; leftovers go where no program is found with them."""
+    found, at = [], 0
+    for source, end in [*tongue.programs(lines, len(lines)), ("", len(lines))]:
+        gap = lines[at : end - source.count("\n") - 1 if source else end]
+        plain = [part for line in gap for part in _plain(line).split("\n")]
+        if plain != gap:
+            found += [Block(source=text) for text, _ in tongue.programs(plain, len(plain))]
+        found += [Block(source=source)] if source else []
+        at = end
+    return found
+
+
+def _plain(line: str) -> str:
+    """A line without leftovers and marks, with a new line in their place."""
+    line = _LINE_END.sub("", line)
+    comment = line.lstrip().startswith(("//", "#"))
+    return line if comment else _ANYWHERE.sub(lambda found: found[1] or "\n", line)
+
+
+def _clean(text: str, tongue: Tongue) -> str | None:
+    """A text without as many leftovers as must go for it to be a program; None where it is none."""
+    for source in dict.fromkeys((text, _AT_END.sub("\n", text), _LINE_END.sub("", text))):
+        if tongue.is_program(source):
+            return source
+    return None
+
+
+def _outdent(lines: list[str], indent: int) -> list[str]:
+    return [line[indent:] if not line[:indent].strip() else line for line in lines]
