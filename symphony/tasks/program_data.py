@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints
 
 from symphony.tasks import datafiles, python_suite, rust_suite
 from symphony.tasks.plus_suite import PlusSuite, inputs
-from symphony.tasks.python_source import preamble
+from symphony.tasks.python_source import Definition, parsed
 from symphony.tasks.python_suite import BrokenSuite, Suite
 from symphony.tasks.rust_suite import RustSuite
 from symphony.types import SymphonyError
@@ -97,7 +97,7 @@ class PythonRow(TypedRow):
     def problem(self) -> tuple[str, Target]:
         hidden = _asserted(self.test, self.entry_point, imports="")
         visible = _first(hidden) if isinstance(hidden, Suite) else None
-        before = preamble(self.prompt, self.entry_point)
+        before = _preamble(self.prompt, self.entry_point)
         return self.prompt, Target(entry=self.entry_point, hidden=hidden, visible=visible, preamble=before)
 
 
@@ -200,7 +200,7 @@ class HumanEvalRow(ProgramRow):
             hidden=hidden,
             visible=visible,
             reference=self.prompt + self.canonical_solution,
-            preamble=preamble(self.prompt, self.entry_point),
+            preamble=_preamble(self.prompt, self.entry_point),
         )
         return self.prompt, target
 
@@ -227,6 +227,15 @@ def _asserted(
     if looped:
         return Suite(entry=entry, checks=(), script=test, imports=imports)
     return BrokenSuite(entry=entry, why="a test that is no list of asserts")
+
+
+def _preamble(prompt: str, entry: str) -> str:
+    """What a prompt in Python defines beside its function: imports, helpers; "" of any other prompt."""
+    tree = parsed(prompt)
+    if tree is None or not any(isinstance(node, Definition) and node.name == entry for node in tree.body):
+        return ""
+    kept = [node for node in tree.body if not (isinstance(node, Definition) and node.name == entry)]
+    return "\n".join(ast.unparse(node) for node in kept)
 
 
 def _is_check(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:

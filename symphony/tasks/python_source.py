@@ -85,15 +85,6 @@ def joined(*parts: str) -> str:
     return "\n".join((*future, *(_FUTURE.sub("", part).strip("\n") for part in parts if part.strip()))) + "\n"
 
 
-def preamble(prompt: str, entry: str) -> str:
-    """What a prompt in Python defines beside its function: imports, helpers; "" of any other prompt."""
-    tree = parsed(prompt)
-    if tree is None or not any(isinstance(node, Definition) and node.name == entry for node in tree.body):
-        return ""
-    kept = [node for node in tree.body if not (isinstance(node, Definition) and node.name == entry)]
-    return "\n".join(ast.unparse(node) for node in kept)
-
-
 # --------------------------------------------------------------------------- statements
 
 
