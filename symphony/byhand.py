@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from symphony.files import write_atomic
 from symphony.prompts import read_action
-from symphony.report.stats import bootstrap_mean, wilson
+from symphony.report.stats import rate
 from symphony.tasks import datafiles
 from symphony.types import Problem, Prompts, State, SymphonyError, Task
 
@@ -140,8 +140,9 @@ def _tell(graded: list[Graded], problems: Mapping[str, Problem], say: Callable[[
         say(f"{len(graded) - len(counted)} lines count in no figure: see above")
     if broken := sum(one.outcome == "broken_test" for one in counted):
         say(f"{broken} of them are of problems whose published test can't be run: not passed, whatever the program")
-    success = wilson(sum(one.passed for one in counted), len(counted))
-    score = bootstrap_mean([one.score for one in counted], [str(one.id) for one in counted], least=0.0)
+    ids = [str(one.id) for one in counted]
+    success = rate([float(one.passed) for one in counted], ids)
+    score = rate([one.score for one in counted], ids)
     for name, estimate in (("success", success), ("score", score)):
         if estimate is not None:
             say(f"{name} {estimate.value:.4f} (95 % interval {estimate.low:.4f} to {estimate.high:.4f})")

@@ -21,14 +21,14 @@ from symphony.fetch import recorded_revision
 from symphony.fields import shown
 from symphony.files import write_atomic
 from symphony.models.revision import weights_digest
-from symphony.options import check_files, experiments
+from symphony.options import check_files, experiments, reference
 from symphony.runs import PACKAGE, ModelSpec, Run, data_files, digest, has_files, models
 from symphony.schema import GROUPS, Root, allowed_at, check_parts, check_preset, check_root
 from symphony.targets import instantiate
 from symphony.types import SymphonyError, canonical_json
 from symphony.yaml_files import broken, load
 
-UNSCIENTIFIC = ("title", "question", "table", "execution", "data_dir")
+UNSCIENTIFIC = ("title", "question", "table", "reference", "execution", "data_dir")
 """Root keys that cannot change a run's records; they are left out of its digest."""
 CHECKSUMS = "checksums.json"
 """File in conf/ of what first downloads found."""
@@ -70,6 +70,7 @@ def plan(
     names = experiments(conf, study)
     if experiment is not None and experiment not in names:
         raise SymphonyError(f"experiment: found {experiment!r}, allowed: {', '.join(names)}")
+    reference(study, overrides, conf=conf)
     names = [name for name in names if experiment in (None, name)]
     entry = cache / f"{_inputs_digest(study, [*names, *overrides], conf)}.json" if cache else None
     runs = _cached(entry)

@@ -58,15 +58,48 @@ def describe(study: str, *, conf: Path = Path("conf")) -> list[Experiment]:
     return sorted(described, key=lambda one: (one.table != "main", one.table, one.name))
 
 
-def write_description(study: str, path: Path, *, conf: Path = Path("conf"), left_out: Sequence[str] = ()) -> None:
-    """Writes `describe` for the report, unless it is there already (so that nothing is remade without need).
+def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("conf")) -> str:
+    """The experiment that a study's report compares the others with.
+
+    It is what `reference` says: an override, else the study's experiments, else conf/config.yaml. Where none does it is
+    the first experiment by name that feeds the table main, or the first of all.
+
+    Raises:
+        SymphonyError: The study has no experiment of that name, or its experiments name several.
+    """
+    names = experiments(conf, study)
+    given = [item.lstrip("+").partition("=")[2] for item in overrides if item.lstrip("+").startswith("reference=")]
+    folder = conf / "experiment" / study
+    told = {name: one for name in names if (one := _reference(folder / f"{name}.yaml")) is not None}
+    found = list(told.values())
+    if any(one != found[0] for one in found):
+        several = ", ".join(f"{one!r} in {name}.yaml" for name, one in told.items())
+        raise SymphonyError(f"{folder}: reference: found {several}, allowed: one for the whole study")
+    chosen = given[-1] if given else next(iter(found), _reference(conf / "config.yaml"))
+    if chosen in (None, "null"):
+        return describe(study, conf=conf)[0].name
+    if chosen not in names:
+        raise SymphonyError(f"reference: found {chosen!r}, allowed: {', '.join(names)}")
+    return str(chosen)
+
+
+def _reference(path: Path) -> Any:
+    node = load(path)
+    return node.get("reference") if isinstance(node, dict) else None
+
+
+def write_description(
+    study: str, path: Path, overrides: Sequence[str] = (), *, conf: Path = Path("conf"), left_out: Sequence[str] = ()
+) -> None:
+    """Writes `describe` and the reference for the report, unless they are there already (so that nothing is remade).
 
     Args:
         left_out: What `runs.available` told.
     """
     described = describe(study, conf=conf)
     words = {one.name: {"title": one.title, "question": one.question, "table": one.table} for one in described}
-    plan = {"study": study, "experiments": words, "left_out": list(left_out)}
+    chosen = reference(study, overrides, conf=conf)
+    plan = {"study": study, "reference": chosen, "experiments": words, "left_out": list(left_out)}
     text = json.dumps(plan, indent=1, ensure_ascii=False) + "\n"
     if not path.is_file() or path.read_text() != text:
         write_atomic(path, text)

@@ -64,6 +64,7 @@ class Root:
     title: Words = ""
     question: Words = ""
     table: Words = ""
+    reference: str | None = None
     tasks: Annotated[list[str], MinLen(1)] = field(default_factory=list)
     seeds: Annotated[list[Seed], MinLen(1)] = field(default_factory=list)
     seed: Seed = 0

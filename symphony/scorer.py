@@ -14,7 +14,7 @@ from annotated_types import Ge
 from symphony.fields import Positive, Share, check_fields
 from symphony.reasoning import spoken
 from symphony.scores import parse_score
-from symphony.types import Completion, Score
+from symphony.types import Completion, Score, derive_rng
 
 FORMAT_REMINDER = "Answer with exactly one line of the form: Value: <0 to 1> Confidence: <0 to 1>"
 """Appended to the evaluation prompt when the first answer could not be understood."""
@@ -192,6 +192,30 @@ class TokenProbability:
             return Score(value=value, confidence=verbalised, modulated=value, fallback=True)
         confidence = min(1.0, math.exp(answer.logprob / max(1, answer.completion_tokens)))
         return Score(value=value, confidence=confidence, modulated=emcs(value, max(0.5, confidence)))
+
+    def fallback(self) -> Score:
+        value, confidence = FALLBACK
+        return Score(value=value, confidence=confidence, modulated=value, fallback=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomScore:
+    """A uniform random number in place of what the evaluator says: the floor that an evaluator must beat.
+
+    It asks the calls that EMCS asks and reads the answers, so that both pay the same tokens under the same limit and
+    differ in the information alone; whether an answer is asked for again depends on it as under EMCS. Then Z = R is
+    uniform on [0, 1), drawn from the seed of the call, so that a repeated run repeats it; C is 1.
+    """
+
+    @property
+    def asking(self) -> Asking:
+        return ONCE
+
+    def score(self, answers: Sequence[Completion]) -> Score | None:
+        if parse_score(answers[0].text) is None:
+            return None
+        value = derive_rng(answers[0].seed, "random score").random()
+        return Score(value=value, confidence=1.0, modulated=value)
 
     def fallback(self) -> Score:
         value, confidence = FALLBACK

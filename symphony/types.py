@@ -285,6 +285,7 @@ class Completion:
         error: Why there is no text; None when there is.
         refused: Limit of the study's budget for which the model was not asked; None where it was.
         dropped: Parts that were left out of the prompt so that the model had room for it (`Request.shorten`).
+        seed: `Draw.rng_seed` of the request, where a scorer reads the answer; 0 elsewhere.
         latency_s: Seconds from submission to answer, 0 where the store held its batch; not part of the durable record.
         from_store: Whether the answer came from the call store; not part of the durable record.
     """
@@ -298,6 +299,7 @@ class Completion:
     error: str | None = None
     refused: Limit | None = None
     dropped: int = 0
+    seed: int = 0
     latency_s: float = 0.0
     from_store: bool = False
 

@@ -102,7 +102,7 @@ def _number(cell: Cell) -> float:
 
 
 def _success(plt: Any, rows: Rows) -> Any:
-    """One panel a task; a dot and its Wilson interval a method; the reference's rate as a line."""
+    """One panel a task; a dot and its interval a method; the reference's rate as a line."""
     tasks = _unique(rows, "task")
     methods = _unique([row for row in rows if row["task"] == "all tasks"], "method")
     across = 3 if len(tasks) > 2 else len(tasks)
@@ -292,15 +292,15 @@ def _kind(row: dict[str, Cell]) -> str:
 
 
 _DRAW: dict[str, tuple[str, Callable[[Any, Rows], Any], str]] = {
-    "success": ("success", _success, "Success by method, with 95 % Wilson intervals. Dashed: the first method's rate."),
+    "success": ("success", _success, "Success by method, with 95 % intervals. Dashed: the first method's rate."),
     "anytime": (
         "anytime_curves",
         _anytime,
         "Success over all tasks under smaller limits of tokens and of calls: of one recorded run, what each method "
         "would have answered had it been refused its next call there. One experiment a search method; bars at a "
-        "quarter, half and all of the limit, set side by side: 95 % Wilson interval.",
+        "quarter, half and all of the limit, set side by side: 95 % interval.",
     ),
-    "cost": ("cost", _cost, "Success over all tasks against tokens per problem (bars: 95 % bootstrap interval)."),
+    "cost": ("cost", _cost, "Success over all tasks against tokens per problem (bars: 95 % interval)."),
     "agents_over_time": (
         "agents_over_time",
         _agents_over_time,

@@ -24,23 +24,27 @@ def why(change: str, tables: Mapping[str, Table], reference: str, variant: str) 
     told = {
         "scheduler": scheduling(tables["scheduling"], tables["agents"], reference, variant),
         "memory": memory(tables["memory"], reference),
-        "scorer": emcs(tables["emcs"]),
+        "scorer": emcs(tables["emcs"], tables["ablation"]),
     }
     return " ".join(told[part] for part in parts if part in told).strip()
 
 
 def scheduling(picks: Table, agents: Table, reference: str, variant: str) -> str:
-    """How far from equal shares the scheduler went, and whether rewards or turn-taking decided."""
+    """How far from equal shares the scheduler went, and what decided its picks."""
     rows = {row["method"]: row for row in picks.records()}
     own, other = rows.get(reference), rows.get(variant)
     if own is None:
         return ""
     text = f"Per problem, the agents' shares of the calls are {percent(own['unequal share'])} away from equal"
     text += f" ({variant}: {percent(other['unequal share'])})" if other else ""
-    if own["decided by the mean"] is not None:
+    if own["learned rewards"] is not None:
         text += (
-            f"; the rewards it had learned decided {percent(own['decided by the mean'])} of its picks and turn-taking "
-            f"the rest: rewards differed by {number(own['spread of mean rewards'])} between agents, bonuses by "
+            f"; the rewards it had learned decided {percent(own['learned rewards'])} of its picks "
+            f"({percent(own['mean at tied bonuses'])} between agents whose bonuses tied, "
+            f"{percent(own['mean against bonus'])} against a larger bonus). The bonus alone decided "
+            f"{percent(own['bonus alone'])}, both agreed in {percent(own['bonus and mean agree'])}, "
+            f"{percent(own['first calls'])} were first calls, {percent(own['order of the pool'])} went by the order of "
+            f"the pool. Rewards differed by {number(own['spread of mean rewards'])} between agents, bonuses by "
             f"{number(own['spread of bonuses'])}"
         )
     shares = [
@@ -70,22 +74,25 @@ def memory(lessons: Table, reference: str) -> str:
     )
 
 
-def emcs(order: Table) -> str:
-    """Whether R orders the nodes of a tree better than Z does, and how often it changes the choice."""
+def emcs(order: Table, ablation: Table) -> str:
+    """Whether the values order the nodes of a tree better than shuffled ones, R better than Z, and what that is worth."""
     rows = [row for row in order.records() if row["task"] == "all tasks"]
     whole = next((row for row in rows if row["agent"] == "all agents"), None)
     if whole is None or whole["AUC of Z"] is None:
         return ""
     each = ", ".join(
-        f"{row['agent']} {number(row['AUC of Z'])} → {number(row['AUC of R'])}"
+        f"{row['agent']} {number(row['AUC of Z'])} → {number(row['AUC of R'])} (shuffled {number(row['R shuffled'])})"
         for row in rows
         if row["agent"] != "all agents" and row["AUC of Z"] is not None
     )
     text = (
         f"Within a tree Z ranks a node that led to success above one that did not in {percent(whole['AUC of Z'])} of "
-        f"the pairs, R in {percent(whole['AUC of R'])} (50 % is chance; difference {points(whole['AUC difference'])}"
+        f"the pairs, R in {percent(whole['AUC of R'])} (difference {points(whole['AUC difference'])}). The search goes on "
+        f"from high values, so chance is not 50 %: shuffled values get {percent(whole['R shuffled'])}; R is "
+        f"{points(whole['lift'])} above"
     )
-    text += f"; by evaluator, Z → R: {each})" if each else ")"
+    text += f" (by evaluator, Z → R: {each})" if each else ""
+    text += _floor(ablation)
     text += (
         f". Confidence is {number(whole['mean C'])} on average, standard deviation {number(whole['std. dev. of C'])}"
     )
@@ -94,6 +101,17 @@ def emcs(order: Table) -> str:
         f"{text}; weighing by it changes the best child of {percent(changed)} of the expansions."
         if changed is not None
         else text
+    )
+
+
+def _floor(ablation: Table) -> str:
+    """What the evaluators are worth against random scores for the same calls."""
+    row = next((row for row in ablation.records() if str(row["change"]).endswith("→ random")), None)
+    if row is None or not isinstance(row["gain of the component"], Estimate):
+        return ""
+    return (
+        f". With random scores for the same calls the search solves {percent(row['all tasks'])}: the evaluators are worth "
+        f"{points(row['gain of the component'])}"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from symphony.report.figures import CAPTIONS, FIGURES, write_figure
+from symphony.report.stats import FEW
 from symphony.report.study import Study, open_study
 from symphony.report.summary import summarise
 from symphony.report.tables import TABLES, numeric_columns, read_table, short, shown, write_table
@@ -99,6 +100,8 @@ def _render(study: Study, figures_dir: Path, page: Path) -> Path:
         shown=shown,
         short=short,
         long=LONG,
+        share=_share,
+        few=FEW,
         trees=pick_trees(study),
         reported=_reported(),
         provenance=_provenance(study),
@@ -106,6 +109,12 @@ def _render(study: Study, figures_dir: Path, page: Path) -> Path:
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(text, encoding="utf-8")
     return page
+
+
+def _share(some: int, every: int) -> str:
+    """A count and its share, never rounded to nothing."""
+    share = some / every
+    return f"{some:,} of {every:,} ({'less than 0.1' if share < 0.001 else f'{100 * share:.1f}'} %)"
 
 
 def _svg(folder: Path, name: str) -> str:
@@ -136,6 +145,7 @@ def _provenance(study: Study) -> list[tuple[str, list[str]]]:
     left_out = [("Left out", list(study.left_out))] if study.left_out else []
     return [
         *left_out,
+        ("Reference", [study.reference]),
         ("Commit", distinct("commit")),
         ("Feedback", distinct("task || ': ' || feedback")),
         ("Preset", distinct("preset")),

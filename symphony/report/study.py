@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -13,11 +13,14 @@ from typing import Any
 
 from symphony.database import reading
 from symphony.files import read_json
-from symphony.report.stats import Estimate, bootstrap_mean, mcnemar, wilson
+from symphony.report.stats import FEW, Estimate, average, difference, rate, signflip
 from symphony.types import SymphonyError
 
 REFERENCE = "symphony"
-"""Name of the experiment that every other one is compared with, unless the plan names another."""
+"""Name of the experiment that every other one is compared with, where the plan tells none."""
+
+MAIN = "main"
+"""The table that a study's reference feeds."""
 
 APART = "quantisation"
 """Experiments that feed this table stand in no other one: they may cover fewer tasks and seeds."""
@@ -53,12 +56,28 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
-    """An open study. Its connection knows, besides the tables, what `views.sql` defines and the functions
-    wilson(successes, n), bootstrap(values, clusters) and mcnemar(only_first, only_second).
+class Failed:
+    """Model calls that brought no answer.
 
     Attributes:
+        calls: All calls of the study. failed: Those that failed.
+        agents: Name, failed calls and all calls of each agent of which any failed.
+    """
+
+    calls: int = 0
+    failed: int = 0
+    agents: tuple[tuple[str, int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """An open study. Its connection knows, besides the tables, what `views.sql` defines.
+
+    Attributes:
+        reference: The experiment that every other one is compared with.
         left_out: What of the study was not carried out, and why.
+        failed: How many model calls there were, and how many of them failed, by agent.
+        few: Tasks with fewer than `stats.FEW` different problems.
     """
 
     name: str
@@ -67,6 +86,8 @@ class Study:
     experiments: tuple[Experiment, ...]
     provenance: Provenance
     left_out: tuple[str, ...] = ()
+    failed: Failed = Failed()
+    few: tuple[str, ...] = ()
 
     def title(self, experiment: str) -> str:
         return next((e.title for e in self.experiments if e.name == experiment), experiment)
@@ -84,8 +105,9 @@ def open_study(
     Args:
         db_path: Built by `symphony.database.load`.
         plan_json: File with a field "experiments": name -> {title, question, table}; the order is the tables',
-            the reference first. Experiments that it does not name follow by name, under their own name. And
-            "left_out": see `Study`.
+            the reference first. Experiments that it does not name follow by name, under their own name.
+            "reference", the experiment that the others are compared with; else the first that feeds the table main.
+            And "left_out": see `Study`.
         quantised: manifest.json files of quantised checkpoints.
 
     Raises:
@@ -95,13 +117,12 @@ def open_study(
         # One thread: the order of floating-point sums, hence the last digits of every mean, stays the same.
         connection.execute("SET threads = 1")
         plan = read_json(Path(plan_json), "the study's plan") if plan_json is not None else {}
-        reference = str(plan.get("reference", REFERENCE))
         named = _experiments(connection, plan, str(plan_json))
+        reference = _reference(plan, named, str(plan_json))
         experiments = tuple(sorted(named, key=lambda experiment: experiment.name != reference))
-        connection.create_function("wilson", _wilson, ["BIGINT", "BIGINT"], _ESTIMATE, null_handling="special")
-        connection.create_function("bootstrap", _bootstrap, ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
-        connection.create_function("bootstrap_score", _bootstrap_score, ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
-        connection.create_function("mcnemar", mcnemar, ["BIGINT", "BIGINT"], "DOUBLE")
+        for name, interval in (("rate", rate), ("average", average), ("difference", difference)):
+            connection.create_function(f"{name}_of", _struct(interval), ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
+        connection.create_function("signflip_of", signflip, ["DOUBLE[]", "VARCHAR[]"], "DOUBLE")
         connection.execute(
             "CREATE TEMP TABLE methods "
             "(experiment VARCHAR, title VARCHAR, position BIGINT, reference BOOLEAN, apart BOOLEAN)"
@@ -120,6 +141,8 @@ def open_study(
             experiments=experiments,
             provenance=_provenance(connection),
             left_out=tuple(plan.get("left_out", ())),
+            failed=_failed(connection),
+            few=_few(connection),
         )
 
 
@@ -133,21 +156,14 @@ def query_text(name: str) -> str:
     return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _wilson(successes: int, n: int) -> dict[str, float] | None:
-    return _as_struct(wilson(successes, n))
+def _struct(interval: Callable[[list[float], list[str]], Estimate | None]) -> Callable[..., dict[str, float] | None]:
+    """An interval as DuckDB takes it."""
 
+    def computed(values: list[float], clusters: list[str]) -> dict[str, float] | None:
+        estimate = interval(values, clusters)
+        return None if estimate is None else dataclasses.asdict(estimate)
 
-def _bootstrap(values: list[float], clusters: list[str]) -> dict[str, float] | None:
-    return _as_struct(bootstrap_mean(values, clusters))
-
-
-def _bootstrap_score(values: list[float], clusters: list[str]) -> dict[str, float] | None:
-    """Of values in [0, 1]."""
-    return _as_struct(bootstrap_mean(values, clusters, least=0.0))
-
-
-def _as_struct(estimate: Estimate | None) -> dict[str, float] | None:
-    return None if estimate is None else dataclasses.asdict(estimate)
+    return computed
 
 
 def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Experiment, ...]:
@@ -166,6 +182,37 @@ def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Exp
         )
         for name in names
     )
+
+
+def _reference(plan: dict[str, Any], present: Sequence[Experiment], where: str) -> str:
+    """The one that the plan tells, else its first experiment of the table main, else `REFERENCE`."""
+    told = plan.get("experiments", {})
+    named = plan.get("reference")
+    if named is not None:
+        known = {*told, *(one.name for one in present)}
+        if named not in known:
+            raise SymphonyError(f"{where}: reference: found {named!r}, allowed: {', '.join(sorted(known))}")
+        return str(named)
+    main = [name for name, words in told.items() if words.get("table") == MAIN]
+    return main[0] if main else REFERENCE
+
+
+def _failed(connection: Any) -> Failed:
+    agents = connection.execute(
+        "SELECT agent, count(error), count(*) FROM calls GROUP BY agent ORDER BY count(error) DESC, agent"
+    ).fetchall()
+    return Failed(
+        calls=sum(calls for _, _, calls in agents),
+        failed=sum(failed for _, failed, _ in agents),
+        agents=tuple((agent, failed, calls) for agent, failed, calls in agents if failed),
+    )
+
+
+def _few(connection: Any) -> tuple[str, ...]:
+    found = connection.execute(
+        "SELECT task FROM outcomes GROUP BY task HAVING count(DISTINCT cluster) < ? ORDER BY task", [FEW]
+    ).fetchall()
+    return tuple(task for (task,) in found)
 
 
 def _joined(value: Any) -> str:

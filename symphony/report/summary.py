@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from symphony.report import mechanisms
-from symphony.report.stats import Estimate
+from symphony.report.stats import LEVEL, Estimate
 from symphony.report.tables import Cell, Table
 
 Verdict = Literal["positive", "negative", "none"]
@@ -14,7 +15,9 @@ Verdict = Literal["positive", "negative", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A claim, whether its interval lies above, below or across 0 (seen from the reference), and its evidence.
+    """A claim, whether a difference is shown and on which side (seen from the reference), and its evidence.
+
+    A difference is shown where its interval excludes 0 and its p, corrected for the rows of its table, is at most 5 %.
 
     Attributes:
         why: What the records say about the mechanism; "" where they say nothing.
@@ -42,10 +45,24 @@ def summarise(tables: dict[str, Table], reference_title: str) -> list[tuple[str,
     return [(heading, findings) for heading, findings in groups if findings]
 
 
-def _verdict(estimate: Estimate) -> Verdict:
-    if not estimate.excludes_zero:
+def _verdict(estimate: Estimate, row: Mapping[str, Cell]) -> Verdict:
+    if not estimate.excludes_zero or not _significant(row):
         return "none"
     return "positive" if estimate.low > 0 else "negative"
+
+
+def _significant(row: Mapping[str, Cell]) -> bool:
+    p = row["Holm p"]
+    return isinstance(p, (int, float)) and p <= LEVEL
+
+
+def _why_not(estimate: Estimate, row: Mapping[str, Cell]) -> str:
+    """Why a difference is not shown."""
+    if not estimate.excludes_zero:
+        return "the interval contains 0"
+    p = row["Holm p"]
+    told = f"{p:.2f}" if isinstance(p, (int, float)) else "unknown"
+    return f"p {told} after correction for the number of rows"
 
 
 def _overall(success: Table, reference: str) -> list[Finding]:
@@ -64,38 +81,40 @@ def _overall(success: Table, reference: str) -> list[Finding]:
 
 
 def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
-    words = {
-        "positive": "the component helps",
-        "negative": "the component hurts",
-        "none": "no effect shown (the interval contains 0)",
-    }
-    return [
-        Finding(
-            verdict=_verdict(gain),
-            text=f"{row['variant']} ({row['change']}): {words[_verdict(gain)]}; "
-            f"full method minus variant: {mechanisms.points(gain)}.",
-            why=mechanisms.why(str(row["change"]), tables, reference, str(row["variant"])),
+    found = []
+    for row in tables["ablation"].records():
+        gain = row["gain of the component"]
+        if not isinstance(gain, Estimate):
+            continue
+        words = {
+            "positive": "the component helps",
+            "negative": "the component hurts",
+            "none": f"no effect shown ({_why_not(gain, row)})",
+        }
+        verdict = _verdict(gain, row)
+        text = (
+            f"{row['variant']} ({row['change']}): {words[verdict]}; full method minus variant: {mechanisms.points(gain)}."
         )
-        for row in tables["ablation"].records()
-        if isinstance(gain := row["gain of the component"], Estimate)
-    ]
+        evidence = mechanisms.why(str(row["change"]), tables, reference, str(row["variant"]))
+        found.append(Finding(verdict=verdict, text=text, why=evidence))
+    return found
 
 
 def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
     found = []
-    words = {
-        "positive": "the pool beats its best single member, and the interval of the difference excludes 0",
-        "negative": "the best single member beats the pool, and the interval of the difference excludes 0",
-        "none": "not shown, the interval of the difference contains 0",
-    }
     rows = tables["pool"].records()
     own = next((row["search"] for row in rows if row["role"] == "reference"), None)
     for row in rows:
         gain = row["gain of the pool"]
         if row["role"] != "best single" or not isinstance(gain, Estimate):
             continue
+        words = {
+            "positive": "the pool beats its best single member",
+            "negative": "the best single member beats the pool",
+            "none": f"not shown ({_why_not(gain, row)})",
+        }
         text = (
-            f"Under {row['search']}: {words[_verdict(gain)]}. Best member: {row['agents']}; "
+            f"Under {row['search']}: {words[_verdict(gain, row)]}. Best member: {row['agents']}; "
             f"gain of the pool {mechanisms.points(gain)}."
         )
         evidence = (
@@ -103,7 +122,7 @@ def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
             if row["search"] == own
             else ""
         )
-        found.append(Finding(verdict=_verdict(gain), text=text, why=evidence))
+        found.append(Finding(verdict=_verdict(gain, row), text=text, why=evidence))
     return found
 
 
@@ -117,9 +136,11 @@ def _others(tables: dict[str, Table], reference: str) -> list[Finding]:
         if row["method"] in told or row["task"] != "all tasks" or not isinstance(difference, Estimate):
             continue
         gain = Estimate(value=-difference.value, low=-difference.high, high=-difference.low)
-        text = f"{reference} {words[_verdict(gain)]} {row['method']}: {mechanisms.points(gain)}."
+        verdict = _verdict(gain, row)
+        reason = f" ({_why_not(gain, row)})" if verdict == "none" else ""
+        text = f"{reference} {words[verdict]} {row['method']}: {mechanisms.points(gain)}{reason}."
         evidence = mechanisms.shape(tables["shape"], reference, str(row["method"]))
-        found.append(Finding(verdict=_verdict(gain), text=text, why=evidence))
+        found.append(Finding(verdict=verdict, text=text, why=evidence))
     return found
 
 
@@ -127,8 +148,8 @@ def _quantised(success: Table) -> list[Finding]:
     words = {"positive": "solves more", "negative": "solves less", "none": "no change shown"}
     return [
         Finding(
-            verdict=_verdict(difference),
-            text=f"{row['method']}: {words[_verdict(difference)]} ({mechanisms.points(difference)} on the same "
+            verdict=_verdict(difference, row),
+            text=f"{row['method']}: {words[_verdict(difference, row)]} ({mechanisms.points(difference)} on the same "
             f"{row['pairs']} problems; {mechanisms.percent(row['success before'])} before, "
             f"{mechanisms.percent(row['success after'])} after).",
         )

@@ -1,9 +1,10 @@
 """Queries -> tables: CSV for programs, Markdown for reading, LaTeX (booktabs) for papers.
 
-A table is one file `queries/<name>.sql`. Its first comment lines carry title, the paper's table that it mirrors, and
-caption, which columns are optional (left out where every cell is 0), and by which column it is split into several where
-people read it; its rows come out in the order in which they are shown. A column of type STRUCT(value, low, high) is an
-estimate with its interval.
+A table is one file `queries/<name>.sql`. Its first comment lines may carry, as `-- key: value`, its title, the paper's
+table that it mirrors, its caption, which columns are optional (left out where every cell is 0 or empty), the column of p
+values that is corrected for the number of rows (by Holm, in a column beside it), and by which column it is split into
+several where people read it; its rows come out in the order in which they are shown. A column of type
+STRUCT(value, low, high) is an estimate with its interval.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from symphony.budget import money
-from symphony.report.stats import Estimate
+from symphony.report.stats import Estimate, holm
 from symphony.report.study import Study, open_study, query_names, query_text
 from symphony.types import SymphonyError
 
@@ -79,25 +80,28 @@ class Table:
 
 
 def heading(name: str) -> dict[str, str]:
-    """A table's title, what it mirrors in the paper, and its caption."""
-    return _head(query_text(name))
+    """What a table's file says of it, by key; what it does not say is filled in."""
+    return _head(name, query_text(name))
 
 
 def read_table(study: Study, name: str) -> Table:
     """Runs one query.
 
     Raises:
-        SymphonyError: There is no such table.
+        SymphonyError: There is no such table, or its file can not be carried out.
     """
     if name not in TABLES:
         raise SymphonyError(f"table: found {name}, allowed: {', '.join(TABLES)}")
     text = query_text(name)
-    head = _head(text)
-    found = study.connection.execute(text)
-    columns = tuple(column[0] for column in found.description)
-    rows = [tuple(_cell(value) for value in row) for row in found.fetchall()]
-    optional = head.get("optional", "").split(", ")
-    kept = [i for i, name in enumerate(columns) if name not in optional or any(row[i] != 0 for row in rows)]
+    head = _head(name, text)
+    columns, rows = _rows(study, name, text)
+    for key in ("corrected", "split"):
+        if head[key] and head[key] not in columns:
+            raise SymphonyError(f"queries/{name}.sql: {key}: found {head[key]!r}, allowed: {', '.join(columns)}")
+    if head["corrected"]:
+        columns, rows = _corrected(columns, rows, head["corrected"])
+    optional = head["optional"].split(", ")
+    kept = [i for i, name in enumerate(columns) if name not in optional or any(row[i] not in (0, None) for row in rows)]
     return Table(
         name=name,
         title=head["title"],
@@ -108,7 +112,35 @@ def read_table(study: Study, name: str) -> Table:
         warnings=study.provenance.warnings,
         columns=tuple(columns[i] for i in kept),
         rows=tuple(tuple(row[i] for i in kept) for row in rows),
-        split=head.get("split", ""),
+        split=head["split"],
+    )
+
+
+def _rows(study: Study, name: str, text: str) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """Columns and rows of a query."""
+    import duckdb
+
+    try:
+        found = study.connection.execute(text)
+        columns = tuple(column[0] for column in found.description)
+        rows = [tuple(map(_cell, row)) for row in found.fetchall()]
+    except duckdb.Error as error:
+        raise SymphonyError(f"queries/{name}.sql: can not be carried out ({str(error).splitlines()[0]})") from error
+    except (TypeError, ValueError) as error:
+        allowed = "texts, numbers and STRUCT(value, low, high)"
+        raise SymphonyError(f"queries/{name}.sql: found a cell that no table shows ({error}), allowed: {allowed}") from error
+    return columns, rows
+
+
+def _corrected(
+    columns: tuple[str, ...], rows: list[tuple[Cell, ...]], named: str
+) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """With a column "Holm p" right of the one that is corrected; the tests of all rows are one family."""
+    at = columns.index(named)
+    ps = holm([float(p) if isinstance(p := row[at], (int, float)) else None for row in rows])
+    return (
+        (*columns[: at + 1], "Holm p", *columns[at + 1 :]),
+        [(*row[: at + 1], p, *row[at + 1 :]) for row, p in zip(rows, ps, strict=True)],
     )
 
 
@@ -269,14 +301,22 @@ def _cell(value: Any) -> Cell:
     return float(value)
 
 
-def _head(text: str) -> dict[str, str]:
-    """The `-- key: value` lines at a query's beginning."""
-    found = {}
+def _head(name: str, text: str) -> dict[str, str]:
+    """The `-- key: value` lines at a query's beginning, and what stands for those that are missing."""
+    found = {
+        "title": name.replace("_", " ").capitalize(),
+        "mirrors": "no counterpart",
+        "caption": "",
+        "optional": "",
+        "corrected": "",
+        "split": "",
+    }
     for line in text.splitlines():
-        if not line.startswith("-- "):
+        if not line.startswith("--"):
             break
-        key, _, value = line[3:].partition(": ")
-        found[key] = value
+        key, _, value = line.removeprefix("--").strip().partition(":")
+        if key in found and value.strip():
+            found[key] = value.strip()
     return found
 
 

@@ -1,7 +1,23 @@
 -- What the other queries stand on. `methods` (from the plan) and `quantised` (from manifests) exist already.
 
--- One row a problem of a run. `cluster` is what the bootstrap draws: two runs with the same data set digest met the
--- same problems, so their rows belong together; seeds that generate their own problems have digests of their own.
+-- Statistics of a group of rows (`symphony.report.stats`). `cluster` is the problem that a row is of; a value that is NULL
+-- does not count. Ordered, so that equal records give equal digits.
+CREATE TEMP MACRO rate(value, cluster) AS
+    rate_of(list(value::DOUBLE ORDER BY cluster, value) FILTER (value IS NOT NULL),
+            list(cluster ORDER BY cluster, value) FILTER (value IS NOT NULL));
+CREATE TEMP MACRO average(value, cluster) AS
+    average_of(list(value::DOUBLE ORDER BY cluster, value) FILTER (value IS NOT NULL),
+               list(cluster ORDER BY cluster, value) FILTER (value IS NOT NULL));
+CREATE TEMP MACRO difference(value, cluster) AS
+    difference_of(list(value::DOUBLE ORDER BY cluster, value) FILTER (value IS NOT NULL),
+                  list(cluster ORDER BY cluster, value) FILTER (value IS NOT NULL));
+CREATE TEMP MACRO signflip(value, cluster) AS
+    signflip_of(list(value::DOUBLE ORDER BY cluster, value) FILTER (value IS NOT NULL),
+                list(cluster ORDER BY cluster, value) FILTER (value IS NOT NULL));
+
+-- One row a problem of a run. `cluster` is the problem: two runs with the same data set digest met the same problems, so
+-- their rows belong together (methods, and seeds of a task that reads its problems from files); a seed that generates
+-- its own problems has a digest of its own.
 -- `cut_short`: ended by the budget of its run or study, so that it had less to spend than its own budget says.
 -- An experiment that stands apart (it covers other seeds, say) is in its own table and nowhere else.
 CREATE TEMP VIEW all_outcomes AS
@@ -39,20 +55,17 @@ FROM outcomes GROUP BY experiment;
 
 -- Success of an experiment in a block, and what it loses against the reference on the same problems.
 CREATE TEMP VIEW success_cells AS
-SELECT experiment, block, count(*) AS n, wilson(count(*) FILTER (success), count(*)) AS success,
-       bootstrap_score(list(score ORDER BY cluster, seed), list(cluster ORDER BY cluster, seed)) AS score
+SELECT experiment, block, count(*) AS n, count(DISTINCT cluster) AS problems, rate(success, cluster) AS success, rate(score, cluster) AS score
 FROM cells GROUP BY experiment, block;
 
 CREATE TEMP VIEW paired_cells AS
 SELECT experiment, block, any_value(block_position) AS block_position, count(*) AS pairs,
-       bootstrap(list(success::INT - reference_success::INT ORDER BY cluster, seed),
-                 list(cluster ORDER BY cluster, seed)) AS success_difference,
+       count(DISTINCT cluster) AS problems,
+       difference(success::INT - reference_success::INT, cluster) AS success_difference,
        count(*) FILTER (success AND NOT reference_success) AS only_method,
        count(*) FILTER (reference_success AND NOT success) AS only_reference,
-       mcnemar(count(*) FILTER (success AND NOT reference_success),
-               count(*) FILTER (reference_success AND NOT success)) AS p,
-       bootstrap(list(score - reference_score ORDER BY cluster, seed), list(cluster ORDER BY cluster, seed))
-           AS score_difference
+       signflip(success::INT - reference_success::INT, cluster) AS p,
+       difference(score - reference_score, cluster) AS score_difference
 FROM pairs GROUP BY experiment, block;
 
 -- Success of an experiment in a block under smaller limits of calls and tokens, in 24 steps up to the whole: the largest
@@ -70,7 +83,7 @@ found AS (
 )
 SELECT experiment, any_value(title) AS title, any_value(position) AS position, block,
        any_value(block_position) AS block_position, measure, step, whole, most, count(*) AS n,
-       wilson(count(*) FILTER (f.success), count(*)) AS success
+       rate(f.success, cluster) AS success
 FROM cells JOIN found f USING (run, problem) GROUP BY experiment, block, measure, step, whole, most;
 
 -- The same over all tasks, of one experiment a search: the reference, else the first of the study.
@@ -90,17 +103,21 @@ WITH RECURSIVE up AS (
 )
 SELECT run, problem, node, true AS good FROM up;
 
--- One row an evaluated node: who judged it (the last one asked), Z and C, R = Z (1 - E(C)), and what became of it.
+-- One row an evaluated node: who judged it (the last one asked; nobody where the scorer drew the value by chance), Z and
+-- C, R = Z (1 - E(C)), how the search treated it, and what became of it.
 CREATE TEMP VIEW judgements AS
 WITH last AS (
     SELECT run, problem, node, arg_max(agent, call) AS agent
     FROM calls WHERE phase IN ('evaluate', 'sim_evaluate') AND error IS NULL GROUP BY ALL
 )
-SELECT o.experiment, o.task, o.cluster, o.seed, run, problem, node, n.parent, n.iteration, n.origin, l.agent, n.fallback,
+SELECT o.experiment, o.task, o.cluster, o.seed, run, problem, node, n.parent, n.iteration, n.origin,
+       CASE WHEN o.scorer = 'random' THEN 'random scores' ELSE l.agent END AS agent, n.fallback, n.visits,
+       w.node IS NOT NULL AS went_on,
        n.value AS z, n.confidence AS c,
        n.value * (1 + CASE WHEN n.confidence IN (0, 1) THEN 0
                       ELSE n.confidence * ln(n.confidence) + (1 - n.confidence) * ln(1 - n.confidence) END) AS r,
        coalesce(h.good, false) AS good
 FROM last l JOIN nodes n USING (run, problem, node) JOIN outcomes o USING (run, problem)
 LEFT JOIN reached h USING (run, problem, node)
+LEFT JOIN (SELECT DISTINCT run, problem, parent AS node FROM nodes WHERE parent IS NOT NULL) w USING (run, problem, node)
 WHERE n.value IS NOT NULL;

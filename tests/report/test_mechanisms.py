@@ -59,7 +59,7 @@ def test_the_mean_decided_where_the_pick_had_not_the_largest_bonus(tmp_path: Pat
         for pick, (agent, bonuses) in zip(run.picks, grounds, strict=False)
     ]
     (row,) = rows(tmp_path, "scheduling", run)
-    assert row["decided by the mean"] == 0.5
+    assert row["learned rewards"] == 0.5
     assert row["spread of mean rewards"] == pytest.approx(0.4)
     assert row["spread of bonuses"] == 2.0
 
@@ -68,7 +68,7 @@ def test_a_scheduler_without_bonuses_decides_nothing_by_the_mean(tmp_path: Path,
     run = make_run("uniform", problems=1)
     run.picks = [dataclasses.replace(pick, counts=[1, 1, 1], bonuses=[0.0] * 3) for pick in run.picks]
     (row,) = rows(tmp_path, "scheduling", run)
-    assert row["decided by the mean"] is None
+    assert row["learned rewards"] is None
 
 
 def test_an_agent_is_worth_the_mean_reward_of_the_nodes_it_proposed(tmp_path: Path, make_run: Make) -> None:

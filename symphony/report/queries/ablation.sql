@@ -1,6 +1,7 @@
 -- title: Ablation: what each component adds
 -- mirrors: Table 5
--- caption: Variants with the search and the pool of the reference, but another scheduler, memory or scorer. "All tasks" and the columns of the tasks are success rates. "Gain of the component" = reference minus variant over all tasks on the same problems, with a 95 % paired bootstrap interval: positive means that the component helps.
+-- corrected: permutation p
+-- caption: Variants with the search and the pool of the reference, but another scheduler, memory or scorer. "All tasks" and the columns of the tasks are success rates. "Gain of the component" = reference minus variant over all tasks on the same problems, with a 95 % interval by the spread between problems: positive means that the component helps. "Permutation p" asks how likely a difference as large would be if variant and reference were equally good (signs of whole problems flipped, exact, two-sided mid-p); "Holm p" corrects it for the number of rows.
 WITH reference AS (SELECT * FROM designs WHERE reference),
 variants AS (
     SELECT d.*, concat_ws('; ',
@@ -19,7 +20,7 @@ rows AS (
     LEFT JOIN paired_cells p ON p.experiment = v.experiment AND p.block = 'all tasks'
     WHERE s.block <> 'all tasks' AND (v.reference OR v.change <> '')
 )
-SELECT variant, change, n, success AS "all tasks", gain AS "gain of the component", p AS "McNemar p",
+SELECT variant, change, n, success AS "all tasks", gain AS "gain of the component", p AS "permutation p",
        * EXCLUDE (variant, change, position, n, success, gain, p)
 FROM (PIVOT rows ON block USING first(rate) GROUP BY variant, change, position, n, success, gain, p)
 ORDER BY position

@@ -2,7 +2,8 @@
 -- mirrors: no counterpart (it names miscalibrated confidence as a failure to watch)
 -- caption: The value Z and the confidence C that each model writes about a node (all methods together), against what became of the node: "reached" means that the node or one below it was solved, or is on the way to a graded success; a node below which nothing was searched counts as not reached. Brier score: mean squared error of Z, 0 is perfect; "Brier of the rate" is what always answering the rate of "reached" would score. A judgement is right when Z > 0.5 agrees with "reached". Fallbacks (answers without a readable Z and C) are counted and left out of the rest.
 WITH judged AS (
-    SELECT *, task AS block, 0 AS position FROM judgements UNION ALL SELECT *, 'all tasks', 1 FROM judgements
+    SELECT *, task AS block, 0 AS position FROM judgements WHERE agent <> 'random scores'
+    UNION ALL SELECT *, 'all tasks', 1 FROM judgements WHERE agent <> 'random scores'
 )
 SELECT agent, block AS task, count(*) FILTER (NOT fallback) AS evaluations,
        count(*) FILTER (fallback) AS fallbacks, avg(good::INT) FILTER (NOT fallback) AS reached,

@@ -1,6 +1,6 @@
 -- title: Cost of a problem
 -- mirrors: Tables 4 and 6
--- caption: Means over problems; tokens with a 95 % bootstrap interval. Tokens are counted as consumed, whether a model generated them or the call store held them; "generated" is what models really produced (it is small where runs share calls). Nodes do not count the root. Seconds are those of the whole process while the run lasted, divided by its problems; the runs of a group are searched together, so these overlap. Dollars, where a call costs any, are by the models' price tables and counted like tokens; "in all" is their sum over the row; "unknown" where a price is not known.
+-- caption: Means over problems; tokens with a 95 % interval by the spread between problems. Tokens are counted as consumed, whether a model generated them or the call store held them; "generated" is what models really produced (it is small where runs share calls). Nodes do not count the root. Seconds are those of the whole process while the run lasted, divided by its problems; the runs of a group are searched together, so these overlap. Dollars, where a call costs any, are by the models' price tables and counted like tokens; "in all" is their sum over the row; "unknown" where a price is not known.
 -- optional: dollars, dollars in all
 WITH spent AS (
     SELECT c.*, w.generated_tokens / r.problems AS generated, w.wall_s / r.problems AS wall_s,
@@ -9,8 +9,7 @@ WITH spent AS (
 )
 SELECT any_value(title) AS method, block AS task, count(*) AS n, avg(success::INT) AS success,
        avg(prompt_tokens) AS "prompt tokens", avg(completion_tokens) AS "completion tokens",
-       bootstrap(list((prompt_tokens + completion_tokens)::DOUBLE ORDER BY cluster, seed),
-                 list(cluster ORDER BY cluster, seed)) AS "tokens",
+       average(prompt_tokens + completion_tokens, cluster) AS "tokens",
        avg(generated) AS "generated tokens", avg(calls) AS calls, avg(nodes_tree) AS "tree nodes",
        avg(nodes_simulated) AS "simulated nodes", avg(iterations) AS iterations,
        avg(wall_s) AS "wall seconds", avg(cpu_s) AS "CPU seconds",

@@ -1,6 +1,6 @@
 -- title: What the memory was used for
 -- mirrors: no counterpart (the evidence behind its ablation of the memory)
--- caption: Lessons written about a problem, and the share of expansions and evaluations whose prompt carried one (a private memory shows an agent its own lessons only; lessons that outlive their question are not counted). A problem has a lesson only after a failure, so problems with lessons are the harder ones: the fair comparison, made for the reference, is with the same method without memory on the same problems (until the first lesson both do the same), as a paired difference with a 95 % bootstrap interval: positive means that the lessons help.
+-- caption: Lessons written about a problem, and the share of expansions and evaluations whose prompt carried one (a private memory shows an agent its own lessons only; lessons that outlive their question are not counted). A problem has a lesson only after a failure, so problems with lessons are the harder ones: the fair comparison, made for the reference, is with the same method without memory on the same problems (until the first lesson both do the same), as a paired difference with a 95 % interval by the spread between problems: positive means that the lessons help.
 WITH learned AS (
     SELECT l.run, l.problem, l.agent, min(c.call) AS call
     FROM reflections l JOIN calls c USING (run, problem, node, agent) WHERE c.phase = 'reflect' GROUP BY ALL
@@ -27,10 +27,9 @@ told AS (
 )
 SELECT any_value(title) AS method, any_value(memory) AS memory, count(*) AS n, avg(lessons) AS "lessons per problem",
        avg((lessons > 0)::INT) AS "problems with a lesson", sum(carrying) / nullif(sum(prompts), 0) AS "calls with a lesson",
-       wilson(count(*) FILTER (success AND lessons = 0), count(*) FILTER (lessons = 0)) AS "success without a lesson",
-       wilson(count(*) FILTER (success AND lessons > 0), count(*) FILTER (lessons > 0)) AS "success with a lesson",
+       rate(CASE WHEN lessons = 0 THEN success END, cluster) AS "success without a lesson",
+       rate(CASE WHEN lessons > 0 THEN success END, cluster) AS "success with a lesson",
        count(*) FILTER (lessons > 0 AND bare IS NOT NULL) AS "pairs with a lesson",
        avg(bare::INT) FILTER (lessons > 0) AS "same problems, no memory",
-       bootstrap(list(success::INT - bare::INT ORDER BY cluster, seed) FILTER (lessons > 0 AND bare IS NOT NULL),
-                 list(cluster ORDER BY cluster, seed) FILTER (lessons > 0 AND bare IS NOT NULL)) AS "difference"
+       difference(CASE WHEN lessons > 0 THEN success::INT - bare::INT END, cluster) AS "difference"
 FROM told GROUP BY experiment ORDER BY any_value(position)

@@ -1,6 +1,7 @@
 -- title: The pool against each of its members
 -- mirrors: Tables 7 and 8
--- caption: The reference's pool against other pools and single models, under the same search (column search). "All tasks" and the columns of the tasks are success rates. "Gain of the pool" = the whole pool minus the row under the same search, over all tasks on the same problems, with a 95 % paired bootstrap interval: positive means that the pool is better. The best single model of each search is chosen on these same problems, which favours it.
+-- corrected: permutation p
+-- caption: The reference's pool against other pools and single models, under the same search (column search). "All tasks" and the columns of the tasks are success rates. "Gain of the pool" = the whole pool minus the row under the same search, over all tasks on the same problems, with a 95 % interval by the spread between problems: positive means that the pool is better; "permutation p" and "Holm p" as in the ablation. The best single model of each search is chosen on these same problems, which favours it.
 WITH wholes AS (
     SELECT d.search, arg_min(d.experiment, (NOT d.reference, d.position)) AS whole, any_value(r.pool) AS pool,
            any_value(r.agents) AS members
@@ -11,9 +12,8 @@ rivals AS (
     FROM designs d JOIN wholes w USING (search) WHERE d.pool <> w.pool
 ),
 gains AS (
-    SELECT c.experiment, bootstrap(list(w.success::INT - c.success::INT ORDER BY c.cluster, c.seed),
-                                 list(c.cluster ORDER BY c.cluster, c.seed)) AS gain,
-           mcnemar(count(*) FILTER (w.success AND NOT c.success), count(*) FILTER (c.success AND NOT w.success)) AS p
+    SELECT c.experiment, difference(w.success::INT - c.success::INT, c.cluster) AS gain,
+           signflip(w.success::INT - c.success::INT, c.cluster) AS p
     FROM rivals v JOIN outcomes c USING (experiment)
     JOIN outcomes w ON w.experiment = v.whole AND w.task = c.task AND w.dataset = c.dataset AND w.problem = c.problem
                    AND w.seed = c.seed
@@ -38,7 +38,7 @@ rows AS (
     LEFT JOIN gains USING (experiment)
     WHERE s.block <> 'all tasks'
 )
-SELECT method, agents, search, role, n, success AS "all tasks", gain AS "gain of the pool", p AS "McNemar p",
+SELECT method, agents, search, role, n, success AS "all tasks", gain AS "gain of the pool", p AS "permutation p",
        * EXCLUDE (method, agents, search, role, position, n, success, gain, p)
 FROM (PIVOT rows ON block USING first(rate)
       GROUP BY method, agents, search, role, position, n, success, gain, p)

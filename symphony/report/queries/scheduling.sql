@@ -1,27 +1,53 @@
 -- title: What the scheduler did with its picks
 -- mirrors: no counterpart (the evidence behind its ablation of scheduling)
--- caption: "Unequal share": the part of a problem's calls that would have to go to another agent to make the shares equal (0: equal; mean over problems with a 95 % bootstrap interval). "Spread" is the largest minus the smallest over the agents when a pick was made: of the mean rewards learned so far, and of the bonuses for being tried less often. "Decided by the mean": the share of picks that went to another agent than the one with the largest bonus, so that the rewards and not the turn-taking decided. "–" where the scheduler gives no bonus. Methods with one agent are left out.
+-- caption: "Unequal share": the part of a problem's calls that would have to go to another agent to make the shares equal (0: equal; mean over problems with a 95 % interval). "Spread" is the largest minus the smallest over the agents when a pick was made: of the mean rewards learned so far, and of the bonuses for being tried less often. The columns from "first calls" on say what decided a pick, as shares of all picks: an agent that had never been asked; the bonus alone (it was largest for one agent, and another had the best mean); both (the agent with the largest bonus also had the best mean); the mean among agents whose bonuses tied for the largest; the mean against the bonus (another agent than one with the largest bonus); the order of the pool, where both tied; or another rule (an agent with a higher sum was suspended, say). "Learned rewards" adds up the picks that would have gone elsewhere, or to the first in the pool, without them. "–" where the scheduler gives no bonus. Methods with one agent are left out.
+-- optional: another rule
 WITH asked AS (
-    SELECT o.experiment, o.title, o.position, o.scheduler, o.cluster, o.seed, o.agents, run, problem, c.agent, count(*) AS calls
+    SELECT o.experiment, o.title, o.position, o.scheduler, o.cluster, o.agents, run, problem, c.agent, count(*) AS calls
     FROM outcomes o JOIN calls c USING (run, problem) WHERE len(o.agents) > 1 GROUP BY ALL
 ),
 shares AS (
-    SELECT experiment, title, position, scheduler, cluster, seed, sum(calls) AS calls,
+    SELECT experiment, title, position, scheduler, cluster, sum(calls) AS calls,
            sum(greatest(calls - total / len(agents), 0)) / any_value(total) AS unequal
     FROM (SELECT *, sum(calls) OVER (PARTITION BY run, problem) AS total FROM asked)
-    GROUP BY experiment, title, position, scheduler, cluster, seed, run, problem
+    GROUP BY experiment, title, position, scheduler, cluster, run, problem
+),
+-- One row an agent that a pick could have gone to.
+arms AS (
+    SELECT o.experiment, p.run, p.problem, p.pick, o.agents[i] = p.agent AS picked, p.counts[i] AS asked, p.means[i] AS mean,
+           p.bonuses[i] AS bonus, p.means[i] + p.bonuses[i] AS bound
+    FROM picks p JOIN outcomes o USING (run, problem), generate_series(1, len(o.agents)) AS arm(i) WHERE len(o.agents) > 1
+),
+told AS (
+    SELECT *, bonus >= max(bonus) OVER here - 1e-9 AS top, mean >= max(mean) OVER here - 1e-9 AS best,
+           max(bound) OVER here AS highest, max(bonus) OVER (PARTITION BY experiment) > 0 AS by_bonus
+    FROM arms WINDOW here AS (PARTITION BY run, problem, pick)
 ),
 decided AS (
-    SELECT o.experiment, list_max(p.means) - list_min(p.means) AS means,
-           CASE WHEN list_max(p.bonuses) > 0 THEN list_max(p.bonuses) - list_min(p.bonuses) END AS bonuses,
-           CASE WHEN list_max(p.bonuses) > 0
-                THEN list_max(p.bonuses) - p.bonuses[list_position(o.agents, p.agent)] > 1e-9 END AS by_mean
-    FROM picks p JOIN outcomes o USING (run, problem) WHERE len(o.agents) > 1 AND list_min(p.counts) > 0
+    SELECT experiment, min(asked) > 0 AS known, max(mean) - min(mean) AS means,
+           CASE WHEN any_value(by_bonus) THEN max(bonus) - min(bonus) END AS bonuses,
+           CASE WHEN NOT any_value(by_bonus) THEN NULL
+                WHEN any_value(asked) FILTER (picked) = 0 THEN 'first'
+                WHEN any_value(bound) FILTER (picked) < max(highest) - 1e-9 THEN 'another'
+                WHEN NOT any_value(top) FILTER (picked) THEN 'against'
+                WHEN count(*) FILTER (top) = 1 THEN if(any_value(best) FILTER (picked), 'both', 'bonus')
+                WHEN count(*) FILTER (top AND mean >= any_mean - 1e-9) = 1 THEN 'tied'
+                ELSE 'order' END AS decision
+    FROM (SELECT *, max(mean) FILTER (picked) OVER (PARTITION BY run, problem, pick) AS any_mean FROM told)
+    GROUP BY experiment, run, problem, pick
 ),
-policies AS (SELECT experiment, avg(means) AS means, avg(bonuses) AS bonuses, avg(by_mean::INT) AS by_mean
-             FROM decided GROUP BY experiment)
-SELECT title AS method, scheduler, count(*) AS n, avg(calls) AS calls,
-       bootstrap_score(list(unequal ORDER BY cluster, seed), list(cluster ORDER BY cluster, seed)) AS "unequal share",
+policies AS (
+    SELECT experiment, avg(means) FILTER (known) AS means, avg(bonuses) FILTER (known) AS bonuses,
+           avg((decision = 'first')::INT) AS first_calls, avg((decision = 'bonus')::INT) AS bonus,
+           avg((decision = 'both')::INT) AS agreed, avg((decision = 'tied')::INT) AS tied,
+           avg((decision = 'against')::INT) AS against, avg((decision = 'order')::INT) AS pool_order,
+           avg((decision = 'another')::INT) AS another
+    FROM decided GROUP BY experiment
+)
+SELECT title AS method, scheduler, count(*) AS n, avg(calls) AS calls, rate(unequal, cluster) AS "unequal share",
        any_value(means) AS "spread of mean rewards", any_value(bonuses) AS "spread of bonuses",
-       any_value(by_mean) AS "decided by the mean"
+       any_value(first_calls) AS "first calls", any_value(bonus) AS "bonus alone", any_value(agreed) AS "bonus and mean agree",
+       any_value(tied) AS "mean at tied bonuses", any_value(against) AS "mean against bonus",
+       any_value(pool_order) AS "order of the pool", any_value(another) AS "another rule",
+       any_value(tied + against) AS "learned rewards"
 FROM shares LEFT JOIN policies USING (experiment) GROUP BY experiment, title, scheduler, position ORDER BY position

@@ -7,8 +7,7 @@ WITH trees AS (
     FROM nodes GROUP BY run, problem
 )
 SELECT any_value(title) AS method, block AS task, count(*) AS n, any_value(s.success.value) AS success,
-       bootstrap(list((prompt_tokens + completion_tokens)::DOUBLE ORDER BY cluster, seed),
-                 list(cluster ORDER BY cluster, seed)) AS tokens,
+       average(prompt_tokens + completion_tokens, cluster) AS tokens,
        avg(prompt_tokens + completion_tokens) FILTER (NOT c.success) AS "tokens if unsolved",
        avg((stop_reason = 'tokens')::INT) AS "at the limit", avg(guesses) AS attempts,
        avg(roots) AS "first actions", avg(visited) AS "of these visited", avg(depth) AS depth
