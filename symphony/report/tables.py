@@ -122,6 +122,8 @@ def _rows(study: Study, name: str, text: str) -> tuple[tuple[str, ...], list[tup
 
     try:
         found = study.connection.execute(text)
+        if found is None:
+            raise SymphonyError(f"queries/{name}.sql: found no query, allowed: one SELECT")
         columns = tuple(column[0] for column in found.description)
         rows = [tuple(map(_cell, row)) for row in found.fetchall()]
     except duckdb.Error as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from symphony.config import plan, task
-from symphony.options import describe, studies, write_description
+from symphony.options import describe, reference, studies, write_description
 from symphony.runs import Run, available, build, digest, freeze, groups, has_files, models, thaw
 from symphony.types import SymphonyError
 
@@ -325,6 +325,77 @@ def test_a_description_is_written_only_when_it_changes(conf: Path, tmp_path: Pat
     assert "Another title" in path.read_text()
     write_description("quickstart", path, conf=conf, left_out=["task mbpp_rs is left out"])
     assert json.loads(path.read_text())["left_out"] == ["task mbpp_rs is left out"]
+
+
+# ------------------------------------------------------------------ the reference of a study
+
+
+def own_study(conf: Path, **experiments: str) -> None:
+    """A study `own` of experiments that say this beside what every one must."""
+    folder = conf / "experiment" / "own"
+    folder.mkdir()
+    for name, text in experiments.items():
+        (folder / f"{name}.yaml").write_text(f"# @package _global_\ntitle: {name}\n{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("experiments", "expected"),
+    [
+        ({"alpha": "", "whole": "table: main"}, "whole"),
+        ({"alpha": "table: main", "whole": "table: main\nreference: whole"}, "whole"),
+        ({"alpha": "reference: alpha", "whole": "table: main\nreference: alpha"}, "alpha"),
+        ({"alpha": "table: main", "whole": "table: main"}, "alpha"),
+        ({"beta": "", "gamma": "table: methods"}, "beta"),
+    ],
+)
+def test_the_reference_is_the_one_that_is_named_else_the_main_experiment(
+    conf: Path, tmp_path: Path, experiments: dict[str, str], expected: str
+) -> None:
+    own_study(conf, **experiments)
+    assert reference("own", conf=conf) == expected
+    write_description("own", tmp_path / "plan.json", conf=conf)
+    assert json.loads((tmp_path / "plan.json").read_text())["reference"] == expected
+
+
+def test_an_override_or_the_root_names_the_reference_too(conf: Path) -> None:
+    assert reference("quickstart", ["problems=2", "reference=uniform"], conf=conf) == "uniform"
+    edit(conf / "config.yaml", "reference: null", "reference: uniform")
+    assert reference("quickstart", conf=conf) == "uniform"
+
+
+@pytest.mark.parametrize("study", studies(CONF))
+def test_every_study_that_ships_has_a_reference(study: str) -> None:
+    assert reference(study, conf=CONF) in {one.name for one in describe(study, conf=CONF)}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "edited", "told"),
+    [
+        (["reference=uniforn"], "", "^reference: found 'uniforn', allowed: symphony, uniform$"),
+        ([], "reference: [symphony]", "^reference: found \\['symphony'\\], allowed: symphony, uniform$"),
+        ([], "reference: 3", "^reference: found 3, allowed: symphony, uniform$"),
+    ],
+)
+def test_a_reference_that_is_no_experiment_is_refused_at_planning(
+    conf: Path, overrides: list[str], edited: str, told: str
+) -> None:
+    with (conf / "experiment" / "quickstart" / "uniform.yaml").open("a") as stream:
+        stream.write(f"{edited}\n")
+    with pytest.raises(SymphonyError, match=told):
+        plan("quickstart", overrides, conf=conf)
+
+
+def test_experiments_that_name_different_references_are_refused(conf: Path) -> None:
+    own_study(conf, alpha="reference: alpha", beta="reference: beta")
+    told = "reference: found 'alpha' in alpha.yaml, 'beta' in beta.yaml, allowed: one for the whole study"
+    with pytest.raises(SymphonyError, match=told):
+        plan("own", conf=conf)
+
+
+def test_the_reference_changes_no_digest(conf: Path) -> None:
+    before = digests(conf)
+    edit(conf / "config.yaml", "reference: null", "reference: uniform")
+    assert digests(conf) == before == digests(conf, "reference=symphony")
 
 
 # ------------------------------------------------------------------ errors

@@ -51,17 +51,42 @@ def test_shares_are_unequal_by_what_another_agent_would_have_to_take(tmp_path: P
     assert value(row["unequal share"]) == pytest.approx(2 / 3)  # of three agents one had every call
 
 
-def test_the_mean_decided_where_the_pick_had_not_the_largest_bonus(tmp_path: Path, make_run: Make) -> None:
+DECISIONS = {
+    "first calls": ("neox", [3, 0, 2], [0.5, 0.0, 0.5], [1.0, 3.0, 2.0]),
+    "bonus alone": ("llama", [1, 2, 3], [0.1, 0.5, 0.2], [3.0, 2.0, 1.0]),
+    "bonus and mean agree": ("llama", [1, 2, 3], [0.5, 0.1, 0.2], [3.0, 2.0, 1.0]),
+    "mean at tied bonuses": ("neox", [1, 1, 2], [0.1, 0.5, 0.9], [3.0, 3.0, 1.0]),
+    "mean against bonus": ("qwen3", [1, 2, 3], [0.1, 0.2, 0.9], [1.2, 1.1, 1.0]),
+    "order of the pool": ("llama", [1, 1, 2], [0.5, 0.5, 0.1], [3.0, 3.0, 1.0]),
+    "another rule": ("qwen3", [1, 2, 3], [0.1, 0.5, 0.2], [3.0, 2.0, 1.0]),
+}
+"""What decides a pick of one of llama, neox and qwen3: the agent, and its grounds (counts, means, bonuses)."""
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_each_pick_is_counted_by_what_decided_it(tmp_path: Path, make_run: Make, decision: str) -> None:
     run = make_run("symphony", problems=1)
-    grounds = [("llama", [3.0, 2.0, 1.0]), ("neox", [3.0, 2.0, 1.0])]
+    agent, counts, means, bonuses = DECISIONS[decision]
     run.picks = [
-        dataclasses.replace(pick, agent=agent, counts=[1, 1, 1], means=[0.1, 0.5, 0.2], bonuses=bonuses)
-        for pick, (agent, bonuses) in zip(run.picks, grounds, strict=False)
+        dataclasses.replace(pick, agent=agent, counts=counts, means=means, bonuses=bonuses) for pick in run.picks
     ]
     (row,) = rows(tmp_path, "scheduling", run)
-    assert row["learned rewards"] == 0.5
+    assert {name for name in DECISIONS if row.get(name)} == {decision}
+    assert row[decision] == 1.0
+    assert row["learned rewards"] == float(decision in ("mean at tied bonuses", "mean against bonus"))
+
+
+def test_the_spread_of_rewards_and_bonuses_is_that_when_everyone_had_been_asked(tmp_path: Path, make_run: Make) -> None:
+    run = make_run("symphony", problems=1)
+    grounds = [DECISIONS["first calls"], DECISIONS["bonus alone"], DECISIONS["bonus alone"]]
+    run.picks = [
+        dataclasses.replace(pick, agent=agent, counts=counts, means=means, bonuses=bonuses)
+        for pick, (agent, counts, means, bonuses) in zip(run.picks, grounds, strict=False)
+    ]
+    (row,) = rows(tmp_path, "scheduling", run)
     assert row["spread of mean rewards"] == pytest.approx(0.4)
     assert row["spread of bonuses"] == 2.0
+    assert row["first calls"] == pytest.approx(1 / 3)
 
 
 def test_a_scheduler_without_bonuses_decides_nothing_by_the_mean(tmp_path: Path, make_run: Make) -> None:
@@ -157,6 +182,49 @@ def test_a_tree_without_both_kinds_of_node_says_nothing_of_the_order(tmp_path: P
     assert row["evaluations"] == 2
 
 
+def test_shuffled_values_are_dealt_out_among_nodes_that_the_search_treated_alike(
+    tmp_path: Path, make_run: Make
+) -> None:
+    """Two visited children (.9 led to success, .5 did not) and two never visited ones (.6 and .2)."""
+    run = judged(make_run, [(0.9, 1.0), (0.5, 1.0), (0.6, 1.0), (0.2, 1.0)], good={1})
+    run.nodes = [dataclasses.replace(node, visits=int(node.node in (0, 1, 2))) for node in run.nodes]
+    row = whole(rows(tmp_path, "emcs", run))
+    assert (row["AUC of Z"], row["AUC of R"]) == (1.0, 1.0)
+    # The good node has .9 or .5: against the other visited one it wins half of the time, against .6 and .2 in 3 of 4.
+    assert row["R shuffled"] == row["Z shuffled"] == pytest.approx((0.5 + 2 * 0.75) / 3)
+    assert value(row["lift"]) == pytest.approx(1 - 2 / 3)
+
+
+def test_where_all_nodes_are_treated_alike_shuffled_values_get_one_half(tmp_path: Path, make_run: Make) -> None:
+    run = judged(make_run, [(0.9, 1.0), (0.5, 1.0), (0.6, 1.0)], good={1})
+    assert whole(rows(tmp_path, "emcs", run))["R shuffled"] == pytest.approx(0.5)
+
+
+def test_random_scores_have_a_row_of_their_own_and_count_for_no_evaluator(tmp_path: Path, make_run: Make) -> None:
+    run = judged(make_run, [(0.9, 1.0), (0.6, 1.0)], good={1})
+    drawn = judged(make_run, [(0.1, 1.0), (0.6, 1.0)], good={1})
+    drawn.run = dataclasses.replace(drawn.run, run="random", experiment="random_scores", scorer="random")
+    for name in ("problems", "nodes", "calls", "timings", "picks", "reflections"):
+        setattr(drawn, name, [dataclasses.replace(one, run="random") for one in getattr(drawn, name)])
+    found = rows(tmp_path, "emcs", run, drawn)
+    assert {(row["agent"], row["AUC of R"]) for row in found} == {
+        ("all agents", 1.0), ("llama", 1.0), ("random scores", 0.0)
+    }  # fmt: skip
+    with open_study(tmp_path / "study.duckdb") as study:
+        assert {row["agent"] for row in read_table(study, "calibration").records()} == {"llama"}
+
+
+def test_the_sentence_on_emcs_compares_with_random_scores(tmp_path: Path, make_run: Make) -> None:
+    runs = [judged(make_run, [(0.9, 1.0), (0.6, 1.0)], good={1}), make_run("no_emcs", problems=1)]
+    other = make_run("symphony", problems=1, run="random", experiment="random_scores", scorer="random")
+    load(tmp_path / "study.duckdb", [run.write(tmp_path / "runs") for run in (*runs, solve(other, [0]))])
+    with open_study(tmp_path / "study.duckdb") as study:
+        tables = {name: read_table(study, name) for name in TABLES}
+    told = mechanisms.why("scorer emcs → plain", tables, "symphony", "no_emcs")
+    assert "With random scores for the same calls the search solves 0\N{NO-BREAK SPACE}%" in told
+    assert "the evaluators are worth +100.0 points" in told
+
+
 # --------------------------------------------------------------------------- pool, tree, quantisation
 
 
@@ -189,7 +257,8 @@ def test_quantised_weights_are_compared_on_the_problems_that_both_met(tmp_path: 
     after = solve(make_run("nf4", problems=4), [1, 0, 0, 1])
     found = rows(tmp_path, "quantised_success", *before, after, plan={"nf4": {"table": "quantisation"}})
     row = next(row for row in found if row["task"] == "all tasks")
-    assert (row["pairs"], row["only before"], row["only after"], row["McNemar p"]) == (4, 2, 1, 1.0)
+    assert (row["pairs"], row["only before"], row["only after"]) == (4, 2, 1)
+    assert row["permutation p"] == pytest.approx(1 / 4 + 3 / 8)  # of three flipped signs: all alike, or as seen
     assert (value(row["success before"]), value(row["success after"])) == (0.75, 0.5)
     assert value(row["success difference"]) == -0.25
 
@@ -214,10 +283,10 @@ def test_each_ablation_is_told_by_the_evidence_of_what_it_changes(synthetic_db: 
 
     assert "away from equal" in why("scheduler ucb → uniform")
     assert "lessons per problem" in why("memory fifo → none")
-    assert "50 % is chance" in why("scorer emcs → plain")
+    assert "chance is not 50 %: shuffled values get" in why("scorer emcs → plain")
     both = why("scheduler ucb → uniform; scorer emcs → plain")
     assert "away from equal" in both
-    assert "50 % is chance" in both
+    assert "shuffled values get" in both
 
 
 def test_a_method_without_rows_is_told_by_no_sentence(synthetic_db: Path, plan_json: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from symphony.database import load
 from symphony.report import FIGURES, TABLES, build, figure, render
+from symphony.report.stats import Estimate
 from symphony.report.study import open_study
 from symphony.report.summary import summarise
 from symphony.report.tables import read_table
@@ -138,6 +139,64 @@ def test_the_summary_says_which_way_the_interval_lies(
         groups = dict(summarise({name: read_table(study, name) for name in TABLES}, "symphony"))
     (finding,) = groups["Does each component help?"]
     assert words in finding.text
+
+
+def test_a_difference_that_correction_takes_away_is_not_shown(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    """Six problems of 40 that only the reference solves: p is .016, and with twenty tests as good as nothing."""
+    runs = [make_run("symphony", problems=40)]
+    runs += [make_run("no_memory", problems=40, run=f"v{i}", experiment=f"v{i}") for i in range(20)]
+    for run in runs:
+        lost = 6 if run.run.experiment == "v0" else 0
+        run.problems = [dataclasses.replace(p, success=i >= lost, score=0.0) for i, p in enumerate(run.problems)]
+    load(tmp_path / "s.duckdb", [run.write(tmp_path / "runs") for run in runs])
+    with open_study(tmp_path / "s.duckdb") as study:
+        tables = {name: read_table(study, name) for name in TABLES}
+    row = next(row for row in tables["ablation"].records() if row["variant"] == "v0")
+    assert isinstance(row["gain of the component"], Estimate)
+    assert row["gain of the component"].excludes_zero
+    finding = next(f for f in dict(summarise(tables, "symphony"))["Does each component help?"] if "v0" in f.text)
+    assert finding.verdict == "none"
+    assert "no effect shown (p 0.31 after correction for the number of rows)" in finding.text
+
+
+def first_screen(text: str) -> str:
+    return text[text.index("<header>") : text.index("</header>")]
+
+
+def test_the_first_screen_counts_the_calls_that_failed_by_agent(page: Path) -> None:
+    head = first_screen(page.read_text())
+    assert "FAILED CALLS: llama 1 of " in head or "FAILED CALLS: neox 1 of " in head or "FAILED CALLS: qwen3 1 of " in head
+    assert "failed: <b>1 of " in head
+    assert "(less than 0.1 %)" in head
+
+
+def test_the_first_screen_says_where_every_call_failed(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    run = make_run("single_llama", problems=2)
+    for index in range(2):
+        count = sum(call.problem == run.problems[index].problem for call in run.calls)
+        run.fail(index, ["auth: 401"] * count)
+    load(tmp_path / "s.duckdb", [run.write(tmp_path / "runs"), make_run("symphony", problems=2).write(tmp_path / "runs")])
+    head = first_screen(build(tmp_path / "s.duckdb", tmp_path / "report").read_text())
+    assert re.search(rf"FAILED CALLS: llama {len(run.calls)} of \d+ \(\d+\.\d %\)", head)
+
+
+def test_the_first_screen_says_that_no_call_failed(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    load(tmp_path / "s.duckdb", [make_run("symphony", problems=2).write(tmp_path / "runs")])
+    head = first_screen(build(tmp_path / "s.duckdb", tmp_path / "report").read_text())
+    assert "failed: <b>none</b>" in head
+    assert "FAILED" not in head
+
+
+def test_the_first_screen_names_the_reference_and_the_page_says_where_problems_are_few(page: Path) -> None:
+    text = page.read_text()
+    assert "Reference, which all others are compared with: <b>SYMPHONY</b> (symphony)" in first_screen(text)
+    assert "Few problems:" not in text  # 40 of each task
+
+
+def test_the_page_says_which_tasks_have_few_problems(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    load(tmp_path / "s.duckdb", [make_run("symphony", problems=12).write(tmp_path / "runs")])
+    text = build(tmp_path / "s.duckdb", tmp_path / "report").read_text()
+    assert "Few problems: gridworld has fewer than 32 different ones" in text
 
 
 def test_the_page_says_where_memory_was_short(make_run: Callable[..., Any], tmp_path: Path) -> None:

@@ -1,115 +1,229 @@
-"""Intervals and tests against known values and laws."""
+"""Intervals and tests against known values, laws, and what simulations with a known truth say of them."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 
-from symphony.report.stats import bootstrap_mean, mcnemar, wilson
+from bench import coverage
+from symphony.report.stats import FEW, average, difference, holm, rate, signflip
+
+DIFFERENCES = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=60)
+
+
+def apart(values: list[float]) -> list[str]:
+    """Each value of a problem of its own."""
+    return [str(index) for index in range(len(values))]
 
 
 @st.composite
-def counts(draw: st.DrawFn) -> tuple[int, int]:
-    n = draw(st.integers(1, 500))
-    return draw(st.integers(0, n)), n
+def grouped(draw: st.DrawFn) -> tuple[list[float], list[str]]:
+    """Outcomes of problems that were met a different number of times."""
+    sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=25))
+    clusters = [str(index) for index, size in enumerate(sizes) for _ in range(size)]
+    return draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=len(clusters), max_size=len(clusters))), clusters
 
 
-def test_wilson_gives_the_textbook_interval() -> None:
-    found = wilson(8, 10)
+# --------------------------------------------------------------------------- rates
+
+
+@pytest.mark.parametrize(("successes", "n"), [(8, 10), (0, 7), (5, 5), (1, 30), (48, 96)])
+def test_the_rate_of_problems_met_once_has_wilsons_interval(successes: int, n: int) -> None:
+    values = [1.0] * successes + [0.0] * (n - successes)
+    found = rate(values, apart(values))
+    expected = scipy_stats.binomtest(successes, n).proportion_ci(method="wilson")
     assert found is not None
-    assert (found.low, found.high) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-@given(counts())
-def test_wilson_holds_the_rate_and_stays_within_0_and_1(case: tuple[int, int]) -> None:
-    found = wilson(*case)
+@given(grouped())
+def test_a_rate_holds_its_value_and_stays_within_0_and_1(case: tuple[list[float], list[str]]) -> None:
+    found = rate(*case)
     assert found is not None
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
-@given(counts())
-def test_wilson_of_failures_mirrors_that_of_successes(case: tuple[int, int]) -> None:
-    one, other = wilson(*case), wilson(case[1] - case[0], case[1])
+@given(grouped())
+def test_the_rate_of_failures_mirrors_that_of_successes(case: tuple[list[float], list[str]]) -> None:
+    values, clusters = case
+    one, other = rate(values, clusters), rate([1 - value for value in values], clusters)
     assert one is not None
     assert other is not None
-    assert one.low == pytest.approx(1 - other.high)
+    assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low))
 
 
-def test_wilson_of_no_trial_is_nothing() -> None:
-    assert wilson(0, 0) is None
+@pytest.mark.parametrize("interval", [rate, average, difference])
+def test_an_interval_of_nothing_is_nothing(interval: coverage.Interval) -> None:
+    assert interval([], []) is None
 
 
-def test_the_bootstrap_of_a_normal_sample_agrees_with_theory() -> None:
-    import numpy as np
+@pytest.mark.parametrize("interval", [rate, average, difference])
+def test_repeating_problems_in_more_seeds_does_not_narrow_the_interval(interval: coverage.Interval) -> None:
+    values = [float(i % 3 == 0) for i in range(60)]
+    once, thrice = interval(values, apart(values)), interval(values * 3, apart(values) * 3)
+    assert once is not None
+    assert thrice is not None
+    assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high), rel=0.01)
 
-    sample = np.random.default_rng(3).normal(5, 2, size=400)
-    found = bootstrap_mean(sample.tolist(), [str(i) for i in range(400)])
+
+def test_seeds_that_say_something_new_narrow_the_interval() -> None:
+    values = [float(index % 2) for index in range(60)]
+    clusters = [str(index // 3) for index in range(60)]  # each problem is solved in one or two of three runs
+    same = [float(index // 3 % 2) for index in range(60)]  # ... in all of them or in none
+    narrow, wide = rate(values, clusters), rate(same, clusters)
+    assert narrow is not None
+    assert wide is not None
+    assert narrow.high - narrow.low < 0.7 * (wide.high - wide.low)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_scores_that_all_agree_still_have_an_interval(value: float) -> None:
+    found = rate([value] * 12, apart([value] * 12))
     assert found is not None
-    half = 1.96 * sample.std() / math.sqrt(400)
-    assert (found.low, found.high) == pytest.approx((sample.mean() - half, sample.mean() + half), abs=0.04)
+    assert 0.05 < found.high - found.low < 0.5
 
 
-def test_the_bootstrap_repeats_itself() -> None:
-    values, clusters = [0.0, 1.0, 1.0, 0.5], ["a", "b", "c", "d"]
-    assert bootstrap_mean(values, clusters) == bootstrap_mean(values, clusters)
+# --------------------------------------------------------------------------- means and differences
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30))
-def test_the_bootstrap_holds_the_mean_and_stays_within_the_sample(values: list[float]) -> None:
-    found = bootstrap_mean(values, [str(i) for i in range(len(values))])
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(-100, 100), min_size=2, max_size=30, unique=True))
+def test_a_mean_of_problems_met_once_has_students_interval(hundredths: list[int]) -> None:
+    values = [value / 100 for value in hundredths]
+    found = average(values, apart(values))
+    expected = scipy_stats.t.interval(
+        0.95, len(values) - 1, np.mean(values), np.std(values, ddof=1) / math.sqrt(len(values))
+    )
     assert found is not None
-    if len(set(values)) == 1:  # resampling knows of nothing else: see the rule of three
-        assert found.low <= found.value <= found.high
-    else:
-        assert min(values) - 1e-9 <= found.low <= found.value <= found.high <= max(values) + 1e-9
+    assert (found.low, found.high) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_one_problem_says_nothing_of_the_spread() -> None:
+    found = average([500.0, 700.0], ["a", "a"])
+    assert found is not None
+    assert (found.low, found.value, found.high) == (600.0, 600.0, 600.0)
 
 
 @pytest.mark.parametrize(
-    ("values", "least", "expected"),
+    ("values", "expected"),
     [
-        ([-1.0] * 2, -1.0, (-1.0, 1.0)),  # two problems say nothing
-        ([0.0] * 96, -1.0, (-0.0625, 0.0625)),
-        ([1.0] * 12, -1.0, (0.5, 1.0)),
-        ([1.0] * 12, 0.0, (0.75, 1.0)),
-        ([500.0] * 12, -1.0, (500.0, 500.0)),  # tokens have no range
+        ([-1.0] * 2, (-1.0, 1.0)),  # two problems say nothing
+        ([0.0] * 96, (-0.0625, 0.0625)),
+        ([1.0] * 12, (0.5, 1.0)),
     ],
 )
-def test_where_all_agree_the_interval_is_the_rule_of_three(
-    values: list[float], least: float, expected: tuple[float, float]
+def test_where_all_problems_agree_a_difference_has_the_rule_of_three(
+    values: list[float], expected: tuple[float, float]
 ) -> None:
-    found = bootstrap_mean(values, [str(i) for i in range(len(values))], least=least)
+    found = difference(values, apart(values))
     assert found is not None
     assert (found.low, found.high) == pytest.approx(expected)
 
 
-def test_repeating_problems_in_more_seeds_does_not_narrow_the_interval() -> None:
-    values = [float(i % 3 == 0) for i in range(60)]
-    clusters = [str(i) for i in range(60)]
-    once, thrice = bootstrap_mean(values, clusters), bootstrap_mean(values * 3, clusters * 3)
-    assert once is not None
-    assert thrice is not None
-    assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high))
-
-
-@pytest.mark.parametrize(("b", "c", "p"), [(0, 0, 1.0), (0, 5, 0.0625), (1, 9, 22 / 1024), (7, 7, 1.0)])
-def test_mcnemar_gives_the_exact_binomial_p(b: int, c: int, p: float) -> None:
-    assert mcnemar(b, c) == pytest.approx(p)
-
-
-@given(st.integers(0, 200), st.integers(0, 200))
-def test_mcnemar_does_not_care_which_method_is_first(b: int, c: int) -> None:
-    assert mcnemar(b, c) == mcnemar(c, b)
-    assert 0 < mcnemar(b, c) <= 1
-
-
-@given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=60).filter(any))
+@given(DIFFERENCES)
 def test_a_difference_seen_from_the_other_side_has_the_same_interval(values: list[float]) -> None:
-    clusters = [str(index) for index in range(len(values))]
-    one, other = bootstrap_mean(values, clusters), bootstrap_mean([-value for value in values], clusters)
+    one, other = difference(values, apart(values)), difference([-value for value in values], apart(values))
     assert one is not None
     assert other is not None
-    assert (one.value, one.low, one.high) == (-other.value, -other.high, -other.low)
+    assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
+    assert -1 <= one.low <= one.value <= one.high <= 1
+
+
+# --------------------------------------------------------------------------- tests
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (0, 5), (1, 9), (7, 7), (3, 20)])
+def test_the_permutation_test_of_problems_met_once_is_the_mid_p_of_mcnemar(b: int, c: int) -> None:
+    values = [1.0] * b + [-1.0] * c + [0.0] * 10
+    n = b + c
+    here = scipy_stats.binom.pmf(b, n, 0.5)
+    expected = 1 - here / 2 if b == c else 2 * scipy_stats.binom.cdf(min(b, c), n, 0.5) - here
+    assert signflip(values, apart(values)) == pytest.approx(expected if n else 1.0)
+
+
+def test_the_permutation_test_flips_whole_problems() -> None:
+    values = [1.0, 1.0, 1.0, -1.0, 1.0, 0.0, 1.0, 1.0, 0.0, -1.0, 0.0, 0.0]
+    clusters = list("aaabbbcccddd")
+    sums = np.array([3.0, 0.0, 2.0, -1.0])
+    totals = np.array([abs((sums * signs).sum()) for signs in itertools.product((-1, 1), repeat=4)])
+    expected = (totals > 4).mean() + (totals == 4).mean() / 2
+    assert signflip(values, clusters) == pytest.approx(expected)
+
+
+def test_the_permutation_test_agrees_with_scipys() -> None:
+    rng = np.random.default_rng(3)
+    sums = rng.integers(-3, 4, size=11)
+    values = [float(np.sign(s)) for s in sums for _ in range(abs(s))] + [0.0] * 5
+    clusters = [str(i) for i, s in enumerate(sums) for _ in range(abs(s))] + ["zero"] * 5
+    whole = scipy_stats.permutation_test(
+        (sums.astype(float),), np.sum, permutation_type="samples", n_resamples=np.inf, alternative="greater"
+    )
+    null = np.abs(whole.null_distribution)
+    seen = abs(int(sums.sum()))
+    assert signflip(values, clusters) == pytest.approx((null > seen).mean() + (null == seen).mean() / 2)
+
+
+@given(DIFFERENCES)
+def test_the_permutation_test_does_not_care_which_method_is_first(values: list[float]) -> None:
+    p = signflip(values, apart(values))
+    assert p == pytest.approx(signflip([-value for value in values], apart(values)))
+    assert 0 < p <= 1
+
+
+def test_holm_multiplies_the_smallest_p_by_the_number_of_tests_and_never_falls() -> None:
+    assert holm([0.01, None, 0.04, 0.03, 0.9]) == pytest.approx([0.04, None, 0.09, 0.09, 0.9])
+
+
+@given(st.lists(st.floats(0.001, 1), max_size=20))
+def test_holm_keeps_the_order_and_lowers_no_p(ps: list[float]) -> None:
+    found = holm(ps)
+    assert all(p is not None and after is not None and p <= after <= 1 for p, after in zip(ps, found, strict=True))
+    assert [ps[i] for i in sorted(range(len(ps)), key=lambda i: (found[i], ps[i]))] == sorted(ps)
+
+
+# --------------------------------------------------------------------------- level and coverage by simulation
+
+SEEDS, CORRELATIONS = (1, 3), (0.0, 0.3, 0.6, 0.9)
+
+
+def check_coverage(found: float, problems: int, draws: int, least: float = 0.93, most: float = 0.97) -> None:
+    noise = 3 * math.sqrt(0.95 * 0.05 / draws)
+    assert found >= (least if problems >= FEW else 0.905) - noise
+    assert found <= (most if problems >= FEW else 0.985) + noise
+
+
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+@pytest.mark.parametrize("seeds", SEEDS)
+@pytest.mark.parametrize("problems", [8, FEW, 100])
+def test_the_interval_of_a_rate_covers_it(problems: int, seeds: int, correlation: float) -> None:
+    draws = 400
+    covered = coverage.of_rates(problems, seeds, correlation, 0.5, draws)
+    check_coverage(covered, problems, draws)
+
+
+@pytest.mark.parametrize("correlation", CORRELATIONS)
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_the_interval_of_a_difference_covers_it_and_the_test_keeps_its_level(seeds: int, correlation: float) -> None:
+    draws = 400
+    found = coverage.of_differences(48, seeds, correlation, 0.4, 0.4, draws)
+    check_coverage(found.covered, 48, draws, most=1.0)
+    assert found.rejected <= 0.065 + 3 * math.sqrt(0.05 * 0.95 / draws)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("problems", "seeds", "correlation"), coverage.GRID)
+def test_level_and_coverage_hold_over_the_whole_grid(problems: int, seeds: int, correlation: float) -> None:
+    draws = 4000
+    for mean in coverage.RATES:
+        check_coverage(coverage.of_rates(problems, seeds, correlation, mean, draws), problems, draws)
+        found = coverage.of_differences(problems, seeds, correlation, mean, mean, draws)
+        assert found.rejected <= 0.065 + 3 * math.sqrt(0.05 * 0.95 / draws)
+        if found.differing >= coverage.ENOUGH:
+            assert found.rejected >= 0.035 - 3 * math.sqrt(0.05 * 0.95 / draws)
+        assert found.covered >= 0.93 - 3 * math.sqrt(0.05 * 0.95 / draws)

@@ -13,7 +13,7 @@ import pytest
 
 from symphony.database import load
 from symphony.records import AnswerRecord
-from symphony.report.stats import Estimate
+from symphony.report.stats import Estimate, holm
 from symphony.report.study import Study, open_study
 from symphony.report.tables import (
     DASH,
@@ -88,7 +88,7 @@ def test_pairs_compare_the_same_problem_only(tmp_path: Path, make_run: Callable[
     with open_study(load_runs(tmp_path, reference, other)) as study:
         row = next(row for row in read_table(study, "paired").records() if row["task"] == "all tasks")
     assert (row["pairs"], row["only method solved"], row["only reference solved"]) == (4, 1, 2)
-    assert row["McNemar p"] == 1.0
+    assert row["permutation p"] == pytest.approx(1 / 4 + 3 / 8)  # of three flipped signs: all alike, or as seen
     assert isinstance(row["success difference"], Estimate)
     assert row["success difference"].value == pytest.approx(-0.25)
 
@@ -118,6 +118,42 @@ def test_the_gain_of_a_component_is_the_paired_difference_turned_round(study: St
     assert isinstance(one, Estimate)
     assert isinstance(other, Estimate)
     assert (one.value, one.low, one.high) == (-other.value, -other.high, -other.low)
+
+
+@pytest.mark.parametrize("name", ["success", "anytime", "paired", "ablation"])
+def test_seeds_that_repeat_the_same_problems_narrow_no_interval(
+    tmp_path: Path, make_run: Callable[..., Any], name: str
+) -> None:
+    """Three seeds of the same problems with the same outcomes are one seed told three times."""
+    columns = ("success", "all of it", "success difference", "gain of the component")
+
+    def intervals(place: Path, seeds: tuple[int, ...]) -> list[Estimate]:
+        runs = []
+        for method in ("symphony", "no_emcs"):
+            once = make_run(method, problems=20, dataset="the same for every seed")
+            for seed in seeds:
+                run = make_run(method, seed=seed, problems=20, dataset="the same for every seed")
+                own = {one.problem: one for one in once.problems}
+                run.problems = [
+                    dataclasses.replace(p, success=own[p.problem].success, score=own[p.problem].score)
+                    for p in run.problems
+                ]
+                runs.append(run)
+        with open_study(load_runs(place, *runs)) as study:
+            found = read_table(study, name).records()
+        return [cell for row in found for column in columns if isinstance(cell := row.get(column), Estimate)]
+
+    once, thrice = intervals(tmp_path / "once", (1,)), intervals(tmp_path / "thrice", (1, 2, 3))
+    assert len(once) == len(thrice) > 0
+    for one, other in zip(once, thrice, strict=True):
+        assert (other.value, other.low, other.high) == pytest.approx((one.value, one.low, one.high), abs=0.004)
+
+
+def test_the_tests_of_a_table_are_corrected_for_its_rows(study: Study) -> None:
+    rows = read_table(study, "paired").records()
+    ps = [float(str(row["permutation p"])) for row in rows]
+    assert [row["Holm p"] for row in rows] == holm(ps)
+    assert min(float(str(row["Holm p"])) for row in rows) == pytest.approx(len(rows) * min(ps))
 
 
 def test_the_best_single_model_is_the_one_that_solves_most(study: Study) -> None:
@@ -364,6 +400,84 @@ def test_failed_calls_are_told_by_kind_with_their_most_frequent_reason(
     assert [row["share"] for row in rows] == pytest.approx([3 / len(broken.calls), 1 / len(broken.calls)])
 
 
+@pytest.fixture
+def query(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a text the file of the table "added"."""
+
+    def add(text: str) -> None:
+        monkeypatch.setattr("symphony.report.tables.TABLES", (*TABLES, "added"))
+        monkeypatch.setattr("symphony.report.tables.query_text", lambda name: text)
+
+    return add
+
+
+def test_a_table_that_says_nothing_of_itself_is_a_table(study: Study, query: Callable[[str], None]) -> None:
+    query("SELECT count(*) AS runs FROM runs")
+    found = read_table(study, "added")
+    assert (found.title, found.mirrors, found.caption, len(found.rows)) == ("Added", "no counterpart", "", 1)
+    assert "In the paper: no counterpart." in as_markdown(found)
+
+
+@pytest.mark.parametrize("missing", ["title", "mirrors", "caption"])
+def test_a_table_may_leave_out_a_line_of_its_head(study: Study, query: Callable[[str], None], missing: str) -> None:
+    lines = {"title": "-- title: T", "mirrors": "-- mirrors: M", "caption": "-- caption: C"}
+    query("\n".join([*(line for key, line in lines.items() if key != missing), "SELECT 1 AS x"]))
+    found = read_table(study, "added")
+    assert {found.title, found.mirrors, found.caption} >= {"T", "M", "C"} - {missing[0].upper()}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("SELECT nonsense FROM runs", r"queries/added.sql: can not be carried out \(Binder Error"),
+        ("SELEC 1", r"queries/added.sql: can not be carried out \(Parser Error"),
+        ("-- split: colour\nSELECT 1 AS x", "queries/added.sql: split: found 'colour', allowed: x"),
+        ("-- corrected: p\nSELECT 1 AS x", "queries/added.sql: corrected: found 'p', allowed: x"),
+        ("SELECT [1, 2] AS x", "queries/added.sql: found a cell that no table shows"),
+        ("SELECT {'a': 1} AS x", "queries/added.sql: found a cell that no table shows"),
+        ("", "queries/added.sql: "),
+    ],
+)
+def test_a_table_that_can_not_be_made_is_told_by_its_file(
+    study: Study, query: Callable[[str], None], text: str, told: str
+) -> None:
+    query(text)
+    with pytest.raises(SymphonyError, match=told):
+        read_table(study, "added")
+
+
+# --------------------------------------------------------------------------- the reference
+
+
+def plan_of(tmp_path: Path, **told: Any) -> Path:
+    (tmp_path / "plan.json").write_text(json.dumps(told))
+    return tmp_path / "plan.json"
+
+
+@pytest.mark.parametrize(
+    ("told", "reference"),
+    [
+        ({"reference": "lats"}, "lats"),
+        ({"experiments": {"symphony": {"table": "methods"}, "lats": {"table": "main"}}}, "lats"),
+        ({}, "symphony"),
+    ],
+)
+def test_the_others_are_compared_with_the_reference_that_the_plan_tells(
+    tmp_path: Path, make_run: Callable[..., Any], told: dict[str, Any], reference: str
+) -> None:
+    db = load_runs(tmp_path, make_run("symphony"), make_run("lats"))
+    with open_study(db, plan_of(tmp_path, **told)) as study:
+        assert study.reference == reference
+        assert {row["method"] for row in read_table(study, "paired").records()} == {"symphony", "lats"} - {reference}
+
+
+def test_a_reference_that_is_no_experiment_is_refused(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    db = load_runs(tmp_path, make_run("symphony"), make_run("lats"))
+    told = r"plan.json: reference: found 'nonsense', allowed: lats, symphony"
+    with pytest.raises(SymphonyError, match=told), open_study(db, plan_of(tmp_path, reference="nonsense")):
+        pass
+
+
 def test_an_unknown_table_is_refused(study: Study) -> None:
     with pytest.raises(SymphonyError, match="table: found nonsense, allowed: "):
         read_table(study, "nonsense")
@@ -387,7 +501,7 @@ def made(columns: tuple[str, ...], *rows: tuple[Any, ...]) -> Table:
 
 def test_numbers_are_shown_with_the_digits_of_their_column() -> None:
     found = made(
-        ("calls", "McNemar p", "gain"), (1234.5, 0.0001, Estimate(value=-0.1, low=-0.2, high=0.0)), (2.0, 0.5, None)
+        ("calls", "permutation p", "gain"), (1234.5, 0.0001, Estimate(value=-0.1, low=-0.2, high=0.0)), (2.0, 0.5, None)
     )
     assert shown(found) == [["1,234", "<0.001", f"{MINUS}0.100 [{MINUS}0.200, 0.000]"], ["2", "0.500", DASH]]
 
