@@ -95,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=4000, help="simulated studies a cell; default: 4000")
     draws = parser.parse_args().draws
-    print("| problems | seeds | rho | coverage of a rate, % | coverage of a difference, % | level, % | problems that differ |")
+    print("| problems | seeds | rho | coverage: rate, % | coverage: difference, % | level, % | problems that differ |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for problems, seeds, correlation in GRID:
         if seeds == 1 and correlation > 0:  # one run a problem: the correlation shows nowhere

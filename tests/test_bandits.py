@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -10,24 +12,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import symphony.bandits
+import symphony.scheduler
 from symphony.bandits import EXP3, CostAwareUCB, LinUCB, SlidingWindowUCB, Thompson, features, relative_costs
 from symphony.ridge import Ridge
 from symphony.scheduler import UCB, ArmStats, Fixed, Pick, RoundRobin, Scheduler, Trial, Uniform
 from symphony.types import Phase, SymphonyError
 
 RNG = random.Random(0)
+
+
+def schedulers() -> list[Scheduler]:
+    """One of every class of the two modules that picks and has a default for each of its fields."""
+    classes = {
+        cls
+        for module in (symphony.scheduler, symphony.bandits)
+        for _, cls in inspect.getmembers(module, inspect.isclass)
+        if dataclasses.is_dataclass(cls) and hasattr(cls, "pick")
+        if all(field.default is not dataclasses.MISSING for field in dataclasses.fields(cls))
+    }
+    return [cls() for cls in sorted(classes, key=lambda cls: cls.__name__)]
+
+
 EVERY: list[Scheduler] = [
-    UCB(),
+    *schedulers(),
     UCB(form="inside", mean="per_call"),
-    Uniform(),
-    RoundRobin(),
-    Fixed(arm=0),
-    Thompson(),
     Thompson(posterior="gaussian"),
-    EXP3(),
     SlidingWindowUCB(window=7),
-    CostAwareUCB(),
-    LinUCB(),
 ]
 every_scheduler = pytest.mark.parametrize("scheduler", EVERY, ids=repr)
 

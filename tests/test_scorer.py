@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.scorer import EMCS, ONCE, Official, Plain, SelfConsistency, TokenProbability, emcs, entropy, parse_score
+from symphony.scorer import (
+    EMCS,
+    ONCE,
+    Official,
+    Plain,
+    RandomScore,
+    SelfConsistency,
+    TokenProbability,
+    emcs,
+    entropy,
+    parse_score,
+)
 from symphony.types import Completion, SymphonyError
 
 UNIT = st.floats(0, 1)
@@ -353,3 +365,30 @@ def test_a_published_score_of_0_counts_0_7():
 def test_an_impossible_default_of_the_published_parser_is_refused_with_its_key(key):
     with pytest.raises(SymphonyError, match=rf"scorer\.{key}: found 1.5, allowed: 0 to 1"):
         Official(**{key: 1.5})
+
+
+# --------------------------------------------------------------------------- random scores
+
+
+def drawn(text: str, seed: int) -> float:
+    (answer,) = said(text)
+    score = RandomScore().score([dataclasses.replace(answer, seed=seed)])
+    assert score is not None
+    assert score.value == score.modulated
+    return score.modulated
+
+
+def test_a_random_score_is_the_calls_and_not_the_evaluators():
+    assert drawn("Value: 0.1 Confidence: 0.9", 7) == drawn("Value: 1 Confidence: 1", 7)
+    assert drawn("Value: 0.1 Confidence: 0.9", 7) != drawn("Value: 0.1 Confidence: 0.9", 8)
+
+
+def test_random_scores_are_uniform():
+    scores = sorted(drawn("Value: 0.5 Confidence: 0.5", seed) for seed in range(2000))
+    assert max(abs(score - index / 2000) for index, score in enumerate(scores)) < 0.04  # Kolmogorov-Smirnov, p > .001
+
+
+@pytest.mark.parametrize("text", ["Value: 0.7 Confidence: 0.6", "hm", "Value: 0.7"])
+def test_random_scores_ask_again_where_emcs_does(text):
+    assert RandomScore().asking == EMCS().asking
+    assert (RandomScore().score(said(text)) is None) == (EMCS().score(said(text)) is None)

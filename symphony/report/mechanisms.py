@@ -75,7 +75,7 @@ def memory(lessons: Table, reference: str) -> str:
 
 
 def emcs(order: Table, ablation: Table) -> str:
-    """Whether the values order the nodes of a tree better than shuffled ones, R better than Z, and what that is worth."""
+    """Whether values order the nodes of a tree better than shuffled ones, R better than Z, and what that is worth."""
     rows = [row for row in order.records() if row["task"] == "all tasks"]
     whole = next((row for row in rows if row["agent"] == "all agents"), None)
     if whole is None or whole["AUC of Z"] is None:
@@ -87,8 +87,8 @@ def emcs(order: Table, ablation: Table) -> str:
     )
     text = (
         f"Within a tree Z ranks a node that led to success above one that did not in {percent(whole['AUC of Z'])} of "
-        f"the pairs, R in {percent(whole['AUC of R'])} (difference {points(whole['AUC difference'])}). The search goes on "
-        f"from high values, so chance is not 50 %: shuffled values get {percent(whole['R shuffled'])}; R is "
+        f"the pairs, R in {percent(whole['AUC of R'])} (difference {points(whole['AUC difference'])}). The search goes "
+        f"on from high values, so chance is not 50 %: shuffled values get {percent(whole['R shuffled'])}; R is "
         f"{points(whole['lift'])} above"
     )
     text += f" (by evaluator, Z → R: {each})" if each else ""
@@ -110,8 +110,8 @@ def _floor(ablation: Table) -> str:
     if row is None or not isinstance(row["gain of the component"], Estimate):
         return ""
     return (
-        f". With random scores for the same calls the search solves {percent(row['all tasks'])}: the evaluators are worth "
-        f"{points(row['gain of the component'])}"
+        f". With random scores for the same calls the search solves {percent(row['all tasks'])}: the evaluators are "
+        f"worth {points(row['gain of the component'])}"
     )
 
 

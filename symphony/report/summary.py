@@ -92,9 +92,8 @@ def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
             "none": f"no effect shown ({_why_not(gain, row)})",
         }
         verdict = _verdict(gain, row)
-        text = (
-            f"{row['variant']} ({row['change']}): {words[verdict]}; full method minus variant: {mechanisms.points(gain)}."
-        )
+        claim = f"{row['variant']} ({row['change']}): {words[verdict]}"
+        text = f"{claim}; full method minus variant: {mechanisms.points(gain)}."
         evidence = mechanisms.why(str(row["change"]), tables, reference, str(row["variant"]))
         found.append(Finding(verdict=verdict, text=text, why=evidence))
     return found

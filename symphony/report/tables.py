@@ -1,7 +1,7 @@
 """Queries -> tables: CSV for programs, Markdown for reading, LaTeX (booktabs) for papers.
 
-A table is one file `queries/<name>.sql`. Its first comment lines may carry, as `-- key: value`, its title, the paper's
-table that it mirrors, its caption, which columns are optional (left out where every cell is 0 or empty), the column of p
+A table is one file `queries/<name>.sql`. Its first comment lines may carry, as `-- key: value`, its title, the
+paper's table that it mirrors, its caption, which columns are optional (left out where every cell is 0 or empty), the column of p
 values that is corrected for the number of rows (by Holm, in a column beside it), and by which column it is split into
 several where people read it; its rows come out in the order in which they are shown. A column of type
 STRUCT(value, low, high) is an estimate with its interval.
@@ -130,7 +130,9 @@ def _rows(study: Study, name: str, text: str) -> tuple[tuple[str, ...], list[tup
         raise SymphonyError(f"queries/{name}.sql: can not be carried out ({str(error).splitlines()[0]})") from error
     except (TypeError, ValueError) as error:
         allowed = "texts, numbers and STRUCT(value, low, high)"
-        raise SymphonyError(f"queries/{name}.sql: found a cell that no table shows ({error}), allowed: {allowed}") from error
+        raise SymphonyError(
+            f"queries/{name}.sql: found a cell that no table shows ({error}), allowed: {allowed}"
+        ) from error
     return columns, rows
 
 

@@ -84,9 +84,7 @@ async def _drawn(
 
 
 def _score(scorer: Scorer, drawn: Sequence[tuple[Ticket, Completion]]) -> Score | None:
-    good = [
-        replace(answer, seed=ticket.request.draw.rng_seed()) for ticket, answer in drawn if answer.error is None
-    ]
+    good = [replace(answer, seed=ticket.request.draw.rng_seed()) for ticket, answer in drawn if answer.error is None]
     return scorer.score(good) if good else None
 
 

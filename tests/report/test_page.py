@@ -165,7 +165,9 @@ def first_screen(text: str) -> str:
 
 def test_the_first_screen_counts_the_calls_that_failed_by_agent(page: Path) -> None:
     head = first_screen(page.read_text())
-    assert "FAILED CALLS: llama 1 of " in head or "FAILED CALLS: neox 1 of " in head or "FAILED CALLS: qwen3 1 of " in head
+    assert (
+        "FAILED CALLS: llama 1 of " in head or "FAILED CALLS: neox 1 of " in head or "FAILED CALLS: qwen3 1 of " in head
+    )
     assert "failed: <b>1 of " in head
     assert "(less than 0.1 %)" in head
 
@@ -175,7 +177,9 @@ def test_the_first_screen_says_where_every_call_failed(tmp_path: Path, make_run:
     for index in range(2):
         count = sum(call.problem == run.problems[index].problem for call in run.calls)
         run.fail(index, ["auth: 401"] * count)
-    load(tmp_path / "s.duckdb", [run.write(tmp_path / "runs"), make_run("symphony", problems=2).write(tmp_path / "runs")])
+    load(
+        tmp_path / "s.duckdb", [run.write(tmp_path / "runs"), make_run("symphony", problems=2).write(tmp_path / "runs")]
+    )
     head = first_screen(build(tmp_path / "s.duckdb", tmp_path / "report").read_text())
     assert re.search(rf"FAILED CALLS: llama {len(run.calls)} of \d+ \(\d+\.\d %\)", head)
 

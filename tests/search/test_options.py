@@ -16,9 +16,10 @@ from symphony.records import NodeRecord, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import Parts, build
 from symphony.scheduler import Fixed
-from symphony.scorer import Scorer, SelfConsistency, TokenProbability
+from symphony.scorer import RandomScore, Scorer, SelfConsistency, TokenProbability
 from symphony.search.result import SearchResult, node_records
 from symphony.search.symphony import Symphony
+from symphony.types import Request
 from tests.scripted_pool import Silent, one_group
 from tests.stub import Stub, pool, problem, say, session, talk
 
@@ -82,6 +83,26 @@ async def test_each_rewarded_node_is_credited_to_its_agent_once(option):
         priors = sorted(node.prior for node in result.tree.nodes if node.agent == arm and node.prior is not None)
         assert stats.credits == len(priors)
         assert sorted(trial.reward for trial in stats.trials if trial.reward is not None) == priors
+
+
+SURE = "Value: 1 Confidence: 1"
+
+
+async def test_random_scores_differ_from_node_to_node_whatever_the_evaluators_say():
+    item = problem("zzzz")
+
+    def script(request: Request) -> str:
+        return "Action: go " + "abc"[request.draw.index % 3] if "expand" in request.draw.phase else SURE
+
+    scores = []
+    for _ in range(2):
+        result = await Symphony(n=3, iterations=3).solve(
+            item, task=Stub(length=30), session=session(pool(script), item), scheduler=Fixed(), scorer=RandomScore(),
+            memory=NoMemory(),
+        )  # fmt: skip
+        scores.append([node.score.modulated for node in result.tree.nodes if node.score is not None])
+    assert len(set(scores[0])) == len(scores[0]) > 2
+    assert scores[0] == scores[1]
 
 
 async def evaluated(scorer: Scorer, answer: str) -> tuple[Counter[int], SearchResult]:

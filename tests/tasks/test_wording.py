@@ -59,11 +59,11 @@ def test_a_published_version_never_changes():
         f"{path.parent.name}/{path.stem}": read_prompts(path.parent.name, path.stem).digest
         for path in FOLDER.glob("*/*.yaml")
     }
-    assert found == DIGESTS
+    assert {name: found[name] for name in DIGESTS} == DIGESTS
 
 
 def test_a_published_wording_of_answers_never_changes():
-    assert {task: read_prompts(task, "v1").answer_digest for task in TASKS} == ANSWERS
+    assert {task: read_prompts(task, "v1").answer_digest for task in ANSWERS} == ANSWERS
 
 
 def test_tests_are_asked_for_without_a_program_and_as_many_as_are_run():
