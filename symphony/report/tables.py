@@ -1,9 +1,9 @@
 """Queries -> tables: CSV for programs, Markdown for reading, LaTeX (booktabs) for papers.
 
-A table is one file `queries/<name>.sql`. Its first comment lines may carry, as `-- key: value`, its title, the
-paper's table that it mirrors, its caption, which columns are optional (left out where every cell is 0 or empty), the column of p
-values that is corrected for the number of rows (by Holm, in a column beside it), and by which column it is split into
-several where people read it; its rows come out in the order in which they are shown. A column of type
+A table is one file `queries/<name>.sql`. Its first comment lines may say of it, as `-- key: value`: its title, the
+paper's table that it mirrors, its caption, which columns are optional (left out where every cell is 0 or empty), the
+column of p values that is corrected for the number of rows (by Holm, in a column beside it), and by which column it is
+split into several where people read it. Its rows come out in the order in which they are shown. A column of type
 STRUCT(value, low, high) is an estimate with its interval.
 """
 
