@@ -43,11 +43,10 @@ def load_runs(tmp_path: Path, *runs: Any) -> Path:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_table_has_rows_title_caption_and_conditions(study: Study, name: str) -> None:
+def test_every_table_has_rows_title_and_conditions(study: Study, name: str) -> None:
     found = read_table(study, name)
     assert found.rows
     assert found.title
-    assert found.caption
     assert found.conditions.startswith("Feedback: oracle. Commit: 0123456789. In the paper:")
 
 
