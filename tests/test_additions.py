@@ -77,7 +77,16 @@ class AddedTask:
         success = state.data[0] == problem.target
         return Grade(success=success, score=float(success), detail=str(state.data[0]))
 '''
-WORDING = "instructions: Say the word.\nlessons: 'Lessons:'\nevaluate: Judge it.\nreflect: What went wrong?\n"
+WORDING = """instructions: Say the word.
+lessons: "Lessons:"
+evaluate: |
+  Judge it:
+  Value: <0 to 1>
+  Confidence: <0 to 1>
+reflect: |
+  What went wrong?
+  Lesson: <in a sentence>
+"""
 SEARCH = '''"""React that walks a step at most."""
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import symphony.bandits
 import symphony.scheduler
 from symphony.bandits import EXP3, CostAwareUCB, LinUCB, SlidingWindowUCB, Thompson, features, relative_costs
 from symphony.ridge import Ridge
-from symphony.scheduler import UCB, ArmStats, Fixed, Pick, RoundRobin, Scheduler, Trial, Uniform
+from symphony.scheduler import UCB, ArmStats, Fixed, Pick, Scheduler, Trial
 from symphony.types import Phase, SymphonyError
 
 RNG = random.Random(0)

@@ -75,9 +75,10 @@ def test_tests_are_asked_for_without_a_program_and_as_many_as_are_run():
 
 @pytest.mark.parametrize("style", ["direct", "cot"])
 def test_an_answer_in_one_call_has_instructions_of_its_own_and_no_examples(style):
+    assert {task for task in ANSWERS if not getattr(read_prompts(task, "v1"), style)} == {"webshop"}
     for task in TASKS:
         prompts = read_prompts(task, "v1")
-        if task == "webshop":  # a purchase takes several actions
+        if not getattr(prompts, style):  # a purchase in WebShop takes several actions
             assert prompts.answer(style, PROBLEM, LESSONS) == prompts.expansion(PROBLEM, (), LESSONS)
         else:
             (message,) = prompts.answer(style, PROBLEM, LESSONS)
@@ -105,8 +106,7 @@ def test_evaluations_are_asked_for_and_shown_as_labelled_lines(task):
         assert re.fullmatch(r"Value: [01]\.\d+\nConfidence: [01]\.\d+", shot.answer)
         assert parse_score(shot.answer) is not None
     values = [value for value, _ in map(parse_score, (shot.answer for shot in prompts.evaluate_shots))]
-    assert max(values) > 0.7
-    assert min(values) < 0.3
+    assert not values or (max(values) > 0.7 and min(values) < 0.3)
 
 
 @pytest.mark.parametrize("task", TASKS)
