@@ -219,7 +219,7 @@ def test_the_interval_of_a_difference_covers_it_and_the_test_keeps_its_level(see
 @pytest.mark.slow
 @pytest.mark.parametrize(("problems", "seeds", "correlation"), coverage.GRID)
 def test_level_and_coverage_hold_over_the_whole_grid(problems: int, seeds: int, correlation: float) -> None:
-    draws = 4000
+    draws = 1500
     for mean in coverage.RATES:
         check_coverage(coverage.of_rates(problems, seeds, correlation, mean, draws), problems, draws)
         found = coverage.of_differences(problems, seeds, correlation, mean, mean, draws)
