@@ -49,7 +49,7 @@ class SyntheticRun:
 
     run: RunRecord
     problems: list[ProblemRecord] = field(default_factory=list)
-    answers: list[AnswerRecord] = field(default_factory=list)
+    answers: list[AnswerRecord] | None = None
     nodes: list[NodeRecord] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     picks: list[PickRecord] = field(default_factory=list)
@@ -78,7 +78,7 @@ class SyntheticRun:
         target = folder / self.run.run
         tables = [
             self.problems,
-            self.answers or _answers(self),
+            _answers(self) if self.answers is None else self.answers,
             self.nodes,
             self.calls,
             self.picks,

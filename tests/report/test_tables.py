@@ -209,10 +209,8 @@ def test_a_method_whose_answer_can_not_be_cut_is_left_out_of_smaller_budgets(
     tmp_path: Path, make_run: Callable[..., Any]
 ) -> None:
     runs = [make_run("symphony"), make_run("react")]
-    folders = [run.write(tmp_path / "runs") for run in runs]
-    (folders[1] / "answers.jsonl").write_text("")
-    load(tmp_path / "study.duckdb", folders)
-    with open_study(tmp_path / "study.duckdb") as study:
+    runs[1].answers = []
+    with open_study(load_runs(tmp_path, *runs)) as study:
         assert {row["method"] for row in read_table(study, "anytime").records()} == {"symphony"}
         assert {row["method"] for row in read_view(study, "anytime_curves")} == {"symphony"}
 
