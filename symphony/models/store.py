@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from json.encoder import encode_basestring as _quoted
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
+from symphony.models.calls import CallStore
+from symphony.models.sizes import Size, Sizing, size_key, sizing
 from symphony.types import Completion, Endpoint, Limit, ModelBackend, Request, SymphonyError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = ["CallStore", "Mode", "Purse", "StoredBackend", "StoredModel", "call_key"]
 
 M = TypeVar("M", ModelBackend, Endpoint)
 Mode = Literal["live", "record", "replay", "strict"]
 _MODES = ("live", "record", "replay", "strict")
-_SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS calls (
-    key BLOB PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
-    cached_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, logprob REAL
-) WITHOUT ROWID""",
-    "CREATE TABLE IF NOT EXISTS shortened (key BLOB PRIMARY KEY, dropped INTEGER NOT NULL) WITHOUT ROWID",
-)
-_SELECT = """SELECT calls.key, text, finish_reason, prompt_tokens, cached_tokens, completion_tokens, logprob,
-coalesce(dropped, 0) FROM calls LEFT JOIN shortened ON shortened.key = calls.key WHERE calls.key IN ({})"""
-_AT_ONCE = 500  # keys of one query, well below SQLite's limit of variables
 
 
 def call_key(revision: str, request: Request) -> bytes:
@@ -50,105 +36,6 @@ def call_key(revision: str, request: Request) -> bytes:
         f'"sampling":[{float(sampling.temperature)!r},{sampling.max_tokens},[{stop}]]}}'
     )
     return hashlib.sha256(text.encode()).digest()
-
-
-class CallStore:
-    """One SQLite file of completions by call key, for one writer process.
-
-    A `put` that returned survives SIGKILL (write-ahead log); after a power failure the last ones may be missing,
-    the file stays whole.
-
-    Args:
-        path: The file; made with its folder where missing.
-
-    Raises:
-        SymphonyError: The file can not be opened, is no call store, or can not be written.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._alone = threading.Lock()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SymphonyError(f"{self.path.parent}: found {error}, allowed: a writable folder") from error
-        with self._told():
-            # Local models may answer in a worker thread, endpoints in the loop's; `_told` lets in one at a time.
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
-            try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=NORMAL")
-                for table in _SCHEMA:
-                    self._db.execute(table)
-                self._db.execute(_SELECT.format("?"), (b"",)).fetchone()  # a foreign table of that name lacks a column
-            except sqlite3.Error:
-                self._db.close()
-                raise
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            with self._alone:
-                yield
-        except sqlite3.Error as error:
-            raise SymphonyError(
-                f"{self.path}: found {error}, allowed: a call store that can be written (delete it to begin anew)"
-            ) from error
-
-    def get(self, keys: Iterable[bytes]) -> dict[bytes, Completion]:
-        """The stored ones of `keys`."""
-        wanted = list(keys)
-        rows: list[tuple[Any, ...]] = []
-        with self._told():
-            for start in range(0, len(wanted), _AT_ONCE):
-                some = wanted[start : start + _AT_ONCE]
-                rows += self._db.execute(_SELECT.format(",".join("?" * len(some))), some)
-        return {
-            key: Completion(
-                text=text,
-                finish_reason=reason,
-                prompt_tokens=prompt,
-                cached_tokens=cached,
-                completion_tokens=completion,
-                logprob=logprob,
-                dropped=dropped,
-                from_store=True,
-            )
-            for key, text, reason, prompt, cached, completion, logprob, dropped in rows
-        }
-
-    def put(self, completions: dict[bytes, Completion]) -> None:
-        """Stores all of them or, when it fails, none. A key that is there keeps its completion."""
-        rows = [
-            (key, c.text, c.finish_reason, c.prompt_tokens, c.cached_tokens, c.completion_tokens, c.logprob)
-            for key, c in completions.items()
-        ]
-        shortened = [(key, c.dropped) for key, c in completions.items() if c.dropped]
-        with self._told():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.executemany("INSERT OR IGNORE INTO calls VALUES (?,?,?,?,?,?,?)", rows)
-                self._db.executemany("INSERT OR IGNORE INTO shortened VALUES (?,?)", shortened)
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    def __len__(self) -> int:
-        with self._told():
-            return int(self._db.execute("SELECT count(*) FROM calls").fetchone()[0])
-
-    def close(self) -> None:
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Purse(Protocol):
@@ -173,6 +60,7 @@ class _Kept(Generic[M]):
         mode: Mode,
         revision: str | None,
         purse: Purse | None,
+        sizes: object,
     ) -> None:
         if mode not in _MODES:
             raise SymphonyError(f"mode: found {mode!r}, allowed: {', '.join(_MODES)}")
@@ -191,6 +79,25 @@ class _Kept(Generic[M]):
             raise SymphonyError("revision: found none, allowed: the revision of the backend that is made when needed")
         self.revision = revision
         self._purse = purse
+        counts = model if sizes is None else sizes
+        self._count = sizing(counts)
+        self.counter: str | None = counts.counter if isinstance(counts, Sizing) else None
+
+    def size(self, request: Request) -> Size:
+        """See `Sizing`. What has been counted is stored, so that a replay needs no tokenizer.
+
+        Raises:
+            SymphonyError: The mode is "replay", and it was not counted before.
+        """
+        if self.counter is None or self.store is None or self.mode == "strict":
+            return self._count(request)
+        problem, key = request.draw.problem, size_key(self.counter, request)
+        size = self.store.size(problem, key)
+        if size is None:
+            self._refuse([request], "count of the prompt's tokens")
+            size = self._count(request)
+            self.store.keep_size(problem, key, size)
+        return size
 
     @property
     def model(self) -> M:
@@ -221,10 +128,12 @@ class _Kept(Generic[M]):
         if self._purse is not None:
             self._purse.charge(self.revision, answers)
 
-    def _refuse(self, requests: Sequence[Request]) -> None:
+    def _refuse(self, requests: Sequence[Request], what: str = "answer") -> None:
         if self.mode == "replay":
             assert self.store is not None
-            missing = f"found no answer for {_name(requests[0])}"
+            missing = f"found no {what} for {_name(requests[0])}"
+            if self.store.damaged:
+                missing += f" ({self.store.damaged} damaged rows were dropped)"
             raise SymphonyError(f"{self.store.path}: {missing}, allowed in mode replay: stored calls only")
 
     def keep(self, fresh: dict[bytes, Completion]) -> None:
@@ -257,6 +166,7 @@ class StoredBackend:
         mode: See above.
         revision: The backend's; needed with a function, so that nothing is loaded to compute a key.
         purse: Pays for what is generated; None where nothing limits or counts it.
+        sizes: What knows the requests' sizes (`Sizing`); None is the backend itself.
 
     Raises:
         SymphonyError: Unknown mode; store or revision missing.
@@ -270,9 +180,11 @@ class StoredBackend:
         *,
         revision: str | None = None,
         purse: Purse | None = None,
+        sizes: object = None,
     ) -> None:
-        self._kept: _Kept[ModelBackend] = _Kept(backend, store, mode, revision, purse)
+        self._kept: _Kept[ModelBackend] = _Kept(backend, store, mode, revision, purse, sizes)
         self.revision = self._kept.revision
+        self.size, self.counter = self._kept.size, self._kept.counter
 
     @property
     def backend(self) -> ModelBackend:
@@ -335,9 +247,11 @@ class StoredModel:
         *,
         revision: str | None = None,
         purse: Purse | None = None,
+        sizes: object = None,
     ) -> None:
-        self._kept: _Kept[Endpoint] = _Kept(model, store, mode, revision, purse)
+        self._kept: _Kept[Endpoint] = _Kept(model, store, mode, revision, purse, sizes)
         self.revision = self._kept.revision
+        self.size, self.counter = self._kept.size, self._kept.counter
         self._asked: dict[bytes, asyncio.Task[Completion]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
