@@ -183,7 +183,7 @@ def records(done: list[tuple[Session, SearchResult]]) -> list[list[Sequence[Any]
     grade = Grade(success=False, score=0.0)
     made: list[list[Sequence[Any]]] = []
     for index, (session, result) in enumerate(done):
-        answers = result.answers(len(session.calls))
+        answers = result.answers(session.stood)
         made.append(
             [
                 [problem_record(index, session, result, grade)],

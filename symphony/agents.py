@@ -7,13 +7,14 @@ import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 
-from symphony.budget import BudgetReason, Meter
+from symphony.budget import BudgetReason, Meter, Needs, reason, useful
 from symphony.memory import Lessons, Memory
 from symphony.models.endpoint import FREE, Price
+from symphony.models.sizes import Size, sizing
 from symphony.records import CallRecord, PickRecord, ReflectionRecord, TimingRecord
 from symphony.scheduler import ArmStats, Scheduler, Trial
 from symphony.types import (
@@ -92,7 +93,7 @@ class NoAgentLeft(Stop):
 # --------------------------------------------------------------------------- the ledger of one problem
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
     """A call that has been asked for and charged, but not awaited.
 
@@ -101,7 +102,12 @@ class Ticket:
         arm: Index of the agent.
         pick: Number of the pick that chose it.
         iteration: Search iteration that asked.
+        request: As it is sent: where too few tokens are left, with the limit of its completion cut to them.
         lessons: How many lessons the prompt carries.
+        booked: Calls that had been booked when it was asked; those since then were in flight beside it.
+        size: What it would have taken with its whole limit; None where nothing limits tokens.
+        reserved: Tokens kept for it.
+        cut: The limit for which that of its completion was cut; None where it was not.
     """
 
     call: int
@@ -110,6 +116,10 @@ class Ticket:
     iteration: int
     request: Request
     lessons: int
+    booked: int
+    size: Size | None
+    reserved: int
+    cut: BudgetReason | None
 
 
 class Session:
@@ -117,6 +127,11 @@ class Session:
 
     Slots of the ledger are assigned in the order in which calls are asked for, and answers are booked in that order, so
     that concurrent answers change nothing.
+
+    Each call reserves its prompt and its completion's limit when it is asked, and gives back what it did not take when
+    it is booked. Where less is left, the limit is cut to that; where less than a useful completion, it is refused.
+    An answer that did not end within a cut limit, or passed the limit (of a prompt whose tokens were an estimate), does
+    not stand, nor does any later one: it was paid for and is on record, but the search goes no further than without it.
 
     Attributes:
         run: Digest of the run's config.
@@ -127,7 +142,8 @@ class Session:
         rng: For the scheduler; depends on the run seed and the problem only.
         iteration: Set by the search.
         calls, timings: Booked calls, in the order asked. picks, reflections: In the order made.
-        begun: Tokens that the problem had spent when each call was asked.
+        needs: For each booked call, the least limit of tokens under which the search is the same up to its answer.
+        stood: Booked calls whose answers stand, the first ones; all, where tokens did not end the search within a call.
     """
 
     def __init__(
@@ -156,10 +172,12 @@ class Session:
         self.iteration = 0
         self.calls: list[CallRecord] = []
         self.timings: list[TimingRecord] = []
-        self.begun: list[int] = []
+        self.stood = 0
         self.picks: list[PickRecord] = []
         self.reflections: list[ReflectionRecord] = []
         self._asked = 0
+        self._needs = Needs()
+        self._sizes = [sizing(agent.model) for agent in pool.agents]
         self._draws: defaultdict[tuple[int, Phase], Iterator[int]] = defaultdict(count)
         self._trials: list[Trial] = []
         self._trials_before = sum([len(arm.trials) for arm in self.arms])
@@ -171,9 +189,9 @@ class Session:
             BudgetExceeded: No further call may be made.
             NoAgentLeft: Every agent that might be picked is suspended.
         """
-        reason = self.meter.exceeded()
-        if reason is not None:
-            raise BudgetExceeded(reason)
+        if (why := self.meter.exceeded()) is not None:
+            self.meter.close(why)  # reserved tokens come free again, but this refusal has ended a search, or a lane
+            raise BudgetExceeded(why)
         pick = scheduler.pick(self.arms, self.rng, phase, depth)
         if pick is None:
             raise NoAgentLeft
@@ -196,32 +214,85 @@ class Session:
         self.arms[pick.arm].call(trial)
         return pick.arm
 
+    @property
+    def needs(self) -> Sequence[int]:
+        return self._needs.least
+
+    def stop(self) -> BudgetExceeded | None:
+        """Why no further call may be made; None where one may."""
+        why = self.meter.exceeded()
+        return None if why is None else BudgetExceeded(why)
+
     def ask(
         self, arm: int, phase: Phase, node: int, prompt: Shorten, sampling: Sampling, *, lessons: int = 0
     ) -> Ticket:
         """Charges a call to a picked agent and gives it its place in the ledger, without waiting for anything.
 
         `prompt` makes the messages, all of them or fewer; `lessons` is how many of the parts it can drop are lessons.
-        Equal requests of one node and phase are numbered, so that each is a draw of its own. Whether the call may be
-        made was settled by `pick`; nothing may be awaited in between.
+        Equal requests of one node and phase are numbered, so that each is a draw of its own. Nothing may be awaited
+        between `pick` and this.
+
+        Raises:
+            BudgetExceeded: Too few tokens are left for the prompt and a useful completion; the pick is taken back.
         """
-        self.meter.charge(calls=1)
-        self.begun.append(self.meter.tokens)
         index = next(self._draws[node, phase])
         draw = Draw(seed=self.seed, problem=self.problem.id, node=node, phase=phase, index=index)
         request = Request(messages=prompt(0), sampling=sampling, draw=draw, shorten=prompt)
-        ticket = Ticket(self._asked, arm, len(self.picks) - 1, self.iteration, request, lessons)
+        request, size, reserved, cut = self._within(arm, request)
+        self.meter.charge(calls=1, reserved=reserved)
+        ticket = Ticket(
+            call=self._asked,
+            arm=arm,
+            pick=len(self.picks) - 1,
+            iteration=self.iteration,
+            request=request,
+            lessons=lessons,
+            booked=len(self.calls),
+            size=size,
+            reserved=reserved,
+            cut=cut,
+        )
         self._asked += 1
         return ticket
 
+    def _within(self, arm: int, request: Request) -> tuple[Request, Size | None, int, BudgetReason | None]:
+        """The request with a limit that keeps to the tokens left, its size uncut, what it may take, and what cut it."""
+        left = self.meter.left()
+        if left is None:
+            return request, None, 0, None
+        tokens, limit = left
+        size = self._sizes[arm](request)
+        room = min(size.completion, tokens - size.prompt)
+        if room < useful(size):
+            self._take_back(arm)
+            self.meter.close(limit)
+            raise BudgetExceeded(limit)
+        if room == size.completion:
+            return request, size, size.prompt + room, None
+        # The prompt is the one that the whole limit would leave, so that only an answer that is cut differs.
+        messages = request.shorten(size.dropped) if size.dropped and request.shorten else request.messages
+        sampling = replace(request.sampling, max_tokens=room)
+        return Request(messages=messages, sampling=sampling, draw=request.draw), size, size.prompt + room, limit
+
+    def _take_back(self, arm: int) -> None:
+        """The last pick, for no call follows it."""
+        self.picks.pop()
+        self._trials.pop()
+        self.arms[arm].calls -= 1
+        self.arms[arm].trials.pop()
+
     async def answers(self, tickets: Sequence[Ticket]) -> list[Completion]:
-        """Runs the calls together and books them in the order asked. A failed call is an answer with an error."""
+        """Runs the calls together and books them in the order asked. A failed call is an answer with an error.
+
+        Returns:
+            The answers that stand: fewer than tickets where the tokens did not last, and then no further call may be
+            made.
+        """
         agents = self.pool.agents
         calls = [agents[ticket.arm].model.complete(ticket.request) for ticket in tickets]
         completions = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
-        for ticket, completion in zip(tickets, completions, strict=True):
-            self._book(ticket, completion)
-        return completions
+        pairs = zip(tickets, completions, strict=True)
+        return [completion for ticket, completion in pairs if self._book(ticket, completion)]
 
     def credit(self, arm: int, reward: float, pick: int | None = None) -> None:
         """Rewards the agent that generated a node (once a node), reward R in [0, 1].
@@ -247,17 +318,26 @@ class Session:
             )
         )
 
-    def _book(self, ticket: Ticket, completion: Completion) -> None:
+    def _book(self, ticket: Ticket, completion: Completion) -> bool:
+        """Whether the answer stands."""
         agent = self.pool.agents[ticket.arm]
         cost = agent.price.dollars(completion)
-        self.meter.charge(tokens=completion.prompt_tokens + completion.completion_tokens, money=cost or 0.0)
+        used = completion.prompt_tokens + completion.completion_tokens
+        self.meter.charge(tokens=used, money=cost or 0.0, reserved=-ticket.reserved)
         if completion.refused is not None:
-            self.meter.refused(completion.refused)
+            self.meter.close(reason("study", completion.refused))
+        size = ticket.size or Size(prompt=completion.prompt_tokens, completion=ticket.request.sampling.max_tokens)
+        self._needs.book(ticket.booked, size, completion)
+        stands = self.stood == len(self.calls) and self._stands(ticket, completion)
+        self.stood += stands
         self._judge(self.arms[ticket.arm], completion)
         request, draw = ticket.request, ticket.request.draw
         dropped, lessons, sent = completion.dropped, 0, request.messages
         if dropped and request.shorten is not None:
-            lessons, sent = min(dropped, ticket.lessons), request.shorten(dropped)
+            sent = request.shorten(dropped)
+        elif ticket.cut and ticket.size:  # it was sent without them
+            dropped = ticket.size.dropped
+        lessons = min(dropped, ticket.lessons)
         self.calls.append(
             CallRecord(
                 run=self.run,
@@ -291,6 +371,16 @@ class Session:
                 from_store=completion.from_store,
             )
         )
+        return stands
+
+    def _stands(self, ticket: Ticket, completion: Completion) -> bool:
+        """Whether an answer ended within the limits of tokens; if not, no further call may be made."""
+        passed = self.meter.overrun()
+        if passed is None and completion.finish_reason == "length":
+            passed = ticket.cut
+        if passed is not None:
+            self.meter.close(passed)
+        return passed is None
 
     def _judge(self, arm: ArmStats, completion: Completion) -> None:
         """A failed call does not count as a call of the agent; too many in a row suspend it."""

@@ -12,7 +12,7 @@ from symphony.types import Limit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """What a study takes at most; the calls in flight when a limit is reached come on top.
+    """What a study takes at most; of money, seconds and a study's limits the calls in flight come on top.
 
     Attributes:
         amount: Calls, tokens, dollars or seconds; None where nothing limits them.

@@ -21,10 +21,13 @@ from types import TracebackType
 from typing import Literal, Self, cast, get_args
 
 from symphony.models.endpoint import Price
+from symphony.models.sizes import Size
 from symphony.records import check_keys
 from symphony.types import Completion, Limit, SymphonyError
 
 LIMITS: tuple[Limit, ...] = get_args(Limit)
+USEFUL_TOKENS = 16
+"""The fewest tokens left for a completion with which a call is asked, or its own limit where that is smaller."""
 Scope = Literal["problem", "run", "study"]
 BudgetReason = Literal[
     "calls",
@@ -60,7 +63,7 @@ class Budget:
 
     Attributes:
         calls: Model calls, failed ones included; kept to the unit, calls in flight count.
-        tokens: Prompt and completion tokens; no new call once as many are spent (calls in flight end).
+        tokens: Prompt and completion tokens; kept to the unit, calls in flight count with the most that they may take.
         money: Dollars; no new call once as many are spent (calls in flight end).
         seconds: Wall-clock; no new call after that.
     """
@@ -95,10 +98,13 @@ class Meter:
     Attributes:
         calls: Calls made, in flight included.
         tokens: Prompt and completion tokens of the calls that have ended.
-        money: Dollars that these cost, where known.
+        reserved: Tokens that calls in flight may take.
+        money: Dollars that the calls that have ended cost, where known.
     """
 
-    __slots__ = ("_clock", "_refused", "_scope", "_started", "budget", "calls", "money", "parent", "tokens")
+    __slots__ = (
+        "_clock", "_closed", "_scope", "_started", "budget", "calls", "money", "parent", "reserved", "tokens",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -112,32 +118,89 @@ class Meter:
         self.parent = parent
         self.calls = 0
         self.tokens = 0
+        self.reserved = 0
         self.money = 0.0
         self._scope = scope
-        self._refused: BudgetReason | None = None
+        self._closed: BudgetReason | None = None
         self._clock = clock
         self._started = clock()
 
     def exceeded(self) -> BudgetReason | None:
         """Why no further call may be made, here or further up; None when one may."""
-        if self._refused is not None:
-            return self._refused
-        limit = self.budget.reached(self.calls, self.tokens, self.money, lambda: self._clock() - self._started)
+        if self._closed is not None:
+            return self._closed
+        taken = self.tokens + self.reserved
+        limit = self.budget.reached(self.calls, taken, self.money, lambda: self._clock() - self._started)
         if limit is not None:
             return reason(self._scope, limit)
         return None if self.parent is None else self.parent.exceeded()
 
-    def charge(self, *, calls: int = 0, tokens: int = 0, money: float = 0.0) -> None:
-        """Adds to what is consumed, here and further up."""
+    def left(self) -> tuple[int, BudgetReason] | None:
+        """Tokens that are neither taken nor reserved, and the limit that says so; None where nothing limits tokens.
+
+        Of the limits here and further up the tightest; below 0 where more was taken than reserved.
+        """
+        above = None if self.parent is None else self.parent.left()
+        if self.budget.tokens is None:
+            return above
+        here = self.budget.tokens - self.tokens - self.reserved, reason(self._scope, "tokens")
+        return here if above is None or here[0] <= above[0] else above
+
+    def charge(self, *, calls: int = 0, tokens: int = 0, money: float = 0.0, reserved: int = 0) -> None:
+        """Adds to what is consumed and reserved, here and further up."""
         self.calls += calls
         self.tokens += tokens
+        self.reserved += reserved
         self.money += money
         if self.parent is not None:
-            self.parent.charge(calls=calls, tokens=tokens, money=money)
+            self.parent.charge(calls=calls, tokens=tokens, money=money, reserved=reserved)
 
-    def refused(self, limit: Limit) -> None:
-        """A call was refused, because the study has spent its budget: this problem makes no further one."""
-        self._refused = reason("study", limit)
+    def overrun(self) -> BudgetReason | None:
+        """The limit of tokens that is passed, here or further up; None where none is."""
+        if self.budget.tokens is not None and self.tokens > self.budget.tokens:
+            return reason(self._scope, "tokens")
+        return None if self.parent is None else self.parent.overrun()
+
+    def close(self, why: BudgetReason) -> None:
+        """This problem makes no further call: one was refused, or did not end within what was left for it."""
+        self._closed = self._closed or why
+
+
+def useful(size: Size) -> int:
+    """The fewest tokens for its completion with which a call is asked."""
+    return min(USEFUL_TOKENS, size.completion)
+
+
+class Needs:
+    """How many tokens the calls of a problem need one after another.
+
+    Attributes:
+        least: For each booked call, the least limit of tokens under which the search is the same up to its answer.
+    """
+
+    __slots__ = ("_reserved", "_spent", "least")
+
+    def __init__(self) -> None:
+        self.least: list[int] = []
+        self._spent, self._reserved = [0], [0]  # sums over the calls booked
+
+    def book(self, before: int, size: Size, completion: Completion) -> None:
+        """The next call, when it has ended.
+
+        Those in flight beside it count with all that they might have taken: of calls asked together, one whose limit
+        has to be cut is the last.
+
+        Args:
+            before: Calls that were booked when it was asked; the others before it were in flight.
+            size: With its whole limit.
+        """
+        used = completion.prompt_tokens + completion.completion_tokens
+        taken = self._spent[before] + self._reserved[-1] - self._reserved[before]
+        asked = taken + size.prompt + max(completion.completion_tokens, useful(size))
+        ended = self._spent[-1] + used
+        self.least.append(max(asked, ended, self.least[-1] if self.least else 0))
+        self._spent.append(ended)
+        self._reserved.append(self._reserved[-1] + size.prompt + size.completion)
 
 
 # --------------------------------------------------------------------------- the study's ledger

@@ -116,8 +116,8 @@ class AnswerRecord:
 
     Attributes:
         calls: Least limit of calls under which this is the answer; 0 is before any call. The last line is the answer.
-        tokens: Least limit of tokens under which the search comes as far (calls that are under way when the tokens are
-            spent end); of lines with the same, the last holds.
+        tokens: Least limit of tokens under which the search comes as far (`Session.needs`); of lines with the same, the
+            last holds.
         node: Node whose state was graded. success, score: `Task.grade` of it.
     """
 

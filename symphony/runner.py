@@ -91,7 +91,8 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
         missing = [run for run in group.runs if not is_complete(place.run(run))]
         if missing:
             modes = {str(run.execution["store"]) for run in missing}
-            store = None if modes == {"live"} else stack.enter_context(CallStore(stores / f"{group.store}.sqlite"))
+            file = stores / f"{group.store}.sqlite"
+            store = None if modes == {"live"} else stack.enter_context(CallStore(file, progress.note))
             ledger = _ledger(missing, place)
             if ledger:
                 stack.enter_context(ledger)
@@ -273,7 +274,7 @@ class _Driver:
         )
         if parts.memory.scope == "run":
             self.lessons = session.lessons
-        answers = result.answers(len(session.calls))
+        answers = result.answers(session.stood)
         grades = {  # ground truth; asked for here and nowhere else
             node: parts.task.grade(problem, result.tree[node].state)
             for node in {result.answer, *(answer.node for answer in answers)}

@@ -150,7 +150,14 @@ class ModelSpec:
         arguments = json.loads(self.arguments)
         if "path" in arguments:
             arguments["path"] = str(self.folder(data))
+        if arguments.get("tokenizer"):
+            arguments["tokenizer"] = str(weights_folder(str(arguments["tokenizer"]), data))
         return class_of("model", self.target)(**arguments)
+
+    def sizing(self, data: Path, revision: str) -> Any:
+        """What knows the sizes of a local model's prompts without loading its weights; None where its kind has none."""
+        make = getattr(class_of("model", self.target), "sizing", None)
+        return make and make(self.folder(data), revision)
 
 
 # --------------------------------------------------------------------------- naming and grouping

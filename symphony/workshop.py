@@ -137,7 +137,13 @@ class Workshop:
     def _settle(self, spec: ModelSpec, placed: ModelSpec, told: str) -> None:
         device = self._device(placed.device)
         need = Need() if device.room is None else self._need(spec)
-        self._local[spec] = LocalModel(partial(self._new, placed), revision=told, need=need, device=device)
+        self._local[spec] = LocalModel(
+            partial(self._new, placed),
+            revision=told,
+            need=need,
+            device=device,
+            make_sizing=partial(placed.sizing, self._data, told),
+        )
 
     def _need(self, spec: ModelSpec) -> Need:
         found = spec.footprint(self._data)
@@ -164,7 +170,9 @@ class Workshop:
         made: Any = self._made.get(spec)
         purse = Purse(self._ledger, spec.price) if self._ledger else None
         if is_endpoint(made):
-            model = StoredModel(lambda: self._checked(made), self._store, mode, revision=made.revision, purse=purse)
+            model = StoredModel(
+                lambda: self._checked(made), self._store, mode, revision=made.revision, purse=purse, sizes=made
+            )
             self._ready[key] = (model, model.revision)
             return self._ready[key]
         local = self._local.get(spec)

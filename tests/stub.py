@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from symphony.agents import Agent, AgentPool, Session
 from symphony.budget import Budget, Meter
+from symphony.models.sizes import Size
 from symphony.types import (
     Alone,
     Completion,
@@ -125,19 +126,37 @@ Script = Callable[[Request], str | None]
 
 
 class Scripted:
-    """An `AsyncModel` that answers from a script at once; keeps what it was asked."""
+    """An `AsyncModel` that answers from a script at once, within the limit, and keeps what it was asked.
+
+    A token is a word.
+    """
+
+    counter = None
 
     def __init__(self, script: Script) -> None:
         self.script = script
         self.requests: list[Request] = []
+
+    def size(self, request: Request) -> Size:
+        return Size(prompt=words(request), completion=request.sampling.max_tokens)
 
     async def complete(self, request: Request) -> Completion:
         self.requests.append(request)
         text = self.script(request)
         if text is None:
             return Completion(text="", finish_reason="error", prompt_tokens=0, error="scripted failure")
-        tokens = sum(message.content.count(" ") + 1 for message in request.messages)
-        return Completion(text=text, finish_reason="stop", prompt_tokens=tokens, completion_tokens=text.count(" ") + 1)
+        said = text.split(" ")
+        kept = said[: request.sampling.max_tokens]
+        return Completion(
+            text=" ".join(kept),
+            finish_reason="stop" if kept == said else "length",
+            prompt_tokens=words(request),
+            completion_tokens=len(kept),
+        )
+
+
+def words(request: Request) -> int:
+    return sum(message.content.count(" ") + 1 for message in request.messages)
 
 
 def talk(letters: str = "abc", stops: int = 0) -> Callable[[Request], str]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from symphony.agents import Agent, AgentPool, BudgetExceeded, NoAgentLeft, Session, digest
 from symphony.bandits import EXP3
 from symphony.budget import Budget, Meter
 from symphony.models.endpoint import Price
+from symphony.models.sizes import Size
 from symphony.scheduler import ArmStats, Fixed, RoundRobin
 from symphony.types import Completion, Message, Phase, Request, Sampling, SymphonyError
 from tests.stub import Scripted, pool, problem, say, session
@@ -46,13 +50,158 @@ async def test_calls_in_flight_count():
         ledger.pick(Fixed(), Phase.EXPAND, 0)
 
 
-async def test_no_call_is_begun_once_the_tokens_are_spent():
-    ledger = session(talkative(), problem("abc"), budget=Budget(tokens=6))
-    await call(ledger)  # 3 + 2 tokens
-    await call(ledger)
+def room(size: int, said: int, *, limit: int = 48) -> Sampling:
+    """Of a call whose prompt has `size` words and whose answer `said`: see `Sized`."""
+    return Sampling(temperature=0, max_tokens=limit, stop=(str(size), str(said)))
+
+
+class Sized:
+    """Answers as its request's stop strings say: tokens of the prompt, and of an answer without a limit."""
+
+    counter = None
+
+    def __init__(self, delay: int = 0, more: int = 0) -> None:
+        self.delay = delay
+        self.more = more
+        self.limits: list[int] = []
+
+    def size(self, request: Request) -> Size:
+        return Size(prompt=int(request.sampling.stop[0]), completion=request.sampling.max_tokens)
+
+    async def complete(self, request: Request) -> Completion:
+        for _ in range(request.draw.rng_seed() * self.delay % 7):
+            await asyncio.sleep(0)
+        size, said = map(int, request.sampling.stop)
+        limit = request.sampling.max_tokens
+        self.limits.append(limit)
+        return Completion(
+            text="x" * min(said, limit),
+            finish_reason="stop" if said <= limit else "length",
+            prompt_tokens=size + self.more,
+            completion_tokens=min(said, limit),
+        )
+
+
+async def rounds(
+    ledger: Session, calls: Sequence[Sequence[tuple[int, int]]], limit: int = 48
+) -> tuple[list[str], str | None]:
+    """Asks rounds of calls until one is refused; the texts that stand, and the reason why it ended."""
+    texts: list[str] = []
+    for some in calls:
+        tickets = []
+        stop = None
+        for size, said in some:
+            try:
+                arm = ledger.pick(Fixed(), Phase.EXPAND, 0)
+                tickets.append(ledger.ask(arm, Phase.EXPAND, 0, prompt, room(size, said, limit=limit)))
+            except BudgetExceeded as refused:
+                stop = refused
+                break
+        texts += [answer.text for answer in await ledger.answers(tickets)] if tickets else []
+        stop = stop or ledger.stop()
+        if stop:
+            return texts, str(stop.reason)
+    return texts, None
+
+
+def sized(tokens: int | None, model: Sized | None = None, run: Meter | None = None) -> Session:
+    agents = AgentPool("one", (Agent("A", model or Sized()),))
+    meter = Meter(Budget(tokens=tokens), run)
+    return Session(run="run", seed=0, problem=problem("abc"), pool=agents, meter=meter)
+
+
+async def test_a_call_is_asked_only_if_its_prompt_and_a_useful_completion_fit():
+    for tokens, asked in [(115, 0), (116, 1), (147, 1), (148, 1)]:
+        ledger = sized(tokens)
+        texts, reason = await rounds(ledger, [[(100, 16)], [(100, 16)]])
+        assert (len(texts), reason, len(ledger.calls), len(ledger.picks)) == (asked, "tokens", asked, asked)
+        assert ledger.arms[0].calls == len(ledger.arms[0].trials) == ledger.meter.calls == asked
+
+
+async def test_a_call_with_a_small_limit_needs_no_more_than_that():
+    assert (await rounds(sized(103), [[(100, 3)]], limit=3))[0] == ["xxx"]
+    assert (await rounds(sized(102), [[(100, 3)]], limit=3)) == ([], "tokens")
+
+
+async def test_the_limit_of_a_completion_is_cut_to_what_is_left():
+    model = Sized()
+    await rounds(sized(250, model), [[(100, 10)], [(100, 10)]])
+    assert model.limits == [48, 40]
+
+
+async def test_calls_asked_together_keep_what_they_may_take_until_they_are_booked():
+    model = Sized()
+    ledger = sized(300, model)
+    texts, reason = await rounds(ledger, [[(100, 1), (100, 2), (100, 3)], [(90, 1)]])
+    assert (texts, reason) == (["x", "xx"], "tokens")  # 300 - 148 - 148 is too little for a third
+    assert model.limits == [48, 48]
+    assert (ledger.meter.tokens, ledger.meter.reserved) == (203, 0)
+
+
+async def test_a_refusal_is_final_though_reserved_tokens_come_free():
+    """Else another lane of the search would go on where one has ended."""
+    ledger = sized(148)
+    ticket = ledger.ask(ledger.pick(Fixed(), Phase.EXPAND, 0), Phase.EXPAND, 0, prompt, room(100, 1))
     with pytest.raises(BudgetExceeded, match="tokens"):
         ledger.pick(Fixed(), Phase.EXPAND, 0)
-    assert ledger.meter.tokens == 10
+    await ledger.answers([ticket])
+    assert (ledger.meter.left() or (0,))[0] == 47
+    with pytest.raises(BudgetExceeded, match="tokens"):
+        ledger.pick(Fixed(), Phase.EXPAND, 0)
+
+
+async def test_an_answer_that_did_not_end_within_a_cut_limit_is_on_record_and_does_not_stand():
+    for tokens, stands in [(120, False), (130, True), (148, True)]:
+        ledger = sized(tokens)
+        texts, _ = await rounds(ledger, [[(100, 30)]])
+        assert (len(texts), len(ledger.calls), ledger.stood) == (stands, 1, stands)
+        assert (ledger.meter.exceeded() == "tokens") != stands or ledger.meter.tokens == tokens
+
+
+async def test_an_answer_that_ran_into_its_own_limit_stands():
+    assert await rounds(sized(1000), [[(100, 99)]]) == (["x" * 48], None)
+
+
+async def test_answers_after_the_tokens_are_passed_do_not_stand_but_are_paid_for():
+    ledger = sized(500, Sized(more=100))  # prompts take 100 more than was said
+    texts, reason = await rounds(ledger, [[(100, 1), (100, 2), (100, 3)]])
+    assert (texts, reason) == (["x", "xx"], "tokens")
+    assert (len(ledger.calls), ledger.stood, ledger.meter.tokens) == (3, 2, 606)
+    with pytest.raises(BudgetExceeded, match="tokens"):
+        ledger.pick(Fixed(), Phase.EXPAND, 0)
+
+
+async def test_the_limit_of_a_run_is_kept_by_all_its_problems_to_the_token():
+    run = Meter(Budget(tokens=400), scope="run")
+    ledgers = [sized(None, run=run), sized(10_000, run=run)]
+    done = await asyncio.gather(*(rounds(ledger, [[(50, 10)]] * 20) for ledger in ledgers))
+    assert [reason for _, reason in done] == ["run_tokens", "run_tokens"]
+    assert 400 - 2 * 66 < run.tokens <= 400
+    assert run.tokens == sum(ledger.meter.tokens for ledger in ledgers)
+
+
+CALLS = st.lists(st.lists(st.tuples(st.integers(1, 90), st.integers(1, 70)), min_size=1, max_size=4), max_size=6)
+
+
+@given(CALLS, st.integers(1, 900), st.integers(1, 50))
+async def test_whatever_is_asked_the_limit_holds_and_the_order_of_the_answers_changes_nothing(calls, tokens, limit):
+    ledgers = [sized(tokens, Sized(delay)) for delay in (0, 1, 5)]
+    first, *others = [await rounds(ledger, calls, limit) for ledger in ledgers]
+    for ledger, other in zip(ledgers[1:], others, strict=True):
+        assert (other, ledger.calls, ledger.picks) == (first, ledgers[0].calls, ledgers[0].picks)
+        assert list(ledger.needs) == list(ledgers[0].needs)
+    assert ledgers[0].meter.tokens <= tokens
+    assert ledgers[0].meter.reserved == 0
+
+
+@given(CALLS, st.integers(1, 900), st.integers(1, 50), st.integers(0, 20))
+async def test_what_a_limit_lets_through_is_what_the_needs_of_a_larger_one_say(calls, tokens, limit, more):
+    whole, cut = sized(10_000, Sized(more=more)), sized(tokens, Sized(more=more))
+    everything, _ = await rounds(whole, calls, limit)
+    texts, _ = await rounds(cut, calls, limit)
+    within = sum(need <= tokens for need in whole.needs)
+    assert (len(texts), cut.stood) == (within, within)
+    assert texts == everything[:within]
 
 
 async def test_no_call_is_begun_once_the_money_is_spent():

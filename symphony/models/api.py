@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from symphony.models.chats import NO_LIMIT, ChatTokenizer, load_chats
 from symphony.models.endpoint import Secret, check_key_env, check_number, host_of, price_of, read_key
 from symphony.models.limits import Breaker, RateLimit, Timing, pause, retry_after
 from symphony.models.replies import SHOWN, Fault, failure, understand, words
+from symphony.models.sizes import Size, estimate
 from symphony.types import Completion, Message, Request, SymphonyError, canonical_json
 
 SEED_RANGE = 2**31
 """Seeds that are sent are below this: the largest range that every API takes."""
-LETTERS_A_TOKEN = 3
-"""Estimates a prompt's tokens before the endpoint has counted them; rather too many than too few."""
 CROWD = 24
 """Calls in flight that share a client."""
 _REFUSED = (400, 413, 422)  # the request's own fault: the endpoint lives
@@ -60,8 +61,8 @@ class APIModel:
         omit: Of seed, stop and temperature, those that the endpoint refuses. `stop` holds all the same.
         extra: More fields of the request's body, sent as they are.
         price: prompt, cached, completion: dollars per million tokens, None where unknown.
-        tokenizer: Folder of the model's tokenizer, named as the `path` of a local model; `symphony doctor` compares the
-            endpoint's count of tokens with its.
+        tokenizer: Folder of the model's tokenizer, named as the `path` of a local model; it counts what a prompt will
+            take, and `symphony doctor` compares the endpoint's count with its.
         requests_per_minute, tokens_per_minute: Rate limits, tries count; None is no limit.
         timeout_s: Seconds for one try, > 0.
         retries: Tries after the first, >= 0: on HTTP 429 and 5xx, on timeouts and on cut connections, on nothing else.
@@ -136,6 +137,9 @@ class APIModel:
             decides["logprobs"] = True
         suffix = f":{hashlib.sha256(canonical_json(decides).encode()).hexdigest()[:12]}" if decides else ""
         self.revision = f"api:{host}:{model}{suffix}"
+        self.counter = f"{self.revision}:{tokenizer}" if tokenizer else None
+        self._tokenizer = tokenizer
+        self._chats: ChatTokenizer | None = None
         self.price = price_of(price)
         self.timeout_s, self.retries, self.pause_s, self.pause_max_s = timeout_s, retries, pause_s, pause_max_s
         self._base_url, self._model, self._key_env = base_url.rstrip("/"), model, key_env
@@ -173,7 +177,7 @@ class APIModel:
             return failure(Fault.BREAKER, refusal)
         trial = self._breaker.enter()
         try:
-            messages, dropped = request.fitted(lambda messages: self._fits(messages, request.sampling.max_tokens))
+            messages, dropped = self._fitted(request)
             outcome = await self._tries(connection, self._body(request, messages), request.sampling.stop, trial)
         except BaseException:
             self._breaker.left(trial=trial)
@@ -190,6 +194,21 @@ class APIModel:
         else:
             self._breaker.failed(completion.error or "", trial=trial)
         return completion
+
+    def size(self, request: Request) -> Size:
+        """See `Sizing`: by the tokenizer where there is one, else by the estimate.
+
+        Raises:
+            SymphonyError: The tokenizer's folder holds none, or its template takes no such messages.
+        """
+        messages, dropped = self._fitted(request)
+        if self._tokenizer is None:
+            prompt = estimate(message.content for message in messages)
+        else:
+            if self._chats is None:
+                self._chats = load_chats(Path(self._tokenizer), context=NO_LIMIT)
+            prompt = self._chats.count(messages)
+        return Size(prompt=prompt, completion=request.sampling.max_tokens, dropped=dropped)
 
     # ---- one call
 
@@ -209,7 +228,7 @@ class APIModel:
 
     async def _paced(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
         """One try within the rate limits. What it used is settled when it is known, all of it where it is not."""
-        expected = _estimate(message["content"] for message in body["messages"]) + body[self._token_limit]
+        expected = estimate(message["content"] for message in body["messages"]) + body[self._token_limit]
         await self._tokens.take(expected)
         await self._requests.take(1)
         outcome = await self._try(connection, body, stop)
@@ -247,9 +266,11 @@ class APIModel:
         wait = retry_after(headers.get("retry-after"), headers.get("retry-after-ms")) if again else 0.0
         return _Outcome(completion=failure(Fault.STATUS, told), again=again, wait_s=wait, lives=code in _REFUSED)
 
+    def _fitted(self, request: Request) -> tuple[tuple[Message, ...], int]:
+        return request.fitted(lambda messages: self._fits(messages, request.sampling.max_tokens))
+
     def _fits(self, messages: Sequence[Message], completion: int) -> bool:
-        estimate = _estimate(message.content for message in messages)
-        return self._context is None or estimate + completion <= self._context
+        return self._context is None or estimate(one.content for one in messages) + completion <= self._context
 
     def _body(self, request: Request, messages: Sequence[Message]) -> dict[str, Any]:
         sampling = request.sampling
@@ -344,11 +365,6 @@ class _Connection:
         named = ("OpenAI-Organization", "OpenAI-Project")
         key = f"Bearer {self.key.text}" if self.key.text else Omit()
         return {"Authorization": key, **{name: Omit() for name in named}}
-
-
-def _estimate(contents: Iterable[str]) -> float:
-    """Tokens of messages."""
-    return sum(map(len, contents)) / LETTERS_A_TOKEN
 
 
 async def _hold(connection: _Connection) -> AsyncGenerator[_Connection, None]:

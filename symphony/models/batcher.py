@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from symphony.models.devices import Device, LocalModel
+from symphony.models.sizes import sizing
 from symphony.types import Completion, ModelBackend, Request, SymphonyError
 
 # Passes of the event loop without a new request after which every search is taken to wait for a model. From an
@@ -39,6 +40,8 @@ class Batcher:
 
     def __init__(self, backend: ModelBackend, *, executor: Executor | None = None, turns: Turns | None = None) -> None:
         self.backend = backend
+        self.size = sizing(backend)
+        self.counter: str | None = None  # the backend stores what is worth storing
         self._executor = executor
         self._turns = turns
         self._queue: list[_Waiting] = []

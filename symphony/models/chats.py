@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from symphony.models.sampler import Row
+from symphony.models.sizes import Size
 from symphony.reasoning import opened
 from symphony.types import Completion, Message, Request, SymphonyError
 
@@ -21,34 +23,76 @@ class _Chat:
     opened: str = ""
 
 
+NO_LIMIT = 2**30
+"""Context of a model whose config names none."""
+
+
+def context_of(config: Any) -> int:
+    """Tokens that a model can take, by its config as transformers loads it."""
+    text_config = config.get_text_config(decoder=True)
+    return int(getattr(text_config, "max_position_embeddings", None) or NO_LIMIT)
+
+
+def load_chats(folder: Path, *, counter: str | None = None, context: int | None = None) -> ChatTokenizer:
+    """The tokenizer and chat template of a folder; its weights are not read.
+
+    Args:
+        context: None is what the folder's config says.
+
+    Raises:
+        SymphonyError: The folder holds no tokenizer, or no config where that is asked.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if context is None:
+            context = context_of(AutoConfig.from_pretrained(folder, local_files_only=True))
+    except (OSError, ValueError) as error:
+        raise SymphonyError(f"{folder}: found {error}, allowed: a tokenizer with a chat template") from error
+    return ChatTokenizer(tokenizer, context, counter)
+
+
 def prompt_tokens(folder: Path, messages: tuple[Message, ...]) -> int:
     """Tokens of a chat by a folder's own tokenizer and chat template.
 
     Raises:
         SymphonyError: The folder holds no tokenizer with a chat template that takes the messages.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise SymphonyError(f"{folder}: found {error}, allowed: a tokenizer with a chat template") from error
-    (chat,) = _encode(tokenizer, [messages])
-    if chat.refused:
-        raise SymphonyError(f"{folder}: found {chat.refused}, allowed: a tokenizer with a chat template")
-    return len(chat.tokens)
+    return load_chats(folder, context=NO_LIMIT).count(messages)
 
 
 class ChatTokenizer:
-    """Makes rows of requests.
+    """Makes rows of requests, and says how large they are (`Sizing`).
 
     Args:
         tokenizer: As transformers loads it, with a chat template.
         context: Tokens that the model can take, prompt and completion.
+        counter: As in `Sizing`.
     """
 
-    def __init__(self, tokenizer: Any, context: int) -> None:
+    def __init__(self, tokenizer: Any, context: int, counter: str | None = None) -> None:
+        self.counter = counter
         self._tokenizer, self._context = tokenizer, context
+        self._alone = threading.Lock()  # sizes are asked in the event loop's thread, rows perhaps in another
+
+    def count(self, messages: tuple[Message, ...]) -> int:
+        """Tokens of a chat.
+
+        Raises:
+            SymphonyError: The chat template takes no such messages.
+        """
+        (chat,) = self._encode([messages])
+        if chat.refused:
+            folder = self._tokenizer.name_or_path
+            raise SymphonyError(f"{folder}: found {chat.refused}, allowed: a tokenizer with a chat template")
+        return len(chat.tokens)
+
+    def size(self, request: Request) -> Size:
+        """What the request's row will take; no room for a completion where it gets none."""
+        chat, dropped = self._fitted(request, {})
+        room = 0 if self._refusal(chat) else min(request.sampling.max_tokens, self._context - len(chat.tokens))
+        return Size(prompt=len(chat.tokens), completion=room, dropped=dropped)
 
     def rows(self, requests: Sequence[Request], answers: dict[int, Completion]) -> list[Row]:
         """Rows of the requests that can be answered; the others get their error in `answers`.
@@ -58,14 +102,12 @@ class ChatTokenizer:
         what room there is.
         """
         unique = list(dict.fromkeys(request.messages for request in requests))
-        chats = dict(zip(unique, _encode(self._tokenizer, unique), strict=True))
+        chats = dict(zip(unique, self._encode(unique), strict=True))
         rows = []
         for index, request in enumerate(requests):
             chat, dropped = self._fitted(request, chats)
-            length, refused = len(chat.tokens), chat.refused
-            if not refused and not 0 < length < self._context:
-                refused = f"prompt: found {length} tokens, allowed: 1 to {self._context - 1}"
-            if refused:
+            length = len(chat.tokens)
+            if refused := self._refusal(chat):
                 answers[index] = Completion(
                     text="", finish_reason="error", prompt_tokens=length, error=refused, dropped=dropped
                 )
@@ -88,11 +130,22 @@ class ChatTokenizer:
 
         def fits(messages: tuple[Message, ...]) -> bool:
             if messages not in chats:
-                (chats[messages],) = _encode(self._tokenizer, [messages])
+                (chats[messages],) = self._encode([messages])
             return len(chats[messages].tokens) + request.sampling.max_tokens <= self._context
 
         messages, dropped = request.fitted(fits)
         return chats[messages], dropped
+
+    def _refusal(self, chat: _Chat) -> str:
+        """Why a chat gets no answer; "" where it gets one."""
+        length = len(chat.tokens)
+        if chat.refused or 0 < length < self._context:
+            return chat.refused
+        return f"prompt: found {length} tokens, allowed: 1 to {self._context - 1}"
+
+    def _encode(self, chats: Sequence[tuple[Message, ...]]) -> list[_Chat]:
+        with self._alone:
+            return _encode(self._tokenizer, chats)
 
 
 def _encode(tokenizer: Any, chats: Sequence[tuple[Message, ...]]) -> list[_Chat]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from symphony.models.batching import TokenBudget, ran_out, release
+from symphony.models.sizes import Size, Sizing, sizing
 from symphony.types import Completion, ModelBackend, Request, SymphonyError
 
 Name = TypeVar("Name")
@@ -132,11 +134,22 @@ class LocalModel:
         revision: What the loaded one must say it is.
         need: What it takes of the device.
         device: Where it lies.
+        make_sizing: Makes what knows the sizes of its prompts without loading it; None where nothing does.
     """
 
-    def __init__(self, make: Callable[[], ModelBackend], *, revision: str, need: Need, device: Device) -> None:
+    def __init__(
+        self,
+        make: Callable[[], ModelBackend],
+        *,
+        revision: str,
+        need: Need,
+        device: Device,
+        make_sizing: Callable[[], Sizing | None] = lambda: None,
+    ) -> None:
         self.revision, self.need, self.device = revision, need, device
+        self.counter: str | None = revision
         self._make = make
+        self._make_sizing = make_sizing
         self._model: Any = None
         self._budget: TokenBudget | None = None
         device.join(self)
@@ -145,6 +158,14 @@ class LocalModel:
     def budget(self) -> TokenBudget | None:
         """What it learnt of the memory, which outlives unloading; None where it never was loaded or learns nothing."""
         return self._budget
+
+    def size(self, request: Request) -> Size:
+        """See `Sizing`; made when it is first asked, and kept when the model is unloaded."""
+        return self._size(request)
+
+    @cached_property
+    def _size(self) -> Callable[[Request], Size]:
+        return sizing(self._make_sizing())
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         self.device.hold(self)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from symphony.fields import Count
 from symphony.models.batching import TokenBudget, cut, in_order, ran_out, release
 from symphony.models.caches import roomy_caches
-from symphony.models.chats import ChatTokenizer
+from symphony.models.chats import ChatTokenizer, context_of, load_chats
 from symphony.models.loading import Quantization, load_model
 from symphony.models.revision import revision_of
 from symphony.models.sampler import Decoder, Row, Sampler
+from symphony.models.sizes import Size
 from symphony.reasoning import stop_at
 from symphony.types import Completion, Request, SymphonyError
 
@@ -66,6 +67,7 @@ class HFBackend:
         self.budget = TokenBudget(max_batch_tokens)
         self.path = Path(path)
         self.revision = revision_of(path, dtype=dtype, quantization=quantization)
+        self.counter: str | None = self.revision
         self.max_batch_rows = max_batch_rows
         import torch
         from transformers import AutoTokenizer, DynamicCache, GenerationConfig
@@ -79,7 +81,7 @@ class HFBackend:
         if not self.tokenizer.chat_template:
             raise SymphonyError(f"{self.path}: found no chat template, allowed: a tokenizer with one")
         text_config = self.model.config.get_text_config(decoder=True)
-        self.context = int(getattr(text_config, "max_position_embeddings", None) or 2**30)
+        self.context = context_of(self.model.config)
         self._decode_text = Decoder(self.tokenizer)
         self._chats = ChatTokenizer(self.tokenizer, self.context)
         self._end_ids = _end_tokens(self.model, self.tokenizer)
@@ -97,6 +99,15 @@ class HFBackend:
         )
         self._shares = share_prefixes and self._plain
         self._new_cache = roomy_caches(text_config.num_hidden_layers)
+
+    @staticmethod
+    def sizing(path: str | Path, revision: str) -> ChatTokenizer:
+        """What knows the sizes of a folder's prompts without its weights."""
+        return load_chats(Path(path), counter=revision)
+
+    def size(self, request: Request) -> Size:
+        """See `Sizing`."""
+        return self._chats.size(request)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Answers in the same length and order.

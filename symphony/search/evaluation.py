@@ -72,7 +72,7 @@ async def _drawn(
     asking = scorer.asking
     sampling = Sampling(temperature=asking.temperature, max_tokens=phases.evaluate_tokens)
     tickets, stop = phases.ask([id for id in ids for _ in range(asking.draws)], phase, prompt, sampling)
-    answers = await phases.answers(tickets)
+    answers, stop = await phases.answers(tickets, stop)
     found: list[tuple[Score | None, int]] = []
     for start in range(0, len(answers), asking.draws):
         drawn = answers[start : start + asking.draws]

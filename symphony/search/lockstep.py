@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Coroutine, Generator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
@@ -54,7 +55,7 @@ async def _rounds(session: Session, lanes: Sequence[Coroutine[Any, Any, T]]) -> 
                 stop = stop or refused
             iterations[lane] = session.iteration
         completions = iter(await session.answers([ticket for tickets in asked.values() for ticket in tickets]))
-        answers = {lane: [next(completions) for _ in tickets] for lane, tickets in asked.items()}
+        answers = {lane: list(islice(completions, len(tickets))) for lane, tickets in asked.items()}
     session.iteration = max([session.iteration, *iterations])
     if stop is not None:
         raise stop

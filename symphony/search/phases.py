@@ -162,11 +162,13 @@ class Phases:
         sampling = sampling or self.expand_sampling
         ask = partial(self.ask, phase=phase, prompt=prompt, sampling=sampling, by=by, told=told)
         tickets, stop = ask([parent] * width)
-        found = [(ticket, self._understand(answer)) for ticket, answer in await self.answers(tickets)]
+        answers, stop = await self.answers(tickets, stop)
+        found = [(ticket, self._understand(answer)) for ticket, answer in answers]
         lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
         if lost and stop is None and self.again:
             tickets, stop = ask([parent] * len(lost))
-            for index, (ticket, answer) in zip(lost, await self.answers(tickets), strict=False):
+            answers, stop = await self.answers(tickets, stop)
+            for index, (ticket, answer) in zip(lost, answers, strict=False):
                 found[index] = (ticket, self._understand(answer))
         expansion = self._attach(parent, origin, [(who, what) for who, what in found if what is not None])
         if stop is not None:
@@ -189,9 +191,10 @@ class Phases:
         """
         write = partial(self.parts.task.prompts.answer, "tests", self.parts.problem)
         tickets, stop = self.ask([ROOT], Phase.EXPAND, lambda _, lessons: partial(write, lessons), sampling)
+        answers, stop = await self.answers(tickets, stop)
         if stop is not None:
             raise stop
-        ((_, completion),) = await self.answers(tickets)
+        ((_, completion),) = answers
         return "" if completion.error is not None else spoken(completion.text)
 
     def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
@@ -252,7 +255,7 @@ class Phases:
         sampling = Sampling(temperature=self.reflect_temperature, max_tokens=self.reflect_tokens)
         tickets, stop = self.ask(list(failures.values()), Phase.REFLECT, prompt, sampling)
         self.taught.update(list(failures)[: len(tickets)])
-        answers = await self.answers(tickets)
+        answers, stop = await self.answers(tickets, stop)
         for (key, id), (ticket, answer) in zip(failures.items(), answers, strict=False):
             self._learn(key, id, ticket.arm, answer)
         if stop is not None:
@@ -325,26 +328,32 @@ class Phases:
         at = -1
         path: tuple[Turn, ...] = ()
         for node in nodes:
-            try:
-                arm = session.pick(by or self.parts.scheduler, phase, node, self.tree[node].depth)
-            except Stop as stop:
-                return tickets, stop
             if node != at:
                 at, path = node, self.tree.turns(node)
-            lessons: tuple[str, ...] = ()
-            if phase is not Phase.REFLECT:
-                known = shown(session.lessons, self.tree, node)
-                lessons = (*memory.view(known, arm, self.parts.problem, path), *told)
-            ticket = session.ask(arm, phase, node, prompt(path, lessons), sampling, lessons=len(lessons))
-            tickets.append(ticket)
+            try:
+                arm = session.pick(by or self.parts.scheduler, phase, node, self.tree[node].depth)
+                lessons: tuple[str, ...] = ()
+                if phase is not Phase.REFLECT:
+                    known = shown(session.lessons, self.tree, node)
+                    lessons = (*memory.view(known, arm, self.parts.problem, path), *told)
+                tickets.append(session.ask(arm, phase, node, prompt(path, lessons), sampling, lessons=len(lessons)))
+            except Stop as stop:
+                return tickets, stop
         return tickets, None
 
-    async def answers(self, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Completion]]:
+    async def answers(
+        self, tickets: Sequence[Ticket], stop: Stop | None
+    ) -> tuple[list[tuple[Ticket, Completion]], Stop | None]:
+        """The answers that stand, and why no further call may be made: `stop`, or else that some do not stand."""
         if not tickets:
-            return []
+            return [], stop
         answers = await self.wait(tickets)
-        self.tree.now = tickets[-1].call + 1  # other lanes may have asked more
-        return list(zip(tickets, answers, strict=True))
+        stood = tickets[: len(answers)]
+        if stood:
+            self.tree.now = stood[-1].call + 1  # other lanes may have asked more
+        if len(stood) < len(tickets):
+            stop = self.parts.session.stop()
+        return list(zip(stood, answers, strict=True)), stop
 
     async def together(self, lanes: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         """Runs phases of several nodes in lockstep: see `lockstep.lockstep`."""
@@ -353,4 +362,4 @@ class Phases:
             return await lockstep(self.parts.session, lanes)
         finally:
             self.wait = before
-            self.tree.now = len(self.parts.session.calls)
+            self.tree.now = self.parts.session.stood

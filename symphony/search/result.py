@@ -56,7 +56,7 @@ class SearchResult:
     prefixes: tuple[Answer, ...] | None = None
 
     def answers(self, calls: int) -> tuple[Answer, ...]:
-        """`prefixes`, the last of which is the answer of the whole search, which took so many calls."""
+        """`prefixes`, the last of which is the answer of the whole search, of which so many calls stand."""
         found = self.prefixes or ()
         if not found or found[-1].node == self.answer:
             return found
@@ -268,7 +268,7 @@ def answer_records(session: Session, answers: Sequence[Answer], grades: Mapping[
             run=session.run,
             problem=session.problem.id,
             calls=answer.calls,
-            tokens=session.begun[answer.calls - 1] + 1 if answer.calls else 0,
+            tokens=session.needs[answer.calls - 1] if answer.calls else 0,
             node=answer.node,
             success=grades[answer.node].success,
             score=grades[answer.node].score,

@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from symphony.models.api import SEED_RANGE, APIModel
+from symphony.models.chats import prompt_tokens
 from symphony.models.endpoint import Price
 from symphony.models.limits import Timing
 from symphony.models.store import CallStore, StoredModel
@@ -155,6 +156,21 @@ def test_a_prompt_that_is_too_long_by_estimate_is_sent_without_its_first_parts(
     completion, server = answer(in_turn(said("so")), long_prompt(ask, max_tokens=10), context=context)
     assert completion.dropped == dropped
     assert len(server.asked[0].body["messages"][0]["content"]) == 30 - 10 * dropped
+
+
+def test_a_size_is_the_estimate_of_the_prompt_that_is_sent(ask: Ask) -> None:
+    for context, dropped in [(None, 0), (19, 1), (14, 2), (1, 2)]:
+        model = APIModel("http://127.0.0.1:1/v1", "m", context=context)
+        size = model.size(long_prompt(ask, max_tokens=10))
+        assert (size.prompt, size.completion, size.dropped) == (-(-(30 - 10 * dropped) // 3), 10, dropped)
+    assert model.counter is None
+
+
+def test_a_size_is_counted_by_the_tokenizer_where_there_is_one(ask: Ask) -> None:
+    path = Path(__file__).parents[2] / "symphony" / "embedded" / "weights" / "llama"
+    model = APIModel("http://127.0.0.1:1/v1", "m", tokenizer=str(path))
+    assert model.size(ask()).prompt == prompt_tokens(path, ask().messages)
+    assert model.counter is not None
 
 
 def test_stop_holds_where_a_server_ignores_it(ask: Ask) -> None:

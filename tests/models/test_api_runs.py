@@ -24,7 +24,7 @@ from symphony.database import load, reading
 from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import CallStore
 from symphony.progress import Counts
-from symphony.records import CallRecord, ProblemRecord, TimingRecord, read_records
+from symphony.records import AnswerRecord, CallRecord, ProblemRecord, TimingRecord, read_records
 from symphony.report import build
 from symphony.runner import Place, run_group
 from symphony.runs import Group, ModelSpec, groups
@@ -401,3 +401,30 @@ def test_a_pool_mixes_local_and_remote_agents(tmp_path: Path) -> None:
 def test_settings_out_of_range_are_told_when_a_study_is_planned(tmp_path: Path) -> None:
     with pytest.raises(SymphonyError, match=r"pool\.agents\.one: model\.retries: found -1"):
         api_group(tmp_path, "http://127.0.0.1:9/v1", retries=-1)
+
+
+# ------------------------------------------------------------------ tokens
+
+
+def test_answers_of_an_endpoint_that_pass_the_limit_of_tokens_are_paid_for_and_bring_nothing(tmp_path: Path) -> None:
+    """It counts its prompts as 900 tokens more than was estimated; a replay stops where the run did."""
+    with StubServer(lambda asked: said(talk(asked), prompt=1200)) as server:
+        group = api_group(tmp_path, server.url, "problems=3", "budget.problem.tokens=6000")
+        folder = carry_out(group, tmp_path / "out")
+    before = records(folder)
+    spent = dict.fromkeys([problem.problem for problem in read_records(folder, ProblemRecord)], 0)
+    stood = dict(spent)
+    for call in read_records(folder, CallRecord):
+        spent[call.problem] += call.prompt_tokens + call.completion_tokens
+        stood[call.problem] += spent[call.problem] <= 6000
+    assert all(tokens > 6000 for tokens in spent.values())
+    for problem in read_records(folder, ProblemRecord):
+        assert problem.stop_reason == "tokens"
+        assert problem.calls > stood[problem.problem] == 4
+    for answer in read_records(folder, AnswerRecord):
+        assert answer.calls <= stood[answer.problem]
+        assert answer.tokens <= 6000
+    folder.rename(tmp_path / "before")
+    (run,) = group.runs
+    again = replace(group, runs=(replace(run, execution={**run.execution, "store": "replay"}),))
+    assert records(carry_out(again, tmp_path / "out")) == before

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from symphony.agents import Agent, AgentPool, digest
+from symphony.agents import Agent, AgentPool, BudgetExceeded, Session, digest
+from symphony.budget import Budget
 from symphony.models.batcher import Batcher
 from symphony.models.chats import ChatTokenizer
+from symphony.models.devices import Device, LocalModel, Need
 from symphony.models.hf import HFBackend
 from symphony.models.store import CallStore, StoredBackend
 from symphony.prompts import ChatPrompts, Shot
@@ -189,6 +191,65 @@ def test_prompts_that_fit_are_tokenised_once(folders: dict[str, Path], ask: Ask)
     counting = Counting(tokenizer(folders["llama"], HEADED))
     ChatTokenizer(counting, ROOMY).rows([request(ask)] * 5, {})
     assert counting.texts == 1
+
+
+@pytest.mark.parametrize("name", ["llama", "embedded-llama"])
+def test_the_size_of_a_request_is_that_of_its_row(name, folders: dict[str, Path], ask: Ask):
+    own = tokenizer(folders[name], HEADED)
+    counts = lengths(ChatTokenizer(own, ROOMY), ask)
+    for context in range(counts[-1] - 3, counts[0] + 9, 5):
+        chats = ChatTokenizer(own, context)
+        answers: dict[int, Completion] = {}
+        rows = chats.rows([request(ask)], answers)
+        told = [(len(row.prompt), row.limit, row.dropped) for row in rows]
+        told += [(answer.prompt_tokens, 0, answer.dropped) for answer in answers.values()]
+        size = chats.size(request(ask))
+        assert told == [(size.prompt, size.completion, size.dropped)]
+
+
+def test_a_model_that_is_not_loaded_knows_the_sizes_that_it_has_loaded(
+    folders: dict[str, Path], backends: Callable[[str], HFBackend], ask: Ask
+):
+    def forbidden() -> HFBackend:
+        raise AssertionError("a model was loaded")
+
+    path, loaded = folders["embedded-llama"], backends("embedded-llama")
+    make = partial(HFBackend.sizing, path, loaded.revision)
+    waiting = LocalModel(forbidden, revision=loaded.revision, need=Need(), device=Device("cpu"), make_sizing=make)
+    for asked in (request(ask), ask("go", max_tokens=700), ask("go " * 2000)):
+        assert waiting.size(asked) == loaded.size(asked)
+    assert waiting.counter == loaded.counter == make().counter
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+async def test_an_answer_within_a_cut_limit_is_the_one_that_the_whole_limit_gives(
+    temperature, backends: Callable[[str], HFBackend], ask: Ask
+):
+    """By every limit: the shortened prompt is that of the whole one, and no token more is taken than is left."""
+    backend = backends("embedded-llama")
+    prompt = partial(PROMPTS.expansion, PROBLEM, PATH, LESSONS)
+    sampling = Sampling(temperature=temperature, max_tokens=40)
+
+    async def call(tokens: int | None) -> tuple[list[Completion], Session]:
+        pool = AgentPool("one", (Agent("A", Batcher(backend)),))
+        ledger = session(pool, PROBLEM, budget=Budget(tokens=tokens))
+        arm = ledger.pick(Fixed(), Phase.EXPAND, 0)
+        ticket = ledger.ask(arm, Phase.EXPAND, 0, prompt, sampling, lessons=len(LESSONS))
+        return await ledger.answers([ticket]), ledger
+
+    (whole,), free = await call(None)
+    most = whole.prompt_tokens + 40
+    for tokens in (most, most - 1, most - 12, most - 24):
+        stood, ledger = await call(tokens)
+        assert ledger.meter.tokens <= tokens
+        within = whole.prompt_tokens + whole.completion_tokens <= tokens and (
+            whole.finish_reason == "stop" or tokens == most
+        )
+        assert len(stood) == within
+        if within:
+            assert ledger.calls == free.calls
+    with pytest.raises(BudgetExceeded, match="tokens"):
+        await call(most - 25)
 
 
 async def test_what_was_dropped_is_on_record_and_replayed_without_a_model(

@@ -38,7 +38,7 @@ class Slow(Scripted):
 
 
 async def solve(agents: AgentPool, item: Problem, **settings) -> tuple[Session, SearchResult]:
-    budget = Budget(calls=settings.pop("calls", None))
+    budget = Budget(calls=settings.pop("calls", None), tokens=settings.pop("tokens", None))
     ledger = session(agents, item, budget=budget)
     result = await Symphony(**{"iterations": 9, "sim_depth": 3, **settings}).solve(
         item, task=Stub(length=7), session=ledger, scheduler=UCB(), scorer=EMCS(), memory=PoolFifo()
@@ -47,11 +47,13 @@ async def solve(agents: AgentPool, item: Problem, **settings) -> tuple[Session, 
 
 
 @pytest.mark.parametrize("parallel", [2, 4])
-async def test_the_order_in_which_models_answer_changes_nothing(parallel):
+@pytest.mark.parametrize("tokens", [None, 200, 333, 700])
+async def test_the_order_in_which_models_answer_changes_nothing(parallel, tokens):
     traces = []
     for slowness in (0, 5, 11):
         agents = AgentPool("slow", tuple(Agent(name, Slow(slowness)) for name in "AB"))
-        ledger, result = await solve(agents, problem("zzzzzzz"), parallel=parallel)
+        ledger, result = await solve(agents, problem("zzzzzzz"), parallel=parallel, tokens=tokens)
+        assert ledger.meter.tokens <= (tokens or 10**9)
         traces.append((node_records(ledger, result.tree), ledger.calls, ledger.picks, ledger.reflections))
     assert traces[0] == traces[1] == traces[2]
 

@@ -86,7 +86,7 @@ async def test_a_search_cut_at_any_number_of_calls_answers_what_its_prefix_says(
 @pytest.mark.parametrize("feedback", ["oracle", "none"])
 async def test_a_search_cut_at_any_number_of_tokens_answers_what_its_prefix_says(method, feedback):
     ledger, whole = await solve(method, feedback, 3, Budget(tokens=700))
-    answers = whole.answers(len(ledger.calls))
+    answers = whole.answers(ledger.stood)
     records = answer_records(ledger, answers, {answer.node: GRADE for answer in answers})
     for tokens in [*range(1, ledger.meter.tokens, 7), *(max(1, record.tokens) for record in records)]:
         told = [record.node for record in records if record.tokens <= tokens][-1]
