@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from symphony.files import write_atomic
+from symphony.files import check_own, write_atomic
 from symphony.prompts import read_action
 from symphony.report.stats import rate
 from symphony.tasks import datafiles
@@ -47,12 +48,23 @@ class Graded:
 # --------------------------------------------------------------------------- grading
 
 
+_FIELDS = ("id", "passed", "score", "outcome", "seconds", "detail")
+"""Of a line that is written for a prediction."""
+
+
+def _graded(head: bytes) -> bool:
+    """Whether a file begins as one that `grade_file` wrote."""
+    return re.match(rb'\{"id": [^\n]*, "passed": (true|false), "score": ', head) is not None
+
+
 def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[str], None]) -> list[Graded]:
     """Grades a file of `{"id": ..., "prediction": ...}` lines, tells the metrics, and writes a line for each.
 
     Raises:
         SymphonyError: The file can't be read, or `out` can't be written.
     """
+    if out is not None:
+        check_own(out, _graded)
     lines = datafiles.read_text(predictions).split("\n")
     if not any(map(str.strip, lines)):
         raise SymphonyError(f"{predictions}: found no line, allowed: {LINE}, one a line")
@@ -70,8 +82,7 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
                 say(f"{predictions}:{number}: problem {one.id}: {one.detail}; no program passes it")
             graded.append(one)
     if out is not None:
-        fields = ("id", "passed", "score", "outcome", "seconds", "detail")
-        write_atomic(out, "".join(json.dumps({f: getattr(one, f) for f in fields}) + "\n" for one in graded))
+        write_atomic(out, "".join(json.dumps({f: getattr(one, f) for f in _FIELDS}) + "\n" for one in graded))
     _tell(graded, problems, say)
     return graded
 

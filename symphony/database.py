@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from symphony.files import discard
+from symphony.files import check_own, discard
 from symphony.manifest import Part, check_contents, check_lines, damaged
 from symphony.records import (
     FILES,
@@ -124,11 +124,11 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
     """Builds the database from nothing. The file appears only when everything was read and checked.
 
     Args:
-        db_path: Replaced if it is there.
+        db_path: Replaced if it is there and was made here.
         run_folders: Folders that `symphony.recorder` made.
 
     Raises:
-        SymphonyError: A file is missing or malformed (names file and key) or not as it was written, a key is missing,
+        SymphonyError: Another file is at `db_path`, a file is missing or malformed (names file and key) or not as it was written, a key is missing,
             misspelt or unknown, a value has the wrong type, a row is there twice, or the call ledger does not add up to
             a problem's totals.
     """
@@ -142,6 +142,7 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
         raise SymphonyError(f"{twice[0]}: found more than once, allowed: each run folder once")
     manifests = {folder: read_manifest(folder) for folder in folders}
     target = Path(db_path)
+    check_own(target, lambda head: head[8:12] == b"DUCK" and _made_here(target))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -162,6 +163,18 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
     finally:
         discard(temporary)
         discard(temporary.with_name(temporary.name + ".wal"))
+
+
+def _made_here(path: Path) -> bool:
+    """Whether a DuckDB file holds nothing but this module's tables."""
+    import duckdb
+
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    except duckdb.Error:
+        return False
+    return not tables or {"runs", "problems", "calls"} <= tables <= set(TABLES)
 
 
 @contextmanager

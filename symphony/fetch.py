@@ -24,13 +24,16 @@ from urllib.parse import quote
 
 from symphony import hub
 from symphony.fields import check, shown
-from symphony.files import sha256, write_atomic
+from symphony.files import check_own, sha256, write_atomic
 from symphony.types import SymphonyError
 
 CHUNK = 1 << 20
 ATTEMPTS = 3
 """Times a file is asked for when the connection is cut; each goes on where the last one stopped."""
 DATA_VARIABLE = "SYMPHONY_DATA"
+_MANIFEST, _LICENCE = "manifest.json", "LICENCE.txt"
+_BEFORE = "manifest.before.json"
+"""Of another revision, while a download takes its place: names the files that may be replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +113,12 @@ def fetch(
 
     Raises:
         SymphonyError: No such address, a licence that has to be accepted first, a wrong checksum, a connection cut too
-            often, a disk that is full or that the files would not fit. What was downloaded rightly is kept for the next
+            often, a disk that is full or that the files would not fit, or files in the folder that no download of this
+            option left there and that it would replace. What was downloaded rightly is kept for the next
             attempt; there is no manifest.
     """
     folder = data / option
-    manifest = folder / "manifest.json"
+    manifest = folder / _MANIFEST
     recorded = _recorded(checksums)
     source = pinned(source, recorded)
     listing = None
@@ -125,22 +129,56 @@ def fetch(
         found |= {source.url(name): sha for name, sha in source.files.items()}
         recorded |= _record(checksums, found, say)
     known = {name: sha or recorded.get(source.url(name), "") for name, sha in source.files.items()}
-    if all(known.values()) and manifest.is_file() and manifest.read_text() == _manifest(option, source, known):
+    if (
+        all(known.values())
+        and manifest.is_file()
+        and manifest.read_bytes() == _manifest(option, source, known).encode()
+    ):
         return folder
     say(f"{option}: revision {source.revision}, licence {source.licence}")
+    _check_own(folder, option, known)
     _check_room(option, source, listing, folder)
     try:
-        manifest.unlink(missing_ok=True)
+        if manifest.is_file():
+            manifest.replace(folder / _BEFORE)
         for name, sha in known.items():
             sha_found = _fetch_file(source.url(name), folder / name, sha, say)
             if not sha:
                 known[name] = sha_found
                 _record(checksums, {source.url(name): sha_found}, say)
-        write_atomic(folder / "LICENCE.txt", f"{source.licence}\nFrom {source.address}, revision {source.revision}\n")
+        write_atomic(folder / _LICENCE, f"{source.licence}\nFrom {source.address}, revision {source.revision}\n")
     except OSError as error:
         raise SymphonyError(f"{folder}: found {error.strerror or error}, allowed: a folder with room") from error
     write_atomic(manifest, _manifest(option, source, known))
+    (folder / _BEFORE).unlink(missing_ok=True)
     return folder
+
+
+def _check_own(folder: Path, option: str, known: Mapping[str, str]) -> None:
+    """Every file that is there is right, or one that an earlier download of the option left: nothing else is replaced.
+
+    Raises:
+        SymphonyError: Another file is in the place of a download, or a file in that of the folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SymphonyError(f"{folder.absolute()}: found a file, allowed: a folder, or nothing")
+    check_own(folder / _MANIFEST, lambda _: _told(folder / _MANIFEST).get("option") == option)
+    check_own(folder / _LICENCE, lambda head: b"\nFrom " in head)
+    own = {item for name in (_MANIFEST, _BEFORE) for item in _told(folder / name).get("sha256", {}).items()}
+    for name, sha in known.items():
+        file = folder / name
+        if file.is_dir() or (file.is_file() and (found := sha256(file)) != sha and (name, found) not in own):
+            told = "a folder" if file.is_dir() else "another file than the download's"
+            raise SymphonyError(f"{file.absolute()}: found {told}, allowed: nothing, or the download; move it away")
+
+
+def _told(manifest: Path) -> dict[str, Any]:
+    """What a manifest says; {} where there is none that can be read."""
+    try:
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _recorded(path: Path | None) -> dict[str, str]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from symphony.types import SymphonyError
+
+_HEAD = 1 << 13  # bytes, enough for every mark of what a command makes
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -59,6 +62,47 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise SymphonyError(f"{path}: found a {type(found).__name__}, allowed: {what}, a JSON object")
     return found
+
+
+def check_own(path: Path, own: Callable[[bytes], bool]) -> None:
+    """Looks at what a command is about to replace: nothing, an empty file, or what it made itself.
+
+    Args:
+        own: Whether a file that begins with these bytes is the command's.
+
+    Raises:
+        SymphonyError: It is something else, and stays.
+    """
+    try:
+        if not path.is_dir():
+            if not path.exists():
+                return
+            with path.open("rb") as stream:
+                head = stream.read(_HEAD)
+            if not head or own(head):
+                return
+    except OSError as error:
+        raise SymphonyError(f"{path}: found {error.strerror}, allowed: a file that can be replaced") from error
+    found = "a folder" if path.is_dir() else "a file that this command did not make"
+    raise SymphonyError(f"{path.absolute()}: found {found}, allowed: a new path, or what this command made")
+
+
+def check_own_folder(folder: Path, own: Collection[str]) -> None:
+    """Looks at a folder that a command is about to replace: it may hold nothing but files of these names.
+
+    Raises:
+        SymphonyError: It holds something else, and stays.
+    """
+    try:
+        found = [] if not folder.exists() else sorted(path.name for path in folder.iterdir() if path.name not in own)
+    except OSError as error:
+        raise SymphonyError(f"{folder.absolute()}: found {error.strerror}, allowed: a folder") from error
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        raise SymphonyError(
+            f"{folder.absolute()}: found {found[0]}{more}, which this command did not make, "
+            "allowed: a new folder, an empty one, or one that it made"
+        )
 
 
 def sha256(path: Path) -> str:

@@ -6,16 +6,19 @@ import json
 import math
 import multiprocessing
 import resource
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from symphony.files import check_own_folder
+from symphony.models.devices import candidates
+from symphony.models.folder import MANIFEST, check_folder, read_json
 from symphony.models.hf import HFBackend
-from symphony.models.loading import load_model
+from symphony.models.loading import cards, load_model, load_tokenizer
 from symphony.models.revision import weights_digest
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling, SymphonyError
 
@@ -24,6 +27,10 @@ SCHEMES = ("nf4", "fp4", "int8", "none")
 TEXT = Path(__file__).parent / "quantise.txt"
 """Plain text, dialogue and code on which every model is read: written for this, under this project's licence."""
 _WINDOW = 256  # tokens of it at a time
+
+MARK = "quantised.json"
+"""In a checkpoint's folder: what it was made of, and the files that are this command's. The workflow takes a manifest
+away before it makes a checkpoint again, and this stays."""
 
 _DRAWS, _ANSWER_TOKENS = 2, 48
 """Answers to each prompt that source and target are compared on, and the most tokens of one (as in the searches)."""
@@ -51,51 +58,71 @@ def quantise(
 
     Args:
         source: A Hugging Face folder.
-        target: Replaced when it is there.
+        target: Replaced when it is there and this command made it, of the same source; never within or above `source`.
         scheme: One of `SCHEMES`.
         text: Prompts, one a line. The source answers them, and both are compared on these answers.
-        device: Where both are loaded, as torch names it.
+        device: Where both are loaded: see `devices.check_device`.
 
     Returns:
         The manifest: source digest, scheme, `source_bytes` and `target_bytes` (weight files), `memory_bytes` (of the
         loaded target), `load_seconds` (of the target), and what `_compare` measures (None without text).
 
     Raises:
-        SymphonyError: Unknown scheme, no model at `source`, or a target that can not be written.
+        SymphonyError: Unknown scheme, no model at `source`, or a target that can not be written or holds what this
+            command did not make.
     """
     if scheme not in SCHEMES:
         raise SymphonyError(f"scheme: found {scheme!r}, allowed: {', '.join(SCHEMES)}")
+    device = candidates(device, cards)[0]
+    check_folder(source)
     digest = weights_digest(source)
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    source, target = source.resolve(), target.resolve()
+    _check_target(target, source, digest)
+    tokenizer = load_tokenizer(source)
     made = load_model(source, dtype="float32", device=device, quantization=None if scheme == "none" else scheme)
-    draft = target.with_name(f"{target.name}.part")
     try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        made.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-        del made
-        begin = time.perf_counter()
-        saved = load_model(draft, dtype="float32", device=device, quantization=None)
-        manifest = {
-            "source_digest": digest,
-            "scheme": scheme,
-            "source_bytes": _weight_bytes(source),
-            "target_bytes": _weight_bytes(draft),
-            "load_seconds": round(time.perf_counter() - begin, 3),
-            "memory_bytes": int(saved.get_memory_footprint()),
-            **_compare(source, draft, (text or "").splitlines(), device),
-        }
-        shutil.rmtree(target, ignore_errors=True)
-        draft.rename(target)
-        part = target / "manifest.json.part"
-        part.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-        part.rename(target / "manifest.json")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as scratch:
+            draft = Path(scratch) / target.name
+            made.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
+            del made
+            begin = time.perf_counter()
+            saved = load_model(draft, dtype="float32", device=device, quantization=None)
+            manifest = {
+                "source_digest": digest,
+                "scheme": scheme,
+                "source_bytes": _weight_bytes(source),
+                "target_bytes": _weight_bytes(draft),
+                "load_seconds": round(time.perf_counter() - begin, 3),
+                "memory_bytes": int(saved.get_memory_footprint()),
+                **_compare(source, draft, (text or "").splitlines(), device),
+            }
+            del saved
+            files = sorted([*(path.name for path in draft.iterdir()), MARK, MANIFEST])
+            mark = {"source": str(source), "source_digest": digest, "files": files}
+            (draft / MARK).write_text(json.dumps(mark, indent=2, sort_keys=True) + "\n")
+            (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+            _check_target(target, source, digest)  # again: minutes may have passed
+            if target.exists():
+                target.rename(Path(scratch) / "before")
+            draft.rename(target)
     except OSError as failure:
         raise SymphonyError(f"{target}: found {failure}, allowed: a folder that can be written") from failure
     return manifest
+
+
+def _check_target(target: Path, source: Path, digest: str) -> None:
+    """Only what this command made, of the same folder or the same weights, is replaced."""
+    if target.is_relative_to(source) or source.is_relative_to(target):
+        raise SymphonyError(f"--out: found {target}, allowed: a folder neither within nor above the source, {source}")
+    mark = target / MARK
+    told = read_json(mark) if mark.is_file() else {}
+    if told and str(source) != told.get("source") and digest != told.get("source_digest"):
+        made = f"a checkpoint made of {told.get('source')}"
+        raise SymphonyError(f"{target}: found {made}, allowed: a new folder, or one made of {source}")
+    files = told.get("files")
+    check_own_folder(target, files if isinstance(files, list) else [])
 
 
 def _weight_bytes(folder: Path) -> int:

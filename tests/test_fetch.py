@@ -152,6 +152,52 @@ def test_another_revision_is_downloaded_anew(address: str, tmp_path: Path) -> No
     assert (fetch("model/tiny", pinned, tmp_path) / "weights.bin").read_bytes() == new
 
 
+def test_a_cut_change_of_revision_goes_on_in_the_next_attempt(address: str, tmp_path: Path) -> None:
+    files = {name: hashlib.sha256(CONTENT).hexdigest() for name in ("weights.bin", "more.bin")}
+    Server.files["/v1/more.bin"] = CONTENT
+    fetch("model/tiny", Source(address=address, revision="v1", licence="MIT", files=files), tmp_path)
+    new = CONTENT[::-1]
+    Server.files["/v2/weights.bin"] = new
+    pinned = Source(
+        address=address, revision="v2", licence="MIT", files=dict.fromkeys(files, hashlib.sha256(new).hexdigest())
+    )
+    with pytest.raises(SymphonyError, match=r"/v2/more\.bin: found HTTP 404"):
+        fetch("model/tiny", pinned, tmp_path)
+    assert not (tmp_path / "model/tiny/manifest.json").exists()
+    Server.files["/v2/more.bin"] = new
+    folder = fetch("model/tiny", pinned, tmp_path)
+    assert {path.name for path in folder.iterdir()} == {"weights.bin", "more.bin", "manifest.json", "LICENCE.txt"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("weights.bin", "years of work"),
+        ("LICENCE.txt", "mine"),
+        ("manifest.json", '{"source_digest": "0"}'),
+        ("manifest.json", '{"option": "model/other", "sha256": {}}'),
+        ("manifest.json", "no JSON"),
+    ],
+)
+def test_a_file_that_no_download_left_stays_and_is_named(address: str, tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / "model/tiny").mkdir(parents=True)
+    file = tmp_path / "model/tiny" / name
+    file.write_text(content)
+    with pytest.raises(SymphonyError, match=f"{file}: found "):
+        fetch("model/tiny", source(address), tmp_path)
+    assert [path.read_text() for path in (tmp_path / "model/tiny").iterdir()] == [content]
+    assert Server.asked == []
+
+
+def test_a_file_that_was_changed_since_its_download_stays(address: str, tmp_path: Path) -> None:
+    folder = fetch("model/tiny", source(address), tmp_path)
+    (folder / "weights.bin").write_text("years of work")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(SymphonyError, match=r"weights\.bin: found another file than the download's"):
+        fetch("model/tiny", source(address), tmp_path)
+    assert (folder / "weights.bin").read_text() == "years of work"
+
+
 def test_a_local_folder_takes_the_place_of_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYMPHONY_DATA", str(tmp_path))
     (tmp_path / "model/tiny").mkdir(parents=True)

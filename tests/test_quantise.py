@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import runpy
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from symphony.models.folder import PACKAGE
 from symphony.models.hf import HFBackend
 from symphony.models.revision import revision_of, weights_digest
 from symphony.quantise import TEXT as SHIPPED
@@ -17,6 +19,7 @@ from symphony.quantise import peak_memory, quantise
 from symphony.types import Draw, Message, Phase, Request, Sampling, SymphonyError
 
 write_model = runpy.run_path(str(Path(__file__).parent / "models" / "conftest.py"))["write_model"]
+EMBEDDED = PACKAGE / "embedded" / "weights" / "llama"
 TEXT = "Open the red door with the key."
 BALLAST = 1_500_000_000  # bytes, far more than the tiny models and their libraries take
 
@@ -126,3 +129,74 @@ def test_a_target_that_can_not_be_written_is_told_and_leaves_nothing(source: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(SymphonyError, match="allowed: a folder that can be written"):
         quantise(source, tmp_path / "file" / "q", "nf4")
+
+
+# --------------------------------------------------------------------------- what is there already
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def notes(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "thesis.md").write_text("years of work")
+    return folder
+
+
+def foreign(folder: Path) -> Path:
+    notes(folder)
+    (folder / "manifest.json").write_text(json.dumps({"source_digest": "0" * 16, "scheme": "nf4"}))
+    return folder
+
+
+def added_to(folder: Path, made: Path) -> Path:
+    shutil.copytree(made, folder)
+    (folder / "thesis.md").write_text("years of work")
+    return folder
+
+
+def linked(folder: Path) -> Path:
+    notes(folder.with_name("real"))
+    folder.symlink_to(folder.with_name("real"))
+    return folder
+
+
+@pytest.mark.parametrize("prepare", [notes, foreign, linked, lambda folder: folder.write_text("x") and folder])
+def test_a_target_that_this_command_did_not_make_stays_and_is_named(source: Path, tmp_path: Path, prepare: Any) -> None:
+    target = prepare(tmp_path / "q")
+    before = contents(tmp_path)
+    with pytest.raises(SymphonyError, match=rf"{tmp_path}/(q|real): found .*, allowed: "):
+        quantise(source, target, "nf4")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("where", [".", "..", "inside"])
+def test_a_target_that_is_within_or_above_its_source_is_refused(tmp_path: Path, where: str) -> None:
+    shutil.copytree(EMBEDDED, tmp_path / "source")
+    before = contents(tmp_path)
+    with pytest.raises(SymphonyError, match=r"--out: found .*, allowed: a folder neither within nor above the source"):
+        quantise(tmp_path / "source", tmp_path / "source" / where, "nf4")
+    assert contents(tmp_path) == before
+
+
+def test_a_checkpoint_is_replaced_by_one_of_the_same_source_also_without_its_manifest(
+    source: Path, made: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(made["int8"], tmp_path / "q")
+    (tmp_path / "q" / "manifest.json").unlink()  # as the workflow does before it makes one again
+    quantise(source, tmp_path / "q", "nf4")
+    assert manifest_of(tmp_path / "q")["scheme"] == "nf4"
+    assert [path.name for path in tmp_path.iterdir()] == ["q"]
+
+
+def test_a_checkpoint_of_other_weights_stays(made: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(made["int8"], tmp_path / "q")
+    with pytest.raises(SymphonyError, match=r"q: found a checkpoint made of .*, allowed: "):
+        quantise(EMBEDDED, tmp_path / "q", "nf4")
+
+
+def test_what_was_added_to_a_checkpoint_keeps_it(source: Path, made: dict[str, Path], tmp_path: Path) -> None:
+    added_to(tmp_path / "q", made["int8"])
+    with pytest.raises(SymphonyError, match=r"q: found thesis\.md, which this command did not make"):
+        quantise(source, tmp_path / "q", "nf4")

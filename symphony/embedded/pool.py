@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from symphony.embedded import dialect, episodes, rollouts, train, values
+from symphony.files import check_own_folder
 from symphony.models.hf import HFBackend
 from symphony.tasks.generated import LEXICONS
 from symphony.tasks.gridworld import GridWorld
@@ -24,6 +25,20 @@ from symphony.tasks.mini_shop import MiniShop
 from symphony.types import SymphonyError, Task
 
 MEASURE_SEED = 7_000_000  # its problems are neither trained on nor in any study
+
+
+FILES = (
+    "MODEL_CARD.md",
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "training.json",
+)
+"""What a made folder holds; one with other files is not written to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +76,11 @@ def make(name: str, out: Path, seed: int, budget: Budget, start: Path | None = N
         start: A folder saved after imitation, to go on from; None trains from random weights.
 
     Raises:
-        SymphonyError: `name` is none of the shipped models.
+        SymphonyError: `name` is none of the shipped models, or `out` holds what this command did not make.
     """
     if name not in dialect.MODELS:
         raise SymphonyError(f"model: found {name!r}, allowed: {', '.join(dialect.MODELS)}")
+    check_own_folder(out, FILES if (out / "training.json").is_file() else ())
     began = time.process_time()
     torch.set_num_threads(1)
     if start is None:

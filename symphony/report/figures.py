@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from symphony.files import check_own
 from symphony.report.stats import Estimate
 from symphony.report.study import Study, open_study
 from symphony.report.tables import TABLES, Cell, read_table, read_view, short
@@ -31,6 +32,9 @@ _STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",
 }
+
+_MARK = "symphony figure"
+"""Stands in the head of each file: only such a file is replaced."""
 
 Rows = list[dict[str, Cell]]
 
@@ -60,14 +64,16 @@ def write_figure(study: Study, name: str, out_dir: str | Path) -> tuple[Path, Pa
     folder.mkdir(parents=True, exist_ok=True)
     source, draw, _ = _DRAW[name]
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+    for path in (svg, png):
+        check_own(path, lambda head: _MARK.encode() in head)
     # The salt keeps the ids of two figures apart when both stand inline in one page, and equal from run to run.
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         rows = read_table(study, source).records() if source in TABLES else read_view(study, source)
         drawn = draw(plt, rows) if rows else _empty(plt)
         conditions = f"feedback: {study.provenance.feedback}    commit: {short(study.provenance.commit)}"
         drawn.supxlabel(conditions, fontsize=7.5, color="#555555", x=0.01, ha="left")
-        drawn.savefig(svg, metadata={"Date": None})
-        drawn.savefig(png, dpi=150)
+        drawn.savefig(svg, metadata={"Date": None, "Creator": _MARK})
+        drawn.savefig(png, dpi=150, metadata={"Software": _MARK})
         plt.close(drawn)
     return svg, png
 

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from symphony.files import check_own
 from symphony.report.figures import CAPTIONS, FIGURES, write_figure
 from symphony.report.stats import FEW
 from symphony.report.study import Study, open_study
@@ -31,6 +32,8 @@ _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 )
 """Heading, figures, tables; tables that no chapter names stand in one of their own, after these."""
 
+_MARK = '<meta name="generator" content="symphony report">'
+"""Stands in the page's head: only such a page is replaced."""
 LONG = 24
 """Tables of more rows are folded on the page; what is said of all tasks, or of the reference, stays in sight."""
 
@@ -79,6 +82,7 @@ def render(
 def _render(study: Study, figures_dir: Path, page: Path) -> Path:
     import jinja2
 
+    check_own(page, lambda head: _MARK.encode() in head)
     tables = {name: read_table(study, name) for name in TABLES}
     more = tuple(name for name in TABLES if not any(name in names for _, _, names in _CHAPTERS))
     chapters = (*_CHAPTERS, ("More tables", (), more)) if more else _CHAPTERS
@@ -98,6 +102,7 @@ def _render(study: Study, figures_dir: Path, page: Path) -> Path:
         ],
         numeric=numeric_columns,
         shown=shown,
+        mark=_MARK,
         short=short,
         long=LONG,
         share=_share,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from symphony.budget import money
+from symphony.files import check_own
 from symphony.report.stats import Estimate, holm
 from symphony.report.study import Study, open_study, query_names, query_text
 from symphony.types import SymphonyError
@@ -28,6 +29,11 @@ TABLES = query_names()
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
 UNKNOWN = "unknown"
+
+_OWN_COLUMNS = ("feedback", "commit")
+_MARKDOWN = "<!-- made by `symphony table` -->"
+_LATEX = "% made by `symphony table`; needs \\usepackage{booktabs}"
+"""How its files begin: only those are replaced. A CSV file is known by its columns."""
 
 Cell = str | int | float | bool | Estimate | None
 
@@ -156,15 +162,21 @@ def read_view(study: Study, name: str) -> list[dict[str, Cell]]:
 
 
 def write_table(table: Table, out_dir: str | Path) -> tuple[Path, Path, Path]:
-    """Writes `<name>.csv`, `<name>.md` and `<name>.tex` into `out_dir` and returns their paths."""
+    """Writes `<name>.csv`, `<name>.md` and `<name>.tex` into `out_dir` and returns their paths.
+
+    Raises:
+        SymphonyError: One of them is there, and not by this command.
+    """
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for suffix, text in (("csv", as_csv(table)), ("md", as_markdown(table)), ("tex", as_latex(table))):
-        path = folder / f"{table.name}.{suffix}"
-        path.write_text(text, encoding="utf-8")
-        written.append(path)
-    return written[0], written[1], written[2]
+    csv_path, markdown, latex = (folder / f"{table.name}.{suffix}" for suffix in ("csv", "md", "tex"))
+    check_own(csv_path, lambda head: {*_OWN_COLUMNS} <= {*head.partition(b"\n")[0].decode(errors="replace").split(",")})
+    check_own(markdown, lambda head: head.startswith(_MARKDOWN.encode()))
+    check_own(latex, lambda head: head.startswith(_LATEX.encode()))
+    csv_path.write_text(as_csv(table), encoding="utf-8")
+    markdown.write_text(f"{_MARKDOWN}\n\n{as_markdown(table)}", encoding="utf-8")
+    latex.write_text(as_latex(table), encoding="utf-8")
+    return csv_path, markdown, latex
 
 
 def table(
@@ -185,7 +197,7 @@ def table(
 
 def as_csv(table: Table) -> str:
     """Numbers in full; an estimate becomes three columns; feedback and commit stand in every row."""
-    own = [name for name in ("feedback", "commit") if name not in table.columns]
+    own = [name for name in _OWN_COLUMNS if name not in table.columns]
     wide = {name for i, name in enumerate(table.columns) if any(isinstance(row[i], Estimate) for row in table.rows)}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -231,7 +243,7 @@ def _environment(table: Table) -> str:
     spec = "".join("r" if number else "l" for number in numeric_columns(table))
     notes = " ".join([*(f"\\textbf{{{_tex(w)}}}" for w in table.warnings), _tex(table.caption), _tex(table.conditions)])
     return (
-        "% needs \\usepackage{booktabs}\n"
+        f"{_LATEX}\n"
         "\\begin{table}\n  \\centering\n  \\small\n"
         f"  \\caption{{{_tex(table.title)}. {notes}}}\n  \\label{{tab:{table.name}}}\n"
         f"  \\begin{{tabular}}{{{spec}}}\n    \\toprule\n"

@@ -56,6 +56,10 @@ def test_the_page_needs_nothing_but_itself(page: Path) -> None:
     assert not re.search(r'href="(?!#)', text)
 
 
+def test_the_page_says_in_its_head_what_made_it(page: Path) -> None:
+    assert b'content="symphony report"' in page.read_bytes()[:1000]
+
+
 def test_the_page_is_well_formed(page: Path) -> None:
     parser = Balance()
     parser.feed(page.read_text())
