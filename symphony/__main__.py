@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("quantise", _quantise, "quantise a model's weights with bitsandbytes")
     sub.add_argument("model", help="an option of conf/model/")
     sub.add_argument("scheme", help=", ".join(quantise.SCHEMES))
-    sub.add_argument("--device", default="cpu", metavar="NAME", help="as torch names it, e.g. cuda; default: cpu")
+    sub.add_argument("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda or cuda:<number>; default: cpu")
     sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
     sub.add_argument("--out", type=Path, required=True, metavar="FOLDER")
@@ -191,6 +191,7 @@ def _plan(given: argparse.Namespace) -> None:
     if not found:  # why has been told
         return
     place = _place(given)
+    estimate.weights(found, place.data, _tell)
     loading = {}
     if given.memory is not None:  # first, so that no pilot is carried out where it is refused
         memory = [("--memory", size) for size in given.memory]

@@ -20,9 +20,10 @@ from typing import Any
 from symphony.fetch import recorded_revision
 from symphony.fields import shown
 from symphony.files import write_atomic
+from symphony.models.folder import PACKAGE
 from symphony.models.revision import weights_digest
 from symphony.options import check_files, experiments, reference
-from symphony.runs import PACKAGE, ModelSpec, Run, data_files, digest, has_files, models
+from symphony.runs import ModelSpec, Run, data_files, digest, has_files, models
 from symphony.schema import GROUPS, Root, allowed_at, check_parts, check_preset, check_root
 from symphony.targets import instantiate
 from symphony.types import SymphonyError, canonical_json
@@ -356,7 +357,7 @@ def _named_limits(budget: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str
 
 
 def _weights(agent: Mapping[str, Any], checksums: Path) -> dict[str, str]:
-    if "source" in agent:
+    if agent.get("source") is not None:
         commit = recorded_revision(agent["source"], checksums)
         return {"weights": commit} if commit else {}
     scheme, _, folder = str(agent.get("made_from", agent.get("path", ""))).partition(":")

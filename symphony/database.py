@@ -128,9 +128,9 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
         run_folders: Folders that `symphony.recorder` made.
 
     Raises:
-        SymphonyError: Another file is at `db_path`, a file is missing or malformed (names file and key) or not as it was written, a key is missing,
-            misspelt or unknown, a value has the wrong type, a row is there twice, or the call ledger does not add up to
-            a problem's totals.
+        SymphonyError: Another file is at `db_path`, a file is missing or malformed (names file and key) or not as it
+            was written, a key is missing, misspelt or unknown, a value has the wrong type, a row is there twice, or the
+            call ledger does not add up to a problem's totals.
     """
     import duckdb
 

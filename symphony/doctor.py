@@ -14,9 +14,11 @@ from pathlib import Path
 
 from symphony import config, options, provenance
 from symphony.models.chats import prompt_tokens
+from symphony.models.devices import CARD, candidates
 from symphony.models.endpoint import read_key
+from symphony.models.folder import MANIFEST, PACKAGE, locate
 from symphony.models.probe import PROMPT, Probe, probe
-from symphony.runs import ModelSpec, has_data, models, unavailable, unplayed, weights_folder
+from symphony.runs import ModelSpec, NotThere, has_data, models, unavailable, unplayed
 from symphony.tasks.sandbox import PythonSandbox, shortfall
 from symphony.types import Message, SymphonyError
 
@@ -79,18 +81,16 @@ def examine(
     options.check_files(conf)
     asked = {name: config.pool(name, conf=conf) for name in pools}
     runs = [run for name in studies for run in config.plan(name, conf=conf, data=data)]
-    gpu = False
-    for finding in machine(outputs, data):
-        gpu = gpu or (finding.name == "GPU" and finding.ok is True)
-        yield finding
+    cards = _cards()
+    yield from machine(outputs, data, cards)
     yield from (_model(path.stem, conf, data) for path in sorted((conf / "model").glob("*.yaml")))
     yield from keys(conf)
     yield from (_data(path.stem, conf, data) for path in sorted((conf / "task").glob("*.yaml")))
     for pool, specs in asked.items():
-        yield from (_agent(f"pool {pool}, agent {name}", spec, data, gpu=gpu, ask=True) for name, spec in specs.items())
+        yield from (_agent(f"pool {pool}, agent {name}", spec, data, cards, ask=True) for name, spec in specs.items())
     studied = {(run.study, run.pool, name): spec for run in runs for name, spec in models(run.config).items()}
     for (study, pool, name), spec in studied.items():
-        yield _agent(f"study {study}, pool {pool}, agent {name}", spec, data, gpu=gpu, ask=False)
+        yield _agent(f"study {study}, pool {pool}, agent {name}", spec, data, cards, ask=False)
     for (study, task), run in {(run.study, run.task): run for run in runs}.items():
         why = unavailable(run)
         there = has_data(run.config, run.data(data))
@@ -114,13 +114,13 @@ def examine(
 # --------------------------------------------------------------------------- the machine
 
 
-def machine(outputs: Path, data: Path) -> Iterator[Finding]:
+def machine(outputs: Path, data: Path, cards: Sequence[tuple[str, int]] | Finding) -> Iterator[Finding]:
     """Versions, GPU, memory, disk, isolation, compiler."""
     found = json.loads(provenance.versions())
     missing = [name for name, version in found.items() if version == "not installed"]
     told = ", ".join(f"{name} {version}" for name, version in found.items())
     yield Finding(name="Python", ok=not missing, told=told, remedy="pip install -e ." if missing else "")
-    yield _gpu()
+    yield _gpu(cards)
     yield _memory()
     for name, folder in (("outputs", outputs), ("data", data)):
         place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
@@ -129,8 +129,11 @@ def machine(outputs: Path, data: Path) -> Iterator[Finding]:
     yield _rust()
 
 
-def _gpu() -> Finding:
-    """In a process of its own: importing torch here would make every command wait for it."""
+def _cards() -> list[tuple[str, int]] | Finding:
+    """Name and bytes of each GPU, in torch's order; why there is nothing to tell, where torch can't be asked.
+
+    In a process of its own: importing torch here would make every command wait for it.
+    """
     try:
         done = subprocess.run([sys.executable, "-c", _GPU], capture_output=True, text=True, timeout=_SECONDS)
         cards = json.loads(done.stdout or "null")
@@ -139,10 +142,14 @@ def _gpu() -> Finding:
     if cards is None:
         last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
         return Finding(name="GPU", ok=False, told=f"torch can not be imported ({last})", remedy="pip install -e .")
+    return [(str(name), int(size)) for name, size in cards]
+
+
+def _gpu(cards: Sequence[tuple[str, int]] | Finding) -> Finding:
+    if isinstance(cards, Finding):
+        return cards
     if not cards:
-        return Finding(
-            name="GPU", ok=None, told="none that torch can use", remedy="models with `device: cuda` need one"
-        )
+        return Finding(name="GPU", ok=None, told="none that torch can use; models with `device: auto` use the CPU")
     return Finding(name="GPU", ok=True, told=", ".join(f"{name}, {_gb(size)}" for name, size in cards))
 
 
@@ -184,37 +191,38 @@ def _rust() -> Finding:
 
 
 def _model(name: str, conf: Path, data: Path) -> Finding:
-    spec = options.model(name, conf=conf)
-    if spec.is_endpoint:
-        return Finding(name=f"model {name}", ok=None, told=f"behind an API: {spec.build(data).revision}")
-    told, remedy = _weights(spec, data)
-    return Finding(name=f"model {name}", ok=None if remedy else True, told=told, remedy=remedy)
+    try:
+        spec = options.model(name, conf=conf)
+        if spec.is_endpoint:
+            return Finding(name=f"model {name}", ok=None, told=f"behind an API: {spec.build(data).revision}")
+    except SymphonyError as error:
+        return Finding(name=f"model {name}", ok=False, told=str(error), remedy=f"mend {conf}/model/{name}.yaml")
+    ok, told, remedy = _weights(spec, data)
+    return Finding(name=f"model {name}", ok=ok, told=told, remedy=remedy)
 
 
-def _weights(spec: ModelSpec, data: Path) -> tuple[str, str]:
-    """What is there of a local model, and what to do; "" where nothing."""
-    path = str(json.loads(spec.arguments)["path"])
-    scheme, _, rest = path.rpartition(":")
+def _weights(spec: ModelSpec, data: Path) -> tuple[bool | None, str, str]:
+    """Whether a local model is there and whole (None where it has yet to be brought), what is there, and what to do."""
     try:
         folder = spec.folder(data)
+    except NotThere as error:
+        return None, "not made yet" if error.command.startswith("snakemake") else "not fetched", error.command
     except SymphonyError as error:
-        if scheme == "outputs":
-            return "not made yet", f"snakemake outputs/{rest}/manifest.json"
-        return (
-            ("not fetched", f"symphony fetch {rest}") if rest.startswith("model/") else (str(error), "put them there")
-        )
-    if scheme:
-        return ("shipped" if scheme == "package" else "made"), ""
-    if rest.startswith("model/") and not (folder / "manifest.json").is_file():
-        return "there, but not as a whole download", f"symphony fetch {rest}"
-    return "fetched", ""
+        return False, str(error), "put it there, or mend it"
+    if spec.brought_by and not (folder / MANIFEST).is_file():
+        return True, "there, but not as a whole download", spec.brought_by
+    return True, "shipped" if folder.is_relative_to(PACKAGE) else "there", ""
 
 
 def keys(conf: Path) -> Iterator[Finding]:
     """Of the API options: whether the variables that they name hold a key, which is never shown."""
     named: dict[str, list[str]] = {}
     for path in sorted((conf / "model").glob("*.yaml")):
-        if key_env := json.loads(options.model(path.stem, conf=conf).arguments).get("key_env"):
+        try:
+            spec = options.model(path.stem, conf=conf)
+        except SymphonyError:
+            continue  # told among the models
+        if key_env := json.loads(spec.arguments).get("key_env"):
             named.setdefault(str(key_env), []).append(path.stem)
     for key_env, users in sorted(named.items()):
         yield _key(key_env, f"for {', '.join(users)}")
@@ -244,12 +252,15 @@ def _data(name: str, conf: Path, data: Path) -> Finding:
 # --------------------------------------------------------------------------- agents of a pool
 
 
-def _agent(name: str, spec: ModelSpec, data: Path, *, gpu: bool, ask: bool) -> Finding:
+def _agent(name: str, spec: ModelSpec, data: Path, cards: Sequence[tuple[str, int]] | Finding, *, ask: bool) -> Finding:
     if not spec.is_endpoint:
-        told, remedy = _weights(spec, data)
-        if not gpu and str(json.loads(spec.arguments).get("device", "cpu")).startswith("cuda"):
-            told, remedy = f"{told}, and no GPU for it", "; ".join(filter(None, (remedy, "device: cpu, or a GPU")))
-        return Finding(name=name, ok=not remedy, told=told, remedy=remedy, asked=True)
+        ok, told, remedy = _weights(spec, data)
+        names = [] if isinstance(cards, Finding) else [f"{CARD}:{number}" for number in range(len(cards))]
+        try:
+            candidates(spec.device, lambda: names)
+        except SymphonyError as error:
+            ok, told = False, f"{told}; {error}"
+        return Finding(name=name, ok=ok, told=told, remedy=remedy, asked=True)
     settings = json.loads(spec.arguments)
     model = spec.build(data)
     try:
@@ -280,7 +291,7 @@ def _agent(name: str, spec: ModelSpec, data: Path, *, gpu: bool, ask: bool) -> F
 def _counts(told: int, tokenizer: str, data: Path) -> str:
     """Whether an endpoint's count of the probe's prompt is the tokenizer's."""
     try:
-        own = prompt_tokens(weights_folder(tokenizer, data), (Message(role="user", content=PROMPT),))
+        own = prompt_tokens(locate(tokenizer, data), (Message(role="user", content=PROMPT),))
     except SymphonyError as error:
         return f"tokenizer can not be asked ({error})"
     return "tokens as its tokenizer counts" if told == own else f"counts {told} prompt tokens, its tokenizer {own}"

@@ -13,13 +13,34 @@ from symphony.budget import LIMITS, Spent, money, read_ledger
 from symphony.models.footprint import ALLOWANCE, LOAD_RATE, Footprint, fit, nearest, told
 from symphony.records import is_complete
 from symphony.runner import Place
-from symphony.runs import ModelSpec, Run, models
+from symphony.runs import ModelSpec, NotThere, Run, models
 from symphony.types import SymphonyError
 
 BYTES_A_TOKEN = 10
 """Of records and call store, for each token consumed. An assumption: docs/models.md tells what was measured."""
 
 Say = Callable[[str], None]
+
+
+def weights(runs: Iterable[Run], data: Path, say: Say) -> None:
+    """Looks at the weights of every local model as `symphony run` will; tells of those that a command has yet to bring.
+
+    Raises:
+        SymphonyError: A model's folder is not there, or is broken, and no command mends it.
+    """
+    told: set[str] = set()
+    for run in runs:
+        for name, spec in models(run.config).items():
+            if not spec.has_weights:
+                continue
+            try:
+                spec.folder(data)
+            except NotThere as error:
+                if str(error) not in told:
+                    say(f"{name}: {error}")
+                told.add(str(error))
+            except SymphonyError as error:
+                raise SymphonyError(f"pool {run.pool}, agent {name}: {error}") from error
 
 
 def memory(
@@ -75,14 +96,12 @@ def _footprints(specs: dict[str, ModelSpec], data: Path, say: Say) -> dict[str, 
     """Of the local models whose weights are there; tells of the others."""
     found = {}
     for name, spec in specs.items():
-        if "path" not in json.loads(spec.arguments):
+        if not spec.has_weights:
             continue  # it answers from elsewhere and takes no memory here
         try:
-            spec.folder(data)
-        except SymphonyError as error:
-            say(f"{name}: not counted, its weights are not there ({error})")
-            continue
-        found[name] = spec.footprint(data)
+            found[name] = spec.footprint(data)
+        except NotThere:
+            say(f"{name}: not counted, its weights are not there")
     return found
 
 

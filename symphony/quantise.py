@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from symphony.files import check_own_folder
+from symphony.files import check_own_folder, read_json
 from symphony.models.devices import candidates
-from symphony.models.folder import MANIFEST, check_folder, read_json
+from symphony.models.folder import MANIFEST, check_folder
 from symphony.models.hf import HFBackend
 from symphony.models.loading import cards, load_model, load_tokenizer
 from symphony.models.revision import weights_digest
@@ -117,7 +117,7 @@ def _check_target(target: Path, source: Path, digest: str) -> None:
     if target.is_relative_to(source) or source.is_relative_to(target):
         raise SymphonyError(f"--out: found {target}, allowed: a folder neither within nor above the source, {source}")
     mark = target / MARK
-    told = read_json(mark) if mark.is_file() else {}
+    told = read_json(mark, "what `symphony quantise` wrote") if mark.is_file() else {}
     if told and str(source) != told.get("source") and digest != told.get("source_digest"):
         made = f"a checkpoint made of {told.get('source')}"
         raise SymphonyError(f"{target}: found {made}, allowed: a new folder, or one made of {source}")

@@ -212,7 +212,8 @@ async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progr
                 swaps=strain.swaps - before.swaps,
                 swap_s=strain.swap_s - before.swap_s,
             )
-            recorder.finish(_run_record(run, parts, problems, revisions), cost, to_yaml(run.config))
+            record = _run_record(run, parts, problems, revisions, workshop.devices(run))
+            recorder.finish(record, cost, to_yaml(run.config))
     bar.end()
     return f"{label}: {driver.calls.trouble()}" if driver.calls.unanswered else ""
 
@@ -296,9 +297,10 @@ class _Driver:
         self.bar.problem(success=grade.success, calls=self.calls, generated_tokens=generated)
 
 
-def _run_record(run: Run, parts: Parts, problems: Sequence[Problem], revisions: dict[str, str]) -> RunRecord:
+def _run_record(
+    run: Run, parts: Parts, problems: Sequence[Problem], revisions: dict[str, str], devices: Sequence[str]
+) -> RunRecord:
     choices = run.config["choices"]
-    devices = [str(agent.get("device", "cpu")) for agent in run.config["pool"]["agents"]]
     return RunRecord(
         run=run.digest,
         study=run.study,

@@ -7,17 +7,19 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from symphony.files import read_json, sha256, write_atomic
+from symphony.models.devices import CPU, check_device
 from symphony.models.endpoint import FREE, Price, price_of
+from symphony.models.folder import MANIFEST, check_folder, locate
 from symphony.models.footprint import Footprint, footprint
+from symphony.models.revision import check_format
 from symphony.targets import class_of, instantiate
 from symphony.types import Endpoint, SymphonyError, canonical_json
 
-PACKAGE = Path(__file__).parent
 SHARED = ("task", "pool", "seed")
 """What the runs of one process have in common, unless less is asked for; a model is loaded once a process."""
 PARTS = ("task", "scheduler", "scorer", "memory", "search")
@@ -90,17 +92,31 @@ class Parts:
     search: Any
 
 
+class NotThere(SymphonyError):
+    """Weights that a command can bring, and has not brought, or not wholly.
+
+    Attributes:
+        command: That brings them.
+    """
+
+    def __init__(self, told: str, command: str) -> None:
+        super().__init__(f"{told}; `{command}` brings it")
+        self.command = command
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A model that is not loaded yet: equal specs are one model.
 
     Attributes:
         origin: Digest of the weights that a quantised checkpoint has to be made from; "" where it is not made here.
+        pinned: Whether its option has a `source` to download it from; no part of what it is.
     """
 
     target: str
     arguments: str
     origin: str = ""
+    pinned: bool = field(default=False, compare=False)
 
     @property
     def is_endpoint(self) -> bool:
@@ -114,8 +130,9 @@ class ModelSpec:
 
     @property
     def device(self) -> str:
-        """Where a local model is to compute, as torch names it; "cuda" is any GPU."""
-        return str(json.loads(self.arguments).get("device", "cpu"))
+        """Where a local model is to compute: see `devices.check_device`."""
+        found: str = json.loads(self.arguments).get("device", CPU)
+        return found
 
     def on(self, device: str) -> ModelSpec:
         """The same model on a device."""
@@ -131,16 +148,45 @@ class ModelSpec:
         settings = {key: given[key] for key in ("dtype", "quantization") if given.get(key)}
         return footprint(self.folder(data), **settings)
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether it is loaded from a folder."""
+        return not self.is_endpoint and "path" in json.loads(self.arguments)
+
+    @property
+    def brought_by(self) -> str:
+        """The command that downloads or makes its weights; "" where none does."""
+        path = str(json.loads(self.arguments).get("path"))
+        if path.startswith("outputs:quantised/"):
+            return f"snakemake outputs/{path.removeprefix('outputs:')}/{MANIFEST}"
+        return f"symphony fetch {path}" if self.pinned and path.startswith("model/") else ""
+
+    def check(self) -> None:
+        """Raises SymphonyError where its arguments are none of a model; nothing is loaded, and no key is needed."""
+        if self.is_endpoint:
+            self.build(Path())
+            return
+        given = json.loads(self.arguments)
+        check_device(self.device)
+        check_format(given.get("dtype", "float32"), given.get("quantization"))
+
     def folder(self, data: Path) -> Path:
-        """Where its weights lie.
+        """Where its weights lie, as a whole model.
 
         Raises:
-            SymphonyError: There are none, or they were made from other weights than the config says.
+            NotThere: They are not there, or not whole, and a command brings them.
+            SymphonyError: The same where none does, or they were made from other weights than the config says.
         """
         if self.is_endpoint:
             raise SymphonyError("model: found one behind an API, allowed: one with weights")
-        path = str(json.loads(self.arguments)["path"])
-        folder = weights_folder(path, data)
+        path = json.loads(self.arguments).get("path")
+        folder = locate(path, data)
+        try:
+            check_folder(folder)
+        except SymphonyError as error:
+            if self.brought_by and not (folder / MANIFEST).is_file():
+                raise NotThere(str(error), self.brought_by) from error
+            raise
         if self.origin and (found := _origin(folder)) != self.origin:
             raise SymphonyError(f"model.path: found {path!r} made from weights {found}, allowed: from {self.origin}")
         return folder
@@ -151,7 +197,7 @@ class ModelSpec:
         if "path" in arguments:
             arguments["path"] = str(self.folder(data))
         if arguments.get("tokenizer"):
-            arguments["tokenizer"] = str(weights_folder(str(arguments["tokenizer"]), data))
+            arguments["tokenizer"] = str(locate(arguments["tokenizer"], data))
         return class_of("model", self.target)(**arguments)
 
     def sizing(self, data: Path, revision: str) -> Any:
@@ -306,7 +352,7 @@ def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
     try:
         files = {path.name: sha256(path) for path in task.files()}
     except SymphonyError:
-        files = dict(config["task"].get("source", {}).get("files") or {})
+        files = dict((config["task"].get("source") or {}).get("files") or {})
     asks = getattr(class_of("search", config["search"]["_target_"]), "asks_alone", False)
     words = {"answer prompts": task.prompts.answer_digest} if asks else {}
     return {**files, "prompts": task.prompts.digest, **words}
@@ -318,7 +364,12 @@ def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
     for agent in config["pool"]["agents"]:
         arguments = {key: value for key, value in agent.items() if key not in NOT_ARGUMENTS}
         origin = agent["weights"] if "made_from" in agent and "weights" in agent else ""
-        specs[agent["name"]] = ModelSpec(target=agent["_target_"], arguments=canonical_json(arguments), origin=origin)
+        specs[agent["name"]] = ModelSpec(
+            target=agent["_target_"],
+            arguments=canonical_json(arguments),
+            origin=origin,
+            pinned=agent.get("source") is not None,
+        )
     return specs
 
 
@@ -340,26 +391,9 @@ def is_endpoint(model: Any) -> TypeGuard[Endpoint]:
     return all(hasattr(model, name) for name in ("complete", "ready"))
 
 
-def weights_folder(path: str, data: Path) -> Path:
-    """Where a model's weights lie: `package:x` inside this package, `outputs:x` under outputs/, else under `data`.
-
-    Raises:
-        SymphonyError: There is no such folder.
-    """
-    scheme, _, rest = path.rpartition(":")
-    folder = {"package": PACKAGE, "outputs": Path("outputs"), "": data}.get(scheme)
-    if folder is None:
-        raise SymphonyError(f"model.path: found {path!r}, allowed: package:<folder>, outputs:<folder>, <folder>")
-    if not (folder / rest / "config.json").is_file():
-        made = f"; `snakemake outputs/{rest}/manifest.json` makes it" if scheme == "outputs" else ""
-        made = f"; `symphony fetch {rest}` downloads it" if not scheme and rest.startswith("model/") else made
-        raise SymphonyError(f"model.path: found no weights at {path!r}, allowed: a folder with a config.json{made}")
-    return folder / rest
-
-
 def _origin(folder: Path) -> str:
     """What the manifest of a quantised checkpoint says it was made from."""
-    manifest = folder / "manifest.json"
+    manifest = folder / MANIFEST
     found = read_json(manifest, "the manifest of a quantised checkpoint") if manifest.is_file() else {}
     return str(found.get("source_digest", "that it does not name"))
 

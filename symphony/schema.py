@@ -194,11 +194,10 @@ def check_parts(config: Mapping[str, Any]) -> None:
         if hasattr(made, "check_pool"):
             made.check_pool(len(agents))
     for name, spec in agents.items():
-        if spec.is_endpoint:  # making one loads nothing and needs no key
-            try:
-                spec.build(Path())
-            except SymphonyError as error:
-                raise SymphonyError(f"pool.agents.{name}: {error}") from error
+        try:
+            spec.check()
+        except SymphonyError as error:
+            raise SymphonyError(f"pool.agents.{name}: {error}") from error
         if money_limits(config) and spec.price.unknown:
             key, limit = spec.price.unknown[0], money_limits(config)[0]
             needed = f"dollars per million tokens, because {limit} is set"

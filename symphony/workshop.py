@@ -15,7 +15,7 @@ from typing import Any, Self
 from symphony.agents import Agent, AgentPool
 from symphony.budget import Ledger, Purse
 from symphony.models.batcher import Batcher, Turns
-from symphony.models.devices import Device, LocalModel, Need, spread
+from symphony.models.devices import CARD, Device, LocalModel, Need, candidates, spread
 from symphony.models.footprint import ALLOWANCE
 from symphony.models.hf import MAX_BATCH_TOKENS
 from symphony.models.loading import cards
@@ -24,7 +24,6 @@ from symphony.runs import ModelSpec, Run, is_endpoint, models, revision
 from symphony.types import AsyncModel, Endpoint, ModelBackend
 
 MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]
-_ANY_CARD = "cuda"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +99,11 @@ class Workshop:
         agents = tuple(Agent(name, model, specs[name].price) for name, (model, _) in ready.items())
         return AgentPool(run.pool, agents), {name: told for name, (_, told) in ready.items()}
 
+    def devices(self, run: Run) -> list[str]:
+        """Where the local models of a run lie, whose `pool` was asked for before."""
+        found = [self._local.get(spec) for spec in models(run.config).values()]
+        return [local.device.name for local in found if local]
+
     def strain(self) -> Strain:
         """So far, of all models."""
         found = [getattr(model, "budget", None) for model in (*self._local.values(), *self._made.values())]
@@ -126,10 +130,11 @@ class Workshop:
                 self._made[spec] = self._new(spec)
                 continue
             known[spec] = told
-            if spec.device == _ANY_CARD and self._cards():
+            places = candidates(spec.device, self._cards)
+            if len(places) > 1:
                 anywhere[spec] = self._need(spec)
             else:
-                self._settle(spec, spec, told)
+                self._settle(spec, spec if places == [spec.device] else spec.on(places[0]), told)
         left = {name: self._device(name).left for name in self._cards()} if anywhere else {}
         for spec, name in spread(anywhere, left).items():
             self._settle(spec, spec.on(name), known[spec])
@@ -158,7 +163,7 @@ class Workshop:
     def _device(self, name: str) -> Device:
         if name not in self._devices:
             room = self._memory
-            if name.startswith(_ANY_CARD):
+            if name.startswith(CARD):
                 room = min(room, self._cards().get(name, float("inf"))) - ALLOWANCE
             self._devices[name] = Device(name, None if room == float("inf") else room)
         return self._devices[name]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from symphony.models.folder import CONFIG, TOKENIZER, check_folder
+from symphony.models.loading import explained, load_config, load_tokenizer
 from symphony.models.sampler import Row
 from symphony.models.sizes import Size
 from symphony.reasoning import opened
@@ -28,9 +31,17 @@ NO_LIMIT = 2**30
 
 
 def context_of(config: Any) -> int:
-    """Tokens that a model can take, by its config as transformers loads it."""
+    """Tokens that a model can take, by its config as transformers loads it.
+
+    Raises:
+        SymphonyError: The config names no number of tokens.
+    """
     text_config = config.get_text_config(decoder=True)
-    return int(getattr(text_config, "max_position_embeddings", None) or NO_LIMIT)
+    context = getattr(text_config, "max_position_embeddings", None) or NO_LIMIT
+    if type(context) is not int or context < 2:
+        told = f"max_position_embeddings: found {context!r}, allowed: tokens, >= 2"
+        raise SymphonyError(f"{Path(config.name_or_path) / CONFIG}: {told}")
+    return context
 
 
 def load_chats(folder: Path, *, counter: str | None = None, context: int | None = None) -> ChatTokenizer:
@@ -42,15 +53,9 @@ def load_chats(folder: Path, *, counter: str | None = None, context: int | None 
     Raises:
         SymphonyError: The folder holds no tokenizer, or no config where that is asked.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        if context is None:
-            context = context_of(AutoConfig.from_pretrained(folder, local_files_only=True))
-    except (OSError, ValueError) as error:
-        raise SymphonyError(f"{folder}: found {error}, allowed: a tokenizer with a chat template") from error
-    return ChatTokenizer(tokenizer, context, counter)
+    check_folder(folder, tokenizer_alone=True)
+    tokenizer = load_tokenizer(folder)
+    return ChatTokenizer(tokenizer, context_of(load_config(folder)) if context is None else context, counter)
 
 
 def prompt_tokens(folder: Path, messages: tuple[Message, ...]) -> int:
@@ -69,12 +74,28 @@ class ChatTokenizer:
         tokenizer: As transformers loads it, with a chat template.
         context: Tokens that the model can take, prompt and completion.
         counter: As in `Sizing`.
+        vocabulary: Tokens that the model knows, where that is known; a tokenizer may have more.
     """
 
-    def __init__(self, tokenizer: Any, context: int, counter: str | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, context: int, counter: str | None = None, *, vocabulary: int = sys.maxsize
+    ) -> None:
         self.counter = counter
-        self._tokenizer, self._context = tokenizer, context
+        self._tokenizer, self._context, self._vocabulary = tokenizer, context, vocabulary
         self._alone = threading.Lock()  # sizes are asked in the event loop's thread, rows perhaps in another
+
+    def check(self, folder: Path) -> None:
+        """Raises SymphonyError where the template fails at the simplest chat, or makes tokens that the model lacks."""
+        with explained(folder / TOKENIZER, "a tokenizer that fits the model"):
+            (chat,) = self._encode([(Message(role="user", content="go"),)])
+            plain = self._tokenizer.get_vocab().keys() - self._tokenizer.get_added_vocab().keys()
+            most = max([*chat.tokens, *self._tokenizer.convert_tokens_to_ids(list(plain))], default=0)
+        if chat.refused or not chat.tokens:
+            allowed = "one that makes a prompt of a chat"
+            raise SymphonyError(f"{folder}: found {chat.refused or 'an empty chat template'}, allowed: {allowed}")
+        if most >= self._vocabulary:
+            allowed = f"those of the model, 0 to {self._vocabulary - 1}"
+            raise SymphonyError(f"{folder / TOKENIZER}: found token {most}, allowed: {allowed}")
 
     def count(self, messages: tuple[Message, ...]) -> int:
         """Tokens of a chat.
@@ -138,10 +159,14 @@ class ChatTokenizer:
 
     def _refusal(self, chat: _Chat) -> str:
         """Why a chat gets no answer; "" where it gets one."""
-        length = len(chat.tokens)
-        if chat.refused or 0 < length < self._context:
+        length, most = len(chat.tokens), max(chat.tokens, default=0)
+        if chat.refused:
             return chat.refused
-        return f"prompt: found {length} tokens, allowed: 1 to {self._context - 1}"
+        if not 0 < length < self._context:
+            return f"prompt: found {length} tokens, allowed: 1 to {self._context - 1}"
+        if most >= self._vocabulary:
+            return f"prompt: found token {most}, allowed: 0 to {self._vocabulary - 1}"
+        return ""
 
     def _encode(self, chats: Sequence[tuple[Message, ...]]) -> list[_Chat]:
         with self._alone:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from symphony.models.sizes import Size, Sizing, sizing
 from symphony.types import Completion, ModelBackend, Request, SymphonyError
 
 Name = TypeVar("Name")
+AUTO, CPU, CARD = "auto", "cpu", "cuda"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,36 @@ class Need:
 
     weights: int = 0
     cache: int = 0
+
+
+def check_device(device: Any) -> None:
+    """Raises SymphonyError where a name is none of a device, whatever this machine has."""
+    if not isinstance(device, str) or not re.fullmatch(f"{AUTO}|{CPU}|{CARD}(:[0-9]+)?", device):
+        allowed = f"{AUTO} (a GPU where there is one, else the CPU), {CPU}, {CARD} (any GPU) or {CARD}:<number>"
+        raise SymphonyError(f"device: found {device!r}, allowed: {allowed}")
+
+
+def candidates(device: str, cards: Callable[[], Iterable[str]]) -> list[str]:
+    """Where a model for `device` may lie: the CPU, one GPU, or any of them.
+
+    Args:
+        device: See `check_device`.
+        cards: Names of this machine's GPUs; asked only where it matters.
+
+    Raises:
+        SymphonyError: This machine has no such GPU.
+    """
+    check_device(device)
+    if device == CPU:
+        return [CPU]
+    there = list(cards())
+    found = [card for card in there if device in (AUTO, CARD, card)]
+    if not found and device != AUTO:
+        raise SymphonyError(
+            f"device: found {device!r} on a machine with {', '.join(there) or 'no GPU that torch can use'}, "
+            f"allowed: {', '.join([AUTO, CPU, *([CARD] if there else []), *there])}"
+        )
+    return found or [CPU]
 
 
 def together(needs: Sequence[Need]) -> int:

@@ -6,14 +6,14 @@ the runtime) is an allowance. `symphony plan` tells it before anything is spent.
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from symphony.files import read_json
+from symphony.models.folder import BYTES, CONFIG, header, weights_files
 from symphony.types import SymphonyError
 
 BLOCK = 64
@@ -25,7 +25,6 @@ ALLOWANCE = 1.0e9
 LOAD_RATE = 1.0e9
 """Bytes of weights a second that a swap is taken to load, where nothing was measured: those of a slow disk."""
 
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
@@ -64,26 +63,25 @@ def footprint(folder: Path, *, dtype: str = "float32", quantization: str | None 
     Raises:
         SymphonyError: No config, no safetensors, or a broken header.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise SymphonyError(f"{folder}: found {error}, allowed: a folder with config.json") from error
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise SymphonyError(f"{folder}: found no *.safetensors, allowed: weights in that format")
-    tensors = [tensor for file in files for tensor in _header(file).items()]
+    config = read_json(folder / CONFIG, "the config of a model")
+    tensors = [tensor for file in weights_files(folder) for tensor in header(file).items()]
     stored = config.get("quantization_config") is not None
     width = _DTYPE_BYTES[dtype]
     weights = sum(
-        _size(tensor) * _BYTES[tensor["dtype"]]
+        _size(tensor) * BYTES.get(tensor["dtype"], 1)
         if stored and not _floats(tensor)
         else _held(name, tensor, width, None if stored else quantization)
         for name, tensor in tensors
     )
+    try:
+        per_token = cache_per_token(config, width)
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+        allowed = "its layers, heads and sizes as numbers, by the names that Llama has for them"
+        raise SymphonyError(f"{folder / CONFIG}: found {type(error).__name__} {error}, allowed: {allowed}") from error
     return Footprint(
         weights=weights,
         parameters=sum(_size(tensor) for _, tensor in tensors),
-        cache_per_token=cache_per_token(config, width),
+        cache_per_token=per_token,
     )
 
 
@@ -93,18 +91,6 @@ def cache_per_token(config: Mapping[str, Any], width: int) -> int:
     heads = int(config["num_attention_heads"])
     size = int(config.get("head_dim") or int(config["hidden_size"]) // heads)
     return 2 * int(config["num_hidden_layers"]) * int(config.get("num_key_value_heads") or heads) * size * width
-
-
-def _header(file: Path) -> dict[str, dict[str, Any]]:
-    try:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > file.stat().st_size:
-                raise ValueError(f"a header of {length} bytes")
-            header = json.loads(stream.read(length))
-    except (OSError, ValueError, struct.error) as error:
-        raise SymphonyError(f"{file}: found {error}, allowed: a safetensors file") from error
-    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
 
 
 def _size(tensor: Mapping[str, Any]) -> int:

@@ -14,7 +14,9 @@ from symphony.fields import Count
 from symphony.models.batching import TokenBudget, cut, in_order, ran_out, release
 from symphony.models.caches import roomy_caches
 from symphony.models.chats import ChatTokenizer, context_of, load_chats
-from symphony.models.loading import Quantization, load_model
+from symphony.models.devices import candidates
+from symphony.models.folder import CONFIG, GENERATION, TOKENIZER, check_folder
+from symphony.models.loading import Quantization, cards, load_generation_config, load_model, load_tokenizer
 from symphony.models.revision import revision_of
 from symphony.models.sampler import Decoder, Row, Sampler
 from symphony.models.sizes import Size
@@ -36,7 +38,7 @@ class HFBackend:
     Args:
         path: Folder with config, weights, tokenizer and chat template.
         dtype: "float32", "bfloat16" or "float16"; float32 is the fast one on a CPU.
-        device: As torch names it.
+        device: "cpu", "cuda:0", "cuda" (any GPU), or "auto": a GPU where there is one, else the CPU.
         quantization: bitsandbytes scheme applied while loading; None loads the folder as it is.
         threads: torch threads of this process, >= 1 (CPU only).
         max_batch_rows: Requests in one batch, >= 1.
@@ -45,7 +47,8 @@ class HFBackend:
         share_prefixes: Prefill equal prompts and long common prefixes once. Changes the speed, not the tokens.
 
     Raises:
-        SymphonyError: Missing or unreadable folder, no chat template, a value out of its range.
+        SymphonyError: A folder that is not there, broken or holds not all of a model, no chat template, a device that
+            is not there, a value out of its range.
     """
 
     def __init__(
@@ -66,28 +69,32 @@ class HFBackend:
                 raise SymphonyError(f"{name}: found {value}, allowed: >= 1")
         self.budget = TokenBudget(max_batch_tokens)
         self.path = Path(path)
+        check_folder(self.path)
         self.revision = revision_of(path, dtype=dtype, quantization=quantization)
         self.counter: str | None = self.revision
         self.max_batch_rows = max_batch_rows
+        device = candidates(device, cards)[0]
         import torch
-        from transformers import AutoTokenizer, DynamicCache, GenerationConfig
+        from transformers import DynamicCache, GenerationConfig
         from transformers.cache_utils import DynamicLayer
 
         self._torch = torch
         if device == "cpu":
             torch.set_num_threads(threads)
+        ends = load_generation_config(self.path)
+        self.tokenizer = load_tokenizer(self.path)
         self.model = load_model(self.path, dtype=dtype, device=device, quantization=quantization)
-        self.tokenizer = AutoTokenizer.from_pretrained(self.path, local_files_only=True)
-        if not self.tokenizer.chat_template:
-            raise SymphonyError(f"{self.path}: found no chat template, allowed: a tokenizer with one")
+        vocabulary = len(self.model.get_output_embeddings().weight)
         text_config = self.model.config.get_text_config(decoder=True)
         self.context = context_of(self.model.config)
         self._decode_text = Decoder(self.tokenizer)
-        self._chats = ChatTokenizer(self.tokenizer, self.context)
-        self._end_ids = _end_tokens(self.model, self.tokenizer)
+        self._chats = ChatTokenizer(self.tokenizer, self.context, vocabulary=vocabulary)
+        self._chats.check(self.path)
+        self._end_ids = self._end_tokens(ends, vocabulary)
         pad = self.tokenizer.pad_token_id
-        self._pad = int(pad if pad is not None else min(self._end_ids, default=0))
-        self._ends = torch.zeros(self.model.get_output_embeddings().weight.shape[0], dtype=torch.bool, device=device)
+        # Any token pads, as it is masked; that of a tokenizer may be one that the model does not know.
+        self._pad = int(pad if pad is not None and pad < vocabulary else min(self._end_ids, default=0))
+        self._ends = torch.zeros(vocabulary, dtype=torch.bool, device=device)
         self._ends[list(self._end_ids)] = True
         # The sampler ends rows and draws tokens, so nothing of the model's own sampling defaults may remain.
         self.model.generation_config = GenerationConfig(pad_token_id=self._pad)
@@ -108,6 +115,22 @@ class HFBackend:
     def size(self, request: Request) -> Size:
         """See `Sizing`."""
         return self._chats.size(request)
+
+    def _end_tokens(self, generation: Any, vocabulary: int) -> set[int]:
+        """Ids that end a completion: those of the generation config, the config and the tokenizer."""
+        ends: set[int] = set()
+        told = {
+            GENERATION: getattr(generation, "eos_token_id", None),
+            CONFIG: self.model.config.eos_token_id,
+            TOKENIZER: self.tokenizer.eos_token_id,
+        }
+        for name, found in told.items():
+            for end in found if isinstance(found, list) else [] if found is None else [found]:
+                if type(end) is not int or not 0 <= end < vocabulary:
+                    allowed = f"tokens that the model knows, 0 to {vocabulary - 1}"
+                    raise SymphonyError(f"{self.path / name}: eos_token_id: found {end!r}, allowed: {allowed}")
+                ends.add(end)
+        return ends
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Answers in the same length and order.
@@ -277,14 +300,6 @@ class HFBackend:
                 dropped=row.dropped,
             )
         return answers
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
-    """Ids that end a completion: the generation config's and the tokenizer's."""
-    ends: set[int] = set()
-    for found in (model.generation_config.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id):
-        ends.update(found if isinstance(found, list) else [] if found is None else [found])
-    return ends
 
 
 def _shared_prefix(prompts: list[tuple[int, ...]]) -> int:

@@ -3,27 +3,65 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from symphony.models.batching import ran_out
+from symphony.models.folder import CONFIG, GENERATION
+from symphony.models.footprint import BLOCK
 from symphony.types import SymphonyError
 
 Quantization = Literal["nf4", "fp4", "int8"]
-_BLOCK = 64  # weights that share a scale in four-bit schemes
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+"""Of everything that is loaded: no network, and no question on the terminal about a folder's own program."""
+_DEVICE_FILES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")  # of CUDA (on Tegra, too), ROCm and WSL
+_MOST_LETTERS = 300  # of what a library says
+_WHOLE = "a checkpoint with the tensors that its config says, each of them once and finite"
 
 
 def cards() -> dict[str, int]:
     """Free bytes of each GPU that torch can use, in torch's order."""
+    if not any(next(Path("/dev").glob(name), None) for name in _DEVICE_FILES):
+        return {}  # without the seconds that torch takes to say so; a run out of the call store needs no torch
     import torch
 
     return {f"cuda:{number}": torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())}
 
 
+@contextmanager
+def explained(place: Path, allowed: str) -> Iterator[None]:
+    """Turns whatever a library raises over the files at `place` into one line.
+
+    A folder's values reach code of each architecture, which may raise anything; only what memory lacks passes.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.CRITICAL)  # it tells over many lines what is looked at here
+    try:
+        yield
+    except SymphonyError:
+        raise
+    except Exception as error:
+        if ran_out(error):
+            raise
+        name = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
+        found = f"{name}{' '.join(str(error).split())[:_MOST_LETTERS]}" or type(error).__name__
+        raise SymphonyError(f"{place}: found {found}, allowed: {allowed}") from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
 def load_model(folder: Path, *, dtype: str, device: str, quantization: str | None) -> Any:
     """The model in evaluation mode. `quantization` quantises while loading; a quantised folder loads as it is.
 
+    Args:
+        device: One that there is: "cpu", "cuda:0".
+
     Raises:
-        SymphonyError: The folder holds no model that transformers can load.
+        SymphonyError: The folder holds no model that transformers can load, or not all of one.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -32,25 +70,29 @@ def load_model(folder: Path, *, dtype: str, device: str, quantization: str | Non
     transformers_logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # int8 warns at every matrix product otherwise
     torch_dtype = getattr(torch, dtype)
-    config = None
+    config = load_config(folder)
+    with explained(folder / CONFIG, "the config of a causal language model"), torch.device("meta"):
+        plan = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    quantised = None
     if quantization == "int8":
-        config = BitsAndBytesConfig(load_in_8bit=True)
+        quantised = BitsAndBytesConfig(load_in_8bit=True)
     elif quantization is not None:
-        config = BitsAndBytesConfig(
+        quantised = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type=quantization,
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=torch_dtype,
-            llm_int8_skip_modules=_left_whole(folder),
+            llm_int8_skip_modules=_left_whole(plan),
         )
-    placed: dict[str, Any] = {} if config is None else {"quantization_config": config, "device_map": device}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch_dtype, local_files_only=True, **placed)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise SymphonyError(f"{folder}: found {error}, allowed: a causal language model's folder") from error
-    if getattr(model, "quantization_method", None) is None:
-        model = model.to(device)
-    if config is not None and device == "cpu":
+    placed: dict[str, Any] = {} if quantised is None else {"quantization_config": quantised, "device_map": device}
+    with explained(folder, "a causal language model's folder"):
+        model, told = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch_dtype, output_loading_info=True, **LOCAL, **placed
+        )
+        if getattr(model, "quantization_method", None) is None:
+            model = model.to(device)
+    _check_whole(folder, model, told)
+    if quantised is not None and device == "cpu":
         # What was left whole lies in the mapped file, and would keep the quantised layers' source in memory as well.
         for parameter in model.parameters():
             if parameter.is_floating_point():
@@ -58,20 +100,79 @@ def load_model(folder: Path, *, dtype: str, device: str, quantization: str | Non
     return model.eval()
 
 
-def _left_whole(folder: Path) -> list[str]:
+def load_config(folder: Path) -> Any:
+    """The config of a folder.
+
+    Raises:
+        SymphonyError: transformers can't load it.
+    """
+    from transformers import AutoConfig
+
+    with explained(folder / CONFIG, "the config of a causal language model"):
+        return AutoConfig.from_pretrained(folder, **LOCAL)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder, with a chat template.
+
+    Raises:
+        SymphonyError: transformers can't load it, or it has no chat template.
+    """
+    from transformers import AutoTokenizer
+
+    with explained(folder, "a tokenizer with a chat template"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+    if not tokenizer.chat_template:
+        raise SymphonyError(f"{folder}: found no chat template, allowed: a tokenizer with one")
+    return tokenizer
+
+
+def load_generation_config(folder: Path) -> Any:
+    """What a folder says of generating beside its config; None where it says nothing."""
+    from transformers import GenerationConfig
+
+    if not (folder / GENERATION).is_file():
+        return None
+    with explained(folder / GENERATION, "a generation config of transformers"):
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+
+
+def _check_whole(folder: Path, model: Any, told: dict[str, Any]) -> None:
+    """Nothing that transformers filled in at random, left aside, or read as no number."""
+    for words, key in (("lacking", "missing_keys"), ("unknown", "unexpected_keys"), ("misshapen", "mismatched_keys")):
+        if names := sorted(str(name[0] if isinstance(name, tuple) else name) for name in told.get(key) or ()):
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise SymphonyError(f"{folder}: found {words} tensors: {names[0]}{more}, allowed: {_WHOLE}")
+    if errors := told.get("error_msgs"):
+        raise SymphonyError(f"{folder}: found {' '.join(str(errors[0]).split())[:_MOST_LETTERS]}, allowed: {_WHOLE}")
+    stored = getattr(model.config, "quantization_config", None)
+    if stored is not None and getattr(model, "quantization_method", None) is None:
+        allowed = "one that transformers and the installed libraries load"
+        raise SymphonyError(f"{folder / CONFIG}: quantization_config: found {stored}, allowed: {allowed}")
+    for name, values in _numbers(model):
+        if values.numel() and not all(bool(bound.isfinite()) for bound in values.aminmax()):
+            raise SymphonyError(f"{folder}: found NaN or infinity in tensor {name}, allowed: {_WHOLE}")
+
+
+def _numbers(model: Any) -> Iterator[tuple[str, Any]]:
+    """The floating-point numbers of a model: its weights and, of quantised ones, their scales."""
+    for name, parameter in model.named_parameters():
+        state, rows = getattr(parameter, "quant_state", None), getattr(parameter, "SCB", None)
+        inner = getattr(state, "state2", None)
+        for values in (
+            parameter.data, rows, *(getattr(one, key, None) for one in (state, inner) for key in ("absmax", "offset"))
+        ):  # fmt: skip
+            if values is not None and values.is_floating_point():
+                yield name, values
+
+
+def _left_whole(model: Any) -> list[str]:
     """Modules that four bits leave alone: the head, and layers whose rows are not whole blocks.
 
     On CPUs with avx512_bf16, bitsandbytes 0.50 packs row by row and fails on an input width that is no multiple of 64.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
 
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError, KeyError) as error:
-        raise SymphonyError(f"{folder}: found {error}, allowed: a causal language model's folder") from error
     head = model.get_output_embeddings()
     linear = [(name, module) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
-    return [name for name, module in linear if module is head or module.in_features % _BLOCK]
+    return [name for name, module in linear if module is head or module.in_features % BLOCK]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
+from typing import Any
 
+from symphony.files import read_json
+from symphony.models.folder import CONFIG, WEIGHTS
 from symphony.types import SymphonyError
 
 _DTYPES = ("float32", "bfloat16", "float16")
+_QUANTISED = ("nf4", "fp4", "int8")
 _ANSWERING_FILES = (
     "config.json",
     "generation_config.json",
@@ -32,8 +35,8 @@ def weights_digest(folder: str | Path) -> str:
     root = Path(folder)
     files = [root / name for name in _ANSWERING_FILES if (root / name).is_file()]
     weights = sorted([*root.glob("*.safetensors"), *root.glob("*.bin")])
-    if not (root / "config.json").is_file() or not weights:
-        raise SymphonyError(f"{root}: found no model, allowed: a folder with config.json and *.safetensors")
+    if not (root / CONFIG).is_file() or not weights:
+        raise SymphonyError(f"{root}: found no model, allowed: a folder with {CONFIG} and {WEIGHTS}")
     files += weights
     state = tuple((file.name, (info := file.stat()).st_size, info.st_mtime_ns) for file in files)
     key = (str(root.resolve()), state)
@@ -46,15 +49,20 @@ def weights_digest(folder: str | Path) -> str:
     return _digests[key]
 
 
-def revision_of(folder: str | Path, *, dtype: str = "float32", quantization: str | None = None) -> str:
-    """What answers, e.g. "hf:0123456789abcdef:float32:nf4". Needs neither torch nor the weights in memory."""
+def check_format(dtype: Any, quantization: Any) -> None:
+    """Raises SymphonyError where a number format or a quantisation is none."""
     if dtype not in _DTYPES:
         raise SymphonyError(f"dtype: found {dtype!r}, allowed: {', '.join(_DTYPES)}")
-    if quantization not in (None, "nf4", "fp4", "int8"):
-        raise SymphonyError(f"quantization: found {quantization!r}, allowed: nf4, fp4, int8 or none")
+    if quantization not in (None, *_QUANTISED):
+        raise SymphonyError(f"quantization: found {quantization!r}, allowed: {', '.join(_QUANTISED)} or none")
+
+
+def revision_of(folder: str | Path, *, dtype: str = "float32", quantization: str | None = None) -> str:
+    """What answers, e.g. "hf:0123456789abcdef:float32:nf4". Needs neither torch nor the weights in memory."""
+    check_format(dtype, quantization)
     digest = weights_digest(folder)
-    try:
-        stored = json.loads((Path(folder) / "config.json").read_text()).get("quantization_config") is not None
-    except json.JSONDecodeError as error:
-        raise SymphonyError(f"{Path(folder) / 'config.json'}: found {error}, allowed: JSON") from error
+    stored = read_json(Path(folder) / CONFIG, "the config of a model").get("quantization_config") is not None
+    if stored and quantization:
+        told = "a folder that is quantised already"
+        raise SymphonyError(f"quantization: found {quantization!r} for {folder}, {told}, allowed: null")
     return f"hf:{digest}:{dtype}:{quantization or ('stored' if stored else 'none')}"

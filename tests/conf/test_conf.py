@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from symphony.config import plan, task
+from symphony.models.folder import PACKAGE
 from symphony.options import describe, reference, studies, write_description
 from symphony.runs import Run, available, build, digest, freeze, groups, has_files, models, thaw
 from symphony.types import SymphonyError
@@ -187,11 +188,10 @@ def test_a_checkpoint_made_from_other_weights_is_refused(
 ) -> None:
     spec = models(plan("quickstart", ["pool=embedded_trio_nf4"], conf=conf)[0].config)["llama"]
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SymphonyError, match=r"`snakemake outputs/quantised/embedded_llama-nf4/manifest.json` makes it"):
+    with pytest.raises(SymphonyError, match=r"`snakemake outputs/quantised/embedded_llama-nf4/manifest.json`"):
         spec.folder(tmp_path)
     made = tmp_path / "outputs" / "quantised" / "embedded_llama-nf4"
-    made.mkdir(parents=True)
-    (made / "config.json").write_text("{}")
+    shutil.copytree(PACKAGE / "embedded" / "weights" / "llama", made)
     (made / "manifest.json").write_text('{"source_digest": "older"}')
     with pytest.raises(SymphonyError, match=rf"made from weights older, allowed: from {spec.origin}"):
         spec.folder(tmp_path)

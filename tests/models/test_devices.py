@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from symphony.models.batcher import Batcher, Turns
-from symphony.models.devices import Device, LocalModel, Need, spread, together
+from symphony.models.devices import Device, LocalModel, Need, candidates, spread, together
 from symphony.models.hf import HFBackend
 from symphony.models.scripted import ScriptedBackend
+from symphony.options import model
 from symphony.records import WallRecord, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import Group, ModelSpec
@@ -303,5 +304,44 @@ def test_an_agent_s_own_card_is_kept() -> None:
     assert "cuda:0" in placed.values()
 
 
-def test_without_a_card_the_device_stays_as_the_option_names_it() -> None:
-    assert set(on_cards({}).values()) == {"cuda"}
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])
+def test_without_a_card_one_that_is_asked_for_is_refused(device: str) -> None:
+    with pytest.raises(
+        SymphonyError, match=f"device: found '{device}' on a machine with no GPU .*, allowed: auto, cpu$"
+    ):
+        on_cards({}, f"pool.agents.llama.device={device}")
+
+
+@pytest.mark.parametrize(("free", "expected"), [({}, {"cpu"}), ({"cuda:0": 24 * 10**9}, {"cuda:0"})])
+def test_the_shipped_models_lie_on_a_card_where_there_is_one_and_else_on_the_processor(
+    free: dict[str, int], expected: set[str]
+) -> None:
+    with Workshop(None, Path(), cards=lambda: free) as workshop:
+        run = of_real_models().runs[0]
+        workshop.pool(run)
+        assert set(workshop.devices(run)) == expected
+
+
+def test_every_shipped_model_is_for_any_device() -> None:
+    conf = Path(__file__).parents[2] / "conf"
+    specs = {path.stem: model(path.stem, conf=conf) for path in (conf / "model").glob("*.yaml")}
+    assert {name: spec.device for name, spec in specs.items() if spec.has_weights and spec.device != "auto"} == {}
+
+
+@pytest.mark.parametrize("device", ["tpu", "CUDA", "cuda:", "cuda:-1", "cuda:x", "gpu", "", "null", "3"])
+def test_a_device_that_is_none_is_refused_before_anything_is_loaded(device: str) -> None:
+    with pytest.raises(SymphonyError, match=r"device: found .*, allowed: "):
+        of_real_models(f"pool.agents.llama.device={device or chr(39) * 2}")
+
+
+def test_the_processor_is_given_without_asking_for_cards() -> None:
+    def fail() -> list[str]:
+        raise AssertionError
+
+    assert candidates("cpu", fail) == ["cpu"]
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "tpu"])
+def test_a_backend_on_a_device_that_is_not_there_is_refused(device: str, folders: dict[str, Path]) -> None:
+    with pytest.raises(SymphonyError, match=f"device: found '{device}'"):
+        HFBackend(folders["llama"], device=device)

@@ -219,7 +219,7 @@ def test_an_impossible_setting_is_named(folders: dict[str, Path], keywords: dict
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SymphonyError, match="found no model"):
+    with pytest.raises(SymphonyError, match=f"{tmp_path}/nothing: found no such folder"):
         HFBackend(tmp_path / "nothing")
 
 
