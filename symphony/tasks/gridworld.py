@@ -21,6 +21,7 @@ from annotated_types import Ge, Interval
 from symphony.fields import Count, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.tasks import generated
+from symphony.tasks.feedback import visible
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 Cell = tuple[int, int]
@@ -135,10 +136,9 @@ class GridWorld:
         arrived = data.cell == data.world.goal
         over = arrived or data.jammed
         truncated = not over and data.steps >= self.max_steps
-        told = self.feedback == "oracle" and (over or truncated)
         return State(
             observation=observation or ("Goal reached." if arrived else _look(data)),
-            reward=float(arrived) if told else None,
+            reward=visible(float(arrived), self.feedback, over or truncated),
             terminated=over,
             truncated=truncated,
             invalid=invalid,

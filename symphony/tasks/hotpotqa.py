@@ -24,6 +24,7 @@ from symphony.reasoning import spoken
 from symphony.tasks import datafiles
 from symphony.tasks.answers import exact_match, f1, normalise
 from symphony.tasks.corpus import Corpus, Page, Paragraphs
+from symphony.tasks.feedback import visible
 from symphony.tasks.wikipedia import Mode, Wikipedia
 from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
@@ -167,14 +168,16 @@ class HotpotQA:
         else:
             invalid = True
             observation = "Invalid action. Allowed: search[title], lookup[word], finish[answer]."
-        return State(observation=observation, truncated=data.steps >= self.max_steps, invalid=invalid, data=data)
+        truncated = data.steps >= self.max_steps
+        reward = visible(0.0, self.feedback, truncated)
+        return State(observation=observation, reward=reward, truncated=truncated, invalid=invalid, data=data)
 
     def _finish(self, data: Data, answer: str) -> State:
         told = self.feedback == "oracle"
         right = told and exact_match(answer, data.gold)  # under "none" nothing is compared at all
         return State(
             observation=("Correct." if right else "Wrong.") if told else "Answer given.",
-            reward=float(right) if told else None,
+            reward=visible(float(right), self.feedback),
             terminated=True,
             data=replace(data, answer=answer),
         )

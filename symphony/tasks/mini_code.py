@@ -26,6 +26,7 @@ from annotated_types import Interval
 from symphony.fields import Count, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.tasks import generated
+from symphony.tasks.feedback import visible
 from symphony.tasks.sandbox import Execution, PythonSandbox, shortfall
 from symphony.types import Feedback, Grade, Problem, Proposal, State
 
@@ -137,7 +138,7 @@ class MiniCode:
         truncated = data.steps >= self.max_steps
         return State(
             observation=observation,
-            reward=0.0 if truncated and self.feedback == "oracle" else None,
+            reward=visible(0.0, self.feedback, truncated),
             truncated=truncated,
             invalid=invalid,
             data=data,
@@ -163,7 +164,7 @@ class MiniCode:
         told = self.feedback == "oracle"
         return State(
             observation=("Passed." if passed else "Failed.") if told else "Submitted.",
-            reward=float(passed) if told else None,
+            reward=visible(float(passed), self.feedback),
             terminated=True,
             data=replace(data, passed=passed),
         )

@@ -23,6 +23,7 @@ from symphony.fields import Count, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_answer, split_action
 from symphony.tasks import generated
 from symphony.tasks.answers import exact_match, normalise
+from symphony.tasks.feedback import visible
 from symphony.types import Feedback, Grade, Problem, Proposal, State
 
 FACTS = 5
@@ -124,14 +125,16 @@ class MiniQA:
         else:
             invalid = verb not in ("search", "lookup")
             observation = "Invalid action." if invalid else "Not found."
-        return State(observation=observation, truncated=data.steps >= self.max_steps, invalid=invalid, data=data)
+        truncated = data.steps >= self.max_steps
+        reward = visible(0.0, self.feedback, truncated)
+        return State(observation=observation, reward=reward, truncated=truncated, invalid=invalid, data=data)
 
     def _finish(self, data: Data, answer: str) -> State:
         reward = float(exact_match(answer, data.world.answer))
         told = self.feedback == "oracle"
         return State(
             observation=("Correct." if reward else "Wrong.") if told else "Answer given.",
-            reward=reward if told else None,
+            reward=visible(reward, self.feedback),
             terminated=True,
             data=replace(data, answer=answer),
         )

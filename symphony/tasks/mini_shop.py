@@ -22,6 +22,7 @@ from annotated_types import Interval
 from symphony.fields import Count, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.tasks import generated
+from symphony.tasks.feedback import visible
 from symphony.types import Feedback, Grade, Problem, Proposal, State
 
 TYPES = ("coat", "lamp", "rug", "mug", "tent", "chair")
@@ -127,7 +128,7 @@ class MiniShop:
         truncated = data.steps >= self.max_steps
         return State(
             observation=observation,
-            reward=0.0 if truncated and self.feedback == "oracle" else None,
+            reward=visible(0.0, self.feedback, truncated),
             truncated=truncated,
             invalid=after is None,
             data=data if after is None else after,
@@ -138,7 +139,7 @@ class MiniShop:
         told = self.feedback == "oracle"
         return State(
             observation=f"Score {score}." if told else "Bought.",
-            reward=score if told else None,
+            reward=visible(score, self.feedback),
             terminated=True,
             data=replace(data, bought=True),
         )

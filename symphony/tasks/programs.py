@@ -23,6 +23,7 @@ from symphony.prompts import ChatPrompts
 from symphony.tasks import datafiles, plus_suite, python_suite, rust_suite
 from symphony.tasks.answer_blocks import Block
 from symphony.tasks.extract import asserts, blocks, may_define, python_program, rust_program
+from symphony.tasks.feedback import visible
 from symphony.tasks.plus_suite import PlusSuite
 from symphony.tasks.program_data import SOURCES, Dataset, Hidden, Target, read
 from symphony.tasks.python_source import joined
@@ -182,29 +183,31 @@ class Programs:
             return state
         data: Data = replace(state.data, steps=state.data.steps + 1)
         entry = data.target.entry
+        cut = data.steps >= self.max_steps
+        nothing = visible(0.0, self.feedback, cut)
         program, written = _understand(action, entry, self._language)
         if program is None:
             observation = f"Found no program that defines {entry}."
-            return State(observation=observation, truncated=data.steps >= self.max_steps, invalid=True, data=data)
+            return State(observation=observation, reward=nothing, truncated=cut, invalid=True, data=data)
         tests = tuple(dict.fromkeys((*data.tests, *written[:OWN_TESTS])))[-PATH_TESTS:]
         data = replace(data, program=program, answer=action, tests=tests)
         suite = self._visible(data)
         if suite is None:
             observation = "There are no tests to run: write some below the function."
-            return State(observation=observation, truncated=data.steps >= self.max_steps, data=data)
+            return State(observation=observation, reward=nothing, truncated=cut, data=data)
         if self.internal != "generated":
             program = self._tested_program(data)
         report = _judge(self.box, _whole(data.target, program), suite, self.visible_s)
         if report.outcome == "broken_test":
             observation = f"The tests can't be run: {report.detail}"
             data = replace(data, tests=state.data.tests)  # they would spoil every later program
-            return State(observation=observation, truncated=data.steps >= self.max_steps, data=data)
+            return State(observation=observation, reward=nothing, truncated=cut, data=data)
         passed = report.outcome == "pass"
         return State(
             observation=_feedback(suite, report),
-            reward=1.0 if passed else None,
+            reward=1.0 if passed else nothing,
             terminated=passed,
-            truncated=not passed and data.steps >= self.max_steps,
+            truncated=cut and not passed,
             progress=sum(report.passed) / len(report.passed) if report.passed else 0.0,
             data=data,
         )

@@ -20,6 +20,7 @@ from typing import Literal
 from symphony.fields import Count, FromZero, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.reasoning import spoken
+from symphony.tasks.feedback import visible
 from symphony.tasks.webshop_catalogue import Catalogue, Mined, Product, Written, files, load, table
 from symphony.tasks.webshop_goals import Goal, Goals, Instructions, Nouns, Reward, goals, judge, noun_finder, nouns_by
 from symphony.tasks.wording import read_prompts
@@ -158,7 +159,7 @@ class WebShop:
         truncated = data.steps >= self.max_steps
         return State(
             observation=HINT if after is None else self._shown(data, after),
-            reward=0.0 if truncated and self.feedback == "oracle" else None,
+            reward=visible(0.0, self.feedback, truncated),
             truncated=truncated,
             invalid=after is None,
             data=data if after is None else after,
