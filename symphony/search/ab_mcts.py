@@ -147,7 +147,7 @@ class ABMCTS(Method):
         models: How the library chooses the model: by Thompson sampling (its default; blind to the scores with "m", as
             of 0.3.3), by UCB, or by a fit apart for each ("stack").
         n: Attempts at most, >= 1.
-        depth: Steps after which an attempt is cut, >= 1.
+        depth: Steps after which an attempt is cut, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps without any action after which an attempt is given up, >= 1.
         answer: How the answer is chosen among the nodes.
         temperature: Of actions; evaluation and reflection are greedy.
@@ -162,7 +162,7 @@ class ABMCTS(Method):
     variant: Variant = "a"
     models: ModelChoice = "thompson"
     n: int = 10
-    depth: int = 20
+    depth: int | None = 20
     max_misses: int = 2
     answer: AnswerPolicy = "oracle_best"
     temperature: float = 1.0

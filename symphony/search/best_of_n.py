@@ -31,7 +31,7 @@ class BestOfN(Method):
     Attributes:
         n: Trajectories at most, >= 1.
         per: "step", "trajectory" or "split".
-        depth: Steps after which a trajectory is cut, >= 1.
+        depth: Steps after which a trajectory is cut, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps without any action after which a trajectory is given up, >= 1.
         answer: How the answer is chosen among the nodes.
         evaluate_tokens: Completion tokens of an evaluation.
@@ -40,7 +40,7 @@ class BestOfN(Method):
     CHOICES: ClassVar = {"per": Per}
     n: int = 10
     per: Per = "step"
-    depth: int = 20
+    depth: int | None = 20
     max_misses: int = 2
     answer: AnswerPolicy = "oracle_best"
     temperature: float = 1.0

@@ -1,4 +1,4 @@
-"""The evaluation phase: scheduled agents score nodes, once or several times, and again where nothing is understood."""
+"""The evaluation phase: which nodes are judged; scheduled agents score them, and again where nothing is understood."""
 
 from __future__ import annotations
 
@@ -10,54 +10,78 @@ from itertools import takewhile
 from symphony.agents import Stop, Ticket
 from symphony.scorer import FORMAT_REMINDER, Scorer
 from symphony.search.phases import Phases, Prompt
-from symphony.search.tree import Origin
+from symphony.search.tree import Origin, Tree
 from symphony.types import Completion, Message, Phase, Sampling, Score, Shorten, Turn
 
 _PHASE: dict[Origin, Phase] = {"expand": Phase.EVALUATE, "simulate": Phase.SIM_EVALUATE}
 
 
-async def evaluate(phases: Phases, ids: Sequence[int], origin: Origin = "expand") -> None:
-    """Has scheduled agents score the nodes whose value the environment does not show; credits their generators.
+def used(tree: Tree, ids: Sequence[int], places: int) -> list[int]:
+    """Those of new siblings whose value a search uses, where a search judges no others (`Phases.judge` "used").
+
+    An end whose reward is hidden: it is a candidate for the answer, and its value is what its trajectory was worth.
+    Unfinished nodes only where there are more rivals than places, for else all are gone on from whatever they are
+    worth. Their rivals are each other, and in a simulation the ends, too. That an agent would be credited is no use:
+    it is credited when the value becomes known.
+
+    Args:
+        places: How many nodes are gone on from; 0 where the value of each has a use of its own.
+    """
+    rivals = sum([not tree[id].state.done or tree[id].origin == "simulate" for id in ids])
+    return [id for id in ids if tree[id].state.done or rivals > places]
+
+
+async def evaluate(phases: Phases, ids: Sequence[int], places: int = 0) -> None:
+    """Has scheduled agents score the nodes whose value is used and not known yet; credits their generators.
 
     A node has as many evaluations as the scorer asks for. Where they can not be understood, as many are asked for
     once more with a format reminder, from the next scheduled agents; then the scorer's fallback stands.
 
+    Args:
+        ids: New nodes of one origin.
+        places: As in `used`.
+
     Raises:
         Stop: A call was refused; the answers to those before it have been applied.
     """
+    if phases.judge == "used":
+        ids = used(phases.tree, ids, places)
     ids = [id for id in ids if phases.tree[id].prior is None]
     if phases.judged is None:
-        found, stop = await _asked(phases, ids, origin)
+        found, stop = await _asked(phases, ids)
     else:
-        said, stop = await scores(phases, ids, origin)
+        said, stop = await scores(phases, ids)
         found = [(score, phases.tree.now) for score in said]
     for id, (score, judged) in zip(ids, found, strict=False):
-        phases.judge(id, score, judged)
+        phases.give(id, score, judged)
     if stop is not None:
         raise stop
 
 
-async def scores(phases: Phases, ids: Sequence[int], origin: Origin = "expand") -> tuple[list[Score], Stop | None]:
+async def scores(phases: Phases, ids: Sequence[int]) -> tuple[list[Score], Stop | None]:
     """What scheduled agents say of the nodes, without applying it; fewer scores and the reason when refused."""
     if phases.judged is None:
-        found, stop = await _asked(phases, ids, origin)
+        found, stop = await _asked(phases, ids)
         return [score for score, _ in found], stop
     texts = tuple([lesson.text for lesson in phases.parts.session.lessons])
     keys = {id: (phases.tree.turns(id), texts) for id in ids}
     new = [id for id in ids if keys[id] not in phases.judged]
-    found, stop = await _asked(phases, new, origin)
+    found, stop = await _asked(phases, new)
     phases.judged.update({keys[id]: score for id, (score, _) in zip(new, found, strict=False)})
     said = takewhile(lambda score: score is not None, [phases.judged.get(keys[id]) for id in ids])
     return [score for score in said if score is not None], stop
 
 
-async def _asked(phases: Phases, ids: Sequence[int], origin: Origin) -> tuple[list[tuple[Score, int]], Stop | None]:
+async def _asked(phases: Phases, ids: Sequence[int]) -> tuple[list[tuple[Score, int]], Stop | None]:
     """Each node's score and the least limit of calls under which it has it."""
+    if not ids:
+        return [], None
     fallback = phases.parts.scorer.fallback()
-    found, stop = await _drawn(phases, ids, _PHASE[origin], partial(_evaluation, phases))
+    phase = _PHASE[phases.tree[ids[0]].origin]
+    found, stop = await _drawn(phases, ids, phase, partial(_evaluation, phases))
     lost = [index for index, (score, _) in enumerate(found) if score is None]
     if lost and stop is None:
-        again, stop = await _drawn(phases, [ids[index] for index in lost], _PHASE[origin], partial(_reminded, phases))
+        again, stop = await _drawn(phases, [ids[index] for index in lost], phase, partial(_reminded, phases))
         for index, second in zip(lost, again, strict=False):
             phases.tree.doubted.append((found[index][1], ids[index], fallback.modulated))
             found[index] = second

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 from symphony.search.course import conclude, grow
+from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
-from symphony.search.phases import Phases
+from symphony.search.phases import Judge, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import ROOT
 
@@ -37,6 +39,7 @@ class MASTER(Method):
         c: Weight of exploration in UCT, >= 0.
         threshold: Least value Z of an end that passes, in [0, 1].
         max_misses: Expansions without any action after which a node is closed, >= 1.
+        judge: Whether a new node without siblings is judged, whose R decides nothing ("every"), or not ("used").
         answer: How the answer is chosen among the nodes when no end has passed.
         temperature: Of actions; evaluation is greedy.
         expand_tokens, evaluate_tokens: Completion tokens a call.
@@ -49,6 +52,7 @@ class MASTER(Method):
     c: float = math.sqrt(2)
     threshold: float = 0.7
     max_misses: int = 2
+    judge: Judge = "used"
     answer: AnswerPolicy = "oracle_best"
     evaluate_tokens: int = 16
 
@@ -56,6 +60,11 @@ class MASTER(Method):
         """Stop reason "accepted": an end passed its validation; the best judged is the answer."""
         phases.accept = self.threshold
         return await conclude(phases, self._search(phases), self.answer)
+
+    def _places(self, phases: Phases) -> int:
+        """As in `evaluation.used`: after the last iteration none is selected, and an end is the better answer."""
+        last = phases.parts.session.iteration == self.iterations
+        return self.n if last and any(node.state.done for node in phases.tree.nodes) else 1
 
     async def _search(self, phases: Phases) -> StopReason:
         tree, session = phases.tree, phases.parts.session
@@ -65,7 +74,7 @@ class MASTER(Method):
             if leaf is None:
                 return "exhausted"
             session.iteration = iteration
-            ids = await grow(phases, leaf, self.n, self.max_misses)
+            ids = await grow(phases, leaf, self.n, self.max_misses, partial(evaluate, places=self._places(phases)))
             if phases.solved():
                 return "solved"
             for id in ids:

@@ -11,7 +11,7 @@ from symphony.agents import Session
 from symphony.memory import Memory
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
-from symphony.search.phases import Parts, Phases
+from symphony.search.phases import Judge, Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, check_choice, check_range
 from symphony.types import Problem, Sampling, SymphonyError, Task
 
@@ -23,7 +23,7 @@ COUNTS = (
 """Fields that are >= 1, or None for no limit, in whichever method they stand."""
 FROM_ZERO = ("c", "temperature", "aggregator", "sim_depth", "reflect_temperature")
 """Fields that are >= 0, or None."""
-PHASES = ("depth", "evaluate_tokens", "reflect_tokens")
+PHASES = ("depth", "evaluate_tokens", "reflect_tokens", "judge")
 """Fields of `Phases` that a method may have, too."""
 
 
@@ -54,7 +54,7 @@ class Method(ABC):
             check_range(key, own.get(key), 0)
         if not 0 <= own.get("threshold", 0) <= 1:
             raise SymphonyError(f"search.threshold: found {own['threshold']}, allowed: 0 to 1")
-        for key, allowed in {"answer": AnswerPolicy, **self.CHOICES}.items():
+        for key, allowed in {"answer": AnswerPolicy, "judge": Judge, **self.CHOICES}.items():
             if key in own:
                 check_choice(key, own[key], allowed)
         self.sampling()

@@ -45,6 +45,9 @@ DISTINCT: dict[Distinct, Callable[[Proposal], object]] = {
 }
 """What two samples of an expansion have in common that are one node."""
 
+Judge = Literal["used", "every"]
+"""Which nodes are judged: those whose value the search uses (`evaluation.used`), or every new one."""
+
 Shown = Literal["pool", "path"]
 SHOWN: dict[Shown, Callable[[Lessons, Tree, int], Lessons]] = {
     "pool": lambda lessons, tree, node: lessons,
@@ -85,11 +88,12 @@ class Phases:
         expand_sampling: For actions; evaluation is as the scorer asks (paper App. D: greedy).
         evaluate_tokens, reflect_tokens: Completion tokens allowed.
         reflect_temperature: Of lessons (paper App. D: greedy).
-        limit_fails: Whether reaching `depth` is a failure to reflect on.
+        limit_fails: Whether an episode that is cut, by `depth` or by its horizon, is a failure to reflect on.
         again: Whether a completion without an action is sampled once more.
         distinct: Whether equal actions of an expansion are one node, or only those with equal thoughts.
         closes: Whether `depth` closes the nodes there.
         shown: Which lessons a prompt carries.
+        judge: Which nodes are judged.
         judged: What evaluators said of paths under lessons, to be said again without a call; None asks each time.
         pays: Whether an end whose reward is visible credits its agent as soon as it is made.
         accept: Least value Z with which an end whose reward is not shown passes, in [0, 1]; one judged lower is a
@@ -111,6 +115,7 @@ class Phases:
     distinct: Distinct = "action"
     closes: bool = True
     shown: Shown = "pool"
+    judge: Judge = "used"
     judged: dict[object, Score] | None = None
     pays: Callable[[Node], bool] = lambda node: True
     accept: float | None = None
@@ -262,13 +267,16 @@ class Phases:
             raise stop
 
     def failed(self, node: Node) -> bool:
-        """Whether a node is known to be a failure: a visible reward below success, a cut, or the depth limit."""
+        """Whether a node is known to be a failure: an end without success, or a cut where that counts as one.
+
+        The verdict on an end is its visible reward, else that of an agent where `accept` makes it one.
+        """
         state = node.state
-        if state.done and state.reward is None:
-            return state.truncated or (self.accept is not None and node.score is not None and not self.passes(node))
-        if state.done:
+        if state.terminated and state.reward is None:
+            return self.accept is not None and node.score is not None and not self.passes(node)
+        if state.terminated:
             return not node.solved
-        return self.limit_fails and self.depth is not None and node.depth >= self.depth
+        return self.limit_fails and (state.truncated or (self.depth is not None and node.depth >= self.depth))
 
     def passes(self, node: Node) -> bool:
         """Whether a scheduled agent accepted this end: its verdict was understood and is at least `accept`."""
@@ -299,7 +307,7 @@ class Phases:
         """Whether the environment showed success at any node."""
         return self.tree.solved is not None
 
-    def judge(self, id: int, score: Score, judged: int | None = None) -> None:
+    def give(self, id: int, score: Score, judged: int | None = None) -> None:
         """Gives a node its score and credits the agent that generated it. `judged` is as in `Node`; None is now."""
         node = self.tree[id]
         node.judged = self.tree.now if judged is None else judged

@@ -7,7 +7,7 @@ from collections import defaultdict
 from itertools import groupby
 from operator import itemgetter
 
-from symphony.search.result import RANKS, Answer, AnswerPolicy
+from symphony.search.result import Answer, AnswerPolicy, standing
 from symphony.search.tree import ROOT, Tree
 
 _MADE, _JUDGED, _VISITED = range(3)
@@ -56,7 +56,7 @@ class _Board:
 
     def __init__(self, tree: Tree, policy: AnswerPolicy) -> None:
         self._nodes = tree.nodes
-        self._rank = RANKS[policy]
+        self._policy = policy
         self._ranks: dict[int, tuple[float, ...]] = {}
         self._heaps: defaultdict[int, list[tuple[tuple[float, ...], int, int, tuple[float, ...]]]] = defaultdict(list)
         self._branches = [ROOT] * len(tree)
@@ -91,7 +91,7 @@ class _Board:
 
     def _place(self, id: int, prior: float | None) -> None:
         node = self._nodes[id]
-        rank = self._ranks[id] = self._rank(node.state, prior)
+        rank = self._ranks[id] = standing(self._policy, node, prior)
         heapq.heappush(self._heaps[self._branches[id]], (tuple(-part for part in rank), node.made, id, rank))
 
     def _choose(self, id: int) -> None:

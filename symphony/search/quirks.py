@@ -81,13 +81,13 @@ class ValueRule:
     """How new children get their values, and who is paid for them.
 
     Attributes:
-        evaluate: Gives them their values.
+        evaluate: Gives them their values; `places` is as in `evaluation.used`.
         start: The child that a simulation starts from.
         pays: Whether an end credits its agent with its reward as soon as it is made.
         ended: What follows when a simulation ends at a node whose reward is visible.
     """
 
-    evaluate: Callable[[Phases, Sequence[int]], Awaitable[None]]
+    evaluate: Callable[[Phases, Sequence[int], int], Awaitable[None]]
     start: Callable[[Phases, Sequence[int]], int]
     pays: Callable[[Node], bool]
     ended: Callable[[Phases, int], None]
@@ -126,7 +126,7 @@ def rescaled(values: Sequence[float], ended: Sequence[bool]) -> list[float]:
 
 
 def _dealing(deal: Callable[[Sequence[float], Sequence[bool]], list[float]]) -> ValueRule:
-    async def dealt_out(phases: Phases, ids: Sequence[int]) -> None:
+    async def dealt_out(phases: Phases, ids: Sequence[int], places: int) -> None:
         ended = [phases.tree[id].prior is not None for id in ids]
         unfinished = [id for id, end in zip(ids, ended, strict=True) if not end]
         told, stop = await scores(phases, unfinished)
@@ -134,7 +134,7 @@ def _dealing(deal: Callable[[Sequence[float], Sequence[bool]], list[float]]) -> 
         dealt = deal([score.modulated for score in told], ended)
         for id, value in zip(ids if stop is None else ids[: len(told)], dealt, strict=False):
             if id in said:
-                phases.judge(id, replace(said[id], modulated=value))
+                phases.give(id, replace(said[id], modulated=value))
             else:
                 phases.tree[id].prior = value
                 phases.credit(phases.tree[id])
@@ -144,7 +144,7 @@ def _dealing(deal: Callable[[Sequence[float], Sequence[bool]], list[float]]) -> 
     return ValueRule(evaluate=dealt_out, start=best, pays=_found, ended=_unpaid)
 
 
-async def _progress(phases: Phases, ids: Sequence[int]) -> None:
+async def _progress(phases: Phases, ids: Sequence[int], places: int) -> None:
     """The share of visible tests passed, without any evaluator; 0 where nothing was tested.
 
     Source: pg/symphony.py:393-405, where EMCS is defined and never called.
@@ -152,7 +152,7 @@ async def _progress(phases: Phases, ids: Sequence[int]) -> None:
     for id in ids:
         if phases.tree[id].prior is None:
             passed = phases.tree[id].state.progress or 0.0
-            phases.judge(id, Score(value=passed, confidence=1.0, modulated=passed))
+            phases.give(id, Score(value=passed, confidence=1.0, modulated=passed))
 
 
 def _always(node: Node) -> bool:
@@ -211,6 +211,8 @@ BACKUP: dict[Backup, Callable[[Tree, Sequence[int], int, float], None]] = {
     "children": _children,
 }
 """Each takes the new children of the iteration, the node where its simulation ended, and the value of that."""
+BACKUP_PLACES: dict[Backup, int] = {"plain": 1, "wrong_end": 1, "children": 0}
+"""Unfinished children whose values a backup does without, as in `evaluation.used`."""
 
 # --------------------------------------------------------------------------- steps of a simulation
 

@@ -17,11 +17,11 @@ class React(Method):
     Needs no evaluator and no feedback; never reflects. One model or a pool.
 
     Attributes:
-        depth: Steps after which it is cut, >= 1.
+        depth: Steps after which it is cut, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps without any action after which it is given up, >= 1.
     """
 
-    depth: int = 20
+    depth: int | None = 20
     max_misses: int = 2
     temperature: float = 0.2
 

@@ -92,8 +92,10 @@ def _by_value(state: State, prior: float | None) -> tuple[float, ...]:
 
 
 def _by_reward(state: State, prior: float | None) -> tuple[float, ...]:
-    """The highest visible reward; the best value where no reward is visible."""
-    return (1.0, state.reward) if state.done and state.reward is not None else _by_value(state, prior)
+    """The highest visible reward, of equal ones not that of a cut trajectory; the best value where none is visible."""
+    if state.done and state.reward is not None:
+        return 1.0, state.reward, state.terminated
+    return _by_value(state, prior)
 
 
 def _by_end(state: State, prior: float | None) -> tuple[float, ...]:
@@ -109,25 +111,30 @@ RANKS: dict[AnswerPolicy, Rank] = {
 }
 
 
+def standing(policy: AnswerPolicy, node: Node, prior: float | None) -> tuple[float, ...]:
+    """How good an answer a node is with this R: its rank, and of nodes of which nothing is known the root last."""
+    return (*RANKS[policy](node.state, prior), node.id != ROOT)
+
+
 def choose_answer(tree: Tree, policy: AnswerPolicy) -> int:
     """The node that is the answer, simulated ones included; ties go to the node proposed first."""
     if policy in PUBLISHED:
         return PUBLISHED[policy](tree).id
-    rank = RANKS[policy]
     offered = _below_most_visited(tree) if policy == "most_visited" else tree.nodes
-    return max(offered, key=lambda node: (rank(node.state, node.prior), -node.made)).id
+    return max(offered, key=lambda node: (standing(policy, node, node.prior), -node.made)).id
 
 
 def _oracle_kept(tree: Tree) -> Node:
     """As "oracle_best" without ends that selection took out of the tree (`select` "prune").
 
-    Simulated nodes count where a simulation ended at them. Source: ZHUWEI-hub/SYMPHONY, webshop/symphony.py:559-561.
+    An end at which an iteration ended is kept all the same, whether a simulation walked there or the expansion had
+    brought it. Source: ZHUWEI-hub/SYMPHONY, webshop/symphony.py:559-561.
     """
     within = {ROOT}
     for node in tree.nodes:
         if node.id in within:
             within.update(node.children)
-    met = [node for node in tree.nodes if node.id in within or (node.origin == "simulate" and node.visits)]
+    met = [node for node in tree.nodes if node.id in within or node.visits]
     rewarded = [node for node in met if node.state.done and node.state.reward is not None]
     best = max(rewarded, key=lambda node: node.state.reward or 0.0, default=None)
     return best or tree[choose_answer(tree, "best_value")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -11,10 +12,11 @@ from symphony.search.evaluation import evaluate
 from symphony.search.halving import ROOT_RULES, RootRule
 from symphony.search.lessons import LESSONS, LessonsWritten
 from symphony.search.method import Method
-from symphony.search.phases import Distinct, Expansion, Phases, Shown
+from symphony.search.phases import Distinct, Expansion, Judge, Phases, Shown
 from symphony.search.quirks import (
     AGAIN,
     BACKUP,
+    BACKUP_PLACES,
     CONSENSUS,
     LIMIT_CLOSES,
     SELECT,
@@ -41,35 +43,56 @@ ValueCache = Literal["off", "on"]
 ReflectOn = Literal["failure_or_limit", "failure"]
 
 # --------------------------------------------------------------------------- value of a simulation
-# Each takes the R of the nodes walked through (the last included), the node where it ended, and the penalty of a cut.
+# Each takes the nodes walked through (the last included), the node where it ended, and the penalty of a cut.
 
 
-def _mean(values: Sequence[float], last: Node, cut: float) -> float:
-    """The value of the end where the episode ended, else the mean of R; the start's own R when no step was made."""
-    if last.state.done or not values:
+def _mean(walked: Sequence[Node], last: Node, cut: float) -> float:
+    """The value of the end where the episode ended, else the mean of the R that are known.
+
+    The last node always has one. Of the others only those that were chosen among several: R of the last is a judgement
+    of the whole walk, and what a call for each of the others would add to it does not pay for that call. The start's
+    own R when no step was made.
+    """
+    known = [node.prior for node in walked if node.prior is not None]
+    if last.state.done or not known:
         return last.prior or 0.0
-    return sum(values) / len(values)
+    return sum(known) / len(known)
 
 
-def _sum(values: Sequence[float], last: Node, cut: float) -> float:
+def _sum(walked: Sequence[Node], last: Node, cut: float) -> float:
     """The sum of R (paper section 3; may exceed 1)."""
-    return sum(values) if values else last.prior or 0.0
+    return sum([node.prior or 0.0 for node in walked]) if walked else last.prior or 0.0
 
 
-def _code(values: Sequence[float], last: Node, cut: float) -> float:
+def _code(walked: Sequence[Node], last: Node, cut: float) -> float:
     """What the published code backs up: the reward of the end, a penalty when cut, 0 when no step was made.
 
     Source: hp/symphony.py:379-461, ws/symphony.py:621-685.
     """
     if last.state.done:
         return (last.prior if last.state.reward is None else last.state.reward) or 0.0
-    return cut if values else 0.0
+    return cut if walked else 0.0
 
 
-SIMULATION_VALUES: dict[SimulationValue, Callable[[Sequence[float], Node, float], float]] = {
-    "mean": _mean,
-    "sum": _sum,
-    "code": _code,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationRule:
+    """What a simulation backs up.
+
+    Attributes:
+        value: The value, as above.
+        places: Unfinished nodes of a step whose values it does without, as in `evaluation.used`.
+        judges_cut: Whether it needs the value of the node where a simulation is cut.
+    """
+
+    value: Callable[[Sequence[Node], Node, float], float]
+    places: int
+    judges_cut: bool
+
+
+SIMULATION_VALUES: dict[SimulationValue, SimulationRule] = {
+    "mean": SimulationRule(value=_mean, places=1, judges_cut=True),
+    "sum": SimulationRule(value=_sum, places=0, judges_cut=True),
+    "code": SimulationRule(value=_code, places=1, judges_cut=False),
 }
 
 # --------------------------------------------------------------------------- the search
@@ -90,14 +113,16 @@ class Symphony(Method):
         root_n: Actions sampled at the root, >= 1; None is `n`. 1 makes a first attempt that the search refines.
         depth: D, >= 1: a node at this depth is not expanded; None leaves it to the environment's horizon.
         c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, which is sqrt(2 ln N / n)).
-        first_visit: What an unvisited child counts as in selection: its prior, or infinite (the best prior first).
+        first_visit: What an unvisited child counts as in selection: see `Tree.best`.
         sim_width: Actions sampled a simulation step, >= 1 (paper: 1); None is `n` (published code).
-        sim_depth: Where simulations are cut, >= 0; never beyond `depth`.
+        sim_depth: Where simulations are cut, >= 0; never beyond `depth`. None leaves it to the episode's end.
         sim_depth_from: Whether `sim_depth` counts from the root ("absolute") or from the simulation's start ("extra").
         sim_value: What a simulation backs up: see `SIMULATION_VALUES`.
         sim_cut: Value of a cut simulation under sim_value "code" (published code: -1 or -0.5 by task).
         consensus: Whether near-unanimous simulation steps skip the evaluator: off, on (of samples) or by nodes.
-        reflect_on: Whether reaching `depth` counts as a failure, or only the environment's verdict.
+        judge: Whether new nodes are judged only where their value is used (`evaluation.used`), or every one.
+        reflect_on: Whether an episode that is cut, by `depth` or by its horizon, counts as a failure, or only the
+            environment's verdict on an end.
         max_misses: Expansions without any action after which a node is closed, >= 1.
         root: How an iteration's child of the root is chosen: by UCT as all others, or by sequential halving over
             `iterations` (Danihelka et al. 2022), which wants them to be about what the budget allows.
@@ -149,13 +174,14 @@ class Symphony(Method):
     root_n: int | None = None
     depth: int | None = 7
     c: float = 2.0
-    first_visit: FirstVisit = "prior"
+    first_visit: FirstVisit = "virtual"
     sim_width: int | None = None
-    sim_depth: int = 4
+    sim_depth: int | None = 4
     sim_depth_from: SimulationDepth = "absolute"
     sim_value: SimulationValue = "mean"
     sim_cut: float = -1.0
     consensus: Consensus = "off"
+    judge: Judge = "used"
     reflect_on: ReflectOn = "failure_or_limit"
     max_misses: int = 2
     root: RootRule = "uct"
@@ -238,7 +264,8 @@ class Symphony(Method):
         phases.parts.session.iteration = iteration
         await lessons.before(phases)
         width = self.root_n if leaf == ROOT and self.root_n is not None else self.n
-        ids = await grow(phases, leaf, width, self.max_misses, values.evaluate)
+        places = BACKUP_PLACES[self.backup]
+        ids = await grow(phases, leaf, width, self.max_misses, lambda _, new: values.evaluate(phases, new, places))
         if phases.solved() or not ids:
             return
         await lessons.after(phases, ids)
@@ -252,17 +279,25 @@ class Symphony(Method):
     async def _simulate(self, phases: Phases, start: int) -> tuple[float, int]:
         """Walks greedily by R from a new node; returns the value to back up and the last node."""
         tree = phases.tree
-        limit = self.sim_depth + (tree[start].depth if self.sim_depth_from == "extra" else 0)
-        limit = min(limit, phases.depth) if phases.depth is not None and phases.closes else limit
-        last, values = tree[start], []
+        rule = SIMULATION_VALUES[self.sim_value]
+        limit = self._simulation_limit(phases, tree[start])
+        last, walked = tree[start], []
         while not last.state.done and last.depth < limit and not phases.solved():
             await LESSONS[self.lessons].before(phases)
             step = await SIM_STEP[self.resample](phases, last.id, self._width)
             if not step.ids:
                 break
             last = await self._next(phases, step)
-            values.append(last.prior or 0.0)
-        return SIMULATION_VALUES[self.sim_value](values, last, self.sim_cut), last.id
+            walked.append(last)
+        if rule.judges_cut and not last.state.done and not phases.solved():
+            await evaluate(phases, [last.id])
+        return rule.value(walked, last, self.sim_cut), last.id
+
+    def _simulation_limit(self, phases: Phases, start: Node) -> float:
+        """The depth at which a simulation from this node is cut."""
+        limit = math.inf if self.sim_depth is None else self.sim_depth
+        limit += start.depth if self.sim_depth_from == "extra" else 0
+        return min(limit, phases.depth) if phases.depth is not None and phases.closes else limit
 
     async def _next(self, phases: Phases, step: Expansion) -> Node:
         """Where a simulation goes: to success, to an end whose reward is visible, else to the best node."""
@@ -279,7 +314,7 @@ class Symphony(Method):
         actions = [node.turn.action for node in nodes if node.turn]
         agreed = CONSENSUS[self.consensus](actions, step.votes, self._width)
         if agreed is None:
-            await evaluate(phases, step.ids, "simulate")
+            await evaluate(phases, step.ids, SIMULATION_VALUES[self.sim_value].places)
             return
         for id, value in zip(step.ids, agreed, strict=True):
-            phases.judge(id, Score(value=value, confidence=1.0, modulated=value))
+            phases.give(id, Score(value=value, confidence=1.0, modulated=value))

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from symphony.search.course import conclude
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
-from symphony.search.phases import Phases
+from symphony.search.phases import Judge, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import ROOT
 
@@ -37,6 +37,7 @@ class ToT(Method):
         threshold: Least value of a node that is gone on from, in [0, 1] (dfs).
         iterations: Levels (bfs) or nodes expanded (dfs) at most, >= 1.
         depth: Nodes at this depth are not expanded, >= 1; None leaves it to the environment's horizon.
+        judge: Whether a new node that stands alone is judged, too ("every"), or only those that compete ("used").
         answer: How the answer is chosen among the nodes.
         temperature: Of actions; evaluation is greedy.
         expand_tokens, evaluate_tokens: Completion tokens a call.
@@ -50,6 +51,7 @@ class ToT(Method):
     threshold: float = 0.0
     iterations: int = 20
     depth: int | None = None
+    judge: Judge = "used"
     answer: AnswerPolicy = "oracle_best"
     evaluate_tokens: int = 16
 
@@ -75,7 +77,7 @@ class ToT(Method):
         found = await phases.together([phases.expand(id, self.n) for id in ids])
         new = [id for expansion in found for id in expansion.ids]
         if not phases.solved():
-            await evaluate(phases, new)
+            await evaluate(phases, new, places=0 if self.threshold else 1)
         return sorted(_open(phases, new), key=lambda id: -(phases.tree[id].prior or 0.0))
 
 

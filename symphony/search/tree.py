@@ -13,14 +13,16 @@ SOLVED = 1.0 - 1e-9
 """A visible reward of at least this much is success (1 but for rounding)."""
 
 Origin = Literal["root", "expand", "simulate"]
-FirstVisit = Literal["inf", "prior", "twice", "order"]
-_UNVISITED: dict[FirstVisit, tuple[float, float]] = {
-    "inf": (1e6, 1.0),
-    "prior": (0.0, 1.0),
-    "twice": (0.0, 2.0),
-    "order": (1e6, 0.0),
+FirstVisit = Literal["virtual", "inf", "prior", "twice", "order"]
+_UNVISITED: dict[FirstVisit, tuple[float, float, int]] = {
+    "virtual": (0.0, 1.0, 1),
+    "inf": (1e6, 1.0, 0),
+    "prior": (0.0, 1.0, 0),
+    "twice": (0.0, 2.0, 0),
+    "order": (1e6, 0.0, 0),
 }
-"""What an unvisited child counts as: an offset (more than any visited child's bound, or none) plus a multiple of R."""
+"""What an unvisited child counts as: an offset (more than any visited child's bound, or none), plus a multiple of R,
+plus the bonus of one visit or none."""
 
 UctMean = Literal["mean", "double"]
 _DIVISIONS: dict[UctMean, int] = {"mean": 1, "double": 2}
@@ -186,14 +188,17 @@ class Tree:
     def best(self, node: Node, c: float, first_visit: FirstVisit, uct_mean: UctMean = "mean") -> Node:
         """The open child with the highest bound (Eq. 7); the node itself where none is open.
 
-        A child never visited comes before all visited ones, the highest prior first ("inf") or the one made first
-        ("order"), or counts as its prior ("prior") or twice its prior ("twice") without a bonus. Ties go to the child
-        made first. With `uct_mean` "double" the mean is divided by the visits once more.
+        A child never visited counts as if it had been visited once, with its prior as the value ("virtual"). Or it
+        comes before all visited ones, the highest prior first ("inf") or the one made first ("order"). Or it counts as
+        its prior ("prior") or twice its prior ("twice") without a bonus. Ties go to the child made first. With
+        `uct_mean` "double" the mean is divided by the visits once more.
         """
         nodes = self.nodes
-        offset, factor = _UNVISITED[first_visit]
+        offset, factor, virtual = _UNVISITED[first_visit]
         divisions = _DIVISIONS[uct_mean]
         log_parent = math.log(node.visits) if node.visits > 1 else 0.0
+        if virtual:
+            offset = uct(offset, virtual, log_parent, c)
         best, best_bound = node, -math.inf
         for id in node.children:
             child = nodes[id]

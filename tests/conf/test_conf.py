@@ -134,7 +134,7 @@ def test_a_cached_plan_is_not_used_after_a_change(conf: Path, tmp_path: Path) ->
 
 def test_comments_titles_and_execution_change_no_digest(conf: Path) -> None:
     before = digests(conf)
-    edit(conf / "search" / "symphony.yaml", "n: 4 # ", "n: 4 # another comment, ")
+    edit(conf / "search" / "shared" / "tree.yaml", "n: 4 # ", "n: 4 # another comment, ")
     edit(conf / "experiment" / "quickstart" / "symphony.yaml", "title: SYMPHONY", "title: Another title")
     edit(conf / "config.yaml", "in_flight: 64", "in_flight: 3")
     assert digests(conf) == before
@@ -307,11 +307,11 @@ def test_inf_on_the_command_line_is_the_option_of_that_name(conf: Path) -> None:
     assert run.config["search"]["first_visit"] == "inf"
 
 
-def test_the_embedded_preset_is_the_default_but_for_width_and_temperature(conf: Path) -> None:
+def test_the_embedded_preset_is_the_default_but_for_simulations_and_temperature(conf: Path) -> None:
     default, embedded = (
         plan("presets", [f"preset={name}"], conf=conf)[0].config["search"] for name in ("default", "embedded")
     )
-    assert {key for key in default if default[key] != embedded[key]} == {"sim_width", "temperature"}
+    assert {key for key in default if default[key] != embedded[key]} == {"sim_width", "sim_depth", "temperature"}
 
 
 def test_a_description_is_written_only_when_it_changes(conf: Path, tmp_path: Path) -> None:

@@ -36,11 +36,13 @@ from tests.stub import Script, Stub, pool, problem, session, talk
 
 FOLDER = Path(__file__).parent.parent / "golden"
 DEFAULT = Symphony(iterations=5, depth=6, sim_depth=3)
-PAPER = Symphony(iterations=5, depth=6, sim_width=1, sim_depth=6, sim_value="sum")
+PAPER = Symphony(iterations=5, depth=6, first_visit="prior", judge="every", sim_width=1, sim_depth=6, sim_value="sum")
 CODE = Symphony(
     iterations=5,
     depth=6,
     c=math.sqrt(2),
+    first_visit="prior",
+    judge="every",
     sim_value="code",
     sim_depth=4,
     consensus="nodes",

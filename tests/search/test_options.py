@@ -132,7 +132,7 @@ async def test_a_pool_without_log_probabilities_is_told_by_its_fallbacks():
 
 
 def test_a_local_model_tells_the_probability_of_its_evaluations(tmp_path):
-    group = one_group("symphony", "pool=embedded_llama_only", "scorer=token_probability", "problems=1")
+    group = one_group("symphony", "pool=embedded_llama_only", "scorer=token_probability", "problems=1", "preset=paper")
     run_group(group, Place(outputs=tmp_path), Silent())
     nodes = read_records(Place(outputs=tmp_path).run(group.runs[0]), NodeRecord)
     confidences = [node.confidence for node in nodes if node.confidence is not None and not node.fallback]

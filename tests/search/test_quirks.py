@@ -203,7 +203,7 @@ async def test_rescaled_values_credit_the_end_with_more_than_1_and_simulate_from
 
 @pytest.mark.parametrize(("values", "credits"), [("own", 2), ("positional", 1), ("rescaled", 2)])
 async def test_the_end_of_a_simulation_is_paid_in_webshop_and_not_in_hotpotqa(values, credits):
-    method = Symphony(n=1, iterations=1, sim_depth=1, sim_depth_from="extra", values=values)
+    method = Symphony(n=1, iterations=1, sim_depth=1, sim_depth_from="extra", values=values, judge="every")
     _, ledger = await search(method, answering("go a"), task=Stub(length=2))
     assert ledger.arms[0].credits == credits
 

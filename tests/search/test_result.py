@@ -17,7 +17,7 @@ from symphony.types import Grade, State
 from tests.stub import Stub, pool, problem, session, talk
 
 
-def tree(*states: tuple[str, float | None, float]) -> Tree:
+def tree(*states: tuple[str, float | None, float | None]) -> Tree:
     """Children of the root: kind (open, end, cut), visible reward, R."""
     made = Tree(State(observation=""))
     for kind, reward, prior in states:
@@ -46,10 +46,24 @@ UNSEEN = [("open", None, 0.9), ("end", None, 0.2), ("cut", None, 0.8), ("end", N
         ("oracle_best", [], 0),
         ("most_visited", [], 0),
         ("oracle_best", [("end", 0.0, 0.0), ("end", 0.0, 0.0)], 1),
+        ("oracle_best", [("cut", 0.0, 0.0), ("end", 0.0, 0.0)], 2),  # a wrong answer before none
+        ("oracle_best", [("open", None, None), ("open", None, None)], 1),  # judged or not, more than nothing
     ],
 )
 def test_the_policy_chooses_the_answer(policy, states, answer):
     assert choose_answer(tree(*states), policy) == answer
+
+
+@pytest.mark.parametrize("origin", ["expand", "simulate"])
+def test_the_end_of_an_iteration_is_kept_when_its_branch_is_taken_out(origin):
+    """The root leads to a, a to ends worth .9 and .3; .9 is backed up, and a is taken out: .9 stays."""
+    made = tree(("open", None, 0.5))
+    for reward in (0.9, 0.3):
+        state = State(observation="", reward=reward, terminated=True)
+        made.add(1, turn=None, state=state, agent=0, origin=origin, iteration=2)
+    made.backup(2, 0.9)
+    made.detach(1)
+    assert made[choose_answer(made, "oracle_kept")].state.reward == 0.9
 
 
 @pytest.mark.parametrize(("visits", "answer"), [((1, 2), 4), ((2, 1), 3), ((2, 2), 4), ((0, 0), 3)])

@@ -269,7 +269,7 @@ async def test_a_lesson_loses_its_label_and_reaches_the_later_prompts_of_both_ph
     _, ledger = await search(script, memory=PoolFifo(), method=Symphony(n=2, iterations=2, sim_depth=0))
     assert [reflection.text for reflection in ledger.reflections][:1] == ["never stop"]
     assert seen[Phase.EXPAND] == 2
-    assert seen[Phase.EVALUATE] == 1
+    assert seen[Phase.EVALUATE] == 2
 
 
 async def test_a_prompt_can_be_asked_for_without_its_lessons_in_every_phase():
@@ -294,7 +294,7 @@ async def test_a_prompt_can_be_asked_for_without_its_lessons_in_every_phase():
     await search(script, memory=PoolFifo(), method=Symphony(n=2, iterations=3, sim_depth=0))
     assert {phase: max(found) for phase, found in cut.items()} == {
         Phase.EXPAND: 2,
-        Phase.EVALUATE: 11,
+        Phase.EVALUATE: 12,
         Phase.REFLECT: 0,
     }
 
@@ -306,6 +306,27 @@ async def test_reaching_the_depth_limit_is_a_failure_where_so_configured(reflect
     assert len(ledger.reflections) == lessons
 
 
+@pytest.mark.parametrize("feedback", ["oracle", "none"])
+@pytest.mark.parametrize(("reflect_on", "lessons"), [("failure_or_limit", 1), ("failure", 0)])
+async def test_a_cut_by_the_horizon_is_a_failure_where_so_configured(reflect_on, lessons, feedback):
+    method = Symphony(n=1, iterations=1, sim_depth=0, reflect_on=reflect_on)
+    task = Stub(length=9, horizon=1, feedback=feedback)
+    _, ledger = await search(in_turn("go a"), task=task, memory=PoolFifo(), method=method)
+    assert len(ledger.reflections) == lessons
+
+
+async def test_a_wrong_end_is_a_failure_either_way():
+    method = Symphony(n=1, iterations=1, sim_depth=0, reflect_on="failure")
+    _, ledger = await search(in_turn("stop"), memory=PoolFifo(), method=method)
+    assert len(ledger.reflections) == 1
+
+
+async def test_without_a_depth_a_simulation_ends_with_the_episode():
+    method = Symphony(n=1, iterations=1, sim_width=1, sim_depth=None, depth=None)
+    result, _ = await search(in_turn("go a"), task=Stub(length=9), method=method)
+    assert (result.tree.nodes[-1].depth, result.tree.nodes[-1].state.terminated) == (9, True)
+
+
 async def test_without_memory_nobody_reflects():
     _, ledger = await search(in_turn("stop"), memory=NoMemory())
     assert {call.phase for call in ledger.calls} == {"expand"}
@@ -313,7 +334,7 @@ async def test_without_memory_nobody_reflects():
 
 async def test_simulated_nodes_hang_on_the_tree_without_being_children():
     result, ledger = await search(
-        talk(), task=Stub(length=6), method=Symphony(iterations=1, n=2, sim_depth=3, sim_width=2)
+        talk(), task=Stub(length=6), method=Symphony(iterations=1, n=4, sim_depth=3, sim_width=2)
     )
     simulated = [node for node in result.tree.nodes if node.origin == "simulate"]
     assert simulated
@@ -347,7 +368,7 @@ async def test_a_simulation_backs_up_what_is_configured(settings, length, backed
 
 
 async def test_consensus_replaces_the_evaluator_in_simulations_only():
-    method = Symphony(n=4, iterations=1, sim_width=4, sim_depth=2, consensus="on")
+    method = Symphony(n=4, iterations=1, sim_width=4, sim_depth=2, consensus="on", judge="every")
     result, ledger = await search(in_turn("go a"), task=Stub(length=9), method=method)
     assert Counter(call.phase for call in ledger.calls) == {"expand": 4, "evaluate": 1, "sim_expand": 4}
     assert [node.prior for node in result.tree.nodes if node.origin == "simulate"] == [0.9]
@@ -386,6 +407,15 @@ async def test_calls_of_a_begun_expansion_are_used_when_the_budget_ends_within_i
 async def test_success_on_the_last_call_of_the_budget_is_success():
     result, _ = await search(in_turn("go a"), task=Stub(length=1), target="a", budget=Budget(calls=1))
     assert result.stop_reason == "solved"
+
+
+async def test_lats_simulates_as_wide_as_it_is_told():
+    item = problem("zzz")
+    ledger = session(pool(talk()), item)
+    await LATS(n=2, iterations=1, sim_width=1, sim_depth=2).solve(
+        item, task=Stub(length=9), session=ledger, scheduler=RoundRobin(), scorer=Plain(), memory=NoMemory()
+    )
+    assert Counter(call.phase for call in ledger.calls)["sim_expand"] == 1
 
 
 async def test_lats_is_the_loop_with_its_own_numbers():

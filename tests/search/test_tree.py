@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.search.tree import ROOT, Tree, uct
+from symphony.search.symphony import Symphony
+from symphony.search.tree import ROOT, FirstVisit, Tree, uct
 from symphony.types import State, Turn
 
 OPEN = State(observation="")
@@ -50,6 +52,41 @@ def test_an_unvisited_child_counts_as_its_prior_or_as_infinite(policy, chosen):
     visited, _ = grow(tree, ROOT), grow(tree, ROOT, prior=0.9)
     tree.backup(visited, 1.0)
     assert tree.select(2.0, policy) == chosen
+
+
+@pytest.mark.parametrize(("prior", "chosen"), [(0.5, 2), (0.1, 1)])
+def test_an_unvisited_child_may_count_as_one_visit_with_its_prior_as_the_value(prior, chosen):
+    """By hand: 0.9 + 2 sqrt(ln 2 / 2) = 2.08 of the visited one; prior + 2 sqrt(ln 2) = 2.17 or 1.77 of the other."""
+    tree = Tree(OPEN)
+    visited, _ = grow(tree, ROOT), grow(tree, ROOT, prior=prior)
+    for _ in range(2):
+        tree.backup(visited, 0.9)
+    assert tree.select(2.0, "virtual") == chosen
+
+
+def test_by_default_the_best_first_action_is_tried_where_its_prior_is_competitive():
+    """A toy search: n = 4, K = 10. Under the prior alone, the best child was never tried in 23 % of these."""
+    untried = {rule: sum(_never_tried(rule, seed) for seed in range(200)) for rule in ("prior", "virtual")}
+    assert untried["virtual"] == 0
+    assert untried["prior"] > 20
+
+
+def _never_tried(rule: FirstVisit, seed: int) -> bool:
+    """Whether the best of the root's children stays unvisited, its prior being within 0.1 of the best one."""
+    rng = random.Random(seed)
+    tree = Tree(OPEN)
+    truth = [0.6, 0.5, 0.5, 0.4]
+    rng.shuffle(truth)
+    children = [grow(tree, ROOT, prior=0.5 + rng.uniform(-0.05, 0.05)) for _ in truth]
+    tree.backup(max(children, key=lambda id: tree[id].prior or 0.0), 0.5)
+    value = {ROOT: 0.5, **dict(zip(children, truth, strict=True))}
+    for _ in range(9):
+        leaf = tree.select(Symphony().c, rule)
+        assert leaf is not None
+        below = [grow(tree, leaf, prior=value[leaf]) for _ in range(4)]
+        value.update(dict.fromkeys(below, value[leaf]))
+        tree.backup(below[0], value[leaf] + rng.uniform(-0.1, 0.1))
+    return tree[children[truth.index(0.6)]].visits == 0
 
 
 def test_selection_weighs_value_against_visits():
@@ -176,7 +213,7 @@ def test_an_unvisited_child_may_count_as_twice_its_prior(policy, chosen):
 def test_whatever_is_done_the_counts_of_open_children_are_right_and_selection_ends_at_an_open_leaf(data):
     tree = Tree(OPEN)
     for _ in range(data.draw(st.integers(1, 25))):
-        leaf = tree.select(2.0, data.draw(st.sampled_from(["inf", "prior", "twice"])))
+        leaf = tree.select(2.0, data.draw(st.sampled_from(["virtual", "inf", "prior", "twice"])))
         if leaf is None:
             break
         assert not tree[leaf].closed
