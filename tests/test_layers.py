@@ -148,6 +148,20 @@ def test_packages_that_must_not_know_each_other_do_not(path: Path) -> None:
             assert not [target for target, _ in imports(path) if target.startswith(imported)]
 
 
+COMMON = {
+    "symphony.scorer": {"FORMAT_REMINDER", "Scorer"},
+    "symphony.memory": {"Lessons", "Memory", "situation"},
+}
+"""What all scorers, and all memories, have in common."""
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "search" in path.parts], ids=str)
+def test_a_search_knows_no_kind_of_scorer_and_no_kind_of_memory(path: Path) -> None:
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module in COMMON:
+            assert {alias.name for alias in node.names} <= COMMON[node.module]
+
+
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_no_project_import_hides_inside_a_function(path: Path) -> None:
     assert not [target for target, inside in imports(path) if inside and target.startswith("symphony")]
