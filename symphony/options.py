@@ -162,8 +162,9 @@ def check_files(conf: Path, study: str = "") -> None:
         SymphonyError: There is no conf/, or one of its files is broken.
     """
     check_place(conf)
-    groups = [conf, *(path for path in sorted(conf.iterdir()) if path.is_dir() and path.name != "experiment")]
-    folders = [*groups, conf / "experiment" / study] if study else groups
-    for folder in folders:
-        for path in sorted(folder.glob("*.yaml")):
-            check_file(path)
+    groups = [path for path in sorted(conf.iterdir()) if path.is_dir() and path.name != "experiment"]
+    files = [*sorted(conf.glob("*.yaml")), *(path for group in groups for path in sorted(group.rglob("*.yaml")))]
+    if study:
+        files += sorted((conf / "experiment" / study).glob("*.yaml"))
+    for path in files:
+        check_file(path)

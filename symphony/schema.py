@@ -18,7 +18,7 @@ from symphony.fields import Count, Positive, Words, allowed, check, kinds, shown
 from symphony.runs import NOT_ARGUMENTS, PARTS, models, money_limits
 from symphony.targets import check_arguments, class_of, instantiate
 from symphony.types import Feedback, SymphonyError
-from symphony.yaml_files import plain
+from symphony.yaml_files import whole
 
 StoreMode = Literal["live", "record", "replay", "strict"]
 Whole = Annotated[int, Gt(0)]
@@ -175,7 +175,7 @@ def _preset_fields(conf: Path) -> Iterator[tuple[str, Any]]:
     """Key of a preset and the annotation of a field that reads it, for each option of conf/."""
     for part in PARTS:
         for path in sorted((conf / part).glob("*.yaml")):
-            node = plain(path)
+            node = whole(path)
             for name, value in node.items():
                 key = re.fullmatch(r"\$\{preset\.([\w.]+)\}", str(value))
                 if key and "_target_" in node:

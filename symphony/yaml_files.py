@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -122,6 +122,28 @@ def plain(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise SymphonyError(f"{path}: found {error.strerror or error}, allowed: a readable file") from error
     return _plain(str(path), content)
+
+
+def whole(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
+    """An option's file with what the files of its group bring that its list of defaults names, not composed further.
+
+    Args:
+        above: Files that name this one; of a circle, which Hydra refuses, each is read once.
+
+    Raises:
+        SymphonyError: As `check_file`, of any of them.
+    """
+    own = dict(plain(path))
+    defaults = own.pop("defaults", None)
+    names = [name for name in defaults if isinstance(name, str)] if isinstance(defaults, list) else []
+    found: dict[str, Any] = {}
+    for name in names if "_self_" in names else [*names, "_self_"]:
+        file = path.parent / f"{name.removesuffix('@_here_')}.yaml"
+        if name == "_self_":
+            found |= own
+        elif file not in (*above, path):
+            found |= whole(file, (*above, path))
+    return found
 
 
 @lru_cache(maxsize=1024)

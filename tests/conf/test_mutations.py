@@ -25,6 +25,7 @@ from symphony.schema import Root, _preset_fields, check_parts, check_preset
 from symphony.targets import class_of
 from symphony.types import SymphonyError
 from symphony.yaml_files import plain
+from symphony.yaml_files import whole as option
 
 CONF = Path(__file__).parents[2] / "conf"
 OF_ALL_KINDS: tuple[Any, ...] = (
@@ -115,7 +116,7 @@ def options(root: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Iterator[tup
     seen = set()
     for group in (*PARTS, "model"):
         for path in sorted((CONF / group).glob("*.yaml")):
-            node = plain(path)
+            node = option(path)
             if "_target_" not in node or node["_target_"] in seen:  # it differs from another in its values alone
                 continue
             seen.add(node["_target_"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from functools import cache
@@ -12,6 +11,8 @@ from typing import Any
 import pytest
 
 from symphony.options import load
+from symphony.targets import class_of
+from symphony.yaml_files import whole
 
 CONF = Path(__file__).parents[2] / "conf"
 SEARCH = CONF / "search"
@@ -41,16 +42,10 @@ def written(file: str) -> dict[str, Setting]:
     return settings
 
 
-def target(file: str) -> str:
-    node = load(SEARCH / f"{file}.yaml")
-    return node["_target_"] if "_target_" in node else target(node["defaults"][0])
-
-
 @cache
 def settings(option: str) -> dict[str, Setting]:
     """Every field of the option's class: as written, or its default."""
-    module, _, name = target(option).rpartition(".")
-    fields = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    fields = inspect.signature(class_of("search", whole(SEARCH / f"{option}.yaml")["_target_"])).parameters
     defaults = {name: (field.default, False) for name, field in fields.items()}
     return defaults | written(option)
 
