@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from symphony.files import check_own, write_atomic
 from symphony.prompts import read_action
 from symphony.report.stats import rate
-from symphony.tasks import datafiles
+from symphony.tasks import jsonrows
 from symphony.types import Problem, Prompts, State, SymphonyError, Task
 
 LINE = '{"id": ..., "prediction": a text or a list of actions}'
@@ -65,7 +65,7 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
     """
     if out is not None:
         check_own(out, _graded)
-    lines = datafiles.read_text(predictions).split("\n")
+    lines = jsonrows.read_text(predictions).split("\n")
     if not any(map(str.strip, lines)):
         raise SymphonyError(f"{predictions}: found no line, allowed: {LINE}, one a line")
     problems = {problem.id: problem for problem in task.problems()}
@@ -92,7 +92,7 @@ def _grade_line(
 ) -> Graded:
     where = f"{path}:{number}"
     try:
-        found = datafiles.parse_json(line, path, number)
+        found = jsonrows.parse_json(line, path, number)
         why = _malformed(found)
         told = f"{where}: found {why}, allowed: {LINE}" if why else ""
     except SymphonyError as error:

@@ -34,7 +34,15 @@ def test_help_names_every_command_in_an_instant() -> None:
         seconds.append(time.perf_counter() - begin)
         assert answer.returncode == 0
         assert all(command in answer.stdout for command in COMMANDS)
-    assert min(seconds) < 0.4
+    assert min(seconds) < 1.0  # half a second on a slow core; a heavy library takes one by itself
+
+
+def test_help_loads_no_heavy_library() -> None:
+    heavy = ("torch", "transformers", "hydra", "omegaconf", "duckdb", "numpy", "scipy", "pydantic", "matplotlib", "openai")
+    code = f"import sys, symphony.__main__; print([name for name in {heavy} if name in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert told.stdout.strip() == "[]", told.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -43,12 +43,12 @@ def test_every_method_leaves_complete_records_whose_sums_agree(experiment: str, 
 
 @pytest.mark.parametrize("limit", ["calls", "tokens"])
 def test_a_run_with_less_to_spend_ends_as_the_prefixes_of_a_longer_one_say(limit: str, tmp_path: Path) -> None:
-    """Cut for real, over the call store of the longer run."""
+    """Cut for real, over the call store of the longer run; a call whose own limit had to be cut is asked anew."""
     whole = one_group("symphony", "problems=4", "feedback=none")
     carry_out(whole, tmp_path)
     answers = read_records(tmp_path / "runs" / whole.runs[0].digest, AnswerRecord)
     for spend in {"calls": (1, 9, 20, 31), "tokens": (500, 1500, 3000, 5999)}[limit]:
-        overrides = ("problems=4", "feedback=none", f"budget.problem.{limit}={spend}", "execution.store=replay")
+        overrides = ("problems=4", "feedback=none", f"budget.problem.{limit}={spend}")
         cut = one_group("symphony", *overrides)
         carry_out(cut, tmp_path)
         for problem in read_records(tmp_path / "runs" / cut.runs[0].digest, ProblemRecord):

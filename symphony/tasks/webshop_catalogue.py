@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from symphony.tasks import datafiles
+from symphony.tasks import datafiles, jsonrows
 from symphony.tasks.bm25 import BM25
 from symphony.types import SymphonyError
 
@@ -214,8 +214,8 @@ def table(path: Path, kind: type[Mined] | type[Written]) -> Mapping[str, Any]:
     Raises:
         SymphonyError: The file holds something else; the message names the line.
     """
-    text = datafiles.read_text(path)
-    found = datafiles.parse_json(text, path)
+    text = jsonrows.read_text(path)
+    found = jsonrows.parse_json(text, path)
     if not isinstance(found, dict) or not found:
         told = "an empty object" if found == {} else type(found).__name__
         raise SymphonyError(f"{path}: found {told}, allowed: a JSON object of products")
@@ -241,7 +241,7 @@ def _objects(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
                 text = line.removeprefix(BOM_UTF8) if number == 1 else line
                 if text.strip():
                     first = place + len(line) - len(text)
-                    row = datafiles.parse_json(text.decode("utf-8"), path, number)
+                    row = jsonrows.parse_json(text.decode("utf-8"), path, number)
                     yield first, place + len(line), row, f"{path}:{number}"
                 place += len(line)
     except (OSError, UnicodeDecodeError) as error:
@@ -269,14 +269,14 @@ def _array(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
                     raise SymphonyError(f"{path}:{line}: found {held[begin]!r}, allowed: {wanted[may_follow]}")
                 else:
                     try:
-                        row, end = datafiles.DECODER.raw_decode(held, begin)
+                        row, end = jsonrows.DECODER.raw_decode(held, begin)
                     except (ValueError, RecursionError) as error:
                         if piece and isinstance(error, json.JSONDecodeError) and len(held) - begin < _LONGEST:
                             break  # the object goes on in the next piece
-                        datafiles.parse_json(held[begin:], path, line)  # says what is wrong
+                        jsonrows.parse_json(held[begin:], path, line)  # says what is wrong
                         raise
                     if "\\ud" in held[begin:end].lower():
-                        datafiles.parse_json(held[begin:end], path, line)
+                        jsonrows.parse_json(held[begin:end], path, line)
                     number, may_follow = number + 1, ",]"
                     yield place, place + len(held[begin:end].encode()), row, f"{path}:{line}: item {number}"
                 line += held.count("\n", begin, end)

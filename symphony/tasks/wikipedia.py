@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 from symphony.files import write_atomic
-from symphony.tasks import datafiles
+from symphony.tasks import datafiles, jsonrows
 from symphony.tasks.corpus import SIMILAR, Page, spelling, unescaped
 from symphony.types import SymphonyError
 
@@ -67,7 +67,7 @@ class Wikipedia:
         key = hashlib.sha256(spelling(entity).encode()).hexdigest()[:32]
         path = self.folder / f"{key}.json"
         if path.is_file():
-            answer = datafiles.check(_Answer, datafiles.parse_json(datafiles.read_text(path), path), f"{path}")
+            answer = datafiles.check(_Answer, jsonrows.parse_json(jsonrows.read_text(path), path), f"{path}")
         elif self.mode == "replay":
             raise SymphonyError(f"{self.folder}: found no recorded answer for {entity!r}, allowed: recorded titles")
         else:

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from symphony.search.symphony import Symphony
-from symphony.tasks import datafiles
+from symphony.tasks import jsonrows
 from symphony.tasks.corpus import Page, Paragraphs
 from symphony.tasks.hotpotqa import HotpotQA
 from symphony.types import Problem, State, SymphonyError
@@ -312,7 +312,7 @@ def test_real_items_can_be_answered_from_their_own_pages():
 @needs("hotpotqa/react_wikipedia_trajectories.jsonl")
 def test_every_step_of_the_published_react_trajectories_is_understood():
     task = HotpotQA(count=1)
-    rows = datafiles.rows(DATA / "hotpotqa/react_wikipedia_trajectories.jsonl")
+    rows = jsonrows.rows(DATA / "hotpotqa/react_wikipedia_trajectories.jsonl")
     assert len(rows) == 140
     for row in rows:
         for step in row["steps"]:

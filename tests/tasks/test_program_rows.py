@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from symphony.byhand import grade_file
-from symphony.tasks import datafiles, plus_suite, rust_suite
+from symphony.tasks import jsonrows, plus_suite, rust_suite
 from symphony.tasks.plus_suite import PlusSuite
 from symphony.tasks.program_data import SOURCES
 from symphony.tasks.programs import Programs
@@ -225,7 +225,7 @@ def test_uses_of_a_rust_prompt_stand_before_every_program(tmp_path):
 @needs("humaneval/HumanEval.jsonl")
 def test_every_humaneval_reference_passes_as_a_function_alone():
     task = Programs(dataset="humaneval", count=None, data=DATA)
-    rows = {row["task_id"]: row for row in datafiles.rows(DATA / "humaneval/HumanEval.jsonl")}
+    rows = {row["task_id"]: row for row in jsonrows.rows(DATA / "humaneval/HumanEval.jsonl")}
     found = Counter()
     for problem in task.problems():
         row = rows[problem.id]
@@ -240,7 +240,7 @@ def test_every_humaneval_reference_passes_as_a_function_alone():
 def test_published_programs_pass_without_the_imports_that_their_prompts_have():
     task = Programs(dataset="mbpp_py", count=None, data=DATA)
     problems, tried = {problem.id: problem for problem in task.problems()}, 0
-    for row in datafiles.rows(DATA / "mbpp/gpt4_solutions_py.jsonl"):
+    for row in jsonrows.rows(DATA / "mbpp/gpt4_solutions_py.jsonl"):
         bare = "\n".join(line for line in row["solution"].split("\n") if not line.startswith("from typing import"))
         if row["verdict"] == "pass" and bare != row["solution"]:
             problem, tried = problems[row["name"]], tried + 1
@@ -263,7 +263,7 @@ def test_real_answers_get_the_verdicts_of_an_independent_runner():
     problems = {problem.id: problem for problem in task.problems()}
     other, count = set(), 0
     for path in sorted((DATA / "answers").glob("*mbpp_py*.jsonl")):
-        for number, row in enumerate(datafiles.rows(path)):
+        for number, row in enumerate(jsonrows.rows(path)):
             problem, count = problems[row["id"]], count + 1
             state = task.step(task.reset(problem), *task.submission(row["prediction"]))
             if task.grade(problem, state).success != row["passes"]:

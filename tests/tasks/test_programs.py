@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from symphony.search.symphony import Symphony
-from symphony.tasks import datafiles, rust_suite
+from symphony.tasks import jsonrows, rust_suite
 from symphony.tasks.programs import Programs
 from symphony.tasks.python_suite import Suite, checks, judge
 from symphony.tasks.rust_suite import canonical, suite
@@ -278,7 +278,7 @@ def outcomes(dataset: str, programs: dict[str, str]) -> dict[str, str]:
 
 @needs("mbpp/gpt4_solutions_py.jsonl")
 def test_published_python_programs_get_the_verdicts_listed_with_them():
-    rows = datafiles.rows(DATA / "mbpp/gpt4_solutions_py.jsonl")
+    rows = jsonrows.rows(DATA / "mbpp/gpt4_solutions_py.jsonl")
     found = outcomes("mbpp_py", {row["name"]: row["solution"] for row in rows})
     assert {name: outcome == "pass" for name, outcome in found.items()} == {
         r["name"]: r["verdict"] == "pass" for r in rows
@@ -290,7 +290,7 @@ def test_published_python_programs_get_the_verdicts_listed_with_them():
 @rustc
 @needs("mbpp/gpt4_solutions_rs.jsonl")
 def test_published_rust_programs_get_the_verdicts_listed_with_them():
-    rows = datafiles.rows(DATA / "mbpp/gpt4_solutions_rs.jsonl")
+    rows = jsonrows.rows(DATA / "mbpp/gpt4_solutions_rs.jsonl")
     found = outcomes("mbpp_rs", {row["name"]: row["solution"] for row in rows})
     kinds = {"pass": "pass", "compile_error": "compile_error"}
     assert {name: kinds.get(outcome, "fail") for name, outcome in found.items()} == {
@@ -301,7 +301,7 @@ def test_published_rust_programs_get_the_verdicts_listed_with_them():
 
 @needs("mbpp/mbpp.jsonl")
 def test_every_mbpp_reference_passes():
-    rows = datafiles.rows(DATA / "mbpp/mbpp.jsonl")
+    rows = jsonrows.rows(DATA / "mbpp/mbpp.jsonl")
     found = outcomes("mbpp", {str(row["task_id"]): row["code"] for row in rows})
     assert set(found.values()) == {"pass"}
     assert len(found) == 717
@@ -309,7 +309,7 @@ def test_every_mbpp_reference_passes():
 
 @needs("humaneval/HumanEval.jsonl")
 def test_every_humaneval_solution_passes():
-    rows = datafiles.rows(DATA / "humaneval/HumanEval.jsonl")
+    rows = jsonrows.rows(DATA / "humaneval/HumanEval.jsonl")
     found = outcomes("humaneval", {row["task_id"]: row["prompt"] + row["canonical_solution"] for row in rows})
     assert set(found.values()) == {"pass"}
     assert len(found) == 120
@@ -318,7 +318,7 @@ def test_every_humaneval_solution_passes():
 @pytest.mark.slow
 @needs("mbpp/MbppPlus.jsonl")
 def test_every_mbpp_plus_reference_passes_base_and_plus_inputs():
-    rows = datafiles.rows(DATA / "mbpp/MbppPlus.jsonl")
+    rows = jsonrows.rows(DATA / "mbpp/MbppPlus.jsonl")
     found = outcomes("mbpp_plus", {row["task_id"]: row["canonical_solution"] for row in rows})
     assert set(found.values()) == {"pass"}
     assert len(found) == 203

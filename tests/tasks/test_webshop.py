@@ -14,7 +14,7 @@ import pytest
 
 from symphony import provenance
 from symphony.search.symphony import Symphony
-from symphony.tasks import datafiles, webshop_catalogue
+from symphony.tasks import jsonrows, webshop_catalogue
 from symphony.tasks.bm25 import BM25
 from symphony.tasks.webshop import HINT, WebShop
 from symphony.tasks.webshop_goals import (
@@ -523,7 +523,7 @@ def real(**settings: Any) -> WebShop:
 @needs("webshop/documents_1k.jsonl", "webshop/items_human_ins_subset.json")
 def test_what_the_original_index_held_is_what_our_cleaning_indexes():
     catalogue = real().catalogue
-    rows = datafiles.rows(REAL / "documents_1k.jsonl")
+    rows = jsonrows.rows(REAL / "documents_1k.jsonl")
     assert len(rows) == len(catalogue) == 1000
     for row in rows:
         one = catalogue.product(row["id"])
@@ -533,7 +533,7 @@ def test_what_the_original_index_held_is_what_our_cleaning_indexes():
 @needs("webshop/documents_1k.jsonl", "webshop/search_results_1k.jsonl")
 def test_search_gives_the_original_lucene_lists_in_their_order():
     catalogue = real().catalogue
-    rows = datafiles.rows(REAL / "search_results_1k.jsonl")
+    rows = jsonrows.rows(REAL / "search_results_1k.jsonl")
     assert len(rows) == 3
     for row in rows:
         found = catalogue.search(row["query"])
@@ -594,7 +594,7 @@ def test_the_original_s_random_rollout_ends_with_its_reward_and_shows_its_pages(
 
 
 def printed_sessions() -> list[dict[str, Any]]:
-    return [row for row in datafiles.rows(REAL / "human_trajectories.jsonl") if row["reward_info"]]
+    return [row for row in jsonrows.rows(REAL / "human_trajectories.jsonl") if row["reward_info"]]
 
 
 def met(share: float | None, count: int) -> int:
@@ -621,11 +621,11 @@ def test_options_price_type_and_total_of_every_printed_session_are_reproduced():
 def titles_at_hand() -> dict[str, str]:
     """Titles of the full catalogue that the data happen to hold: of goals, of listed products, of the small one."""
     found = {row["goal"]["asin"]: row["goal"]["name"] for row in printed_sessions()}
-    for row in datafiles.rows(REAL / "react_gpt3_trajectories.jsonl"):
+    for row in jsonrows.rows(REAL / "react_gpt3_trajectories.jsonl"):
         for step in row["steps"]:
             for asin, title in re.findall(r"\[(\w{10})\] \n([^\n]+) \n\$", step["observation"]):
                 found.setdefault(asin, title)
-    for row in datafiles.rows(REAL / "documents_1k.jsonl"):
+    for row in jsonrows.rows(REAL / "documents_1k.jsonl"):
         found.setdefault(row["id"], row["product"]["Title"])
     return found
 
@@ -670,7 +670,7 @@ def test_a_text_without_an_action_is_an_invalid_one_under_the_published_reading(
 @needs("webshop/react_gpt3_trajectories.jsonl", "webshop/documents_1k.jsonl")
 def test_every_action_of_the_published_react_trajectories_is_understood():
     task = real()
-    rows = datafiles.rows(REAL / "react_gpt3_trajectories.jsonl")
+    rows = jsonrows.rows(REAL / "react_gpt3_trajectories.jsonl")
     assert len(rows) == 393
     counts: Counter[str] = Counter()
     for step in (step for row in rows for step in row["steps"]):

@@ -13,7 +13,7 @@ import yaml
 from symphony.config import plan
 from symphony.prompts import ChatPrompts, Shot, parse_proposal
 from symphony.scorer import parse_score
-from symphony.tasks import datafiles, rust_suite
+from symphony.tasks import jsonrows, rust_suite
 from symphony.tasks.extract import asserts
 from symphony.tasks.hotpotqa import HotpotQA
 from symphony.tasks.programs import OWN_TESTS, Programs
@@ -234,9 +234,9 @@ def test_no_example_is_a_question_or_an_instruction_of_the_real_data(task):
     texts = [
         f"Question: {row['question']}"
         for name in ("hotpot_dev_qa", "hotpot_train_distractor_sample")
-        for row in datafiles.rows(DATA / "hotpotqa" / f"{name}.jsonl")
+        for row in jsonrows.rows(DATA / "hotpotqa" / f"{name}.jsonl")
     ]
-    texts += [f"Instruction: {row['instruction']}" for row in datafiles.rows(DATA / "webshop" / "human_goals.jsonl")]
+    texts += [f"Instruction: {row['instruction']}" for row in jsonrows.rows(DATA / "webshop" / "human_goals.jsonl")]
     assert len(texts) > 10_000
     read_prompts(task, "v1").apart([Problem(id=text, prompt=text, target=None) for text in texts])
 
@@ -265,7 +265,6 @@ def test_an_own_file_is_read_and_its_words_name_the_run(tmp_path):
     def digest(example: str) -> str:
         rows(tmp_path, "hotpotqa/hotpot_dev_distractor_sample.jsonl", {"question": "a"})
         overrides = [
-            "task=hotpotqa",
             "tasks=[hotpotqa]",
             f"data_dir={tmp_path}",
             f"task.wording={own_file(tmp_path, example)}",
@@ -283,7 +282,7 @@ def test_the_wording_of_answers_names_the_runs_that_ask_with_it(tmp_path):
         own.write_text(
             yaml.safe_dump({**dict.fromkeys(("instructions", "lessons", "evaluate", "reflect"), "x"), "cot": words})
         )
-        task = ["task=hotpotqa", "tasks=[hotpotqa]", f"data_dir={tmp_path}", f"task.wording={own}"]
+        task = ["tasks=[hotpotqa]", f"data_dir={tmp_path}", f"task.wording={own}"]
         read_prompts.cache_clear()
         return [
             plan("quickstart", [*task, f"search={search}"], experiment="react", conf=CONF)[0].digest

@@ -1,0 +1,124 @@
+"""The rows of files as they lie there: JSON, JSON lines or Parquet, plain or gzipped; what they hold is not checked."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import reprlib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from symphony.types import SymphonyError
+
+_GAP = re.compile(r"[\s,]*")
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 60
+
+
+def parse_json(text: str, path: Path, line: int = 1) -> Any:
+    """A JSON text as a value.
+
+    Args:
+        path, line: Where it begins; messages begin with "file:line".
+
+    Raises:
+        SymphonyError: It is no JSON, or JSON that can't be used: nested too deep, an integer of too many digits, a key
+            twice, half of a surrogate pair.
+    """
+    try:
+        found = json.loads(text, object_pairs_hook=_object)
+        if "\\ud" in text.lower():
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
+    except json.JSONDecodeError as error:
+        line, why = line + error.lineno - 1, f"{error.msg} at character {error.colno}"
+    except RecursionError:
+        why = "values nested too deep"
+    except UnicodeEncodeError:
+        why = "half of a surrogate pair (\\ud...)"
+    except ValueError as error:  # a key twice; more digits than Python reads
+        why = "an integer of too many digits" if "digits" in str(error) else str(error)
+    raise SymphonyError(f"{path}:{line}: found {why}, allowed: JSON")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON array or of JSON lines, in a plain or gzipped file, or the rows of a Parquet file.
+
+    Raises:
+        SymphonyError: The file can't be read or holds something else; the message names the line.
+    """
+    return [row for _, row in numbered(path)]
+
+
+def numbered(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a file as `rows` reads them, each with its place in it: "file:line", in Parquet "file: row n".
+
+    Raises:
+        SymphonyError: As `rows`.
+    """
+    if path.suffix == ".parquet":
+        found = [(f"{path}: row {number}", row) for number, row in enumerate(_parquet(path), 1)]
+    elif (text := read_text(path)).lstrip().startswith("["):
+        found = list(_array(text, path))
+    else:
+        lines = enumerate(text.split("\n"), 1)
+        found = [(f"{path}:{n}", parse_json(line, path, n)) for n, line in lines if line.strip()]
+    for where, row in found:
+        if not isinstance(row, dict):
+            raise SymphonyError(f"{where}: found {short(row)}, allowed: a JSON object")
+        yield where, row
+
+
+def read_text(path: Path) -> str:
+    """A plain or gzipped text file in UTF-8, without the mark that some editors put at its beginning.
+
+    Raises:
+        SymphonyError: It can't be read, or is none.
+    """
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SymphonyError(f"{path}: found {why}, allowed: a readable UTF-8 file") from error
+
+
+def _array(text: str, path: Path) -> Iterator[tuple[str, Any]]:
+    """The items of a JSON array, each with the line that it begins on."""
+    decoder, at, line, counted = json.JSONDecoder(), text.find("[") + 1, 1, 0
+    for number, item in enumerate(parse_json(text, path), 1):
+        at = _GAP.match(text, at).end()  # type: ignore[union-attr]
+        line, counted = line + text.count("\n", counted, at), at
+        yield f"{path}:{line}: row {number}", item
+        _, at = decoder.raw_decode(text, at)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key twice in one object")
+    return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
+"""For texts too long for `parse_json`: it refuses a key twice, too, but the caller tells the place."""
+
+
+def short(value: Any) -> str:
+    """A value in one line, however long or deep it is."""
+    return "null" if value is None else _REPR.repr(value)
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    import duckdb
+
+    try:
+        with duckdb.connect() as connection:
+            found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            names = [column[0] for column in found.description]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    except duckdb.Error as error:
+        raise SymphonyError(f"{path}: found {str(error).splitlines()[0]}, allowed: a Parquet file") from error
