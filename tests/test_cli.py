@@ -142,6 +142,6 @@ def test_what_the_system_refuses_is_one_line_that_names_the_file(
 
 def test_plan_lists_a_studys_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert main(["plan", "quickstart", "tasks=[mini_qa]", "--experiment", "symphony", "--seed", "1"]) == 0
+    assert main(["plan", "quickstart", "tasks=[mini_qa]", "--experiment", "symphony", "--seed", "12"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.split("\t")[1:] == ["symphony", "mini_qa", "embedded_trio", "1"]
+    assert line.split("\t")[1:] == ["symphony", "mini_qa", "embedded_trio", "12"]
