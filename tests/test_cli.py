@@ -38,7 +38,18 @@ def test_help_names_every_command_in_an_instant() -> None:
 
 
 def test_help_loads_no_heavy_library() -> None:
-    heavy = ("torch", "transformers", "hydra", "omegaconf", "duckdb", "numpy", "scipy", "pydantic", "matplotlib", "openai")
+    heavy = (
+        "torch",
+        "transformers",
+        "hydra",
+        "omegaconf",
+        "duckdb",
+        "numpy",
+        "scipy",
+        "pydantic",
+        "matplotlib",
+        "openai",
+    )
     code = f"import sys, symphony.__main__; print([name for name in {heavy} if name in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     told = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
@@ -66,7 +77,10 @@ def test_no_heavy_library_is_imported_before_it_is_needed() -> None:
     [
         (("plan", "quikstart"), "study: found 'quikstart'"),
         (("plan", "quickstart", "serach=1"), "serach"),
-        (("plan", "quickstart", "--task", "chess"), "--task: found 'chess', allowed: gridworld"),
+        (
+            ("plan", "quickstart", "--experiment", "react", "--task", "chess"),
+            "--task: found 'chess', allowed: gridworld",
+        ),
         (("run",), "allowed: one of them"),
         (("run", "--group", "nowhere"), "nowhere/plan.json: found nothing"),
         (("fetch", "model/nothing"), "found 'model/nothing'"),

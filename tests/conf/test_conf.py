@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def conf(tmp_path: Path) -> Path:
     edit(copy / "config.yaml", "tasks: [gridworld, mini_qa, mini_shop, mini_code]", "tasks: [gridworld]")
     edit(copy / "config.yaml", "seeds: [11, 12, 13]", "seeds: [0]")
     return copy
+
+
+@lru_cache
+def planned(study: str) -> list[Run]:
+    """A whole study as it ships, composed once: that takes seconds."""
+    return plan(study, conf=CONF)
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -83,7 +90,7 @@ def test_every_experiment_says_what_it_asks_and_which_table_it_feeds(study: str,
 
 @pytest.mark.parametrize("study", studies(CONF))
 def test_a_study_has_one_run_an_experiment_task_and_seed(study: str) -> None:
-    runs = plan(study, conf=CONF)
+    runs = planned(study)
     keys = [(run.experiment, run.task, run.seed) for run in runs]
     assert len(set(keys)) == len(keys) > 0
     assert len({run.digest for run in runs}) == len(runs)
@@ -91,7 +98,7 @@ def test_a_study_has_one_run_an_experiment_task_and_seed(study: str) -> None:
 
 
 def test_runs_that_share_task_pool_and_seed_share_a_group() -> None:
-    runs = plan("quickstart", conf=CONF)
+    runs = planned("quickstart")
     shared = groups(runs)
     assert {(g.runs[0].task, g.runs[0].pool, g.runs[0].seed) for g in shared} == {
         (r.task, r.pool, r.seed) for r in runs
@@ -101,7 +108,7 @@ def test_runs_that_share_task_pool_and_seed_share_a_group() -> None:
 
 
 def test_seeds_may_share_a_group_too_and_then_a_call_store_of_their_own() -> None:
-    runs = plan("quickstart", conf=CONF)
+    runs = planned("quickstart")
     shared = groups(runs, ["task", "pool"])
     assert {(g.runs[0].task, g.runs[0].pool) for g in shared} == {(r.task, r.pool) for r in runs}
     assert all(group.store == f"{group.runs[0].task}-{group.runs[0].pool}" for group in shared)
