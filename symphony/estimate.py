@@ -122,7 +122,7 @@ def tell(runs: Sequence[Run], place: Place, say: Say, loading: Mapping[str, floa
     say(f"{study}: {_count(len(runs), 'run')} of {_count(problems, 'problem')} ({counted}); finished: {done:,}")
     if ledger := read_ledger(place.ledger(study)):
         say(f"asked of its models so far: {_asked(ledger)} ({place.ledger(study)})")
-    say("at most, by the config (calls in flight when a limit is reached come on top):")
+    say("at most, by the config (of money, seconds and a study's limits, calls in flight come on top):")
     for limit in LIMITS:
         found = bound(runs, limit)
         say(f"  {shown(limit, found.amount)} ({found.why})")

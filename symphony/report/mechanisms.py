@@ -5,12 +5,16 @@ Every sentence is computed; none knows a result beforehand. A table without rows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 
 from symphony.report.stats import Estimate
 from symphony.report.tables import Cell, Table, signed
 
 Row = Mapping[str, Cell]
+
+_RANDOM = re.compile(r"scorer \S+ → random")
+"""The change of an ablation that replaces the evaluators' scores, and nothing else, by chance."""
 
 
 def why(change: str, tables: Mapping[str, Table], reference: str, variant: str) -> str:
@@ -106,7 +110,7 @@ def emcs(order: Table, ablation: Table) -> str:
 
 def _floor(ablation: Table) -> str:
     """What the evaluators are worth against random scores for the same calls."""
-    row = next((row for row in ablation.records() if str(row["change"]).endswith("→ random")), None)
+    row = next((row for row in ablation.records() if _RANDOM.fullmatch(str(row["change"]))), None)
     if row is None or not isinstance(row["gain of the component"], Estimate):
         return ""
     return (
@@ -115,8 +119,13 @@ def _floor(ablation: Table) -> str:
     )
 
 
-def pool(members: Table, diversity: Table, reference: str, best: str) -> str:
-    """Whether members solve different problems, and whether the pool is where each of them is strong."""
+def pool(members: Table, diversity: Table, reference: str, best: str, singles: Collection[Cell]) -> str:
+    """Whether members solve different problems, and whether the pool is where each of them is strong.
+
+    Args:
+        best: The best member.
+        singles: Titles of the members alone under the reference's search.
+    """
     rows = {row["model"]: row for row in members.records()}
     union, own = rows.get("at least one"), rows.get(best)
     if union is None or own is None:
@@ -129,13 +138,12 @@ def pool(members: Table, diversity: Table, reference: str, best: str) -> str:
         f"solves: {lone}. The pool solves {percent(own['pool where it solves'])} of the problems that {best} solves "
         f"and {percent(own['pool where it fails'])} of those that it does not."
     )
-    actions = {row["pool"]: row for row in diversity.records() if row["distinct by"] == "action" and row["models"] == 1}
-    whole = next(
-        (row for row in diversity.records() if row["distinct by"] == "action" and row["method"] == reference), None
-    )
-    if whole is None or not actions:
+    actions = [row for row in diversity.records() if row["distinct by"] == "action"]
+    alone = [row for row in actions if row["method"] in singles]
+    whole = next((row for row in actions if row["method"] == reference), None)
+    if whole is None or not alone:
         return text
-    single = ", ".join(f"{name} {number(row['mean distinct'])}" for name, row in actions.items())
+    single = ", ".join(f"{row['pool']} {number(row['mean distinct'])}" for row in alone)
     return f"{text} Different actions among {whole['n']} draws: pool {number(whole['mean distinct'])}; {single}."
 
 

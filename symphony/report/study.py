@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -167,16 +168,18 @@ def _struct(interval: Callable[[list[float], list[str]], Estimate | None]) -> Ca
 
 
 def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Experiment, ...]:
-    """Those of the plan that have runs, in its order, then the rest by name."""
+    """Those of the plan that have runs, in its order, then the rest by name. Equal titles get the name beside them."""
     present = [row[0] for row in connection.execute("SELECT DISTINCT experiment FROM runs ORDER BY 1").fetchall()]
     told = plan.get("experiments", {})
     if not isinstance(told, dict) or not all(isinstance(entry, dict) for entry in told.values()):
         raise SymphonyError(f"{where}: experiments: allowed: an object, name -> {{title, question, table}}")
     names = [name for name in told if name in present] + [name for name in present if name not in told]
+    titles = {name: str(told.get(name, {}).get("title") or name) for name in names}
+    shared = {title for title, count in Counter(titles.values()).items() if count > 1}
     return tuple(
         Experiment(
             name=name,
-            title=str(told.get(name, {}).get("title") or name),
+            title=f"{title} ({name})" if (title := titles[name]) in shared else title,
             question=str(told.get(name, {}).get("question") or ""),
             table=_joined(told.get(name, {}).get("table") or ""),
         )

@@ -12,6 +12,9 @@ from symphony.report.tables import Cell, Table
 
 Verdict = Literal["positive", "negative", "none"]
 
+_SINGLE = ("single", "best single")
+"""Roles in the table `pool` of one member alone."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -71,13 +74,19 @@ def _overall(success: Table, reference: str) -> list[Finding]:
         rate = row["success"]
         if row["method"] == reference and row["task"] == "all tasks" and isinstance(rate, Estimate):
             text = (
-                f"{reference} solves {100 * rate.value:.1f} % of {row['n']:,} problems over all its tasks "
+                f"{reference} solves {100 * rate.value:.1f} % of {_counted(row)} over all its tasks "
                 f"(95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f} %), with feedback: {row['feedback']}."
             )
             found.append(Finding(verdict="none", text=text))
     if not found:
         found.append(Finding(verdict="none", text=f"This study has no runs of the reference {reference}."))
     return found
+
+
+def _counted(row: Mapping[str, Cell]) -> str:
+    """How many problems a row is of, and how many runs of these where seeds repeat them."""
+    problems, runs = f"{row['problems']:,} problems", f"{row['n']:,} runs"
+    return problems if row["n"] == row["problems"] else f"{runs} of {problems}"
 
 
 def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
@@ -103,6 +112,7 @@ def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
     found = []
     rows = tables["pool"].records()
     own = next((row["search"] for row in rows if row["role"] == "reference"), None)
+    singles = {row["method"] for row in rows if row["search"] == own and row["role"] in _SINGLE}
     for row in rows:
         gain = row["gain of the pool"]
         if row["role"] != "best single" or not isinstance(gain, Estimate):
@@ -117,7 +127,7 @@ def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
             f"gain of the pool {mechanisms.points(gain)}."
         )
         evidence = (
-            mechanisms.pool(tables["members"], tables["diversity"], reference, str(row["agents"]))
+            mechanisms.pool(tables["members"], tables["diversity"], reference, str(row["agents"]), singles)
             if row["search"] == own
             else ""
         )
@@ -127,7 +137,7 @@ def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
 
 def _others(tables: dict[str, Table], reference: str) -> list[Finding]:
     told: set[Cell] = {row["variant"] for row in tables["ablation"].records()}
-    told |= {row["method"] for row in tables["pool"].records() if row["role"] in ("single", "best single")}
+    told |= {row["method"] for row in tables["pool"].records() if row["role"] in _SINGLE}
     words = {"positive": "is better than", "negative": "is worse than", "none": "shows no clear difference from"}
     found = []
     for row in tables["paired"].records():
@@ -148,8 +158,8 @@ def _quantised(success: Table) -> list[Finding]:
     return [
         Finding(
             verdict=_verdict(difference, row),
-            text=f"{row['method']}: {words[_verdict(difference, row)]} ({mechanisms.points(difference)} on the same "
-            f"{row['pairs']} problems; {mechanisms.percent(row['success before'])} before, "
+            text=f"{row['method']}: {words[_verdict(difference, row)]} ({mechanisms.points(difference)} in "
+            f"{row['pairs']} runs of the same problems; {mechanisms.percent(row['success before'])} before, "
             f"{mechanisms.percent(row['success after'])} after).",
         )
         for row in success.records()

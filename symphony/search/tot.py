@@ -12,6 +12,7 @@ from symphony.search.method import Method
 from symphony.search.phases import Judge, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import ROOT
+from symphony.types import SymphonyError
 
 Order = Literal["bfs", "dfs"]
 
@@ -34,7 +35,7 @@ class ToT(Method):
         order: "bfs" or "dfs".
         n: Actions proposed a node, >= 1.
         breadth: Nodes kept a level, >= 1 (bfs).
-        threshold: Least value of a node that is gone on from, in [0, 1] (dfs).
+        threshold: Least value of a node that is gone on from, in [0, 1]; 0 under "bfs", which prunes by breadth alone.
         iterations: Levels (bfs) or nodes expanded (dfs) at most, >= 1.
         depth: Nodes at this depth are not expanded, >= 1; None leaves it to the environment's horizon.
         judge: Whether a new node that stands alone is judged, too ("every"), or only those that compete ("used").
@@ -54,6 +55,12 @@ class ToT(Method):
     judge: Judge = "used"
     answer: AnswerPolicy = "oracle_best"
     evaluate_tokens: int = 16
+
+    def __post_init__(self) -> None:
+        """One rule ties two fields together; the others are each field's own."""
+        Method.__post_init__(self)
+        if self.order == "bfs" and self.threshold:
+            raise SymphonyError(f"search.threshold: found {self.threshold}, allowed with order bfs: 0")
 
     async def search(self, phases: Phases) -> SearchResult:
         """A node's visits count the expansions at and below it."""

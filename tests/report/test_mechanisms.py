@@ -14,6 +14,7 @@ from symphony.database import load
 from symphony.report import mechanisms
 from symphony.report.stats import Estimate
 from symphony.report.study import open_study
+from symphony.report.summary import summarise
 from symphony.report.tables import TABLES, Cell, read_table
 
 Make = Callable[..., Any]
@@ -225,7 +226,40 @@ def test_the_sentence_on_emcs_compares_with_random_scores(tmp_path: Path, make_r
     assert "the evaluators are worth +100.0 points" in told
 
 
+@pytest.mark.parametrize("besides", [{"memory": "none"}, {"scheduler": "uniform"}])
+def test_random_scores_with_another_change_are_not_the_floor_of_the_evaluators(
+    tmp_path: Path, make_run: Make, besides: dict[str, str]
+) -> None:
+    both = make_run("symphony", problems=2, run="random", experiment="both", scorer="random", **besides)
+    runs = [judged(make_run, [(0.9, 1.0), (0.6, 1.0)], good={1}), both]
+    load(tmp_path / "study.duckdb", [run.write(tmp_path / "runs") for run in runs])
+    with open_study(tmp_path / "study.duckdb") as study:
+        order, ablation = read_table(study, "emcs"), read_table(study, "ablation")
+    assert len(ablation.rows) == 2
+    assert "With random scores" not in mechanisms.emcs(order, ablation)
+
+
 # --------------------------------------------------------------------------- pool, tree, quantisation
+
+
+def test_the_pools_actions_are_compared_with_those_of_its_members_under_the_same_search(
+    tmp_path: Path, make_run: Make
+) -> None:
+    other = make_run("single_llama", run="wider", experiment="wider", search="lats", problems=4)
+    other.nodes = [dataclasses.replace(node, action="one") for node in other.nodes]
+    runs = [make_run("symphony", problems=4), make_run("single_llama", problems=4), other]
+    load(tmp_path / "study.duckdb", [run.write(tmp_path / "runs") for run in runs])
+    with open_study(tmp_path / "study.duckdb") as study:
+        tables = {name: read_table(study, name) for name in TABLES}
+    told = [finding.why for _, findings in summarise(tables, "symphony") for finding in findings]
+    means = {
+        row["method"]: mechanisms.number(row["mean distinct"])
+        for row in tables["diversity"].records()
+        if row["distinct by"] == "action"
+    }
+    assert means["wider"] == "1.00"
+    (said,) = [why for why in told if "Different actions" in why]
+    assert said.endswith(f"pool {means['symphony']}; llama {means['single_llama']}.")
 
 
 def test_members_are_told_by_the_problems_that_only_they_solve(tmp_path: Path, make_run: Make) -> None:
@@ -294,4 +328,4 @@ def test_a_method_without_rows_is_told_by_no_sentence(synthetic_db: Path, plan_j
         tables = {name: read_table(study, name) for name in TABLES}
     assert mechanisms.memory(tables["memory"], "nobody") == ""
     assert mechanisms.shape(tables["shape"], "SYMPHONY", "nobody") == ""
-    assert mechanisms.pool(tables["members"], tables["diversity"], "SYMPHONY", "nobody") == ""
+    assert mechanisms.pool(tables["members"], tables["diversity"], "SYMPHONY", "nobody", []) == ""

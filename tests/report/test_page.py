@@ -220,3 +220,26 @@ def test_the_page_says_where_memory_was_short(make_run: Callable[..., Any], tmp_
 
 def test_the_page_says_that_memory_was_enough(page: Path) -> None:
     assert "Enough: no batch was too large" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("datasets", "counted"), [(["same", "same"], "6 runs of 3 problems"), (["one", "other"], "of 6 problems")]
+)
+def test_the_summary_counts_a_problem_once_whatever_the_seeds(
+    make_run: Callable[..., Any], tmp_path: Path, datasets: list[str], counted: str
+) -> None:
+    runs = [make_run(seed=seed, problems=3, dataset=name) for seed, name in enumerate(datasets)]
+    load(tmp_path / "study.duckdb", [run.write(tmp_path / "runs") for run in runs])
+    with open_study(tmp_path / "study.duckdb") as study:
+        groups = dict(summarise({name: read_table(study, name) for name in TABLES}, "symphony"))
+    assert counted in groups["Overall"][0].text
+
+
+def test_experiments_with_one_title_are_told_apart_by_their_names(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    names = ["symphony", "no_memory", "lats"]
+    runs = [make_run(name, problems=3) for name in names]
+    load(tmp_path / "study.duckdb", [run.write(tmp_path / "runs") for run in runs])
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"experiments": {name: {"title": "Ours"} for name in names[:2]}}))
+    with open_study(tmp_path / "study.duckdb", plan) as study:
+        assert [one.title for one in study.experiments] == ["Ours (symphony)", "Ours (no_memory)", "lats"]

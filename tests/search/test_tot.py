@@ -127,3 +127,8 @@ async def test_visits_count_the_expansions_at_and_below_a_node():
 def test_an_impossible_value_is_refused_with_its_key(wrong):
     with pytest.raises(SymphonyError, match=rf"search\.{next(iter(wrong))}"):
         ToT(**wrong)
+
+
+def test_a_threshold_that_prunes_nothing_is_refused():
+    with pytest.raises(SymphonyError, match=r"search\.threshold: found 0\.5, allowed with order bfs: 0"):
+        ToT(order="bfs", threshold=0.5)
