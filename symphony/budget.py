@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, cast, get_args
 
+from symphony.fields import FromZero, NotNegative, check_fields, shown
 from symphony.models.endpoint import Price
 from symphony.models.sizes import Size
 from symphony.records import check_keys
@@ -218,12 +219,12 @@ class Spent:
         money: Dollars; None where a price is unknown.
     """
 
-    began: float
-    ended: float
+    began: NotNegative
+    ended: NotNegative
     model: str
-    calls: int
-    tokens: int
-    money: float | None
+    calls: FromZero
+    tokens: FromZero
+    money: NotNegative | None
 
 
 def read_ledger(path: Path) -> list[Spent]:
@@ -360,10 +361,16 @@ class Purse:
 
 
 def _entries(path: Path, content: bytes) -> Iterator[Spent]:
-    for line in content.decode().splitlines():
+    """The lines of a ledger, each checked: a sum over a wrong one would be no limit."""
+    for line in content.splitlines():
+        told = shown(line.decode(errors="replace"))
         try:
             values = json.loads(line)
-        except ValueError as error:
-            raise SymphonyError(f"{path}: found {line!r}, allowed: one JSON object a line") from error
+        except (ValueError, RecursionError) as error:
+            raise SymphonyError(f"{path}: found {told}, allowed: one JSON object a line") from error
+        if not isinstance(values, dict):
+            raise SymphonyError(f"{path}: found {told}, allowed: one JSON object a line")
         check_keys(str(path), values, Spent.__slots__)
-        yield Spent(**values)
+        entry = Spent(**values)
+        check_fields(f"{path}: entry", entry)
+        yield entry

@@ -69,6 +69,7 @@ _CHECKS = (
     """SELECT 'run ' || run || ', problem ' || problem, 'found timing ' || call || ' without its call, or twice'
        FROM timings GROUP BY run, problem, call
        HAVING count(*) > 1 OR NOT bool_or((run, problem, call) IN (SELECT (run, problem, call) FROM calls))""",
+    """SELECT 'run ' || run, 'found its wall.json, but no run' FROM walls WHERE run NOT IN (SELECT run FROM runs)""",
     # The answers under smaller limits begin before any call and end with the one that was graded.
     """WITH ends AS (
            SELECT run, problem, min(calls) AS first, count(*) - count(DISTINCT calls) AS twice,
@@ -207,13 +208,16 @@ def reading(db_path: str | Path) -> Iterator[Any]:
 def _check_schema(db_path: str | Path, connection: Any) -> None:
     """A database of another version, or of something else, would fail at some query that names no file."""
     rows = connection.execute(
-        "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'loaded'"
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'loaded'"
     ).fetchall()
-    columns: dict[str, set[str]] = {}
-    for table, column in rows:
-        columns.setdefault(table, set()).add(column)
+    there = {(table, column): kind for table, column, kind in rows}
     for table, record in TABLES.items():
-        missing = [column for column in field_types(record) if column not in columns.get(table, ())]
+        wanted = {column: kind.removesuffix(" NOT NULL") for column, kind in schema(record).items()}
+        missing = [
+            column if (table, column) not in there else f"{column} of type {kind}"
+            for column, kind in wanted.items()
+            if there.get((table, column)) != kind
+        ]
         if missing:
             raise SymphonyError(
                 f"{db_path}: {table}: found no {', '.join(missing)}, allowed: a database built by this version's "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from symphony.files import read_json, sha256
 from symphony.types import SymphonyError
 
 MANIFEST = "manifest.json"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,11 @@ class Part:
     sha256: str | None
 
 
-def read(folder: Path, names: Sequence[str]) -> dict[str, Part]:
+def read(folder: Path, names: Collection[str], apart: Collection[str]) -> dict[str, Part]:
     """The manifest of a folder with these files.
+
+    Args:
+        apart: Those in which equal runs may differ.
 
     Raises:
         SymphonyError: There is none, or it is damaged.
@@ -40,6 +45,12 @@ def read(folder: Path, names: Sequence[str]) -> dict[str, Part]:
         raise damaged(path, f"an entry that is none ({error})", "lines and sha256") from error
     if parts.keys() != set(names):
         raise damaged(path, f"entries for {', '.join(parts) or 'no file'}", ", ".join(names))
+    for name, part in parts.items():
+        counted = type(part.lines) is int and part.lines >= 0
+        named = isinstance(part.sha256, str) and _SHA256.fullmatch(part.sha256)
+        if not counted or not (part.sha256 is None if name in apart else named):
+            told = f"lines {part.lines!r} and sha256 {part.sha256!r} of {name}"
+            raise damaged(path, told, "a count, and 64 hex digits or, of what may differ, null")
     return parts
 
 

@@ -53,7 +53,7 @@ class Recorder:
         with self._told():
             _sweep(self._target.parent)
             new = self._temporary.with_suffix(".new")
-            new.mkdir(parents=True)
+            new.mkdir(parents=True, exist_ok=True)  # a process of this number may have been killed here
             self._lock = _locked(new)
             new.rename(self._temporary)  # under this name it is never without its lock
         return self

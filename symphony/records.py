@@ -332,7 +332,7 @@ def read_manifest(folder: str | Path) -> dict[str, Part]:
     Raises:
         SymphonyError: There is no manifest, or it is damaged.
     """
-    return manifest.read(Path(folder), (*FILES.values(), CONFIG))
+    return manifest.read(Path(folder), (*FILES.values(), CONFIG), APART)
 
 
 def read_records(folder: str | Path, record: type[Record]) -> list[Record]:

@@ -252,15 +252,22 @@ def _shared(run: Run, keys: Sequence[str]) -> str:
 def freeze(group: Group, folder: Path) -> Path:
     """Writes the group's plan to `folder/<name>/plan.json`, unless it is there already, and returns its path."""
     path = folder / group.name / "plan.json"
-    text = json.dumps(asdict(group), indent=1)
+    plain = asdict(group)
+    text = json.dumps({**plain, "sha256": _sha(plain)}, indent=1)
     if not path.is_file() or path.read_bytes() != text.encode():
         write_atomic(path, text)
     return path
 
 
 def thaw(path: Path) -> Group:
-    """The group that was frozen at `path`."""
+    """The group that was frozen at `path`.
+
+    Raises:
+        SymphonyError: It is not there, or not as it was frozen.
+    """
     plain = read_json(path, "the plan.json of a group")
+    if plain.pop("sha256", None) != _sha(plain):
+        raise _damaged(path, "other contents than it was frozen with")
     try:
         runs = tuple(Run(**run) for run in plain["runs"])
         group = Group(name=plain["name"], runs=runs, shared=tuple(plain["shared"]))

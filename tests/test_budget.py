@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import signal
 import sqlite3
@@ -215,3 +217,29 @@ def test_a_killed_study_counts_every_call_that_it_stored_and_asks_for_none_again
     assert subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode == 0
     assert records(outputs / "runs") == expected
     assert len(log.read_text().splitlines()) - killed == stored(outputs) - before
+
+
+# ------------------------------------------------------------------ damaged ledgers
+
+SPENT = {"began": 1.0, "ended": 2.0, "model": "m", "calls": 1, "tokens": 3, "money": None}
+WRONG = [
+    *({**SPENT, key: value} for key in ("began", "ended", "calls", "tokens") for value in ("x", None, -1, True, [1])),
+    *({**SPENT, key: value} for key in SPENT for value in (math.nan, math.inf)),
+    *({**SPENT, "model": value} for value in (None, 7, [], "")),
+    *({**SPENT, "money": value} for value in ("x", -1, [])),
+    {**SPENT, "calls": 1.5}, {key: SPENT[key] for key in SPENT if key != "calls"}, {**SPENT, "more": 1},
+    7, None, [1], "x",
+]  # fmt: skip
+RAW = [b"\xff\xfe{}", b"[" * 100_000, b"9" * 5000, b"", b"\0\0", b"{", json.dumps(SPENT)[:-9].encode()]
+
+
+@pytest.mark.parametrize("line", [*(json.dumps(one).encode() for one in WRONG), *RAW], ids=lambda line: repr(line[:60]))
+def test_a_line_of_a_ledger_that_is_no_entry_is_one_clear_error(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "spent.jsonl"
+    path.write_bytes(json.dumps(SPENT).encode() + b"\n" + line + b"\n")
+    with Ledger(path, Budget(calls=100)) as ledger:
+        for read in (ledger.refusal, lambda: read_ledger(path)):
+            with pytest.raises(SymphonyError, match=r"spent\.jsonl: .*found .*, allowed: ") as told:
+                read()
+            assert len(str(told.value)) < 400
+            assert "\n" not in str(told.value)

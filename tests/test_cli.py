@@ -124,12 +124,28 @@ def test_a_damaged_file_of_a_group_is_one_line(
     assert "allowed: " in line
 
 
-def test_a_plan_whose_config_was_changed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"problems": 1', '"problems": 2'),
+        ('"study": "quickstart"', '"study": "other"'),
+        ('"experiment": "react"', '"experiment": null'),
+        ('"pool": "embedded_trio"', '"pool": 5'),
+        ('"name": "mini_qa', '"name": "../mini_qa'),
+        ('"in_flight": ', '"in_flight": 1'),
+        ('"shared": [', '"shared": ["task", '),
+    ],
+)
+def test_a_plan_that_was_changed_is_refused(
+    before: str, after: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan = freeze(one_group("react", "problems=1"), tmp_path)
-    plan.write_text(plan.read_text().replace('"problems": 1', '"problems": 2'))
+    whole = plan.read_text()
+    plan.write_text(whole.replace(before, after))
+    assert plan.read_text() != whole
     assert main(["run", "--group", str(plan.parent)]) == 1
     told = capsys.readouterr().err
-    assert "found runs whose configs are not those of their digests" in told
+    assert "found other contents than it was frozen with" in told
     assert "delete it and start snakemake again" in told
 
 

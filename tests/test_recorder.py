@@ -102,6 +102,35 @@ def test_a_damaged_manifest_is_named(content: str, message: str, tmp_path: Path)
         read_manifest(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("calls.jsonl", {"sha256": None}),
+        ("calls.jsonl", {"sha256": 5}),
+        ("calls.jsonl", {"sha256": "AB" * 32}),
+        ("calls.jsonl", {"lines": "1"}),
+        ("calls.jsonl", {"lines": True}),
+        ("calls.jsonl", {"lines": 1.0}),
+        ("calls.jsonl", {"lines": -1}),
+        ("config.yaml", {"lines": None}),
+        ("timings.jsonl", {"sha256": "ab" * 32}),
+    ],
+)
+def test_an_entry_of_a_manifest_that_says_too_little_is_named(
+    name: str, change: dict[str, object], tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "run", range(1))
+    parts = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**parts, name: {**parts[name], **change}}))
+    with pytest.raises(SymphonyError, match=f"manifest.json: found lines .* of {name}, allowed: a count, and 64 hex"):
+        read_manifest(folder)
+
+
+def test_a_process_killed_while_it_began_does_not_stop_the_next_of_its_number(tmp_path: Path) -> None:
+    (tmp_path / f".run.{os.getpid()}.new").mkdir()
+    assert read_records(write(tmp_path / "run", range(1)), ProblemRecord)
+
+
 # --------------------------------------------------------------------------- memory
 
 

@@ -381,6 +381,23 @@ def test_a_database_of_something_else_is_told_by_what_it_lacks(tmp_path: Path) -
         pass
 
 
+def test_a_column_of_another_type_is_told(tmp_path: Path) -> None:
+    load(tmp_path / "study.duckdb", [write(tmp_path)])
+    with duckdb.connect(str(tmp_path / "study.duckdb")) as connection:
+        connection.execute("ALTER TABLE problems ALTER success TYPE VARCHAR")
+    told = r"problems: found no success of type BOOLEAN, allowed: a database built by"
+    with pytest.raises(SymphonyError, match=told), reading(tmp_path / "study.duckdb"):
+        pass
+
+
+def test_the_wall_clock_of_another_run_is_told(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    wall = folder / "wall.json"
+    wall.write_text(wall.read_text().replace('"run":"', '"run":"x'))
+    with pytest.raises(SymphonyError, match=r"found its wall\.json, but no run"):
+        load(tmp_path / "study.duckdb", [folder])
+
+
 def test_a_mistake_in_a_query_is_not_blamed_on_the_file(tmp_path: Path) -> None:
     load(tmp_path / "study.duckdb", [write(tmp_path)])
     with pytest.raises(duckdb.BinderException), reading(tmp_path / "study.duckdb") as connection:

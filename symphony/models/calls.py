@@ -38,6 +38,11 @@ _PUT_CALL = "INSERT OR IGNORE INTO calls VALUES (?,CAST(? AS TEXT),CAST(? AS TEX
 _PUT_SHORTENED = "INSERT OR IGNORE INTO shortened VALUES (?,?)"
 _PROBLEMS = 512  # whose sizes are kept in memory
 _AT_ONCE = 500  # keys of one query, well below SQLite's limit of variables
+# Errors that are not the file's fault: what it holds is paid for, and stays.
+_OUTSIDE = (
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM,
+)  # fmt: skip
 _REASONS = {b"stop": "stop", b"length": "length"}
 
 _Row = tuple[Any, ...]
@@ -61,8 +66,10 @@ class _Told:
     ) -> None:
         self._alone.release()
         if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):  # SQLite may quote what no longer is UTF-8
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the byte that names the kind
+            advice = "" if code in _OUTSIDE else " (delete it to begin anew)"
             raise SymphonyError(
-                f"{self._path}: found {error}, allowed: a call store that can be written (delete it to begin anew)"
+                f"{self._path}: found {error}, allowed: a call store that can be written{advice}"
             ) from error
 
 
@@ -103,6 +110,7 @@ class CallStore:
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
             self._db.text_factory = bytes  # a damaged text may be no UTF-8
             try:
+                self._refuse_foreign()
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._prepare()
@@ -110,6 +118,12 @@ class CallStore:
             except BaseException:
                 self._db.close()
                 raise
+
+    def _refuse_foreign(self) -> None:
+        """Before anything is written: another program's database stays as it is."""
+        names = [name.decode() for (name,) in self._db.execute("SELECT name FROM sqlite_master ORDER BY name")]
+        if names and "calls" not in names:
+            raise SymphonyError(f"{self.path}: found a database of something else ({names[0]}), allowed: a call store")
 
     def _prepare(self) -> None:
         """Makes the tables of a new file, takes over an old one, and refuses what is neither."""

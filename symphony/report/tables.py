@@ -132,7 +132,7 @@ def _rows(study: Study, name: str, text: str) -> tuple[tuple[str, ...], list[tup
             raise SymphonyError(f"queries/{name}.sql: found no query, allowed: one SELECT")
         columns = tuple(column[0] for column in found.description)
         rows = [tuple(map(_cell, row)) for row in found.fetchall()]
-    except duckdb.Error as error:
+    except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:  # others are the database's
         raise SymphonyError(f"queries/{name}.sql: can not be carried out ({str(error).splitlines()[0]})") from error
     except (TypeError, ValueError) as error:
         allowed = "texts, numbers and STRUCT(value, low, high)"

@@ -31,6 +31,7 @@ _ALLOWED = {
     "string_pattern_mismatch": "a text that is not blank",
     "string_type": "a text",
     "list_type": "a list",
+    "tuple_type": "a list",
     "dict_type": "an object",
     "int_type": "a whole number",
     "float_type": "a number",
@@ -97,7 +98,7 @@ def check(kind: type[R], row: Any, where: str) -> R:
         return kind.model_validate(row)
     except ValidationError as error:
         wrong = error.errors()[0]
-        key = ".".join(map(str, wrong["loc"])) or "row"
+        key = ".".join(part for part in map(str, wrong["loc"]) if "[" not in part) or "row"  # no names of types
         missing = wrong["type"] == "missing"
         found = "nothing" if missing else short(wrong["input"])
         allowed = _ALLOWED.get(wrong["type"]) or wrong["msg"].removeprefix("Input should be ").removeprefix(
@@ -112,8 +113,10 @@ def items(path: Path, found: Sequence[Any], first: int, count: int | None) -> Se
     """`count` rows from `first` on; None is all that follow.
 
     Raises:
-        SymphonyError: The file has fewer.
+        SymphonyError: The file has fewer, or none.
     """
+    if not found:
+        raise SymphonyError(f"{path}: found no rows, allowed: one at least")
     last = len(found) if count is None else first + count
     if not 0 <= first < last <= len(found):
         raise SymphonyError(

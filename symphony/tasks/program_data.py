@@ -135,6 +135,7 @@ class OriginalRow(ProgramRow):
         prompt = f"{self.text}\nIts signature is: def {entry}({ast.unparse(functions[entry].args)}):"
         try:
             checks = python_suite.checks(tests, entry)
+            ast.parse(self.test_setup_code or "")
             why = "" if checks else "a test that is no list of asserts"
         except SyntaxError as error:
             checks, why = None, f"{error.msg}, line {error.lineno} of the test"
@@ -222,11 +223,13 @@ def _asserted(
         checks = python_suite.checks(body, entry, alias)
     except (SyntaxError, ValueError) as error:
         return BrokenSuite(entry=entry, why=f"a test that is no Python: {error}")
-    if checks:
+    if checks and any(check.call for check in checks):
         return Suite(entry=entry, checks=checks, imports=imports)
+    if not any(isinstance(part, ast.Assert) for node in body for part in ast.walk(node)):
+        return BrokenSuite(entry=entry, why="a test without an assert")
     if looped:
         return Suite(entry=entry, checks=(), script=test, imports=imports)
-    return BrokenSuite(entry=entry, why="a test that is no list of asserts")
+    return BrokenSuite(entry=entry, why=f"a test that is no list of asserts about {entry}")
 
 
 def _preamble(prompt: str, entry: str) -> str:

@@ -285,6 +285,9 @@ def _judge_script(box: PythonSandbox, program: str, suite: Suite, limits: Limits
         told = box.evaluate(f"{script}\n__known__ = {known!r}", ["__verdict__()"], limits, known=True)
         verdict = literal(told.values[0] or "") if told.values else None
         kind, text = verdict[0] if verdict and isinstance(verdict[0], tuple) else ("fail", told.error)
+        if kind == "pass" and not known:
+            why = "a test that never calls the function"
+            return Report(outcome="broken_test", passed=(False,), shown=(why,), detail=why)
         if kind != "needs":
             passed = kind == "pass"
             return Report(outcome="pass" if passed else "fail", passed=(passed,), shown=(str(text),), detail=str(text))

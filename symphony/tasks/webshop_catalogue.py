@@ -7,6 +7,7 @@ Only what a search needs is held in memory; a product's text is read from its fi
 from __future__ import annotations
 
 import json
+import math
 import re
 from array import array
 from codecs import BOM_UTF8
@@ -127,6 +128,8 @@ def load(path: Path, attributes: Path | None) -> Catalogue:
 
     def documents() -> Iterator[tuple[str, str]]:
         for first, last, row, where in _objects(path):
+            if path.suffix != ".json" and not (isinstance(row, dict) and "product" in row):
+                datafiles.check(_Processed, row, where)  # refused: its attributes would be missing
             asin, product = _product(row, mined, where)
             if product is None:
                 continue
@@ -231,6 +234,8 @@ def table(path: Path, kind: type[Mined] | type[Written]) -> Mapping[str, Any]:
 
 def _objects(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
     """First byte, end, value and place of each object of a JSON array or of JSON lines, without holding the file."""
+    if path.suffix == ".gz":  # products are read again from their places
+        raise SymphonyError(f"{path}: found a gzipped file, allowed: an unpacked one (gunzip {path.name})")
     try:
         if path.suffix == ".json":
             yield from _array(path)
@@ -308,7 +313,7 @@ def _product(row: Any, mined: Mapping[str, Any], where: str) -> tuple[str, Produ
         prices = _prices(raw.pricing)
     except ValueError as error:
         raise SymphonyError(
-            f"{where}: pricing: found {raw.pricing!r}, allowed: dollars, as $5.00 or $5.00$9.00"
+            f"{where}: pricing: found {jsonrows.short(raw.pricing)}, allowed: dollars, as $5.00 or $5.00$9.00"
         ) from error
     attributes = tuple(mined.get(raw.asin, {}).get("attributes", ("DUMMY_ATTR",)))
     return raw.asin, _made(raw, prices, _options(raw.customization_options or {}), attributes)
@@ -338,12 +343,12 @@ def _prices(text: str | None) -> tuple[float, ...]:
     """Dollars of "$5.00" or "$5.00$9.00"; a product without a price costs `UNPRICED`.
 
     Raises:
-        ValueError: There is no number after a dollar sign.
+        ValueError: There is no number after a dollar sign, or none that is finite.
     """
     if not text:
         return (UNPRICED,)
     prices = tuple(float(re.sub(r"[^\d.]", "", part)) for part in text.split("$")[1:])
-    if not prices:
+    if not prices or not all(map(math.isfinite, prices)):
         raise ValueError(f"pricing {text!r}")
     return prices[:2]
 

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
+
+from pydantic import model_validator
 
 from symphony.files import write_atomic
 from symphony.tasks import datafiles, jsonrows
@@ -31,9 +33,16 @@ Mode = Literal["record", "replay"]
 class _Answer(datafiles.Row):
     """What is kept of a title: its page, or similar titles."""
 
-    title: str = ""
-    sentences: list[str] = []  # noqa: RUF012
-    similar: list[str] = []  # noqa: RUF012
+    query: str
+    title: datafiles.Text | None = None
+    sentences: list[str] | None = None
+    similar: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.title is None) != (self.sentences is None) or (self.title is None) == (self.similar is None):
+            raise ValueError("a title and its sentences, or similar titles")
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +77,17 @@ class Wikipedia:
         path = self.folder / f"{key}.json"
         if path.is_file():
             answer = datafiles.check(_Answer, jsonrows.parse_json(jsonrows.read_text(path), path), f"{path}")
+            if spelling(answer.query) != spelling(entity):
+                raise SymphonyError(f"{path}: found the answer to {answer.query!r}, allowed: that to {entity!r}")
         elif self.mode == "replay":
             raise SymphonyError(f"{self.folder}: found no recorded answer for {entity!r}, allowed: recorded titles")
         else:
-            asked = self._ask(entity)
-            write_atomic(path, json.dumps({"query": entity, **asked}, ensure_ascii=False, indent=1) + "\n")
+            asked = {"query": entity, **self._ask(entity)}
+            write_atomic(path, json.dumps(asked, ensure_ascii=False, indent=1) + "\n")
             answer = _Answer(**asked)
-        return (
-            Page(title=answer.title, sentences=tuple(answer.sentences)) if answer.sentences else tuple(answer.similar)
-        )
+        if answer.title and answer.sentences:
+            return Page(title=answer.title, sentences=tuple(answer.sentences))
+        return tuple(answer.similar or ())
 
     def _ask(self, entity: str) -> dict[str, Any]:
         if not entity.strip():

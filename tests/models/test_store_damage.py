@@ -238,6 +238,28 @@ def test_a_file_of_a_later_format_is_told(path: Path) -> None:
         CallStore(path)
 
 
+@pytest.mark.parametrize("version", [-3, 0, 1])
+def test_another_programs_database_is_refused_and_stays_as_it_is(version: int, tmp_path: Path) -> None:
+    file = tmp_path / "other.sqlite"
+    change(file, "CREATE TABLE places (id)")
+    change(file, f"PRAGMA user_version = {version}")
+    before = file.read_bytes()
+    with pytest.raises(SymphonyError, match=r"other\.sqlite: found a database of something else \(places\), allowed: "):
+        CallStore(file)
+    assert [path.name for path in tmp_path.iterdir()] == ["other.sqlite"]
+    assert file.read_bytes() == before
+
+
+def test_nobody_is_told_to_delete_a_store_that_is_whole(path: Path, ask: Ask) -> None:
+    with CallStore(path) as store:
+        store._db.execute("PRAGMA query_only = 1")
+        with pytest.raises(SymphonyError, match=r"readonly database, allowed: a call store that can be written$"):
+            StoredBackend(ScriptedBackend(answer), store).generate([ask(index=99)])
+    path.write_bytes(b"no database")
+    with pytest.raises(SymphonyError, match=r"not a database, .* \(delete it to begin anew\)$"):
+        CallStore(path)
+
+
 # ------------------------------------------------------------------ sizes
 
 

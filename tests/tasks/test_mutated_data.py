@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -197,6 +198,24 @@ def mutations(file: File) -> Iterator[tuple[str, bytes]]:
     yield "blank", b"\n \n"
     for other in ("null", "7", '"text"', "[]", "{}", "<html></html>"):
         yield f"all of it {other}", other.encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "content"),
+    [
+        ("webshop processed", "documents_1k.jsonl", json.dumps(RAW).encode()),  # its attributes lie in another file
+        ("webshop processed", "documents_1k.jsonl.gz", gzip.compress(b"{}")),
+        ("webshop original", f"{PRODUCTS}.gz", gzip.compress(json.dumps([RAW]).encode())),
+        ("webshop original", PRODUCTS, json.dumps([{**RAW, "pricing": "$" + "9" * 400}]).encode()),
+        ("hotpotqa lines", "hotpot_dev_distractor_sample.jsonl.gz", gzip.compress(b"")),
+    ],
+)
+def test_a_file_of_another_form_is_refused_in_one_line(kind, name, content, tmp_path):
+    write(tmp_path, FILES[kind], b"")
+    file = tmp_path / FILES[kind].name
+    file.unlink()
+    (file.parent / name).write_bytes(content)
+    assert outcome(lambda: FILES[kind].read(tmp_path), name) == "clear"
 
 
 def outcome(read: Callable[[], object], named: str) -> str:

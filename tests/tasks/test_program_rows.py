@@ -140,14 +140,29 @@ BROKEN = {
         {"test": "def check(candidate):\n    assert candidate(2) == four\n"},
         {"test": "def check(candidate):\n    pass\n"},
         {"test": "assert candidate(2) == 4"},
+        {"test": "def check(candidate):\n    assert True\n"},
+        {"test": "def check(other):\n    assert other(2) == 4\n"},
     ],
     "mbpp": [
         {"test_list": ["assert square(2) == 4 4"]},
         {"test_list": ["assert square(2) == 5"]},
         {"test_list": ["assert square(2) == four"]},
+        {"test_setup_code": ")("},
     ],
     "mbpp_plus": [{"canonical_solution": "\ndef square(x):\n    return 1 / 0\n"}],
-    "humaneval": [{"test": "def check(candidate):\n    assert candidate(2) == 4)\n"}],
+    "humaneval": [
+        {"test": f"def check(candidate):\n    {body}\n"}
+        for body in (
+            "assert candidate(2) == 4)",
+            "pass",
+            "return",
+            "'No asserts.'",
+            "print(candidate(2))",
+            "assert True",
+            "for x in []: assert candidate(x) == x * x",
+            "return\n    assert candidate(2) == 4; x = 1",
+        )
+    ],
 }
 
 

@@ -136,3 +136,26 @@ def test_an_empty_title_is_not_asked_for(tmp_path):
 
 def test_sentences_end_at_full_stops_and_lines():
     assert sentences("One two three. Four!\nA b\nFive six seven") == ["One two three.", "Four!", "Five six seven"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"query": None},
+        {"query": "Acorn"},
+        {"title": " "},
+        {"title": None},
+        {"sentences": None},
+        {"sentences": "text"},
+        {"similar": ["Acorn"]},
+        {"title": None, "sentences": None},
+        {"title": None, "sentences": None, "similar": [7]},
+    ],
+)
+def test_a_recorded_answer_that_is_none_is_told(change, address, tmp_path):
+    Wikipedia(folder=tmp_path, address=address).find("Oak Hill")
+    (file,) = tmp_path.iterdir()
+    kept = {**json.loads(file.read_text()), **change}
+    file.write_text(json.dumps({key: value for key, value in kept.items() if value is not None}))
+    with pytest.raises(SymphonyError, match=rf"{file.name}: .*found .*, allowed: "):
+        Wikipedia(folder=tmp_path, mode="replay").find("Oak Hill")
