@@ -85,7 +85,7 @@ HEAVY = {
         "symphony/embedded/",
     ),
     ("hydra", "omegaconf"): ("symphony/config.py", "symphony/yaml_files.py"),
-    ("duckdb",): ("symphony/database.py", "symphony/report/", "symphony/tasks/datafiles.py"),
+    ("duckdb",): ("symphony/database.py", "symphony/report/", "symphony/tasks/jsonrows.py"),
     ("matplotlib", "jinja2"): ("symphony/report/",),
     ("rich",): ("symphony/progress.py",),
     ("openai", "httpx", "httpx2"): ("symphony/models/api.py",),
