@@ -204,20 +204,26 @@ def read_actions(text: str, parse: Callable[[str], Proposal | None]) -> tuple[st
 
 
 def read_answer(text: str, parse: Callable[[str], Proposal | None]) -> str:
-    """The action that finishes with an answer, given as the answer, as that action, or as a completion with it."""
-    finish = read_action(text, parse)
-    return finish if split_action(finish)[0] == "finish" else f"finish[{' '.join(plain(text).split())}]"
+    """The action that finishes with an answer, given as the answer, as that action, or as a text that ends with it."""
+    actions = (read_action(text, parse), *read_actions(text, parse))
+    answer = f"finish[{' '.join(plain(text).split())}]"
+    return next((action for action in actions if split_action(action)[0] == "finish"), answer)
 
 
-# An action may stand in a list, a quotation, a heading or a fence, its label and itself in bold, italics or backticks.
-_BEGIN = r"^(?:[ \t\u00a0\u200b\ufeff>*_`#~+\u2022\u2013-]|\(?[0-9]{1,3}[.)](?=[ \t*_`]))*+"
+# An action may stand in a list, a table, a quotation, a heading, a fence or a JSON object; its label and itself in
+# emphasis, backticks, quotes or brackets. What stands in <angles> is mostly a form to be filled in.
+_BEGIN = r"^(?:[^\w\n<]|_|\(?[0-9]{1,3}[.)](?=[ \t*_`]))*+"
 _MARKS = re.compile(_BEGIN)
-_NUMBER = r"[ \t*_`]*+(?:[#(\[]?[0-9]{1,3}[)\]]?)?[ \t*_`]*+"
-_LABEL = rf"(?:Action{_NUMBER}(?:[:\uff1a=.\u2013\u2014\u2192]|-+>?|(?=[ \t]*\r?\n)|(?<=[*_`]))|<[ \t]*action[ \t]*>)"
-_GAP = r"(?:```\w*[ \t]*\r?\n|[\s*_`>])*+"
+_NUMBER = r"(?:[^\S\n]|[*_`\"'])*+(?:[#(\[]?[0-9]{1,3}[)\]]?)?(?:[^\S\n]|[*_`\"'])*+"
+_WORDS = r"(?:[^\W\d_]+(?:[ \t]+[0-9]{1,3})?(?:[ \t]+[-\u2013\u2014])?[ \t]+){0,2}?"
+_SEPARATOR = r"(?:[:\uff1a=|\].\u2013\u2014\u2192]|-+>?|(?=[ \t]*\r?\n)|(?<=[*_`]))"
+_LABEL = rf"(?:Action{_NUMBER}{_SEPARATOR}|<[ \t]*action[ \t]*>)"
+_LONG_LABEL = rf"{_WORDS}Actions?(?:[ \t]+[^\W\d_]+){{0,2}}?{_NUMBER}[:\uff1a]"
+_GAP = r"(?:```\w*[ \t]*\r?\n|[\s*_`>\"'\u201c\u2018(\[{-]|[0-9]{1,3}[.)](?=\s))*+"
 _THOUGHT = re.compile(r"^[\s>*_`#~+\u2022-]*Thoughts?[ \t*_]*[0-9]*[ \t*_]*[:\uff1a][*_]*", re.IGNORECASE)
 _ATTEMPT = re.compile(rf"{_BEGIN}(?:{_LABEL}{_GAP})?\w+[*_`]*[ \t]*\[", re.IGNORECASE)
-_REST = re.compile(r"[\s*_`.)]*(?:\n|\Z)")
+_REST = re.compile(r"[\s*_`.)\]}\"'\u201d\u2019,|]*(?:\n|\Z)")
+_QUOTED = re.compile(r"(\"|'|`|\*\*|\u201c|\u2018)(?P<inside>(?:(?!\1)[^\"`\u201d\u2019])+)(?:\1|\u201d|\u2019)")
 
 
 @cache
@@ -227,7 +233,7 @@ def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], 
     flags = re.IGNORECASE | re.MULTILINE
     return (
         re.compile(rf"{_BEGIN}{_LABEL}{_GAP}{action}", flags),
-        re.compile(rf"(?<=[.!?;:)\]\"\u201d])[ \t]+[*_]*{_LABEL}{_GAP}{action}", flags),
+        re.compile(rf"(?:(?<=[.!?;:,)\]\"\u201d])[ \t]+[*_\"']*{_LABEL}|{_BEGIN}{_LONG_LABEL}){_GAP}{action}", flags),
         re.compile(rf"{_BEGIN}{action}", flags),
     )
 
@@ -257,6 +263,8 @@ def _closed(line: str) -> int | None:
 
 
 def split_action(action: str) -> tuple[str, str]:
-    """`verb[argument]` as (verb, argument); an action without brackets has an empty argument."""
+    """`verb[argument]` as (verb, argument), quotes around the argument aside; without brackets it is empty."""
     verb, bracket, rest = action.partition("[")
-    return verb, rest.rpartition("]")[0].strip() if bracket else ""
+    argument = rest.rpartition("]")[0].strip() if bracket else ""
+    quoted = _QUOTED.fullmatch(argument)
+    return verb, quoted["inside"].strip() if quoted else argument

@@ -11,15 +11,17 @@ import re
 from collections.abc import Sequence
 
 _NAMES = (
-    r"(?:seed:)?(?:ant|inner_|internal_)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|rationale|analysis|scratch_?pad|monologue"
-    r"|chain_of_thought|cot)"
+    r"(?:ant|(?!end_)[a-z]{1,16}[:_-])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|rationale|analysis|scratch_?pad|monologue"
+    r"|chain[_-]of[_-]thoughts?|cot)(?:[_-]process)?"
 )
 _OPEN = (
-    rf"<\|?[ \t]*{_NAMES}(?:[ \t][^<>\n]*[^<>\n/])?\|?>|<\|(?:begin_of_thought|start_thinking)\|>|\u25c1think\u25b7"
+    rf"<\|?[ \t]*{_NAMES}(?:[ \t][^<>\n]*[^<>\n/])?\|?>"
+    r"|<\|(?:begin_of_thought|start_thinking|think_start|thought_start)\|>|\u25c1think\u25b7"
     r"|(?-i:\[THINK\])|<unused94>thought"
 )
 _CLOSE = (
-    rf"<\|?[ \t]*/[ \t]*{_NAMES}[ \t]*\|?>|<\|(?:end_of_thought|end_thinking)\|>|\u25c1/think\u25b7"
+    rf"<\|?[ \t]*/[ \t]*{_NAMES}[ \t]*\|?>"
+    r"|<\|(?:end_of_thought|end_thinking|think_end|thought_end)\|>|\u25c1/think\u25b7"
     r"|(?-i:\[/THINK\])|<unused95>|<channel\|>"
 )
 # A message in a channel: <|start|>assistant<|channel|>analysis<|message|>...<|end|>; only the one named final is said.
@@ -37,11 +39,12 @@ CONTROL = (
 )
 """What chat templates and prompts leave in completions, a pattern without regard to case."""
 _TOKENS = re.compile(CONTROL, re.IGNORECASE)
-_NEXT_TURN = re.compile(
-    r"\S\s*(?P<cut><\|endoftext\|>|<\|end_of_text\|>|<\|im_start\|>\s*(?!\s|assistant)|<\|(?:user|system)\|>|\[INST\]"
-    r"|<start_of_turn>\s*user|<\|start_header_id\|>\s*(?:user|system))",
-    re.IGNORECASE,
+NEXT_TURN = (
+    r"<\|im_start\|>\s*(?!\s|assistant)|<\|(?:user|system)\|>|\[INST\]|<start_of_turn>\s*user"
+    r"|<\|start_header_id\|>\s*(?:user|system)"
 )
+"""How somebody else's turn begins, a pattern without regard to case."""
+_NEXT = re.compile(rf"\S\s*(?P<cut><\|endoftext\|>|<\|end_of_text\|>|{NEXT_TURN})", re.IGNORECASE)
 
 
 def spoken(text: str) -> str:
@@ -60,7 +63,7 @@ def plain(text: str) -> str:
     whose strings may hold anything.
     """
     said = spoken(text)
-    turn = _NEXT_TURN.search(said)
+    turn = _NEXT.search(said)
     return _TOKENS.sub("", said[: turn.start("cut")] if turn else said)
 
 

@@ -17,11 +17,11 @@ CONFIDENCE_MARGIN = 1e-6
 """A verbalised confidence is kept this far away from 0 and 1: nobody is certain."""
 
 _TOKEN = re.compile(  # letters that stick to a number make it none: 3rd, 0x1F
-    r"(?P<number>(?:(?<![\w.)\]])[-+])?\.?[0-9]"
+    r"(?P<number>(?:(?<![\w.)\]])[-+\u2212])?\.?[0-9]"
     r"(?:[eE][-+]?[0-9]|[.,](?=[0-9])|(?!(?i:value|score|correctness|confidence)\b)\w)*)"
-    r"|(?P<word>[^\W\d_]+(?:['\u2019][^\W\d_]+)*)"
+    r"|(?P<command>\\[A-Za-z]+)|(?P<word>[^\W\d_]+(?:['\u2019][^\W\d_]+)*)"
     r"|(?P<line>\n)|(?P<open>[(\[])|(?P<close>[)\]])|(?P<colon>[:=\uff1a])|(?P<stop>[.,;!?])|(?P<percent>%)"
-    r"|(?P<slash>/)|(?P<dash>[-\u2013\u2014+]|\.\.+)|(?P<mark>\S)"
+    r"|(?P<slash>/)|(?P<arrow>[-=]+>|[\u2192\u21d2]|~~)|(?P<dash>[-\u2013\u2014\u2212+]|\.\.+)|(?P<mark>\S)"
 )
 _DECIMAL = re.compile(r"(?P<whole>[-+]?[0-9]{0,9})(?:[.,](?P<part>[0-9]{1,17}))?(?:[eE][-+]?[0-9]{1,3})?")
 _WORDS = 6
@@ -32,6 +32,10 @@ _BEFORE = 2
 """Words that may begin a line of scores, as in "My final value: 0.7"."""
 _JOINS = frozenset({"is", "of", "equals", "about", "around", "approximately", "roughly", "at"})
 _SPANS = frozenset({"to", "or", "and", "~"})
+_SPREADS = frozenset({"interval", "intervals", "range", "bound", "bounds", "band", "ci"})
+"""Words that make of a label the name of two numbers."""
+_VERDICT = 2
+"""Words that may stand before a number in brackets, as in "Confidence: very high (0.9)"."""
 _BETWEEN = frozenset({"-", "\u2013", "\u2014", "~", "..", "...", ",", "to", "and"})
 _VALUES = frozenset({"value", "score", "correctness"})
 _SUFFIXES = _VALUES | {"level", "rating"}
@@ -123,9 +127,12 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
         elif token.kind == "word" and token.text in _JOINS:
             joined = token.text
         elif token.kind == "word":
+            if declared and (inside := _verdict(tokens, at)) is not None:
+                at = inside
+                break
             crosses = token.text in _VALUES and words and label != "confidence"
             words += token.text not in _SUFFIXES or words > 0
-            if declared or words > _WORDS or crosses or token.text in ("confidence", *_SPANS):
+            if declared or words > _WORDS or crosses or token.text in ("confidence", *_SPANS, *_SPREADS):
                 return None
         elif token.kind == "dash":
             if declared or joined or words:
@@ -146,7 +153,7 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
 
 def _after(tokens: Sequence[_Token], at: int) -> tuple[tuple[_Scale, int] | None, bool]:
     """The scale that follows a number, and whether a second number follows instead, as in "0.6 to 0.8"."""
-    if at < len(tokens) and (tokens[at].kind == "dash" or tokens[at].text in _SPANS):
+    if at < len(tokens) and (tokens[at].kind in ("dash", "arrow") or tokens[at].text in _SPANS):
         return None, at + 1 < len(tokens) and tokens[at + 1].kind == "number"
     if at < len(tokens) and tokens[at].kind == "number":
         return None, True
@@ -162,6 +169,9 @@ def _scale(tokens: Sequence[_Token], at: int) -> tuple[_Scale, int] | None:
         after = texts[len(words) : len(words) + 1]
         if texts[: len(words)] == words and after and (most := _number(after[0])) is not None:
             return (0.0, most), at + len(words) + 1
+    if texts[:1] == ["on"] and texts[1:2] in (["a"], ["the"]) and texts[5:6] == ["scale"]:  # on a 1-10 scale
+        span = _span(texts[2:5])
+        return None if span is None else (span, at + 6)
     if texts[:3] == ["on", "a", "scale"]:
         begin = 4 if texts[3:4] in (["of"], ["from"]) else 3
         span = _span(texts[begin:])
@@ -182,6 +192,18 @@ def _aside(tokens: Sequence[_Token], at: int) -> int | None:
     close = _close(tokens, at)
     goes_on = close is not None and close + 1 < len(tokens) and tokens[close + 1].kind in ("colon", "number")
     return close + 1 if close is not None and goes_on else None
+
+
+def _verdict(tokens: Sequence[_Token], at: int) -> int | None:
+    """The number in the bracket behind a word or two, where it has a fraction or a scale: "high (0.9)"."""
+    opens = next((place for place in range(at, len(tokens)) if tokens[place].kind != "word"), len(tokens))
+    if opens - at > _VERDICT or opens + 2 >= len(tokens) or tokens[opens].kind != "open":
+        return None
+    scale, _ = _after(tokens, opens + 2)
+    close = opens + 2 if scale is None else scale[1]
+    told = scale is not None or "." in tokens[opens + 1].text
+    closed = close < len(tokens) and tokens[close].kind == "close"
+    return opens + 1 if tokens[opens + 1].kind == "number" and told and closed else None
 
 
 def _bracketed(tokens: Sequence[_Token], at: int, texts: Sequence[str]) -> tuple[_Scale, int] | None:

@@ -78,6 +78,7 @@ def test_an_answer_is_graded_as_a_search_reads_it(tmp_path):
         f"Action: finish[{answer}] [1]",
         f"Thought: so.\n**Action 2:** Finish[{answer}]",
         f"<think>finish[nobody]</think>{answer}",
+        f"Thought: so.\nAction 1: search[x]\nObservation 1: y\nAction 2: Finish[{answer}]",
         f"<think>Action: finish[nobody]</think>\nAction: finish[{answer}]<|im_end|>",
         [f"Finish[{answer}]"],
         ["Thought: so.\nAction: search[x]", f"**Action**: FINISH[{answer}]"],

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from symphony.prompts import parse_proposal
+from symphony.prompts import parse_proposal, split_action
 from symphony.reasoning import ends_inside, is_mark, joined, opened, plain, spoken, stop_at
 from symphony.scorer import EMCS, Official
 from symphony.scores import parse_score
@@ -74,6 +74,22 @@ def test_value_and_confidence_are_found_in_every_composed_evaluation():
         ("Action: search[A]\nObservation: none.\nThought: so.\nAction: search[B]", "search[A]"),
         ("\ufeffAction: search\\[X \\[y\\]\\]", "search[X [y]]"),
         ("<think />Action: search[X]", "search[X]"),
+        ('Action: "search[X]"', "search[X]"),
+        ("Action: (search[X])", "search[X]"),
+        ("[Action: search[X]]", "search[X]"),
+        ("[Action] search[X]", "search[X]"),
+        ("\U0001f50d **Action:** search[X]", "search[X]"),
+        ("| Action | search[X] |", "search[X]"),
+        ("Action\u00a0: search[X]", "search[X]"),
+        ("Action 1:\n1. search[X]", "search[X]"),
+        ('{"thought": "so", "action": "search[X]"}', "search[X]"),
+        ('```json\n{"thought": "so",\n "action": "search[X]"}\n```', "search[X]"),
+        ("Thought: so, Action: search[X]", "search[X]"),
+        ("My next action: search[X]", "search[X]"),
+        ("Step 1 - Action: search[X]", "search[X]"),
+        ("The action is: search[X]", "search[X]"),
+        ("Actions: search[X]", "search[X]"),
+        ("Available actions: search[title], lookup[word], finish[answer]", None),
         ("Action: finish[x", None),
         ("Thought: I could use Action: finish[answer]", None),
         ("Thought: one. Action: search[X] is what I might do", None),
@@ -85,6 +101,31 @@ def test_value_and_confidence_are_found_in_every_composed_evaluation():
 def test_an_action_is_read_as_it_is_meant(text, action):
     proposal = parse_proposal(text, VERBS)
     assert (proposal and proposal.action) == action
+
+
+@pytest.mark.parametrize("mark", ['"{}"', "'{}'", "`{}`", "**{}**", "\u201c{}\u201d", "{}"])
+def test_quotes_around_an_argument_are_no_part_of_it(mark):
+    assert split_action(f"click[{mark.format('Buy Now')}]") == ("click", "Buy Now")
+
+
+@pytest.mark.parametrize("argument", ["'Allo 'Allo!", '"a" or "b"', "'a' + 'b'", '"', ""])
+def test_quotes_in_an_argument_stay(argument):
+    assert split_action(f"search[{argument}]") == ("search", argument)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "<thought_process>W</thought_process>",
+        "<chain-of-thought>W</chain-of-thought>",
+        "<hidden_thought>W</hidden_thought>",
+        "<mm:think>W</mm:think>",
+        "<|think_start|>W<|think_end|>",
+        "<|START_THINKING|>W<|END_THINKING|>",
+    ],
+)
+def test_reasoning_is_known_by_the_word_in_its_tag(block):
+    assert spoken(f"{block}S").strip() == "S"
 
 
 def test_an_action_without_its_label_begins_its_line_too():

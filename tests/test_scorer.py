@@ -121,6 +121,17 @@ TABLE = [
     ("Value: \u0663 Confidence: 0.6", None),
     ("Value: <0 to 1> Confidence: <0 to 1>", None),
     ("Value and confidence: 0.7 and 0.6", None),
+    ("Value: \u22120.7 Confidence: 0.6", None),
+    ("Value: 0.5 -> 0.7 Confidence: 0.6", None),
+    ("Value: 0.5 \u2192 0.7 Confidence: 0.6", None),
+    ("Value: ~~0.5~~ 0.7 Confidence: 0.6", None),
+    ("Value: 0.7 Confidence: low (3 facts)", None),
+    ("Value: 0.7 Confidence: low (1)", None),
+    # what else is said of a number
+    ("Value: 0.7\nConfidence: 0.6\nConfidence interval: [0.5, 0.9]", (0.7, 0.6)),
+    ("Value: high (0.7)\nConfidence: fairly low (60%)", (0.7, 0.6)),
+    ("Value: 7 on a 1-10 scale\nConfidence: 60 on the 0-100 scale", (0.7, 0.6)),
+    ("Value: \\boxed{0.7}\nConfidence: $\\mathbf{0.6}$", (0.7, 0.6)),
     # decimal commas, powers, signs, marks
     ("Value: 0,7 Confidence: 0,6", (0.7, 0.6)),
     ("Value: 7,5/10 Confidence: 0.6", (0.75, 0.6)),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import Any, Literal, TypeGuard
 
 from symphony.reasoning import ends_inside, joined, stop_at
@@ -74,6 +75,10 @@ def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Comp
         told = _message(reply.get("error"))
         return failure(Fault.REPLY, f"found no choices{f' but {told}' if told else ''}", usage)
     choice = choices[0] if isinstance(choices[0], dict) else {}
+    if broken := reply.get("error") or choice.get("error"):
+        return failure(
+            Fault.REPLY, f"found an error beside the choices: {_message(broken) or clean(repr(broken))}", usage
+        )
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else None
     reason = choice.get("finish_reason")
@@ -120,7 +125,9 @@ def _logprob(node: Any) -> float | None:
     found = (
         [one.get("logprob") if isinstance(one, dict) else None for one in tokens] if isinstance(tokens, list) else []
     )
-    known = [float(one) for one in found if isinstance(one, (int, float)) and not isinstance(one, bool) and one <= 0]
+    known = [
+        float(one) for one in found if isinstance(one, (int, float)) and not isinstance(one, bool) and -inf < one <= 0
+    ]
     return sum(known) if found and len(known) == len(found) else None
 
 

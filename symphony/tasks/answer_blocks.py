@@ -15,7 +15,7 @@ from typing import Protocol
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from symphony.reasoning import CONTROL, spoken
+from symphony.reasoning import CONTROL, NEXT_TURN, spoken
 
 _MARKDOWN = MarkdownIt("commonmark").disable("html_block")  # a tag on the line before a fence does not hide it
 _MARK = re.compile(r"[ \t]*(?:`{3,}|~{3,})")
@@ -31,6 +31,13 @@ _LEFTOVER = (
 _ANYWHERE = re.compile(rf"(\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')|[ \t]*(?:{_LEFTOVER}|`{{3,}}\w*)[ \t]*")
 _AT_END = re.compile(rf"(?:\s*{_LEFTOVER})+\s*\Z")
 _LINE_END = re.compile(rf"(?m)(?:[ \t]*{_LEFTOVER})+[ \t]*$")
+_TURN = re.compile(rf"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|\S\s*(?P<cut>{NEXT_TURN})", re.IGNORECASE)
+_SAID = re.compile(
+    r"(?!Assistant)[^\w\n\"'#/]*(?:[^\W\d_]+ ){0,3}[^\W\d_]+(?: ?[0-9]{1,3})?[*_ ]*[:\uff1a][*_`\s]*"
+    r"(?=(?:async +)?def \w+ *\(|from [\w.]+ import |import \w|class \w|@\w|(?:pub )?fn \w|use \w+::)"
+)
+"""A label before code on its line: "Action: def f(x):"."""
+_INVISIBLE = {ord("\u00a0"): " ", **dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))}
 _MARKS = 8
 """Closing fences after its own that a fence may run on to."""
 
@@ -72,9 +79,11 @@ class Block:
 
 
 def read_blocks(text: str, tongue: Tongue) -> list[Block]:
-    """The code of an answer, in order; reasoning in tags of its own is no part of it."""
+    """The code of an answer, in order; reasoning in tags of its own is no part of it, nor is somebody else's turn."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
-    lines = spoken(text).split("\n")
+    said = spoken(text)
+    turn = next((match for match in _TURN.finditer(said) if match["cut"]), None)
+    lines = said[: turn.start("cut") if turn else None].split("\n")
     found: list[Block] = []
     at: int | None = 0
     while at is not None:
@@ -167,14 +176,15 @@ def _scan(lines: list[str], tongue: Tongue) -> list[Block]:
 
 def _plain(line: str) -> str:
     """A line without leftovers and marks, with a new line in their place."""
-    line = _LINE_END.sub("", line)
+    line = _SAID.sub("", _LINE_END.sub("", line).translate(_INVISIBLE), count=1)
     comment = line.lstrip().startswith(("//", "#"))
     return line if comment else _ANYWHERE.sub(lambda found: found[1] or "\n", line)
 
 
 def _clean(text: str, tongue: Tongue) -> str | None:
     """A text without as many leftovers as must go for it to be a program; None where it is none."""
-    for source in dict.fromkeys((text, _AT_END.sub("\n", text), _LINE_END.sub("", text))):
+    bare = _LINE_END.sub("", text)
+    for source in dict.fromkeys((text, _AT_END.sub("\n", text), bare, bare.translate(_INVISIBLE))):
         if tongue.is_program(source):
             return source
     return None

@@ -27,7 +27,7 @@ class Corpus(Protocol):
         ...
 
 
-_SAME = str.maketrans({"_": " "}) | {
+_SAME: dict[int, str | None] = str.maketrans({"_": " "} | dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff")) | {
     ord(letter): plain
     for plain, letters in {
         "'": "\u2018\u2019\u201b\u2032`\u00b4",
@@ -68,7 +68,8 @@ def loose(title: str) -> str:
     """What is left of a title without accents and punctuation, "&" being a word; "" where nothing is."""
     letters = unicodedata.normalize("NFKD", spelling(title).replace("&", " and ").translate(_PLAIN))
     kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    return " ".join(re.sub(r"[\"!?:;,-]", " ", re.sub("['.]", "", kept)).split())
+    words = " ".join(re.sub(r"[\"!?:;,-]", " ", re.sub(r"['.]|(?<=[0-9]),(?=[0-9])", "", kept)).split())
+    return re.sub(r"(?<=\b\w) (?=\w\b)", "", words)  # J. R. R. and J.R.R.
 
 
 class Paragraphs:

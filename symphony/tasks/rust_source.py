@@ -23,6 +23,8 @@ _ITEM = (
 _BESIDE = ("attribute_item", "inner_attribute_item", "line_comment", "block_comment", "empty_statement")
 _STUB = re.compile(r"\{(?:\s|//[^\n]*|/\*.*?\*/)*(?:(?:todo|unimplemented)!\s*[(\[{].*?[)\]}]\s*;?\s*)?\}", re.DOTALL)
 _NAMES = ("identifier", "type_identifier")
+_OWN = ("struct_item", "enum_item", "union_item", "trait_item")
+_STANDARD = re.compile(r"\buse\s+(?:::)?(?:std|core|alloc)\b")
 
 
 class Rust:
@@ -82,8 +84,27 @@ class Item:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """All names in it."""
-        return frozenset(_names(self.node))
+        """All names in it, those of fields and methods aside."""
+        return frozenset(_names(self.node, *_NAMES))
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """Names of fields and methods in it."""
+        return frozenset(_names(self.node, "field_identifier"))
+
+    @cached_property
+    def methods(self) -> frozenset[str]:
+        """The functions that a trait declares."""
+        body = self.node.child_by_field_name("body") if self.node.type == "trait_item" else None
+        names = [child.child_by_field_name("name") for child in body.named_children] if body is not None else []
+        return frozenset(_text(name) for name in names if name is not None)
+
+    @cached_property
+    def owners(self) -> frozenset[str]:
+        """The type, and the trait, that an `impl` is of."""
+        fields = ("type", "trait") if self.node.type == "impl_item" else ()
+        nodes = [self.node.child_by_field_name(name) for name in fields]
+        return frozenset(name for node in nodes if node is not None for name in _names(node, *_NAMES))
 
     @property
     def is_test(self) -> bool:
@@ -122,11 +143,11 @@ def _text(node: Node) -> str:
     return (node.text or b"").decode(errors="replace")
 
 
-def _names(node: Node) -> Iterator[str]:
-    if node.type in _NAMES:
+def _names(node: Node, *types: str) -> Iterator[str]:
+    if node.type in types:
         yield _text(node)
     for child in node.children:
-        yield from _names(child)
+        yield from _names(child, *types)
 
 
 def _imported(node: Node, path: str) -> Iterator[tuple[str, str]]:
@@ -201,20 +222,30 @@ def _is_replaced(item: Item, kept: list[Item]) -> bool:
 
 
 def _lacking(kept: list[Item], others: list[Item], entry: str) -> Item | None:
-    """An item of another block that those kept refer to and do not have."""
-    defined = {name for item in kept for name in item.defines}
+    """An item of another block that those kept refer to and do not have.
+
+    Imports of the standard library come along, for a trait is used without its name; an `impl` comes with its type or
+    its trait, where these are not from another draft.
+    """
+    defined = {name for item in kept for name in item.defines} - {"*"}
     names = {name for item in kept for name in item.names} - defined - {entry, "main"}
+    own = {name: one.block for one in kept if one.node.type in _OWN for name in one.defines}
+    called = names.union(*(item.fields for item in kept))
     for item in others:
         if item in kept or item.is_test or item.node.has_error or item.defines & defined:
             continue
-        target = item.node.child_by_field_name("type") if item.node.type == "impl_item" else None
-        of_ours = target is not None and any(
-            item.block == one.block and one.node.type in ("struct_item", "enum_item", "union_item", "trait_item")
-            and one.defines & set(_names(target)) for one in kept
-        )  # fmt: skip
-        if item.defines & names or of_ours:
+        drafts = {name for one in others if one.block == item.block and one.node.type in _OWN for name in one.defines}
+        of_ours = any(own[name] == item.block or name not in drafts for name in item.owners & own.keys())
+        standard = item.node.type == "use_declaration" and _STANDARD.search(item.text)
+        again = any(one.block != item.block and one.owners and _head(one) == _head(item) for one in kept)
+        if item.defines & names or item.methods & called or standard or (of_ours and not again):
             return item
     return None
+
+
+def _head(item: Item) -> str:
+    """What an `impl` says before its body."""
+    return " ".join(item.text.partition("{")[0].split())
 
 
 def without_main(source: str) -> str:

@@ -299,7 +299,8 @@ def _purchase(data: Data) -> str:
 
 
 def _spelling(text: str) -> str:
-    return " ".join(text.lower().split())
+    """A button without the brackets that it is shown in: `click[[Buy Now]]`."""
+    return " ".join(text.lower().strip("[] ").split())
 
 
 def _item(product: Product, chosen: Sequence[tuple[str, str]]) -> str:

@@ -311,6 +311,7 @@ def test_a_server_that_is_not_there_is_told(ask: Ask) -> None:
         (said(None, reason="tool_calls"), "found finish_reason 'tool_calls'"),
         (said("x", reason="insufficient_system_resource"), "found finish_reason 'insufficient_system_resource'"),
         (said("x", reason="abort"), "found finish_reason 'abort'"),
+        ({**said("x"), "error": {"message": "overloaded"}}, "found an error beside the choices: overloaded"),
         (said("x", reason=""), "found finish_reason ''"),
         (said("x", reason=["stop"]), "found finish_reason ['stop']"),  # type: ignore[arg-type]
         ({"choices": said("x")["choices"]}, "no usable usage"),

@@ -125,6 +125,35 @@ def fence(code: str, tag: str = "python") -> str:
             fence("import sys\nsys.setrecursionlimit(9999)\nsys.stdout.write('a')\n" + CUBE),
             "import sys\nsys.setrecursionlimit(9999)\n" + CUBE,
         ),
+        "an example that fails, of a function with a memory": (
+            fence("memo = {}\ndef f(x):\n    memo[x] = x\n    return memo[x]\nprint(f(-5))\ny = f('a')\nfor i in [0]:\n    f(i)"),
+            "memo = {}\ndef f(x):\n    memo[x] = x\n    return memo[x]",
+        ),
+        "an example in main": (
+            fence("memo = {}\ndef h(x):\n    memo[x] = x\n    return x\ndef f(x):\n    return h(x)\ndef main():\n    h(input())\nmain()"),
+            "memo = {}\ndef h(x):\n    memo[x] = x\n    return x\ndef f(x):\n    return h(x)",
+        ),
+        "a memory of the function's own": (fence("def f(x):\n    return f.memo.get(x)\nf.memo = {}\nprint(f(1))"), "def f(x):\n    return f.memo.get(x)\nf.memo = {}"),
+        "an attribute set later": (
+            fence("class A:\n    pass\nA.k = 3\nsetattr(A, 'm', 4)\nA.go()\ndef f(x):\n    return A.k + A.m"),
+            "class A:\n    pass\nA.k = 3\nsetattr(A, 'm', 4)\ndef f(x):\n    return A.k + A.m",
+        ),
+        "cases registered with it": (
+            fence("import functools\n@functools.singledispatch\ndef f(x):\n    return 0\n@f.register\ndef _(x: int):\n    return 1\n@functools.cache\ndef g():\n    pass"),
+            "import functools\n@functools.singledispatch\ndef f(x):\n    return 0\n@f.register\ndef _(x: int):\n    return 1",
+        ),
+        "a table filled by decorators": (
+            fence("t = {}\ndef add(g):\n    t[g.__name__] = g\n    return g\n@add\ndef a(x):\n    return x\ndef f(x):\n    return t['a'](x)"),
+            "t = {}\ndef add(g):\n    t[g.__name__] = g\n    return g\n@add\ndef a(x):\n    return x\ndef f(x):\n    return t['a'](x)",
+        ),
+        "the state of a module imported with a star": (
+            fence("from decimal import *\ngetcontext().prec = 50\ndef f(x):\n    return Decimal(x)"),
+            "from decimal import *\ngetcontext().prec = 50\ndef f(x):\n    return Decimal(x)",
+        ),
+        "blanks of another kind": (f"```python\n\u200b{CUBE.replace('    ', chr(0xa0) * 4)}```", CUBE),
+        "a label before bare code": (f"Thought: so.\n**Action 1:** {CUBE}", CUBE),
+        "another user's turn": (f"{fence(CUBE)}<|im_end|>\n<|im_start|>user\nNo.<|im_end|>\n{fence('def f(x): return 0')}", CUBE),
+        "another user's turn in a string": (fence("def f(x):\n    return x.split(' <|im_start|>user')"), "def f(x):\n    return x.split(' <|im_start|>user')"),
         "names that only eval sees": (
             fence("import math\ndef f(x):\n    return eval('math.pi')\nprint(f(1))"),
             "import math\ndef f(x):\n    return eval('math.pi')",
@@ -205,6 +234,37 @@ def test_rust_items_that_the_function_lacks_come_from_other_blocks():
     )
     found = rust_program("\n".join(fence(block, "rust") for block in blocks), "f")
     assert all(block in found for block in blocks)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        ("use std::fmt::Write;", 'fn f(x: isize) -> String { let mut s = String::new(); write!(s, "{x}").ok(); s }'),
+        (
+            "struct P { x: isize }",
+            "impl P { fn g(&self) -> isize { self.x } }",
+            "fn f(x: isize) -> isize { P { x }.g() }",
+        ),
+        (
+            "trait G { fn g(&self) -> isize; }",
+            "impl G for isize { fn g(&self) -> isize { *self } }",
+            "fn f(x: isize) -> isize { x.g() }",
+        ),
+    ],
+)
+def test_what_rust_uses_without_its_name_comes_from_other_blocks(blocks):
+    found = rust_program("\n".join(fence(block, "rust") for block in blocks), "f")
+    assert all(block in found for block in blocks)
+
+
+def test_the_methods_of_a_rust_draft_stay_with_it():
+    draft = (
+        "struct P { y: isize }\nimpl P { fn g(&self) -> isize { self.y } }\nimpl Drop for P { fn drop(&mut self) {} }\n"
+    )
+    right = (
+        "struct P { x: isize }\nimpl P { fn g(&self) -> isize { self.x } }\nfn f(x: isize) -> isize { P { x }.g() }\n"
+    )
+    assert rust_program(fence(draft, "rust") + "Corrected:\n" + fence(right, "rust"), "f") == right
 
 
 def test_a_rust_prompt_gives_the_names_that_a_program_does_not_import():

@@ -263,6 +263,10 @@ def test_missing_data_is_told_with_the_files_that_would_do(tmp_path):
         ("Beyonc\u00e9", "Beyonc&eacute;"),
         ("Oak_Hill\u00a0Road", "Oak Hill Road"),
         ("Oak Hill", '"Oak Hill"'),
+        ("Oak Hill", "Oak\u200b Hill\u200b"),
+        ("J. K. Rowling", "J.K. Rowling"),
+        ("J.R.R. Tolkien", "J. R. R. Tolkien"),
+        ("1,000 Places", "1000 Places"),
     ],
 )
 def test_a_page_is_found_under_every_spelling_of_its_title(title, searched):

@@ -304,6 +304,7 @@ def test_an_item_page_shows_options_and_a_click_on_one_is_told(data):
         "Price: $12.0 to $18.0 \nRating: N.A. \n[Description] \n[Features] \n[Reviews] \n[Buy Now] "
     )
     clicked = task.step(seen, "click[Deep  Red]")
+    assert task.step(seen, 'click["deep red"]') == task.step(seen, "click[[Deep Red]]") == clicked
     assert clicked.observation == "You have clicked deep red."
     back = task.step(task.step(clicked, "click[Features]"), "click[< Prev]")
     assert "color [[deep red]][pale | blue]" in back.observation

@@ -1,0 +1,176 @@
+"""Statements of a Python program: which names each binds, reads, calls and changes."""
+
+from __future__ import annotations
+
+import ast
+import symtable
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+COMPLETE, CALL, OTHER = 2, 1, 0
+"""How sure a statement is to define a function: a definition; perhaps (the result of a call); a stub, or hardly."""
+_NO_CHANGE = {"print", "assert", "len", "str", "repr", "sum", "min", "max", "sorted", "list", "set", "tuple", "input"}
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """One statement at the top level of a block.
+
+    Attributes:
+        node: Its tree.
+        block: Number of the block.
+    """
+
+    node: ast.stmt
+    block: int
+
+    @cached_property
+    def binds(self) -> frozenset[str]:
+        """Names that it gives a value."""
+        return frozenset(_bound(self.node))
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """Names of the module that it, or a function in it, refers to."""
+        try:
+            return frozenset(_read(symtable.symtable(ast.unparse(self.node), "<answer>", "exec"), top=True))
+        except SyntaxError:  # what a parser lets through and a compiler does not
+            return frozenset(node.id for node in ast.walk(self.node) if isinstance(node, ast.Name))
+
+    @cached_property
+    def changes(self) -> frozenset[str]:
+        """Names whose values it changes without binding them: items, attributes, methods called for their effect."""
+        return frozenset(_changed(self.node))
+
+    @cached_property
+    def stores(self) -> frozenset[str]:
+        """Names whose attributes or items it sets, what its functions do when they are called aside."""
+        return frozenset(() if self.defines else _stored(self.node))
+
+    @cached_property
+    def calls(self) -> frozenset[str]:
+        """Names that it calls, those aside that stand in what it prints."""
+        return frozenset(_called(self.node))
+
+    @property
+    def imports(self) -> bool:
+        return isinstance(self.node, (ast.Import, ast.ImportFrom))
+
+    @property
+    def defines(self) -> bool:
+        return isinstance(self.node, Definition)
+
+    def quality(self, entry: str) -> int | None:
+        """How sure it is to define a function; None where it does not bind the name."""
+        if entry not in self.binds or is_main(self.node):
+            return None
+        return max((_quality(node, entry) for node in _branches(self.node)), default=OTHER)
+
+
+def _branches(node: ast.stmt) -> Iterator[ast.stmt]:
+    """A statement, or those in it where it is a condition, an attempt or the like."""
+    if isinstance(node, (ast.If, ast.Try, ast.With, ast.For, ast.While)):
+        for part in ast.iter_child_nodes(node):
+            for inner in part.body if isinstance(part, ast.ExceptHandler) else [part]:
+                if isinstance(inner, ast.stmt):
+                    yield from _branches(inner)
+    else:
+        yield node
+
+
+def _quality(node: ast.stmt, entry: str) -> int:
+    if isinstance(node, Definition) and node.name == entry:
+        return OTHER if _is_stub(node) else COMPLETE
+    value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
+    if value is None or entry not in _bound(node):
+        return OTHER
+    if isinstance(value, ast.Call):
+        wraps = any(isinstance(part, ast.Name) and part.id == entry for given in value.args for part in ast.walk(given))
+        applied = isinstance(value.func, ast.Name) and value.func.id == entry
+        return OTHER if applied else COMPLETE if wraps else CALL
+    return COMPLETE if isinstance(value, (ast.Lambda, ast.Name, ast.Attribute)) else OTHER
+
+
+def _is_stub(node: Definition) -> bool:
+    """Whether a body does nothing: a docstring, `...`, `pass`, `raise NotImplementedError`."""
+    return all(
+        isinstance(part, ast.Pass)
+        or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
+        or (isinstance(part, ast.Raise) and part.exc is not None and "NotImplemented" in ast.unparse(part.exc))
+        for part in node.body
+    )
+
+
+def _bound(node: ast.AST) -> Iterator[str]:
+    """Names that a statement binds at the level of the module."""
+    if isinstance(node, Definition):
+        yield node.name
+    elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+    elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        yield node.id
+    elif not isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        if isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name
+        for child in ast.iter_child_nodes(node):
+            yield from _bound(child)
+
+
+def _read(table: symtable.SymbolTable, *, top: bool) -> Iterator[str]:
+    for symbol in table.get_symbols():
+        if symbol.is_referenced() if top else symbol.is_global():
+            yield symbol.get_name()
+    for inner in table.get_children():
+        yield from _read(inner, top=False)
+
+
+def _changed(node: ast.AST) -> Iterator[str]:
+    yield from _stored(node)
+    for part in ast.walk(node):
+        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
+            function, given = part.value.func, part.value.args
+            if isinstance(function, ast.Attribute):
+                yield from roots(function)
+            if not (isinstance(function, ast.Name) and function.id in _NO_CHANGE):
+                yield from (one.id for one in given if isinstance(one, ast.Name))
+        elif isinstance(part, ast.Global):
+            yield from part.names
+
+
+def _stored(node: ast.AST) -> Iterator[str]:
+    for part in ast.walk(node):
+        if isinstance(part, (ast.Attribute, ast.Subscript)) and not isinstance(part.ctx, ast.Load):
+            yield from roots(part)
+        elif isinstance(part, ast.Call) and ast.unparse(part.func) == "setattr" and part.args:
+            yield from roots(part.args[0])
+
+
+def _called(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        yield node.func.id
+    for part in ast.iter_child_nodes(node):
+        if not (isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "print"):
+            yield from _called(part)
+
+
+def roots(node: ast.expr) -> Iterator[str]:
+    """The name that attributes, items and calls begin with, if one does."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    if isinstance(node, ast.Name):
+        yield node.id
+
+
+def first_line(node: ast.stmt) -> int:
+    """Where a statement begins, decorators included."""
+    decorators = node.decorator_list if isinstance(node, Definition) else []
+    return min([node.lineno, *(one.lineno for one in decorators)])
+
+
+def is_main(node: ast.stmt) -> bool:
+    """Whether it is what a script does when it is started."""
+    return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
