@@ -14,6 +14,7 @@ from symphony.report.tables import Cell, Table, signed
 Row = Mapping[str, Cell]
 
 _RANDOM = re.compile(r"scorer \S+ → random")
+_RANDOM_ROW = "random scores"  # of the table emcs
 """The change of an ablation that replaces the evaluators' scores, and nothing else, by chance."""
 
 
@@ -87,14 +88,17 @@ def emcs(order: Table, ablation: Table) -> str:
     each = ", ".join(
         f"{row['agent']} {number(row['AUC of Z'])} → {number(row['AUC of R'])} (shuffled {number(row['R shuffled'])})"
         for row in rows
-        if row["agent"] != "all agents" and row["AUC of Z"] is not None
+        if row["agent"] not in ("all agents", _RANDOM_ROW) and row["AUC of Z"] is not None
     )
     text = (
         f"Within a tree Z ranks a node that led to success above one that did not in {percent(whole['AUC of Z'])} of "
         f"the pairs, R in {percent(whole['AUC of R'])} (difference {points(whole['AUC difference'])}). The search goes "
-        f"on from high values, so chance is not 50 %: shuffled values get {percent(whole['R shuffled'])}; R is "
-        f"{points(whole['lift'])} above"
+        f"on from high values, so chance is not 50 %: shuffled values get {percent(whole['R shuffled'])} (R lies "
+        f"{points(whole['lift'])} above), which is too much where success ended the search"
     )
+    random = next((row for row in rows if row["agent"] == _RANDOM_ROW), None)
+    if random is not None and random["AUC of R"] is not None:
+        text += f"; random scores get {percent(random['AUC of R'])} in runs of their own"
     text += f" (by evaluator, Z → R: {each})" if each else ""
     text += _floor(ablation)
     text += (
