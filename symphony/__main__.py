@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -90,68 +91,77 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--tokens", type=int, default=4096, metavar="N", help="of the longest sequence; default: 4096")
     sub = command("run", _run, "carry out the runs of a study, or of one frozen group")
     _study(sub, optional=True)
-    sub.add_argument("--group", type=Path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")
+    sub.add_argument("--group", type=_path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")
     _places(sub)
     sub = command("load", _load, "build the database of finished runs, checked")
-    sub.add_argument("--database", type=Path, required=True, metavar="FILE")
-    sub.add_argument("folders", nargs="+", type=Path, help="run folders, or a group's done.json for all of its runs")
+    sub.add_argument("--database", type=_path, required=True, metavar="FILE")
+    sub.add_argument("folders", nargs="+", type=_path, help="run folders, or a group's done.json for all of its runs")
     for name, do, names in (("table", _table, tables.TABLES), ("figure", _figure, figures.FIGURES)):
         sub = command(name, do, f"write one {name} of a loaded database")
         sub.add_argument("name", help=", ".join(names))
         _report_inputs(sub)
-        sub.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+        sub.add_argument("--out", type=_path, required=True, metavar="FOLDER")
     sub = command("report", _report, "write the report of a loaded database, one self-contained HTML page")
     _report_inputs(sub)
-    sub.add_argument("--figures", type=Path, required=True, metavar="FOLDER", help="made by `symphony figure`")
-    sub.add_argument("--out", type=Path, required=True, metavar="FILE")
+    sub.add_argument("--figures", type=_path, required=True, metavar="FOLDER", help="made by `symphony figure`")
+    sub.add_argument("--out", type=_path, required=True, metavar="FILE")
     for name, do, text in (
         ("grade", _grade, 'grade predictions made anywhere, one {"id": ..., "prediction": ...} a line'),
         ("play", _play, "act in a task by hand, one action a line"),
     ):
         sub = command(name, do, text)
         sub.add_argument("settings", nargs="+", help="task=<name>, Hydra overrides" + _OWN[name])
-        sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+        sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
         _data(sub)
         if name == "grade":
-            sub.add_argument("--out", type=Path, metavar="FILE", help="a line for each prediction")
+            sub.add_argument("--out", type=_path, metavar="FILE", help="a line for each prediction")
         else:
             sub.add_argument("--json", action="store_true", help="one JSON object a line")
     sub = command("quantise", _quantise, "quantise a model's weights with bitsandbytes")
     sub.add_argument("model", help="an option of conf/model/")
     sub.add_argument("scheme", help=", ".join(quantise.SCHEMES))
     sub.add_argument("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda or cuda:<number>; default: cpu")
-    sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
-    sub.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    sub.add_argument("--out", type=_path, required=True, metavar="FOLDER")
     sub = command("train-pool", _train_pool, "make an embedded model again from nothing (arguments: symphony.embedded)")
     sub.add_argument("arguments", nargs=argparse.REMAINDER, help="see `symphony train-pool -- --help`")
     sub = command("fetch", _fetch, "download what an option pins in its `source` block")
     sub.add_argument("option", help="task/<name> or model/<name>")
-    sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
     sub = command("doctor", _doctor, "tell what this machine has of what a study needs, and what to do about the rest")
     sub.add_argument("--pool", action="append", default=[], metavar="NAME", help="its endpoints are asked a little")
     sub.add_argument("--study", action="append", default=[], metavar="NAME", help="a folder under conf/experiment/")
-    sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
     _places(sub)
     return parser
 
 
 def _report_inputs(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--database", type=Path, required=True, metavar="FILE", help="made by `symphony load`")
-    sub.add_argument("--plan", type=Path, metavar="FILE", help="titles and order of the experiments, JSON")
-    sub.add_argument("--quantised", type=Path, nargs="*", default=[], metavar="FILE", help="their manifest.json")
+    sub.add_argument("--database", type=_path, required=True, metavar="FILE", help="made by `symphony load`")
+    sub.add_argument("--plan", type=_path, metavar="FILE", help="titles and order of the experiments, JSON")
+    sub.add_argument("--quantised", type=_path, nargs="*", default=[], metavar="FILE", help="their manifest.json")
+
+
+def _path(text: str) -> Path:
+    if not text:  # what a shell makes of a variable that is not set; as a path it would be the working directory
+        raise argparse.ArgumentTypeError("found nothing, allowed: a path")
+    return Path(text)
 
 
 def _gigabytes(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"found {text!r}, allowed: numbers, e.g. 24 or 24,24") from error
 
 
 def _study(sub: argparse.ArgumentParser, *, optional: bool = False) -> None:
     sub.add_argument("study", nargs="?" if optional else None, help="a folder under conf/experiment/")
     sub.add_argument("overrides", nargs="*", help="Hydra overrides, e.g. problems=4 search.n=2")
-    sub.add_argument("--conf", type=Path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
     for name in ("experiment", "task", "pool"):
         sub.add_argument(f"--{name}", metavar="NAME", help=f"only this {name}")
@@ -160,11 +170,11 @@ def _study(sub: argparse.ArgumentParser, *, optional: bool = False) -> None:
 
 def _data(sub: argparse.ArgumentParser) -> None:
     text = f"data sets and downloads; default: ${fetch.DATA_VARIABLE}, else data"
-    sub.add_argument("--data", metavar="FOLDER", help=text)
+    sub.add_argument("--data", type=_path, metavar="FOLDER", help=text)
 
 
 def _places(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--outputs", type=Path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
+    sub.add_argument("--outputs", type=_path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
 
 
 def _place(given: argparse.Namespace) -> runner.Place:
@@ -185,6 +195,10 @@ def _runs(given: argparse.Namespace) -> list[runs.Run]:
 
 
 def _plan(given: argparse.Namespace) -> None:
+    memory = [("--memory", size) for size in given.memory or ()]
+    for key, value in (*memory, ("--tokens", given.tokens), ("--load-rate", given.load_rate)):
+        if not 0 < value < math.inf:
+            raise SymphonyError(f"{key}: found {value}, allowed: > 0, and finite")
     found = _runs(given)
     for run in found:
         print(run.digest, run.experiment, run.task, run.pool, run.seed, sep="\t")
@@ -194,10 +208,6 @@ def _plan(given: argparse.Namespace) -> None:
     estimate.weights(found, place.data, _tell)
     loading = {}
     if given.memory is not None:  # first, so that no pilot is carried out where it is refused
-        memory = [("--memory", size) for size in given.memory]
-        for key, value in (*memory, ("--tokens", given.tokens), ("--load-rate", given.load_rate)):
-            if not value > 0:
-                raise SymphonyError(f"{key}: found {value}, allowed: > 0")
         sizes = [size * 1e9 for size in given.memory]
         loading = estimate.memory(found, place.data, sizes, given.tokens, _tell, given.load_rate * 1e9)
     if given.pilot:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from symphony.fetch import recorded_revision
-from symphony.fields import shown
+from symphony.fields import check, kinds, shown
 from symphony.files import write_atomic
 from symphony.models.folder import PACKAGE
 from symphony.models.revision import weights_digest
@@ -33,8 +33,6 @@ UNSCIENTIFIC = ("title", "question", "table", "reference", "execution", "data_di
 """Root keys that cannot change a run's records; they are left out of its digest."""
 CHECKSUMS = "checksums.json"
 """File in conf/ of what first downloads found."""
-
-
 NAMED_LIMITS = {scope: ("calls", "tokens", "seconds") for scope in ("problem", "run")}
 """Limits that a config holds even where they are null. The others came later, and runs keep their names."""
 ALONE = {"task": "tasks", "seed": "seeds"}
@@ -108,6 +106,8 @@ def _check_overrides(overrides: Sequence[str], refused: Mapping[str, str], form:
             )
         if key in GROUPS and not isinstance(value, (str, dict)):
             raise SymphonyError(f"{key}: found {item}, allowed: {', '.join(_options(conf, key))}")
+        if value == {} and not one.is_add():
+            raise SymphonyError(f"{key}: found {item}, which changes nothing, allowed: {key}.<name>=<value>")
         if not key or key.partition(".")[0] == "hydra":
             raise SymphonyError(f"{item}: found no key of a config, allowed: those of conf/config.yaml")
 
@@ -183,18 +183,23 @@ def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path
     # Which tasks there are does not depend on the keys of one task, and not every task has those that are overridden.
     general = [item for item in overrides if not item.lstrip("+~").startswith("task.")]
     first = _compose(conf, [chosen, *general])
-    if not all(key in first and first[key] for key in ALONE.values()):
-        raise SymphonyError(f"{file}: found no tasks or no seeds, allowed: at least one of each")
-    for task in first.tasks:
+    for task in _listed(first, "tasks", file):
+        if task not in _options(conf, "task"):
+            raise SymphonyError(f"{file}: task: found {task!r}, allowed: {', '.join(_options(conf, 'task'))}")
         try:
-            if task not in _options(conf, "task"):
-                raise SymphonyError(f"task: found {task!r}, allowed: {', '.join(_options(conf, 'task'))}")
             composed = first.hydra.runtime.choices.task == task and len(general) == len(overrides)
             cfg = first if composed else _compose(conf, [chosen, *overrides, f"task={task}"])
             yield from _task_runs(study, name, task, cfg, conf)
         except SymphonyError as error:
             told = str(error).removeprefix(f"{file}: ")
             raise SymphonyError(f"{file}, task {task}: {told}") from error
+
+
+def _listed(cfg: Any, key: str, file: Path) -> list[Any]:
+    """The tasks or the seeds of a study, which are read before the rest of a config is."""
+    found: list[Any] = as_plain(cfg, key).get(key, [])
+    check(f"{file}: {key}", found, kinds(Root)[key])
+    return found
 
 
 def _check_experiment(file: Path) -> None:
@@ -212,15 +217,13 @@ def _check_experiment(file: Path) -> None:
 
 
 def _task_runs(study: str, name: str, task: str, cfg: Any, conf: Path) -> Iterator[Run]:
-    chosen = cfg.hydra.runtime.choices
-    for group in GROUPS:
-        if chosen.get(group) is None:
-            raise SymphonyError(f"{group}: found no option, allowed: {', '.join(_options(conf, group))}")
-    choices = {group: str(chosen[group]) for group in GROUPS}
+    chosen = _choices(cfg, conf)
+    choices = {group: chosen[group] for group in GROUPS}
     options = sorted(f"model/{name}" for group, name in chosen.items() if group.startswith("model@"))
     identity = {"study": study, "experiment": name, "choices": choices, "options": options}
-    for seed in cfg.seeds:
-        config, execution = _resolve(cfg, identity, conf, seed=seed, whole=seed == cfg.seeds[0])
+    seeds = _listed(cfg, "seeds", conf / "experiment" / study / f"{name}.yaml")
+    for seed in seeds:
+        config, execution = _resolve(cfg, identity, conf, seed=seed, whole=seed == seeds[0])
         yield Run(
             digest=digest(config),
             study=study,
@@ -231,6 +234,21 @@ def _task_runs(study: str, name: str, task: str, cfg: Any, conf: Path) -> Iterat
             config=config,
             execution=execution,
         )
+
+
+def _choices(cfg: Any, conf: Path) -> dict[str, str]:
+    """The option of each group that a composed config holds.
+
+    Raises:
+        SymphonyError: There is none, or it is no name: Hydra takes a path, too, which would name folders of outputs/.
+    """
+    chosen: dict[str, Any] = {**dict.fromkeys(GROUPS), **cfg.hydra.runtime.choices}
+    found = {group: name for group, name in chosen.items() if group.partition("@")[0] in (*GROUPS, "model")}
+    for group, name in found.items():
+        known = _options(conf, group.partition("@")[0])
+        if name not in known:
+            raise SymphonyError(f"{group}: found {shown(name)}, allowed: {', '.join(known)}")
+    return found
 
 
 def _compose(conf: Path, overrides: list[str]) -> Any:
@@ -295,17 +313,22 @@ def _resolve(
     cfg: Any, identity: Mapping[str, Any], conf: Path, *, seed: int | None = None, whole: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The scientific config and the execution settings of a composed config; `whole`: its parts are checked, too."""
-    cfg.seed = cfg.seed if seed is None else seed
+    if seed is not None:
+        cfg.seed = seed
     plain = as_plain(cfg)
     config, execution = settle(plain, identity, conf)
     if whole:
+        _choices(cfg, conf)
         check_parts(config)
         check_preset(plain["preset"], conf)
     return config, execution
 
 
-def as_plain(cfg: Any) -> dict[str, Any]:
+def as_plain(cfg: Any, only: str = "") -> dict[str, Any]:
     """A composed config without Hydra's own, as JSON values, interpolations resolved.
+
+    Args:
+        only: One key of the root, where the others do not matter.
 
     Raises:
         SymphonyError: An interpolation stands for nothing, or a value is missing.
@@ -315,13 +338,13 @@ def as_plain(cfg: Any) -> dict[str, Any]:
 
     # On the command line Hydra reads `inf` as a number, which JSON has no form for; the option of that name is a word.
     words = {"Infinity": "inf"}
-    own = {str(key): cfg._get_node(key) for key in cfg if key != "hydra"}
     try:
+        values = {str(key): cfg[key] for key in cfg if key == only or (not only and key != "hydra")}
         found = {
-            key: OmegaConf.to_container(cfg[key], resolve=True, throw_on_missing=True)
-            if OmegaConf.is_config(node)
-            else cfg[key]
-            for key, node in own.items()
+            key: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+            if OmegaConf.is_config(value)
+            else value
+            for key, value in values.items()
         }
     except (OmegaConfBaseException, RecursionError) as error:
         raise SymphonyError(_explain(error, ())) from error

@@ -97,7 +97,7 @@ def parse_source(option: str, block: Any) -> Source:
     return Source(files=files, addresses=addresses, **words)
 
 
-def data_folder(given: str | None = None) -> Path:
+def data_folder(given: str | Path | None = None) -> Path:
     """Where downloads lie: what was given, else $SYMPHONY_DATA, else data/."""
     return Path(given or os.environ.get(DATA_VARIABLE) or "data")
 

@@ -109,7 +109,8 @@ def allowed(kind: Any) -> str:
         null = [", or null"] if others and NoneType in inner else []
         return "".join([" or ".join(others), *null])
     if origin in _LISTS:
-        return f"a list of {text}" if (text := allowed(inner[0])) else ""
+        least = ", at least one" if limits else ""
+        return f"a list of {text}{least}" if (text := allowed(inner[0])) else ""
     if origin in _MAPPINGS:
         return f"a mapping, each value {allowed(inner[1])}"
     choices = [one for one in (base, *limits) if get_origin(one) is Literal]

@@ -36,6 +36,8 @@ def read(folder: Path, names: Collection[str], apart: Collection[str]) -> dict[s
         SymphonyError: There is none, or it is damaged.
     """
     path = folder / MANIFEST
+    if sum((folder / name).is_file() for name in names) < 2:  # nobody should be told to delete what is no run
+        raise SymphonyError(f"{folder}: found no files of a run, allowed: the folder of a finished run")
     if not path.is_file():
         raise damaged(path, "nothing", "the manifest of a finished run")
     found = read_json(path, "the manifest of a finished run")

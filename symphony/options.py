@@ -113,8 +113,8 @@ def model(name: str, *, conf: Path = Path("conf")) -> ModelSpec:
     """
     check_place(conf)
     path = conf / "model" / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(file.stem for file in (conf / "model").glob("*.yaml"))
+    known = sorted(file.stem for file in (conf / "model").glob("*.yaml"))
+    if name not in known:
         raise SymphonyError(f"model: found {name!r}, allowed: {', '.join(known)}")
     node = load(path, resolve=True)
     try:
@@ -152,7 +152,8 @@ def sources(conf: Path) -> list[str]:
 def check_place(conf: Path) -> None:
     """Raises SymphonyError where there is no conf/ to read."""
     if not (conf / "config.yaml").is_file():
-        raise SymphonyError(f"conf: found no {conf}/config.yaml, allowed: the project's folder as working directory")
+        allowed = "the project's folder as working directory, or --conf"
+        raise SymphonyError(f"conf: found no {conf}/config.yaml, allowed: {allowed}")
 
 
 def check_files(conf: Path, study: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -76,7 +77,7 @@ def quantise(
     device = candidates(device, cards)[0]
     check_folder(source)
     digest = weights_digest(source)
-    source, target = source.resolve(), target.resolve()
+    source, target = (Path(os.path.realpath(path)) for path in (source, target))  # takes circles of links, too
     _check_target(target, source, digest)
     tokenizer = load_tokenizer(source)
     made = load_model(source, dtype="float32", device=device, quantization=None if scheme == "none" else scheme)

@@ -34,12 +34,17 @@ def class_of(key: str, target: Any) -> Any:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SymphonyError(f"{key}._target_: found {target!r}, allowed: a class that exists ({error})") from error
-    group = "model" if key.startswith("pool.") else key
+    group = _group(key)
     whole = isinstance(found, type) and not inspect.isabstract(found) and not getattr(found, "_is_protocol", False)
     if not whole or not any(all(hasattr(found, one) for one in methods) for methods in MAKES[group]):
         methods = " or ".join(", ".join(one) for one in MAKES[group])
         raise SymphonyError(f"{key}._target_: found {target!r}, allowed: a class of a {group}, with {methods}")
     return found
+
+
+def _group(key: str) -> str:
+    """The folder of conf/ whose options stand at a key."""
+    return "model" if key.startswith("pool.") else key
 
 
 def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str, Any]:
@@ -52,7 +57,7 @@ def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str,
         SymphonyError: One is not, or the `_target_` is no class of what the group makes.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
-        raise SymphonyError(f"{key}: found no `_target_`, allowed: an option of conf/{key.split('.')[0]}/")
+        raise SymphonyError(f"{key}: found no `_target_`, allowed: an option of conf/{_group(key)}/")
     made = class_of(key, node["_target_"])
     fields = {name: kind for name, kind in kinds(made).items() if allowed(kind)}
     arguments = {name: value for name, value in node.items() if name not in ("_target_", *extra)}

@@ -97,6 +97,50 @@ def test_an_error_is_one_line_and_a_code(arguments: tuple[str, ...], message: st
     assert answer.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--memory", "inf"), "--memory: found inf, allowed: > 0"),
+        (("--memory", "1e400"), "--memory: found inf, allowed: > 0"),
+        (("--tokens", "-5"), "--tokens: found -5, allowed: > 0"),
+        (("--load-rate", "nan"), "--load-rate: found nan, allowed: > 0"),
+    ],
+)
+def test_a_size_is_a_positive_number(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "quickstart", *arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plan", "quickstart", "--outputs", ""), "argument --outputs: found nothing, allowed: a path"),
+        (("fetch", "task/mbpp", "--data", ""), "argument --data: found nothing, allowed: a path"),
+        (("load", "--database", "x", ""), "found nothing, allowed: a path"),
+        (("plan", "quickstart", "--memory", "a,b"), "argument --memory: found 'a,b', allowed: numbers"),
+    ],
+)
+def test_an_argument_that_is_none_is_told(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nobody_is_told_to_delete_a_folder_that_is_none_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text("years: of work")
+    assert main(["load", "--database", str(tmp_path / "x.duckdb"), str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{tmp_path}: found no files of a run, allowed: the folder of a finished run")
+
+
 DAMAGED = {
     "empty": ("", "found a file that is not JSON"),
     "cut": ('{"runs": [', "found a file that is not JSON"),

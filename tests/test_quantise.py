@@ -162,6 +162,13 @@ def linked(folder: Path) -> Path:
     return folder
 
 
+def test_a_target_that_is_a_link_to_itself_is_told(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "q").symlink_to(tmp_path / "q")
+    with pytest.raises(SymphonyError, match=rf"{tmp_path}/q: found .*, allowed: "):
+        quantise(source, tmp_path / "q", "nf4")
+    assert (tmp_path / "q").is_symlink()
+
+
 @pytest.mark.parametrize("prepare", [notes, foreign, linked, lambda folder: folder.write_text("x") and folder])
 def test_a_target_that_this_command_did_not_make_stays_and_is_named(source: Path, tmp_path: Path, prepare: Any) -> None:
     target = prepare(tmp_path / "q")

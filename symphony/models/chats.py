@@ -37,10 +37,11 @@ def context_of(config: Any) -> int:
         SymphonyError: The config names no number of tokens.
     """
     text_config = config.get_text_config(decoder=True)
-    context = getattr(text_config, "max_position_embeddings", None) or NO_LIMIT
+    told = getattr(text_config, "max_position_embeddings", None)
+    context = NO_LIMIT if told is None else told
     if type(context) is not int or context < 2:
-        told = f"max_position_embeddings: found {context!r}, allowed: tokens, >= 2"
-        raise SymphonyError(f"{Path(config.name_or_path) / CONFIG}: {told}")
+        found = f"max_position_embeddings: found {context!r}, allowed: tokens, >= 2"
+        raise SymphonyError(f"{Path(config.name_or_path) / CONFIG}: {found}")
     return context
 
 
@@ -85,14 +86,19 @@ class ChatTokenizer:
         self._alone = threading.Lock()  # sizes are asked in the event loop's thread, rows perhaps in another
 
     def check(self, folder: Path) -> None:
-        """Raises SymphonyError where the template fails at the simplest chat, or makes tokens that the model lacks."""
+        """Raises SymphonyError where the template fails at the simplest chat or makes one prompt of two, or a token is
+        none of the model's.
+        """
         with explained(folder / TOKENIZER, "a tokenizer that fits the model"):
-            (chat,) = self._encode([(Message(role="user", content="go"),)])
+            chat, longer = self._encode([(Message(role="user", content=content),) for content in ("go", "go go go")])
             plain = self._tokenizer.get_vocab().keys() - self._tokenizer.get_added_vocab().keys()
             most = max([*chat.tokens, *self._tokenizer.convert_tokens_to_ids(list(plain))], default=0)
         if chat.refused or not chat.tokens:
             allowed = "one that makes a prompt of a chat"
             raise SymphonyError(f"{folder}: found {chat.refused or 'an empty chat template'}, allowed: {allowed}")
+        if chat.tokens == longer.tokens:
+            told = "a chat template or a vocabulary that leaves out what is said"
+            raise SymphonyError(f"{folder}: found {told}, allowed: one that makes a prompt of it")
         if most >= self._vocabulary:
             allowed = f"those of the model, 0 to {self._vocabulary - 1}"
             raise SymphonyError(f"{folder / TOKENIZER}: found token {most}, allowed: {allowed}")

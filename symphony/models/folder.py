@@ -133,6 +133,11 @@ def _index(folder: Path) -> dict[str, str]:
     named = plain.get("weight_map")
     if not isinstance(named, dict) or not named or not all(isinstance(name, str) for name in named.values()):
         raise SymphonyError(f"{file}: found no `weight_map` in it, allowed: tensor -> file")
+    for name in named.values():
+        if (
+            not name or Path(name).name != name or "\0" in name
+        ):  # another folder's would be no part of the model's digest
+            raise SymphonyError(f"{file}: found {name!r}, allowed: names of files in its folder")
     if not isinstance(plain.get("metadata"), dict):
         raise SymphonyError(f"{file}: found no `metadata` in it, allowed: an object, {{}} at least")
     return named

@@ -6,6 +6,7 @@ torch and transformers are imported when a backend is made, so the module itself
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -288,6 +289,10 @@ class HFBackend:
         texts = self._decode_text(kept)
         answers = {}
         for number, (row, (count, ended)) in enumerate(zip(rows, counts, strict=True)):
+            logprob = logprobs[number][count - 1]
+            if not math.isfinite(logprob):
+                answers[row.index] = _unknown(row, count)
+                continue
             text = row.opened + texts[number]
             at = stop_at(text, row.sampling.stop)
             answers[row.index] = Completion(
@@ -296,10 +301,23 @@ class HFBackend:
                 prompt_tokens=len(row.prompt),
                 cached_tokens=reused[number],
                 completion_tokens=count,
-                logprob=logprobs[number][count - 1],
+                logprob=logprob,
                 dropped=row.dropped,
             )
         return answers
+
+
+def _unknown(row: Row, tokens: int) -> Completion:
+    """The answer to a row for which the model computed no number at some token."""
+    told = "logits: found NaN or infinity, allowed: finite numbers (another dtype, or the config that the weights had)"
+    return Completion(
+        text="",
+        finish_reason="error",
+        prompt_tokens=len(row.prompt),
+        completion_tokens=tokens,
+        error=told,
+        dropped=row.dropped,
+    )
 
 
 def _shared_prefix(prompts: list[tuple[int, ...]]) -> int:

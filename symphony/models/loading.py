@@ -87,8 +87,8 @@ def load_model(folder: Path, *, dtype: str, device: str, quantization: str | Non
     placed: dict[str, Any] = {} if quantised is None else {"quantization_config": quantised, "device_map": device}
     with explained(folder, "a causal language model's folder"):
         model, told = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch_dtype, output_loading_info=True, **LOCAL, **placed
-        )
+            folder, dtype=torch_dtype, output_loading_info=True, ignore_mismatched_sizes=True, **LOCAL, **placed
+        )  # those are named below; else a report of many lines would be all that names them
         if getattr(model, "quantization_method", None) is None:
             model = model.to(device)
     _check_whole(folder, model, told)
@@ -149,9 +149,25 @@ def _check_whole(folder: Path, model: Any, told: dict[str, Any]) -> None:
     if stored is not None and getattr(model, "quantization_method", None) is None:
         allowed = "one that transformers and the installed libraries load"
         raise SymphonyError(f"{folder / CONFIG}: quantization_config: found {stored}, allowed: {allowed}")
+    if name := next(_unquantised(model), None):
+        allowed = "quantised tensors, as its config says"
+        raise SymphonyError(f"{folder}: found tensor {name} as it was before, allowed: {allowed}")
     for name, values in _numbers(model):
         if values.numel() and not all(bool(bound.isfinite()) for bound in values.aminmax()):
             raise SymphonyError(f"{folder}: found NaN or infinity in tensor {name}, allowed: {_WHOLE}")
+
+
+def _unquantised(model: Any) -> Iterator[str]:
+    """Weights of layers that bitsandbytes is to compute with, and that it can't: their numbers were never quantised."""
+    if getattr(model, "quantization_method", None) != "bitsandbytes":
+        return
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
+    for name, module in model.named_modules():
+        if isinstance(module, (Linear4bit, Linear8bitLt)):
+            weight = module.weight
+            if weight.is_floating_point() and getattr(weight, "quant_state", None) is None:
+                yield f"{name}.weight"
 
 
 def _numbers(model: Any) -> Iterator[tuple[str, Any]]:

@@ -289,7 +289,7 @@ def test_a_method_that_can_not_play_a_task_is_left_out_of_it_and_told_once(
     ("overrides", "told"),
     [
         (["problms=2"], r"^problms=2: problms: Key 'problms' is not in the config"),
-        (["tasks=[]"], "found no tasks or no seeds, allowed: at least one of each"),
+        (["tasks=[]"], r"tasks: found \[\], allowed: a list of text that is not empty, at least one"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_not_blamed_on_a_file(conf: Path, overrides: list[str], told: str) -> None:

@@ -129,10 +129,18 @@ MUTATIONS: dict[str, Mutate] = {
     "config.json: an untied head": keys(CONFIG, tie_word_embeddings=False),
     "config.json: an unknown activation": keys(CONFIG, hidden_act="nothing"),
     "config.json: a negative context": keys(CONFIG, max_position_embeddings=-1),
+    "config.json: no context": keys(CONFIG, max_position_embeddings=0),
+    "config.json: another inner width": keys(CONFIG, intermediate_size=8),
     "config.json: a context as text": keys(CONFIG, max_position_embeddings="many"),
     "config.json: an end beyond the vocabulary": keys(CONFIG, eos_token_id=128009),
     "config.json: an unknown quantisation": keys(CONFIG, quantization_config={"quant_method": "nothing"}),
     "config.json: a quantisation that is none": keys(CONFIG, quantization_config=[]),
+    "config.json: four bits that the weights have not": keys(
+        CONFIG, quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    ),
+    "config.json: eight bits that the weights have not": keys(
+        CONFIG, quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True}
+    ),
     "weights: none": without(WEIGHTS),
     "weights: empty": text(WEIGHTS, ""),
     "weights: cut": cut(WEIGHTS, 0.5),
@@ -157,6 +165,9 @@ MUTATIONS: dict[str, Mutate] = {
     "weights: an adapter": text("adapter_config.json", "{}"),
     "index: names a file that is not there": parts(weight_map={"model.norm.weight": "gone.safetensors"}),
     "index: names a tensor that is not there": parts(weight_map={"x": "model-00001-of-00001.safetensors"}),
+    "index: names another folder's file": parts(weight_map={"model.norm.weight": "../model.safetensors"}),
+    "index: names a file of the system": parts(weight_map={"model.norm.weight": "/etc/passwd"}),
+    "index: names nothing": parts(weight_map={"model.norm.weight": ""}),
     "index: no weight_map": parts(weight_map=None),
     "index: no metadata": parts(metadata=None),
     "index: no JSON": lambda folder: (parts()(folder), text("model.safetensors.index.json", "{")(folder))[1],
@@ -167,6 +178,7 @@ MUTATIONS: dict[str, Mutate] = {
     "tokenizer.json: a list": text(TOKENIZER, "[]"),
     "tokenizer.json: nothing in it": text(TOKENIZER, "{}"),
     "tokenizer.json: an unknown kind": keys(TOKENIZER, model={"type": "nothing"}),
+    "tokenizer.json: no words": keys(TOKENIZER, model={"type": "BPE", "vocab": {}, "merges": []}),
     "tokenizer.json: words beyond the model's": more_words,
     "tokenizer_config.json: empty": text("tokenizer_config.json", ""),
     "tokenizer_config.json: cut": cut("tokenizer_config.json", 0.5),
@@ -183,6 +195,8 @@ MUTATIONS: dict[str, Mutate] = {
     "chat template: no Jinja": text("chat_template.jinja", "{% for %}"),
     "chat template: raises": text("chat_template.jinja", "{{ raise_exception('no') }}"),
     "chat template: makes nothing": text("chat_template.jinja", "{% if false %}x{% endif %}"),
+    "chat template: the same of any chat": text("chat_template.jinja", "{{ bos_token }}x"),
+    "chat template: roles alone": text("chat_template.jinja", "{% for one in messages %}{{ one.role }}{% endfor %}"),
     "chat template: not UTF-8": raw("chat_template.jinja", b"\xff\xfe\x00"),
     "folder: empty": lambda folder: void([path.unlink() for path in folder.iterdir()]),
     "folder: none": lambda folder: shutil.rmtree(folder),
@@ -210,6 +224,23 @@ def test_a_broken_folder_is_refused_in_one_line_that_names_it(name: str, folder:
     assert str(folder) in told
     assert ": found " in told
     assert ", allowed: " in told
+
+
+def test_misshapen_tensors_are_named(folder: Path) -> None:
+    MUTATIONS["config.json: another inner width"](folder)
+    with pytest.raises(
+        SymphonyError, match=r"found misshapen tensors: model\.layers\.0\.mlp\.down_proj\.weight and 8 more"
+    ):
+        HFBackend(folder)
+
+
+@pytest.mark.parametrize("theta", [0.0, -1.0])
+def test_an_answer_of_no_numbers_is_a_failed_call(theta: float, folder: Path) -> None:
+    keys(CONFIG, rope_parameters={"rope_type": "default", "rope_theta": theta})(folder)
+    for answer in HFBackend(folder).generate([ask_for("go"), ask_for("go on")]):
+        assert answer.finish_reason == "error"
+        assert answer.error is not None
+        assert "logits: found NaN or infinity, allowed: " in answer.error
 
 
 @pytest.mark.parametrize("scheme", ["nf4", "int8"])
