@@ -318,5 +318,5 @@ def test_what_is_wrong_in_a_file_is_told_by_its_key(tmp_path, text, told):
 
 
 def test_an_unknown_version_is_told_the_known_ones():
-    with pytest.raises(SymphonyError, match=r"task\.wording: found 'v0', allowed: .*v1.*, or a file that ends in \.yaml"):
+    with pytest.raises(SymphonyError, match=r"task\.wording: found 'v0', allowed: .*v1.*, or a file .*\.yaml"):
         HotpotQA(count=1, wording="v0")
