@@ -133,7 +133,7 @@ def test_two_signals_are_told_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_when_it_is_started_again(tmp_path: Path) -> None:
     command = ["-m", "symphony", "run", "quickstart", "tasks=[gridworld]", "problems=2", "--experiment", "react"]
-    command += ["--seed", "0", "--conf", str(ROOT / "conf"), "--outputs", str(tmp_path)]
+    command += ["--seed", "11", "--conf", str(ROOT / "conf"), "--outputs", str(tmp_path)]
     with started(command, tmp_path) as process:
         while process.poll() is None and not list(tmp_path.glob("runs/.*.tmp")):
             time.sleep(0.01)
