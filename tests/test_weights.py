@@ -52,7 +52,7 @@ def test_plan_and_run_refuse_a_folder_that_is_no_whole_model(
     command: str, spoil: Callable[[Path], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = spoil(tmp_path / "mine")
-    place = ["--experiment", "symphony", "--task", "gridworld", "--seed", "0", "--outputs", str(tmp_path / "outputs")]
+    place = ["--experiment", "symphony", "--task", "gridworld", "--seed", "11", "--outputs", str(tmp_path / "outputs")]
     assert main([command, "quickstart", *place, "problems=1", f"pool.agents.llama.path={tmp_path}/mine"]) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"symphony {command}: ")]
     assert told in line
@@ -114,6 +114,6 @@ def test_a_path_that_is_none_is_refused(path: object, tmp_path: Path) -> None:
 
 
 def test_plan_goes_on_where_a_command_brings_the_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = ["--experiment", "symphony", "--task", "gridworld", "--seed", "0", "--data", str(tmp_path)]
+    place = ["--experiment", "symphony", "--task", "gridworld", "--seed", "11", "--data", str(tmp_path)]
     assert main(["plan", "quickstart", *place, "pool=single_llama_3_2_1b"]) == 0
     assert "`symphony fetch model/llama_3_2_1b` brings it" in capsys.readouterr().err
