@@ -132,7 +132,7 @@ def test_rounds_are_those_of_the_longest_finished_problem_for_each_wave_of_probl
     assert f"  pool embedded_trio: at most {hours} hours of loading models, all of them in each of {4 * longest} " in (
         "\n".join(lines)
     )
-    partly = estimate(planned(experiment=None), place)
+    partly = estimate(planned("seeds=[0,1]", experiment=None), place)
     assert partly is not None
     assert partly.rounds == {}
 
