@@ -155,6 +155,7 @@ def outcome(whole: dict[str, Any], at: Path_) -> str:
     return "accepted"
 
 
+@pytest.mark.slow
 def test_every_wrong_value_of_every_field_of_every_option_is_refused_by_its_key(root: dict[str, Any]) -> None:
     counted: Counter[str] = Counter()
     told: list[str] = []

@@ -299,6 +299,7 @@ def test_published_rust_programs_get_the_verdicts_listed_with_them():
     assert len(found) == 182
 
 
+@pytest.mark.slow
 @needs("mbpp/mbpp.jsonl")
 def test_every_mbpp_reference_passes():
     rows = jsonrows.rows(DATA / "mbpp/mbpp.jsonl")
@@ -307,6 +308,7 @@ def test_every_mbpp_reference_passes():
     assert len(found) == 717
 
 
+@pytest.mark.slow
 @needs("humaneval/HumanEval.jsonl")
 def test_every_humaneval_solution_passes():
     rows = jsonrows.rows(DATA / "humaneval/HumanEval.jsonl")
