@@ -57,6 +57,7 @@ def tell() -> int:
             # Not through `sys.stderr`: what was interrupted may hold its lock. Whoever reads may have been stopped.
             with suppress(OSError):
                 os.write(2, f"{cursor}symphony: {MESSAGE}\n".encode())
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what is torn down after it may complain
     return 128 + (_received or _SIGNALS)[0]
 
 
