@@ -204,10 +204,10 @@ def mutations(file: File) -> Iterator[tuple[str, bytes]]:
     ("kind", "name", "content"),
     [
         ("webshop processed", "documents_1k.jsonl", json.dumps(RAW).encode()),  # its attributes lie in another file
-        ("webshop processed", "documents_1k.jsonl.gz", gzip.compress(b"{}")),
-        ("webshop original", f"{PRODUCTS}.gz", gzip.compress(json.dumps([RAW]).encode())),
+        ("webshop processed", "documents_1k.jsonl.gz", gzip.compress(b"{}", mtime=0)),
+        ("webshop original", f"{PRODUCTS}.gz", gzip.compress(json.dumps([RAW]).encode(), mtime=0)),
         ("webshop original", PRODUCTS, json.dumps([{**RAW, "pricing": "$" + "9" * 400}]).encode()),
-        ("hotpotqa lines", "hotpot_dev_distractor_sample.jsonl.gz", gzip.compress(b"")),
+        ("hotpotqa lines", "hotpot_dev_distractor_sample.jsonl.gz", gzip.compress(b"", mtime=0)),
     ],
 )
 def test_a_file_of_another_form_is_refused_in_one_line(kind, name, content, tmp_path):
