@@ -251,6 +251,9 @@ class APIModel:
             return _Outcome(completion=failure(Fault.TIMEOUT, f"no answer within {self.timeout_s:g} s"), again=True)
         except openai.APIConnectionError as error:
             kind = type(error.__cause__ or error).__name__
+            if kind == "DecodingError":  # it was answered, and paid for
+                told = "found a body that is not encoded as its content-encoding says"
+                return _Outcome(completion=failure(Fault.REPLY, told), lives=True)
             return _Outcome(completion=failure(Fault.CONNECTION, f"{kind} at {host_of(self._base_url)}"), again=True)
         except Exception as error:  # of the client itself; its words may hold what was sent
             return _Outcome(completion=failure(Fault.CLIENT, type(error).__name__))
@@ -260,8 +263,8 @@ class APIModel:
         told = f"HTTP {code}"
         if code in (401, 403):  # such replies repeat parts of the key
             told += f", allowed: a key in {self._key_env}" if self._key_env else ", allowed: model.key_env, with a key"
-        else:
-            told += f": {words(error.response.text)}"
+        elif said := words(error.response.text):
+            told += f": {said}"
         again = code == 429 or code >= 500
         wait = retry_after(headers.get("retry-after"), headers.get("retry-after-ms")) if again else 0.0
         return _Outcome(completion=failure(Fault.STATUS, told), again=again, wait_s=wait, lives=code in _REFUSED)

@@ -66,7 +66,7 @@ def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Comp
     try:
         reply = json.loads(content)
     except (ValueError, RecursionError):
-        return failure(Fault.REPLY, f"found no JSON but {words(content)}")
+        return failure(Fault.REPLY, f"found no JSON but {words(content) or 'nothing'}")
     if not isinstance(reply, dict):
         return failure(Fault.REPLY, f"found no object but {words(content)}")
     usage = usage_of(reply.get("usage"))
@@ -89,10 +89,9 @@ def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Comp
     if not isinstance(text, str):
         kind = "null" if text is None else type(text).__name__
         return failure(Fault.REPLY, f"found content {kind}, allowed: a string", usage)
-    if usage is None:
-        return failure(
-            Fault.REPLY, "found no usable usage, allowed: prompt_tokens and completion_tokens, whole numbers"
-        )
+    if usage is None or (text and not usage.completion):  # tokens that nobody counts would be beyond every budget
+        allowed = "prompt_tokens and completion_tokens, whole numbers, not 0 of a text"
+        return failure(Fault.REPLY, f"found no usable usage, allowed: {allowed}", usage)
     if ended == "stop" and stop and sent and ends_inside(text):
         return failure(
             Fault.REPLY,
@@ -156,7 +155,7 @@ def usage_of(node: Any) -> Usage | None:
     if not isinstance(node, dict):
         return None
     prompt, completion = node.get("prompt_tokens"), node.get("completion_tokens")
-    if not (_is_count(prompt) and _is_count(completion)):
+    if not (_is_count(prompt) and _is_count(completion) and prompt > 0):  # no prompt is empty
         return None
     details = node.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, dict) else node.get("prompt_cache_hit_tokens")

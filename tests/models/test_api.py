@@ -318,6 +318,8 @@ def test_a_server_that_is_not_there_is_told(ask: Ask) -> None:
         ({**said("x"), "usage": None}, "no usable usage"),
         ({**said("x"), "usage": {}}, "no usable usage"),
         (said("x", prompt=-1), "no usable usage"),
+        (said("x", prompt=0), "no usable usage"),
+        (said("x", completion=0), "no usable usage"),
         (said("x", completion=2**40), "no usable usage"),
         ({**said("x"), "usage": {"prompt_tokens": "7", "completion_tokens": 3}}, "no usable usage"),
         ({**said("x"), "usage": {"prompt_tokens": True, "completion_tokens": 3}}, "no usable usage"),
