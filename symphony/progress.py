@@ -6,7 +6,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
@@ -31,36 +31,56 @@ class Calls:
 
     def __init__(self) -> None:
         self.count = self.failed = self.silent = 0
-        self._kinds: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()  # calls by agent
+        self._kinds: dict[str, Counter[str]] = {}  # of their errors
         self._examples: dict[str, str] = {}
 
-    def add(self, errors: Sequence[str | None]) -> None:
-        """The calls of one problem: why each failed, None where it was answered."""
-        failures = [error for error in errors if error is not None]
-        self.count += len(errors)
+    def add(self, calls: Sequence[tuple[str, str | None]]) -> None:
+        """The calls of one problem: who was asked, and why the call failed; None where it was answered."""
+        failures = [(agent, error) for agent, error in calls if error is not None]
+        self.count += len(calls)
         self.failed += len(failures)
-        self.silent += 0 < len(errors) == len(failures)
-        for error in failures:
+        self.silent += 0 < len(calls) == len(failures)
+        self._asked.update(agent for agent, _ in calls)
+        for agent, error in failures:
             # Errors that name what was asked differ all the time; their beginning says of what kind they are.
             kind = ":".join(error.split(":")[:2])[:_LONGEST]
-            self._kinds[kind] += 1
+            self._kinds.setdefault(agent, Counter())[kind] += 1
             self._examples.setdefault(kind, textwrap.shorten(error, _LONGEST, placeholder="...").rstrip(" :"))
 
     @property
+    def mute(self) -> tuple[str, ...]:
+        """Agents that were asked and never answered, by name: without one of its agents, no pool was measured. A
+        refusal by the study's budget asks nobody."""
+        found = []
+        for agent, kinds in self._kinds.items():
+            refused = sum(count for kind, count in kinds.items() if kind.startswith(_BUDGET))
+            if self._asked[agent] == kinds.total() > refused:
+                found.append(agent)
+        return tuple(sorted(found))
+
+    @property
     def unanswered(self) -> bool:
-        """Whether models were asked and none answered, so that nothing was measured. A refusal by the study's budget
-        asks nobody."""
-        refused = sum(count for kind, count in self._kinds.items() if kind.startswith(_BUDGET))
-        return self.count == self.failed > refused
+        """Whether agents were asked and none answered."""
+        return self.count == self.failed and bool(self.mute)
 
     def trouble(self) -> str:
-        """How many calls failed, and why most of them; "" where none did."""
+        """How many calls failed, and why most of them, after the agents that never answered; "" where none did."""
         if not self.failed:
             return ""
-        causes = Counter({kind: count for kind, count in self._kinds.items() if not kind.startswith(_BREAKER)})
-        ((kind, _),) = (causes or self._kinds).most_common(1)
+        mute = [] if self.unanswered else self.mute
+        told = [f"{agent} answered none of its {self._asked[agent]} calls: {self._why([agent])}" for agent in mute]
         silent = f"{self.silent} problem{'s' * (self.silent > 1)} got no answer at all, " if self.silent else ""
-        return f"{silent}{self.failed} of {self.count} calls failed: {self._examples[kind]}"
+        others = [agent for agent in self._kinds if agent not in mute]
+        why = f": {self._why(others)}" if others else ""
+        return "; ".join([*told, f"{silent}{self.failed} of {self.count} calls failed{why}"])
+
+    def _why(self, agents: Iterable[str]) -> str:
+        """The most frequent reason of their failures that is one."""
+        kinds = sum((self._kinds[agent] for agent in agents), Counter[str]())
+        causes = Counter({kind: count for kind, count in kinds.items() if not kind.startswith(_BREAKER)})
+        ((kind, _),) = (causes or kinds).most_common(1)
+        return self._examples[kind]
 
 
 class Tally(Protocol):
@@ -76,7 +96,7 @@ class Tally(Protocol):
         ...
 
     def end(self) -> None:
-        """The run's records are written, or it leaves none because no call was answered."""
+        """The run's records are written, or it leaves none because an agent never answered."""
         ...
 
 
@@ -126,7 +146,7 @@ class Counts:
         told = []
         if self.calls.unanswered:
             told.append("no call was answered")
-        elif self.done:
+        elif self.done and not self.calls.mute:
             told.append(f"success {self.solved / self.done:.2f}")
         if self.tokens:
             told.append(f"{self.tokens / self.seconds:.0f} tokens/s")

@@ -2,8 +2,8 @@
 
 The runs of a group share a process, its loaded models and a call store, and are searched together, so that their calls
 meet in large batches; a run's records depend on the run alone. A run whose folder is complete is skipped; one that was
-interrupted is repeated, and the store answers what was already paid for. A run in which no model answered has measured
-nothing: it leaves no folder, and is repeated.
+interrupted is repeated, and the store answers what was already paid for. A run in which an agent was asked and never
+answered has not measured its pool: it leaves no folder, and is repeated.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Place:
 
 
 class Unanswered(SymphonyError):
-    """Runs in which no model answered: they have measured nothing and are not done. The others of the group are.
+    """Runs in which an agent, or all, never answered: no pool was measured and they are not done. The others are.
 
     Attributes:
         runs: Name and reason of each.
@@ -69,7 +69,10 @@ class Unanswered(SymphonyError):
 
     def __init__(self, runs: Sequence[str]) -> None:
         told = "; ".join([*runs[:_NAMED], *([f"and {len(runs) - _NAMED} more runs"] if runs[_NAMED:] else [])])
-        super().__init__(f"not done: {told}. Nothing was measured; the same command asks again what is not done")
+        super().__init__(
+            f"not done: {told}. Without an agent's answers its pool is not measured: mend the agent or leave it out; "
+            "the same command asks again what was not answered"
+        )
         self.runs = tuple(runs)
 
 
@@ -80,7 +83,7 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
         make_backend: Makes a model that is needed; by default what the config says.
 
     Raises:
-        Unanswered: No call of some runs was answered; the others are done, but not the group.
+        Unanswered: In some runs an agent never answered; the others are done, but not the group.
         SymphonyError: What a user can mend; runs that ended before it are kept.
     """
     silent: list[str] = []
@@ -158,7 +161,7 @@ async def _carry_out_all(runs: Sequence[Run], workshop: Workshop, place: Place, 
     """All at once, as many problems in flight as one of them allows; runs with a limit in seconds one by one.
 
     Returns:
-        Of each run in which no model answered, its name and why.
+        Of each run in which an agent never answered, its name and why.
     """
     turns = _Turns(asyncio.Semaphore(max(int(run.execution["in_flight"]) for run in runs)), asyncio.Lock())
     timed = [run for run in runs if _timed(run)]
@@ -188,7 +191,7 @@ def _timed(run: Run) -> bool:
 
 
 async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progress, turns: _Turns) -> str:
-    """One run, from its config to its folder; why it has none, where no model answered."""
+    """One run, from its config to its folder; why it has none, where an agent never answered."""
     parts = build(run.config, run.data(place.data))
     pool, revisions = workshop.pool(run)
     problems = parts.task.problems()
@@ -201,7 +204,7 @@ async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progr
         driver = _Driver(run, parts, pool, recorder, bar, turns)
         await driver.solve_all(problems)
         wall, cpu, strain = time.monotonic() - wall, time.process_time() - cpu, workshop.strain()
-        if not driver.calls.unanswered:
+        if not driver.calls.mute:
             cost = WallRecord(
                 run=run.digest,
                 wall_s=wall,
@@ -215,7 +218,7 @@ async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progr
             record = _run_record(run, parts, problems, revisions, workshop.devices(run))
             recorder.finish(record, cost, to_yaml(run.config))
     bar.end()
-    return f"{label}: {driver.calls.trouble()}" if driver.calls.unanswered else ""
+    return f"{label}: {driver.calls.trouble()}" if driver.calls.mute else ""
 
 
 class _Driver:
@@ -293,7 +296,7 @@ class _Driver:
         )
         generated = _generated_tokens(session)
         self.generated_tokens += generated
-        self.calls.add([call.error for call in session.calls])
+        self.calls.add([(call.agent, call.error) for call in session.calls])
         self.bar.problem(success=grade.success, calls=self.calls, generated_tokens=generated)
 
 

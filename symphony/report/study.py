@@ -236,9 +236,23 @@ def _provenance(connection: Any) -> Provenance:
         warnings.append("UNKNOWN COMMIT: some rows were made outside a git checkout.")
     if len(feedback) > 1:
         warnings.append(f"MIXED FEEDBACK: rows with feedback {' and '.join(feedback)} stand side by side.")
+    warnings += _mute(connection)
     warnings += _uneven(connection)
     warnings += _cut(connection)
     return Provenance(feedback=", ".join(feedback), commit=", ".join(commits), warnings=tuple(warnings))
+
+
+def _mute(connection: Any) -> list[str]:
+    """Agents that never answered in a run, though somebody asked them: no budget refused all of it."""
+    agents = connection.execute(
+        "SELECT agent, count(*) FILTER (mute), count(*) FROM ("
+        "SELECT agent, count(*) = count(error) AND count(*) > count_if(error LIKE 'budget%') AS mute "
+        "FROM calls GROUP BY agent, run) GROUP BY agent HAVING bool_or(mute) ORDER BY agent"
+    ).fetchall()
+    told = ", ".join(
+        f"{agent} answered no call in {mute} of the {runs} runs that asked it" for agent, mute, runs in agents
+    )
+    return [f"DEAD AGENT: {told}; the rows of these runs are not those of its pool."] if agents else []
 
 
 def _uneven(connection: Any) -> list[str]:

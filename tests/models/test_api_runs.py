@@ -94,6 +94,11 @@ class Faulty:
                 self.answered[name] += 1
                 self.tokens += 43 if kind == "no text" else 0
             return FAULTS[kind]
+        return self.whole(asked)
+
+    def whole(self, asked: Asked) -> Reply:
+        name = named(asked)
+        rng = random.Random(name)
         prompt, completion = rng.randrange(20, 60), rng.randrange(1, 20)
         self.answered[name] += 1
         self.usable.add(name)
@@ -102,15 +107,15 @@ class Faulty:
 
 
 def api_group(
-    tmp_path: Path, url: str, *overrides: str, local: bool = False, dead: bool = False, **settings: Any
+    tmp_path: Path, url: str, *overrides: str, local: bool = False, third: str = "", **settings: Any
 ) -> Group:
-    """SYMPHONY on mini_qa by two API agents, or by one beside a local one; `dead` adds one that nobody serves."""
+    """SYMPHONY on mini_qa by two API agents, or by one beside a local one; `third` is where one more is served."""
     agent = {"_target_": API, "base_url": url, **QUICK, **settings}
     agents = {"one": {"model": "one", **agent}, "two": {"model": "two", **agent}}
     if local:
         agents["one"] = {"_target_": "symphony.models.hf.HFBackend", "path": "package:embedded/weights/llama"}
-    if dead:
-        agents["dead"] = {**agents["one"], "base_url": "http://127.0.0.1:9/v1"}
+    if third:
+        agents["third"] = {"model": "third", **agent, "base_url": third}
     conf = conf_with(tmp_path / "conf", "api", agents)
     given = ("tasks=[mini_qa]", "seeds=[0]", "pool=api", *overrides)
     (group,) = groups(plan("quickstart", given, experiment="symphony", conf=conf))
@@ -132,11 +137,16 @@ Run = tuple[Faulty, Path, int, set[str]]
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """By two agents with faults and one whose endpoint is dead; repeated without faults and without its records."""
+    """By two agents with faults and one that dies after an answer; repeated without faults and without its records."""
     tmp_path = tmp_path_factory.mktemp("faulty")
     script = Faulty()
-    with StubServer(script) as server:
-        group = api_group(tmp_path, server.url, "problems=8", "budget.problem.tokens=2000", dead=True, timeout_s=1)
+
+    def dying(asked: Asked) -> Reply:
+        return script.whole(asked) if asked.number == 0 else Reply(cut="before")
+
+    with StubServer(script) as server, StubServer(dying) as third:
+        given = ("problems=8", "budget.problem.tokens=2000")
+        group = api_group(tmp_path, server.url, *given, third=third.url, timeout_s=1)
         folder = carry_out(group, tmp_path / "out")
         first = len(server.asked)
         folder.rename(tmp_path / "records")
@@ -162,8 +172,8 @@ def test_under_faults_every_problem_ends_with_a_result_or_a_typed_reason(faulty:
         if call.error is not None:
             errors[call.agent].add(call.error.partition(":")[0])
     assert errors["one"] | errors["two"] <= TYPED
-    assert errors["dead"] <= {"connection", "breaker"}
-    assert all(call.error for call in calls if call.agent == "dead")
+    assert errors["third"] <= {"connection", "breaker"}
+    assert sum(call.error is None for call in calls if call.agent == "third") == 1
 
 
 def test_under_faults_the_ledger_is_that_of_the_endpoint(faulty: Run, tmp_path: Path) -> None:
@@ -185,15 +195,20 @@ def test_under_faults_nothing_is_asked_twice_that_was_answered(faulty: Run) -> N
 
 
 def test_a_dead_endpoint_ends_the_problems_that_it_leaves_without_an_answer_with_a_reason(tmp_path: Path) -> None:
+    answered: set[str] = set()
+
     def script(asked: Asked) -> Any:
-        return said(talk(asked)) if asked.number == 0 else Reply(status=503)
+        if asked.body["model"] in answered:
+            return Reply(status=503)
+        answered.add(asked.body["model"])
+        return said(talk(asked))
 
     with StubServer(script) as server:
         group = api_group(tmp_path, server.url, "problems=5", "execution.in_flight=1", retries=0)
         folder = carry_out(group, tmp_path / "out")
     calls = read_records(folder, CallRecord)
     assert {problem.stop_reason for problem in read_records(folder, ProblemRecord)[1:]} == {"error"}
-    assert sum(call.error is None for call in calls) == 1
+    assert sum(call.error is None for call in calls) == 2
 
 
 def test_a_run_is_replayed_without_network_and_key_and_leaves_the_same_records(

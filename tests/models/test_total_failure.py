@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from symphony.runs import Group, ModelSpec, freeze, groups
 from symphony.types import Completion, Request
 from tests.models.test_api_runs import DETAILS, DOLLARS, PRICE, api_group, talk
 from tests.scripted_pool import CONF, Silent, backend, one_group
-from tests.stub_server import Reply, StubServer, said
+from tests.stub_server import Asked, Reply, StubServer, said
 
 REPLIES = {
     "401": Reply(status=401, content={"error": {"message": "no such key [/red]"}}),
@@ -65,6 +66,57 @@ def test_such_a_run_is_asked_again_when_the_endpoint_works(tmp_path: Path) -> No
     assert not any(call.error for call in read_records(folder, CallRecord))
 
 
+def test_a_dead_agent_beside_a_live_one_is_named_and_the_run_is_not_done_until_it_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def one_lives(asked: Asked) -> Any:
+        return said(talk(asked)) if asked.body["model"] == "one" else Reply(status=500)
+
+    with StubServer(one_lives) as server:
+        group = api_group(tmp_path, server.url, "problems=2", retries=0, breaker_failures=1_000)
+        folder = tmp_path / "out" / "runs" / group.runs[0].digest
+        assert command(group, tmp_path / "out") == 1
+        end, error = capsys.readouterr().err.splitlines()
+        assert "; two answered none of its 8 calls: status: HTTP 500; 8 of " in end
+        assert "success" not in end
+        assert error.startswith("symphony run: not done: mini_qa symphony seed 0: two answered none of its 8 calls: ")
+        assert not is_complete(folder)
+        first = len(server.asked)
+        assert command(group, tmp_path / "out") == 1  # still dead: what the other one said is paid for
+        assert {asked.body["model"] for asked in server.asked[first:]} == {"two"}
+        server.script = lambda asked: said(talk(asked))
+        assert command(group, tmp_path / "out") == 0
+    assert is_complete(folder)
+    assert {call.agent for call in read_records(folder, CallRecord)} == {"one", "two"}
+
+
+@pytest.mark.parametrize(
+    ("calls", "mute"),
+    [
+        ([("a", None), ("b", "status: HTTP 500")], ("b",)),
+        ([("a", None), ("b", "status: HTTP 500"), ("b", None)], ()),
+        ([("a", None), ("b", "budget: the study's limit of money is reached")], ()),
+        ([("a", "timeout: x"), ("b", "breaker: not asked")], ("a", "b")),
+        ([("a", "timeout: x"), ("b", "budget: the study's limit of money is reached")], ("a",)),
+    ],
+)
+def test_an_agent_is_mute_where_it_was_asked_and_never_answered(
+    calls: list[tuple[str, str | None]], mute: tuple[str, ...]
+) -> None:
+    found = Calls()
+    for call in calls:
+        found.add([call])
+    assert found.mute == mute
+
+
+def test_a_body_that_can_not_be_decoded_was_answered_and_is_not_asked_for_again(tmp_path: Path) -> None:
+    with StubServer(lambda _: Reply(content=b"no gzip", headers={"content-encoding": "gzip"})) as server:
+        group = api_group(tmp_path, server.url, "problems=1", retries=3)
+        with pytest.raises(Unanswered, match="8 of 8 calls failed: reply: found a body that is not encoded as"):
+            run_group(group, Place(outputs=tmp_path / "out"), Silent())
+        assert len(server.asked) == 8
+
+
 class Dumb:
     """A local model that refuses everything it is asked for one run's temperature, and answers the others."""
 
@@ -86,7 +138,7 @@ def test_the_other_runs_of_the_group_are_kept(tmp_path: Path) -> None:
     (fine,) = one_group("react", "problems=2").runs
     (group,) = groups([dumb, fine])
     place = Place(outputs=tmp_path)
-    with pytest.raises(Unanswered, match=r"not done: mini_qa react seed 0: .* failed: room: found none\. Nothing was"):
+    with pytest.raises(Unanswered, match=r"not done: mini_qa react seed 0: .* failed: room: found none\. Without an"):
         run_group(group, place, Silent(), lambda spec: Dumb(spec, 0.3))
     assert [is_complete(place.run(run)) for run in (dumb, fine)] == [False, True]
     run_group(group, place, Silent(), backend)
@@ -156,21 +208,23 @@ def test_a_run_is_unanswered_where_somebody_was_asked_and_nobody_answered(
     errors: list[str | None], unanswered: bool
 ) -> None:
     calls = Calls()
-    calls.add(errors)
+    calls.add([("a", error) for error in errors])
     calls.add([])  # a problem for which its method asked nothing
     assert calls.unanswered is unanswered
 
 
 def test_the_reason_is_the_most_frequent_one_that_says_why() -> None:
     calls = Calls()
-    calls.add(["status: HTTP 500", "timeout: no answer within 3 s", "timeout: no answer within 3 s", None])
-    calls.add(["breaker: not asked, since 8 calls failed"] * 6)
+    timeout = "timeout: no answer within 3 s"
+    calls.add([("a", error) for error in ("status: HTTP 500", timeout, timeout, None)])
+    calls.add([("a", "breaker: not asked, since 8 calls failed")] * 6)
     assert calls.trouble() == "1 problem got no answer at all, 9 of 10 calls failed: timeout: no answer within 3 s"
 
 
 def test_reasons_that_name_what_was_asked_are_counted_as_one() -> None:
     calls = Calls()
-    calls.add(["timeout: no answer"] * 2 + [f"status: HTTP 500: request {number}" for number in range(1_000)])
+    errors = ["timeout: no answer"] * 2 + [f"status: HTTP 500: request {number}" for number in range(1_000)]
+    calls.add([("a", error) for error in errors])
     assert "status: HTTP 500: request 0" in calls.trouble()
 
 
@@ -178,7 +232,7 @@ def test_an_endpoints_words_are_no_markup_of_the_bar() -> None:
     stream = io.StringIO()
     with Bar(stream) as bar:
         calls = Calls()
-        calls.add(["status: HTTP 500: [/red] [bold"])
+        calls.add([("a", "status: HTTP 500: [/red] [bold")])
         tally: Counts = bar.begin("a run", 1)
         tally.problem(success=False, calls=calls, generated_tokens=0)
         tally.end()
@@ -206,4 +260,4 @@ def test_other_groups_are_carried_out_and_the_exit_code_tells(
     study = ["quickstart", "tasks=[mini_qa]", "--experiment", "react", "--conf", str(CONF)]
     assert main(["run", *study, "seeds=[0,1,2]", "--outputs", str(tmp_path)]) == 1
     assert len(carried) == 3
-    assert "symphony run: not done: run 1; run 2. Nothing" in capsys.readouterr().err
+    assert "symphony run: not done: run 1; run 2. Without" in capsys.readouterr().err

@@ -186,6 +186,7 @@ def test_the_first_screen_says_where_every_call_failed(tmp_path: Path, make_run:
     )
     head = first_screen(build(tmp_path / "s.duckdb", tmp_path / "report").read_text())
     assert re.search(rf"FAILED CALLS: llama {len(run.calls)} of \d+ \(\d+\.\d %\)", head)
+    assert "DEAD AGENT: llama answered no call in 1 of the 2 runs that asked it;" in head
 
 
 def test_the_first_screen_says_that_no_call_failed(tmp_path: Path, make_run: Callable[..., Any]) -> None:
@@ -193,6 +194,7 @@ def test_the_first_screen_says_that_no_call_failed(tmp_path: Path, make_run: Cal
     head = first_screen(build(tmp_path / "s.duckdb", tmp_path / "report").read_text())
     assert "failed: <b>none</b>" in head
     assert "FAILED" not in head
+    assert "DEAD" not in head
 
 
 def test_the_first_screen_names_the_reference_and_the_page_says_where_problems_are_few(page: Path) -> None:
