@@ -44,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given.do(given)
     except KeyboardInterrupt:
-        return stop.tell()
+        return stop.end()
     except BrokenPipeError:  # whoever read our lines has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return stop.tell() if stop.received() else 141
+        return stop.end() if stop.received() else 141
     except (SymphonyError, OSError) as error:
         if stop.received():
-            return stop.tell()
+            return stop.end()
         print(f"symphony {given.command}: {_line(error)}", file=sys.stderr)
         return 1
     return 0

@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,11 +27,13 @@ GRACE_S = 0.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
 _alone = threading.Lock()
-_told = False
+_told = _listening = False
 
 
 def listen() -> None:
     """Ends this process as described above from now on. A process that was started deaf to Ctrl-C stays so."""
+    global _listening
+    _listening = True
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -42,13 +45,42 @@ def listen() -> None:
     threading.Thread(target=_watch, args=(reading,), name="stop", daemon=True).start()
 
 
+@contextmanager
+def listening() -> Iterator[None]:
+    """Ends a program that is not of this package, snakemake, in the same way while it does what this context holds."""
+    main = threading.current_thread() is threading.main_thread()  # no other may set a handler
+    heard = [number for number in _SIGNALS if main and signal.getsignal(number) is not signal.SIG_IGN]
+    before = [signal.signal(number, _interrupt) for number in heard]
+    try:
+        yield
+    except KeyboardInterrupt:
+        os._exit(_tell())
+    finally:
+        for number, handler in zip(heard, before, strict=True):
+            signal.signal(number, handler)
+
+
 def received() -> bool:
     """Whether a signal came, so that no error after it is worth a word."""
     return bool(_received)
 
 
-def tell() -> int:
-    """Says once that the process was stopped; the code that it ends with."""
+def end() -> int:
+    """Says that the process was stopped and ends it, where it listens; else the code to end with.
+
+    At once: when Python ends by itself it takes our handlers back, so that one more signal would decide the code, and
+    so would an interrupt that came while it executed a text (as dataclasses do).
+    """
+    code = _tell()
+    if _listening:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def _tell() -> int:
+    """Says it once; the code that the process ends with."""
     global _told
     with _alone:
         if not _told:
@@ -63,7 +95,8 @@ def tell() -> int:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _received.append(number)
-    raise KeyboardInterrupt
+    if len(_received) == 1:  # a second one would interrupt the tidying up after the first
+        raise KeyboardInterrupt
 
 
 def _watch(reading: int) -> None:
@@ -73,12 +106,12 @@ def _watch(reading: int) -> None:
             if number in _SIGNALS:
                 time.sleep(GRACE_S)
                 _received.append(number)
-                os._exit(tell())
+                os._exit(_tell())
 
 
 def _except(kind: type[BaseException], error: BaseException, trace: Any) -> None:
     if received():
-        os._exit(tell())
+        os._exit(_tell())
     sys.__excepthook__(kind, error, trace)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from symphony.runs import freeze
-from symphony.stop import MESSAGE
+from symphony.stop import MESSAGE, listening
 from tests.scripted_pool import ROOT, one_group
 
 LINE = f"symphony: {MESSAGE}\n"
@@ -44,6 +44,8 @@ WORKS = {
     "a library that swallows the signal": "\n".join(
         ["while True:", "            try: time.sleep(60)", "            except BaseException: pass"]
     ),
+    # Python takes it for an interrupt that nobody caught, as while a dataclass is made, and would end by it.
+    "a text that is executed": "exec('time.sleep(60)')",
     "an error of its own": "\n".join(
         ["try: time.sleep(60)", "        except BaseException as error: raise ValueError from error"]
     ),
@@ -121,13 +123,28 @@ def test_sigterm_is_told_in_the_same_words_with_its_own_code() -> None:
         assert stopped(process, signal.SIGTERM)[:2] == (143, LINE)
 
 
-def test_two_signals_are_told_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("work", ["a thread", "a text that is executed"])
+def test_two_signals_are_told_once(work: str, tmp_path: Path) -> None:
     plan = freeze(one_group("react", "problems=1"), tmp_path)
-    with started(["-c", BUSY.format(work=WORKS["a thread"]), "run", "--group", str(plan.parent)], tmp_path) as process:
+    with started(["-c", BUSY.format(work=WORKS[work]), "run", "--group", str(plan.parent)], tmp_path) as process:
         time.sleep(1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         time.sleep(0.1)
-        assert stopped(process)[:2] == (130, LINE)
+        assert stopped(process)[:2] == (143, LINE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_program_that_is_not_ours_ends_alike_while_it_works_for_us(number: signal.Signals, tmp_path: Path) -> None:
+    code = "import time\nfrom symphony.stop import listening\nwith listening():\n    time.sleep(60)"
+    with started(["-c", code], tmp_path) as process:
+        assert stopped(process, number)[:2] == (128 + number, LINE)
+
+
+def test_a_program_that_is_not_ours_keeps_its_handlers() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with listening():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def main() -> int:
     try:
         make(given.model, given.out, given.seed, Budget().scaled(given.scale))
     except KeyboardInterrupt:
-        return stop.tell()
+        return stop.end()
     except SymphonyError as error:
         print(f"symphony train-pool: {error}", file=sys.stderr)
         return 1

@@ -5,14 +5,17 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 
-from symphony.config import plan
-from symphony.options import model, sources, write_description
-from symphony.fetch import data_folder
-from symphony.report.figures import CAPTIONS, FIGURES
-from symphony.report.tables import TABLES, heading
-from symphony.runner import Place, withdraw
-from symphony.runs import SHARED, available, freeze, groups, has_data
-from symphony.types import SymphonyError
+from symphony.stop import listening
+
+with listening():
+    from symphony.config import plan
+    from symphony.options import model, sources, write_description
+    from symphony.fetch import data_folder
+    from symphony.report.figures import CAPTIONS, FIGURES
+    from symphony.report.tables import TABLES, heading
+    from symphony.runner import Place, withdraw
+    from symphony.runs import SHARED, available, freeze, groups, has_data
+    from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"
 DATA = data_folder()
@@ -27,14 +30,15 @@ OVERRIDES = str(config.get("overrides", "")).split()
 SHARE = str(config.get("share", ",".join(SHARED))).split(",")
 LEFT_OUT = []
 try:
-    groups((), SHARE)
-    RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
-    RUNS = available(RUNS, LEFT_OUT.append)
-    SOURCES = sources(CONF)
-    GROUPS = {group.name: group for group in groups(RUNS, SHARE)}
-    for group in GROUPS.values():
-        freeze(group, Path("outputs/groups"))
-        withdraw(group, Place())
+    with listening():
+        groups((), SHARE)
+        RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
+        RUNS = available(RUNS, LEFT_OUT.append)
+        SOURCES = sources(CONF)
+        GROUPS = {group.name: group for group in groups(RUNS, SHARE)}
+        for group in GROUPS.values():
+            freeze(group, Path("outputs/groups"))
+            withdraw(group, Place())
 except SymphonyError as error:
     sys.exit(f"symphony: {error}")
 
