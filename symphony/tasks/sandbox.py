@@ -9,23 +9,21 @@ instead of `-I`: iteration over a set is then the same in every run.
 from __future__ import annotations
 
 import ast
-import contextlib
 import json
 import os
-import select
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from symphony.tasks.sandbox_server import Server
 from symphony.types import SymphonyError
 
 Outcome = Literal["ok", "error", "timeout", "killed"]
@@ -88,53 +86,6 @@ class Evaluation:
     values: tuple[str | None, ...]
     errors: tuple[str, ...]
     error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A process of `sandbox_child` and the frames exchanged with it."""
-
-    process: subprocess.Popen[bytes]
-    protection: str
-
-    def exchange(self, request: bytes, timeout_s: float) -> bytes | None:
-        """The reply frame, or None where the server has gone or does not answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            data = struct.pack("!I", len(request)) + request if request else b""
-            while data:
-                data = data[os.write(self.process.stdin.fileno(), data) :]
-            return read_frame(self.process.stdout.fileno(), time.monotonic() + timeout_s)
-        except OSError:
-            return None
-
-    def send_and_close(self, data: bytes, timeout_s: float) -> bytes | None:
-        """Writes all of stdin, closes it, and waits for the one reply; None where there is none."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        with contextlib.suppress(OSError):
-            while data:
-                data = data[os.write(self.process.stdin.fileno(), data) :]
-        self.process.stdin.close()
-        try:
-            return read_frame(self.process.stdout.fileno(), time.monotonic() + timeout_s)
-        except OSError:
-            return None
-
-    def stop(self) -> None:
-        """Ends the server, which leaves of itself, and takes its processes along, when its pipes close."""
-        self.close_pipes()
-        try:
-            self.process.wait(timeout=2.0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-    def close_pipes(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
 
 
 def shortfall(protection: str, unprotected: bool) -> str:
@@ -354,22 +305,6 @@ def _launch(command: list[str], folder: str, user: int | None, names: list[str])
 
 
 # --------------------------------------------------------------------------- replies
-
-
-def read_frame(descriptor: int, deadline: float) -> bytes | None:
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    data, size = bytearray(), 4
-    while len(data) < size:
-        if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            return None
-        chunk = os.read(descriptor, size - len(data))
-        if not chunk:
-            return None
-        data += chunk
-        if size == 4 == len(data):
-            size += struct.unpack("!I", data)[0]
-    return bytes(data[4:])
 
 
 def _understand(reply: bytes, count: int, max_chars: int) -> Evaluation:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from symphony.tasks import sandbox as module
+from symphony.tasks import sandbox_server
 from symphony.tasks.sandbox import LAYERS, MAX_CHARS, Execution, PythonSandbox
 from symphony.types import SymphonyError
 
@@ -370,7 +371,7 @@ def test_an_interrupted_call_does_not_answer_the_next(monkeypatch: pytest.Monkey
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, "read_frame", interrupted)
+            patch.setattr(sandbox_server, "read_frame", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 run(sandbox, "def f(): return 'stale'")
         assert works(sandbox)
