@@ -19,6 +19,8 @@ BYTES = {
     "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "C64": 8,
 }  # fmt: skip
 """Of a number, by its name in safetensors; names of formats below a byte are not here."""
+FLOATS = ("float32", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2", "auto")
+"""Number formats that a config may name."""
 CONFIG, GENERATION, TOKENIZER = "config.json", "generation_config.json", "tokenizer.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MANIFEST = "manifest.json"
@@ -90,6 +92,10 @@ def _check_model(folder: Path, state: State) -> None:
     if not isinstance(config.get("model_type"), str):
         found = repr(config["model_type"]) if "model_type" in config else "none"
         raise SymphonyError(f"{folder / CONFIG}: model_type: found {found}, allowed: an architecture of transformers")
+    for key in ("dtype", "torch_dtype"):
+        if config.get(key) is not None and config[key] not in FLOATS:
+            allowed = f"{', '.join(FLOATS)}, or null"
+            raise SymphonyError(f"{folder / CONFIG}: {key}: found {config[key]!r}, allowed: {allowed}")
     _check_weights(folder)
 
 

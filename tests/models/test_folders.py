@@ -113,6 +113,8 @@ MUTATIONS: dict[str, Mutate] = {
     "config.json: a number of 5,000 digits": text(CONFIG, '{"model_type": ' + "9" * 5000 + "}"),
     "config.json: a folder": lambda folder: (without(CONFIG)(folder), (folder / CONFIG).mkdir())[1],
     "config.json: no architecture": keys(CONFIG, model_type=...),
+    "config.json: a number format that is none": keys(CONFIG, torch_dtype="nonsense"),
+    "config.json: a number format that is no text": keys(CONFIG, dtype=7),
     "config.json: an unknown architecture": keys(CONFIG, model_type="nothing"),
     "config.json: an architecture that is no text": keys(CONFIG, model_type=7),
     "config.json: an architecture that speaks no text": keys(CONFIG, model_type="vit"),
