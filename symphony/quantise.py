@@ -79,11 +79,11 @@ def quantise(
     digest = weights_digest(source)
     source, target = (Path(os.path.realpath(path)) for path in (source, target))  # takes circles of links, too
     _check_target(target, source, digest)
+    _check_parent(target)
     tokenizer = load_tokenizer(source)
     made = load_model(source, dtype="float32", device=device, quantization=None if scheme == "none" else scheme)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent) as scratch:
+        with _scratch(target) as scratch:
             draft = Path(scratch) / target.name
             made.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
@@ -109,8 +109,25 @@ def quantise(
                 target.rename(Path(scratch) / "before")
             draft.rename(target)
     except OSError as failure:
-        raise SymphonyError(f"{target}: found {failure}, allowed: a folder that can be written") from failure
+        raise _unwritable(target, failure) from failure
     return manifest
+
+
+def _check_parent(target: Path) -> None:
+    """Whether a folder can be made where the target is to be; minutes before it is."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _scratch(target).cleanup()
+    except OSError as failure:
+        raise _unwritable(target, failure) from failure
+
+
+def _scratch(target: Path) -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+
+
+def _unwritable(target: Path, failure: OSError) -> SymphonyError:
+    return SymphonyError(f"{target}: found {failure}, allowed: a folder that can be written")
 
 
 def _check_target(target: Path, source: Path, digest: str) -> None:

@@ -125,8 +125,12 @@ def test_an_unknown_scheme_is_named(source: Path, tmp_path: Path) -> None:
         quantise(source, tmp_path / "q", "int3")
 
 
-def test_a_target_that_can_not_be_written_is_told_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
+def test_a_target_that_can_not_be_written_is_told_before_anything_is_loaded(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
+    monkeypatch.setattr("symphony.quantise.load_tokenizer", None)
+    monkeypatch.setattr("symphony.quantise.load_model", None)
     with pytest.raises(SymphonyError, match="allowed: a folder that can be written"):
         quantise(source, tmp_path / "file" / "q", "nf4")
 
