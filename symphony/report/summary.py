@@ -42,7 +42,7 @@ def summarise(tables: dict[str, Table], reference_title: str) -> list[tuple[str,
         ("Overall", _overall(tables["success"], reference_title)),
         ("Does each component help?", _components(tables, reference_title)),
         ("Does the pool beat its members?", _pool(tables, reference_title)),
-        ("Against the other methods", _others(tables, reference_title)),
+        ("Against the other methods", [*_others(tables, reference_title), *_apart(tables, reference_title)]),
         ("Do quantised weights change what is solved?", _quantised(tables["quantised_success"])),
     ]
     return [(heading, findings) for heading, findings in groups if findings]
@@ -151,6 +151,17 @@ def _others(tables: dict[str, Table], reference: str) -> list[Finding]:
         evidence = mechanisms.shape(tables["shape"], reference, str(row["method"]))
         found.append(Finding(verdict=verdict, text=text, why=evidence))
     return found
+
+
+def _apart(tables: dict[str, Table], reference: str) -> list[Finding]:
+    """Methods that no sentence compares, because the reference met none of their problems."""
+    methods = [str(row["method"]) for row in tables["success"].records() if row["task"] == "all tasks"]
+    paired = {row["method"] for row in tables["paired"].records()}
+    apart = [name for name in methods if name != reference and name not in paired]
+    if not apart or reference not in methods:
+        return []
+    told = f"Not compared, for they share no problem (same task, data and seed) with {reference}: {', '.join(apart)}."
+    return [Finding(verdict="none", text=told)]
 
 
 def _quantised(success: Table) -> list[Finding]:

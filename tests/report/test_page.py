@@ -145,6 +145,17 @@ def test_the_summary_says_which_way_the_interval_lies(
     assert words in finding.text
 
 
+def test_the_summary_names_a_method_that_shares_no_problem_with_the_reference(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    runs = [make_run("symphony", problems=4), make_run("react", problems=4), make_run("lats", problems=4, seed=99)]
+    load(tmp_path / "s.duckdb", [run.write(tmp_path / "runs") for run in runs])
+    with open_study(tmp_path / "s.duckdb") as study:
+        groups = dict(summarise({name: read_table(study, name) for name in TABLES}, "symphony"))
+    told = [finding.text for finding in groups["Against the other methods"]]
+    assert "Not compared, for they share no problem (same task, data and seed) with symphony: lats." in told
+
+
 def test_a_difference_that_correction_takes_away_is_not_shown(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     """Six problems of 40 that only the reference solves: p is .016, and with twenty tests as good as nothing."""
     runs = [make_run("symphony", problems=40)]
