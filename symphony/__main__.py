@@ -20,6 +20,7 @@ from symphony import (
     estimate,
     fetch,
     forecast,
+    needs,
     options,
     progress,
     quantise,
@@ -178,11 +179,23 @@ def _places(sub: argparse.ArgumentParser) -> None:
 
 
 def _place(given: argparse.Namespace) -> runner.Place:
-    return runner.Place(outputs=given.outputs, data=fetch.data_folder(given.data))
+    return runner.Place(outputs=_folder("--outputs", given.outputs), data=_data_folder(given))
+
+
+def _data_folder(given: argparse.Namespace) -> Path:
+    return _folder("--data", fetch.data_folder(given.data))
+
+
+def _folder(key: str, path: Path) -> Path:
+    """A folder that is there, or can be made."""
+    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise SymphonyError(f"{key}: found {there}, a file, allowed: a folder")
+    return path
 
 
 def _runs(given: argparse.Namespace) -> list[runs.Run]:
-    data = fetch.data_folder(given.data)
+    data = _data_folder(given)
     found = config.plan(given.study, given.overrides, experiment=given.experiment, conf=given.conf, data=data)
     for name in ("task", "pool", "seed"):
         wanted = getattr(given, name)
@@ -191,7 +204,7 @@ def _runs(given: argparse.Namespace) -> list[runs.Run]:
             found = [run for run in found if getattr(run, name) == wanted]
             if not found:
                 raise SymphonyError(f"--{name}: found {wanted!r}, allowed: {', '.join(allowed)}")
-    return runs.available(found, _tell)
+    return needs.available(found, _tell)
 
 
 def _plan(given: argparse.Namespace) -> None:
@@ -199,12 +212,12 @@ def _plan(given: argparse.Namespace) -> None:
     for key, value in (*memory, ("--tokens", given.tokens), ("--load-rate", given.load_rate)):
         if not 0 < value < math.inf:
             raise SymphonyError(f"{key}: found {value}, allowed: > 0, and finite")
+    place = _place(given)
     found = _runs(given)
     for run in found:
         print(run.digest, run.experiment, run.task, run.pool, run.seed, sep="\t")
     if not found:  # why has been told
         return
-    place = _place(given)
     estimate.weights(found, place.data, _tell)
     loading = {}
     if given.memory is not None:  # first, so that no pilot is carried out where it is refused
@@ -219,8 +232,8 @@ def _plan(given: argparse.Namespace) -> None:
 def _run(given: argparse.Namespace) -> None:
     if (given.group is None) == (given.study is None):
         raise SymphonyError("found neither or both of a study and --group, allowed: one of them")
-    groups = [runs.thaw(given.group / "plan.json")] if given.group else runs.groups(_runs(given))
     place = _place(given)
+    groups = [runs.thaw(given.group / "plan.json")] if given.group else runs.groups(_runs(given))
     silent: list[str] = []
     with progress.watch() as bar:
         for group in groups:
@@ -256,7 +269,7 @@ def _tell(text: str) -> None:
 def _task(given: argparse.Namespace, overrides: list[str]) -> Task:
     if not any(item.startswith("task=") for item in overrides):
         raise SymphonyError("found no task=<name>, allowed: the name of an option of conf/task/")
-    task: Task = config.task(overrides, conf=given.conf, data=fetch.data_folder(given.data))
+    task: Task = config.task(overrides, conf=given.conf, data=_data_folder(given))
     return task
 
 
@@ -280,7 +293,7 @@ def _play(given: argparse.Namespace) -> None:
 
 def _quantise(given: argparse.Namespace) -> None:
     spec = options.model(given.model, conf=given.conf)
-    folder = spec.folder(fetch.data_folder(given.data))
+    folder = spec.folder(_data_folder(given))
     prompts = config.sample_prompts(given.conf)
     quantise.quantise(folder, given.out, given.scheme, text=prompts, device=given.device)
 
@@ -292,13 +305,13 @@ def _train_pool(given: argparse.Namespace) -> None:
 
 def _fetch(given: argparse.Namespace) -> None:
     source = fetch.parse_source(given.option, options.source(given.option, conf=given.conf))
-    fetch.fetch(given.option, source, fetch.data_folder(given.data), checksums=given.conf / config.CHECKSUMS)
+    fetch.fetch(given.option, source, _data_folder(given), checksums=given.conf / config.CHECKSUMS)
 
 
 def _doctor(given: argparse.Namespace) -> None:
-    data = fetch.data_folder(given.data)
+    place = _place(given)
     failed = []
-    for finding in doctor.examine(given.conf, data, given.outputs, pools=given.pool, studies=given.study):
+    for finding in doctor.examine(given.conf, place.data, place.outputs, pools=given.pool, studies=given.study):
         print(finding.line(), flush=True)
         failed += [finding.name] if finding.fails else []
     if failed:

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from symphony.fields import check, kinds, shown
 from symphony.files import write_atomic
 from symphony.models.folder import PACKAGE
 from symphony.models.revision import weights_digest
+from symphony.needs import has_files, named_by_data
 from symphony.options import check_files, experiments, reference
-from symphony.runs import ModelSpec, Run, data_files, digest, has_files, models
+from symphony.runs import ModelSpec, Run, digest, models
 from symphony.schema import GROUPS, Root, allowed_at, check_parts, check_preset, check_root
 from symphony.targets import instantiate
 from symphony.types import SymphonyError, canonical_json
@@ -78,7 +79,7 @@ def plan(
         if entry:
             write_atomic(entry, json.dumps([asdict(run) for run in runs]))
     _check_study_budget(runs)
-    return [_named_by_data(run, data) for run in runs]
+    return [named_by_data(run, data) for run in runs]
 
 
 def _cached(entry: Path | None) -> list[Run] | None:
@@ -116,15 +117,6 @@ def _check_study_budget(runs: Sequence[Run]) -> None:
     found = {canonical_json(run.config["budget"].get("study", {})) for run in runs}
     if len(found) > 1:
         raise SymphonyError(f"budget.study: found {' and '.join(sorted(found))}, allowed: one for the whole study")
-
-
-def _named_by_data(run: Run, data: Path) -> Run:
-    """The run under the digest that counts the contents of its data files, too: other data are another run."""
-    files = data_files(run.config, run.data(data))
-    if not files:
-        return run
-    config = {**run.config, "data": files}
-    return replace(run, config=config, digest=digest(config))
 
 
 def pool(name: str, *, conf: Path = Path("conf")) -> dict[str, ModelSpec]:

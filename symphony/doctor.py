@@ -18,7 +18,8 @@ from symphony.models.devices import CARD, candidates
 from symphony.models.endpoint import read_key
 from symphony.models.folder import MANIFEST, PACKAGE, locate
 from symphony.models.probe import PROMPT, Probe, probe
-from symphony.runs import ModelSpec, NotThere, has_data, models, unavailable, unplayed
+from symphony.needs import has_data, unavailable, unplayed
+from symphony.runs import ModelSpec, NotThere, models
 from symphony.tasks.sandbox import PythonSandbox, shortfall
 from symphony.types import Message, SymphonyError
 

@@ -15,6 +15,9 @@ from symphony.targets import check_arguments
 from symphony.types import SymphonyError
 from symphony.yaml_files import check_file, load
 
+ALL_TASKS = "all tasks"
+"""What a report calls the rows that pool every task."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
@@ -94,7 +97,7 @@ def write_description(
     """Writes `describe` and the reference for the report, unless they are there already (so that nothing is remade).
 
     Args:
-        left_out: What `runs.available` told.
+        left_out: What `needs.available` told.
     """
     described = describe(study, conf=conf)
     words = {one.name: {"title": one.title, "question": one.question, "table": one.table} for one in described}
@@ -168,4 +171,6 @@ def check_files(conf: Path, study: str = "") -> None:
     if study:
         files += sorted((conf / "experiment" / study).glob("*.yaml"))
     for path in files:
+        if path.parent == conf / "task" and path.stem == ALL_TASKS:
+            raise SymphonyError(f"{path}: found the name {ALL_TASKS!r}, allowed: one under which no report pools all")
         check_file(path)

@@ -6,12 +6,12 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from symphony.files import read_json, sha256, write_atomic
+from symphony.files import read_json, write_atomic
 from symphony.models.devices import CPU, check_device
 from symphony.models.endpoint import FREE, Price, price_of
 from symphony.models.folder import MANIFEST, check_folder, locate
@@ -294,75 +294,6 @@ def build(config: Mapping[str, Any], data: Path = Path("data")) -> Parts:
         data: Folder of the data sets, for a task that reads files.
     """
     return Parts(**{part: instantiate(part, config[part], data) for part in PARTS})
-
-
-def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
-    """The runs that this machine can carry out, each by a method that plays its task; tells of the others, and why."""
-    missing: dict[str, str] = {}
-    lacking: dict[tuple[str, str], list[str]] = {}  # experiment and reason -> tasks
-    kept = []
-    for run in runs:
-        if run.task not in missing:
-            missing[run.task] = unavailable(run)
-            if missing[run.task]:
-                say(f"task {run.task} is left out: {missing[run.task]}")
-        if missing[run.task]:
-            continue
-        if why := unplayed(run):
-            lacking.setdefault((run.experiment, why), []).append(run.task)
-        else:
-            kept.append(run)
-    for (experiment, why), tasks in lacking.items():
-        say(f"experiment {experiment} is left out on {', '.join(dict.fromkeys(tasks))}: {why}")
-    return kept
-
-
-def unplayed(run: Run) -> str:
-    """Why the method of a run can't be carried out on its task; "" where it can."""
-    if not hasattr(class_of("search", run.config["search"]["_target_"]), "unavailable"):
-        return ""
-    return str(instantiate("search", run.config["search"]).unavailable(instantiate("task", run.config["task"])))
-
-
-def unavailable(run: Run) -> str:
-    """Why this machine can't carry out a run's task; "" where it can."""
-    node = run.config["task"]
-    asks = hasattr(class_of("task", node["_target_"]), "unavailable")
-    return str(instantiate("task", node).unavailable()) if asks else ""
-
-
-def has_files(node: Mapping[str, Any]) -> bool:
-    """Whether a task reads its problems from files."""
-    return hasattr(class_of("task", node["_target_"]), "files")
-
-
-def has_data(config: Mapping[str, Any], data: Path) -> bool:
-    """Whether the files that a run's task reads are there, or it reads none."""
-    if not has_files(config["task"]):
-        return True
-    try:
-        return bool(instantiate("task", config["task"], data).files())
-    except SymphonyError:
-        return False
-
-
-def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
-    """Name -> sha256 of the files that a run's task reads, and the digests of the prompts that its search asks with.
-
-    Empty for a task without files.
-
-    A file that is not there yet counts with the checksum that its option's `source` pins.
-    """
-    if not has_files(config["task"]):
-        return {}
-    task = instantiate("task", config["task"], data)
-    try:
-        files = {path.name: sha256(path) for path in task.files()}
-    except SymphonyError:
-        files = dict((config["task"].get("source") or {}).get("files") or {})
-    asks = getattr(class_of("search", config["search"]["_target_"]), "asks_alone", False)
-    words = {"answer prompts": task.prompts.answer_digest} if asks else {}
-    return {**files, "prompts": task.prompts.digest, **words}
 
 
 def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:

@@ -201,6 +201,18 @@ def test_a_plan_that_was_damaged_is_frozen_anew(tmp_path: Path) -> None:
     assert freeze(group, tmp_path).read_bytes() == whole
 
 
+@pytest.mark.parametrize("command", [("plan", "quickstart"), ("run", "quickstart"), ("doctor",)])
+@pytest.mark.parametrize("key", ["--outputs", "--data"])
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_file_is_no_folder(
+    command: tuple[str, ...], key: str, below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main([*command, key, str(tmp_path / "file" / below)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"symphony {command[0]}: {key}: found {tmp_path / 'file'}, a file, allowed: a folder"
+
+
 @pytest.mark.parametrize("error", [PermissionError, OSError])
 def test_what_the_system_refuses_is_one_line_that_names_the_file(
     error: type[OSError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -45,6 +45,7 @@ LAYERS = {
     "symphony.report": 4,
     "symphony.targets": 3,
     "symphony.runs": 3,
+    "symphony.needs": 3,
     "symphony.schema": 4,
     "symphony.config": 4,
     "symphony.options": 4,

@@ -11,8 +11,9 @@ import pytest
 
 from symphony.config import plan, task
 from symphony.models.folder import PACKAGE
+from symphony.needs import available, has_files
 from symphony.options import describe, reference, studies, write_description
-from symphony.runs import Run, available, build, digest, freeze, groups, has_files, models, thaw
+from symphony.runs import Run, build, digest, freeze, groups, models, thaw
 from symphony.types import SymphonyError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -302,6 +303,13 @@ def test_broken_yaml_is_told_by_file_and_line(conf: Path) -> None:
     path.write_text(path.read_text() + "title: [a\n")
     with pytest.raises(SymphonyError, match=r"uniform\.yaml:\d+: found .*, allowed: YAML"):
         plan("quickstart", conf=conf)
+
+
+def test_a_task_under_whose_name_a_report_pools_is_refused(conf: Path) -> None:
+    path = conf / "task" / "all tasks.yaml"
+    path.write_text((conf / "task" / "gridworld.yaml").read_text())
+    with pytest.raises(SymphonyError, match=f"{path}: found the name 'all tasks', allowed: one under which no report"):
+        plan("quickstart", ["tasks=['all tasks']"], conf=conf)
 
 
 def test_outside_the_project_one_is_told_where_to_be(tmp_path: Path) -> None:

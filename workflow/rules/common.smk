@@ -14,7 +14,8 @@ with listening():
     from symphony.report.figures import CAPTIONS, FIGURES
     from symphony.report.tables import TABLES, heading
     from symphony.runner import Place, withdraw
-    from symphony.runs import SHARED, available, freeze, groups, has_data
+    from symphony.needs import available, has_data
+    from symphony.runs import SHARED, freeze, groups
     from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"
