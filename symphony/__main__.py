@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from symphony import stop
+
+# isort: split
 import argparse
 import math
 import os
@@ -9,9 +12,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony import stop
-
-# isort: split
 from symphony import (
     byhand,
     config,

@@ -4,7 +4,8 @@ A signal raises KeyboardInterrupt, so that files are closed and temporary ones r
 `GRACE_S` (a batch that is being computed, a thread that is waited for, a library that swallows the exception) is cut
 off: nothing is lost by that, since records, stores and downloads hold at every moment.
 
-Imported first by the programs of this package, and listens only there: their other imports take a while, too.
+Imported first by the programs of this package, and listens only there: their other imports take a while, too, so that
+this needs few.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from types import FrameType
-from typing import Any
+from types import FrameType, TracebackType
 
 MESSAGE = "stopped; start the same command again, it goes on"
 GRACE_S = 0.5
@@ -109,7 +108,7 @@ def _watch(reading: int) -> None:
                 os._exit(_tell())
 
 
-def _except(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+def _except(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if received():
         os._exit(_tell())
     sys.__excepthook__(kind, error, trace)
@@ -120,6 +119,6 @@ def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-_program = Path(sys.argv[0] if sys.argv else "")
-if _program.name == "symphony" or _program.match("symphony/*/__main__.py") or _program.match("symphony/__main__.py"):
+*_folders, _program = (sys.argv or [""])[0].split(os.sep)
+if _program == "symphony" or (_program == "__main__.py" and "symphony" in _folders[-2:]):
     listen()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from symphony import stop
+
+# isort: split
 import argparse
 import sys
 from pathlib import Path
 
-from symphony import stop
-
-# isort: split
 from symphony.embedded import dialect
 from symphony.embedded.pool import Budget, make
 from symphony.types import SymphonyError
