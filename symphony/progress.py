@@ -16,6 +16,8 @@ QUIET_SECONDS = 30.0
 
 _BUDGET = "budget"
 """Kind of the errors of calls that were not asked, because the study has spent its budget."""
+_PROMPT = "prompt"
+"""Kind of the errors of calls that were not asked, because a local model takes no prompt of that length."""
 _BREAKER = "breaker"
 """Kind of the errors of calls that were not asked, because others had failed: they do not tell why."""
 _LONGEST = 120
@@ -50,19 +52,28 @@ class Calls:
 
     @property
     def mute(self) -> tuple[str, ...]:
-        """Agents that were asked and never answered, by name: without one of its agents, no pool was measured. A
-        refusal by the study's budget asks nobody."""
-        found = []
-        for agent, kinds in self._kinds.items():
-            refused = sum(count for kind, count in kinds.items() if kind.startswith(_BUDGET))
-            if self._asked[agent] == kinds.total() > refused:
-                found.append(agent)
-        return tuple(sorted(found))
+        """Agents that were asked and never answered, by name. A refusal by the study's budget asks nobody."""
+        return self._failing(_BUDGET)
 
     @property
     def unanswered(self) -> bool:
         """Whether agents were asked and none answered."""
         return self.count == self.failed and bool(self.mute)
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the run is none of its pool: nobody answered, or an agent never did that might when it is asked
+        again, which one whose prompts were all too long for it will not."""
+        return self.unanswered or bool(self._failing(_BUDGET, _PROMPT))
+
+    def _failing(self, *but: str) -> tuple[str, ...]:
+        """Agents of which every call failed, one at least otherwise than in these kinds."""
+        found = []
+        for agent, kinds in self._kinds.items():
+            left_out = sum(count for kind, count in kinds.items() if kind.startswith(but))
+            if self._asked[agent] == kinds.total() > left_out:
+                found.append(agent)
+        return tuple(sorted(found))
 
     def trouble(self) -> str:
         """How many calls failed, and why most of them, after the agents that never answered; "" where none did."""
@@ -146,7 +157,7 @@ class Counts:
         told = []
         if self.calls.unanswered:
             told.append("no call was answered")
-        elif self.done and not self.calls.mute:
+        elif self.done and not self.calls.unmeasured:
             told.append(f"success {self.solved / self.done:.2f}")
         if self.tokens:
             told.append(f"{self.tokens / self.seconds:.0f} tokens/s")

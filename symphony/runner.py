@@ -204,7 +204,7 @@ async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progr
         driver = _Driver(run, parts, pool, recorder, bar, turns)
         await driver.solve_all(problems)
         wall, cpu, strain = time.monotonic() - wall, time.process_time() - cpu, workshop.strain()
-        if not driver.calls.mute:
+        if not driver.calls.unmeasured:
             cost = WallRecord(
                 run=run.digest,
                 wall_s=wall,
@@ -218,7 +218,7 @@ async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progr
             record = _run_record(run, parts, problems, revisions, workshop.devices(run))
             recorder.finish(record, cost, to_yaml(run.config))
     bar.end()
-    return f"{label}: {driver.calls.trouble()}" if driver.calls.mute else ""
+    return f"{label}: {driver.calls.trouble()}" if driver.calls.unmeasured else ""
 
 
 class _Driver:

@@ -91,22 +91,26 @@ def test_a_dead_agent_beside_a_live_one_is_named_and_the_run_is_not_done_until_i
 
 
 @pytest.mark.parametrize(
-    ("calls", "mute"),
+    ("calls", "mute", "unmeasured"),
     [
-        ([("a", None), ("b", "status: HTTP 500")], ("b",)),
-        ([("a", None), ("b", "status: HTTP 500"), ("b", None)], ()),
-        ([("a", None), ("b", "budget: the study's limit of money is reached")], ()),
-        ([("a", "timeout: x"), ("b", "breaker: not asked")], ("a", "b")),
-        ([("a", "timeout: x"), ("b", "budget: the study's limit of money is reached")], ("a",)),
+        ([("a", None), ("b", "status: HTTP 500")], ("b",), True),
+        ([("a", None), ("b", "status: HTTP 500"), ("b", None)], (), False),
+        ([("a", None), ("b", "budget: the study's limit of money is reached")], (), False),
+        ([("a", "timeout: x"), ("b", "breaker: not asked")], ("a", "b"), True),
+        ([("a", "timeout: x"), ("b", "budget: the study's limit of money is reached")], ("a",), True),
+        # Asked again it would refuse them again: the run would never be done.
+        ([("a", None), ("b", "prompt: found 906 tokens, allowed: 1 to 767")], ("b",), False),
+        ([("a", "prompt: found 906 tokens, allowed: 1 to 767")], ("a",), True),
     ],
 )
 def test_an_agent_is_mute_where_it_was_asked_and_never_answered(
-    calls: list[tuple[str, str | None]], mute: tuple[str, ...]
+    calls: list[tuple[str, str | None]], mute: tuple[str, ...], unmeasured: bool
 ) -> None:
     found = Calls()
     for call in calls:
         found.add([call])
-    assert found.mute == mute
+    assert (found.mute, found.unmeasured) == (mute, unmeasured)
+    assert all(f"{agent} answered none of its" in found.trouble() for agent in mute if not found.unanswered)
 
 
 def test_a_body_that_can_not_be_decoded_was_answered_and_is_not_asked_for_again(tmp_path: Path) -> None:
