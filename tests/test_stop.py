@@ -140,6 +140,18 @@ def test_a_program_that_is_not_ours_ends_alike_while_it_works_for_us(number: sig
         assert stopped(process, number)[:2] == (128 + number, LINE)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0, 0.7])
+def test_snakemake_says_the_same_while_it_plans(number: signal.Signals, seconds: float, tmp_path: Path) -> None:
+    command = ["-m", "snakemake", "-n", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+    with started(command, tmp_path) as process:
+        time.sleep(seconds)
+        code, told, _ = stopped(process, number)
+    own, line = told.splitlines(keepends=True)  # it tells of its profile
+    assert own.startswith("Using workflow specific profile")
+    assert (code, line) == (128 + number, LINE)
+
+
 def test_a_program_that_is_not_ours_keeps_its_handlers() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with listening():
