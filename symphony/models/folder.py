@@ -19,8 +19,8 @@ BYTES = {
     "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "C64": 8,
 }  # fmt: skip
 """Of a number, by its name in safetensors; names of formats below a byte are not here."""
-FLOATS = ("float32", "bfloat16", "float16", "float64", "float8_e4m3fn", "float8_e5m2", "auto")
-"""Number formats that a config may name."""
+FLOATS = ("float32", "bfloat16", "float16", "float64")
+"""Number formats that a config may name: those that torch makes a model of."""
 CONFIG, GENERATION, TOKENIZER = "config.json", "generation_config.json", "tokenizer.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MANIFEST = "manifest.json"
