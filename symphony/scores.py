@@ -8,6 +8,7 @@ A number whose scale can't be told is never a score.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,8 +21,8 @@ _TOKEN = re.compile(  # letters that stick to a number make it none: 3rd, 0x1F
     r"(?P<number>(?:(?<![\w.)\]])[-+\u2212])?\.?[0-9]"
     r"(?:[eE][-+]?[0-9]|[.,](?=[0-9])|(?!(?i:value|score|correctness|confidence)\b)\w)*)"
     r"|(?P<command>\\[A-Za-z]+)|(?P<word>[^\W\d_]+(?:['\u2019][^\W\d_]+)*)"
-    r"|(?P<line>\n)|(?P<open>[(\[])|(?P<close>[)\]])|(?P<colon>[:=\uff1a])|(?P<stop>[.,;!?])|(?P<percent>%)"
-    r"|(?P<slash>/)|(?P<arrow>[-=]+>|[\u2192\u21d2]|~~)|(?P<dash>[-\u2013\u2014\u2212+]|\.\.+)|(?P<mark>\S)"
+    r"|(?P<line>\n)|(?P<open>[(\[])|(?P<close>[)\]])|(?P<colon>[:=\uff1a])|(?P<range>\.\.+|\u2026)|(?P<stop>[.,;!?])|(?P<percent>[%\uff05])"
+    r"|(?P<slash>/)|(?P<arrow>[-=]+>|[\u2192\u21d2]|~~)|(?P<dash>[-\u2013\u2014\u2212+])|(?P<mark>\S)"
 )
 _DECIMAL = re.compile(r"(?P<whole>[-+]?[0-9]{0,9})(?:[.,](?P<part>[0-9]{1,17}))?(?:[eE][-+]?[0-9]{1,3})?")
 _WORDS = 6
@@ -34,6 +35,27 @@ _JOINS = frozenset({"is", "of", "equals", "about", "around", "approximately", "r
 _SPANS = frozenset({"to", "or", "and", "~"})
 _SPREADS = frozenset({"interval", "intervals", "range", "bound", "bounds", "band", "ci"})
 """Words that make of a label the name of two numbers."""
+_BECAUSE = frozenset((
+    "because", "since", "as", "for", "and", "but", "if", "with", "which", "so", "due", "given", "after",
+    "when", "while", "considering", "where", "although", "though",
+))  # fmt: skip
+"""Words that may follow a whole number that is a score, or stand between a score and a number beside it."""
+_BOUNDS = frozenset((
+    "max", "maximum", "min", "minimum", "tops", "plus", "minus", "times", "chance", "chances", "least", "most",
+    "than", "not", "no", "under", "over", "above", "below", "sqrt", "log", "ln", "exp",
+))  # fmt: skip
+"""Words that make something else of the number beside them."""
+_MORE = frozenset(["up", "above", "more", "higher", "over", "better", "below", "less", "lower", "under", "down"])
+_SAME = "|~\u2248\u223c\u2243\u2245"
+"""Mathematical signs that leave a number what it is."""
+_DRESS = frozenset((
+    "boxed", "fbox", "mathbf", "mathrm", "mathit", "textbf", "text", "approx", "sim", "bf", "bm", "boldsymbol",
+    "large", "left", "right",
+))  # fmt: skip
+"""LaTeX commands that do so, too."""
+_TAG = re.compile(
+    r"</?(?:b|i|u|em|strong|code|span|p|div|font|big|small|mark|li|ul|ol|td|th|tr|table)(?: [^<>\n]*)?>", re.I
+)
 _VERDICT = 2
 """Words that may stand before a number in brackets, as in "Confidence: very high (0.9)"."""
 _BETWEEN = frozenset({"-", "\u2013", "\u2014", "~", "..", "...", ",", "to", "and"})
@@ -78,7 +100,8 @@ def parse_score(text: str) -> tuple[float, float] | None:
     Returns:
         (Z, C) with Z in [0, 1] and C in [1e-6, 1 - 1e-6]; None when either is missing or makes no sense.
     """
-    tokens = [_Token(str(match.lastgroup), match[0].lower()) for match in _TOKEN.finditer(plain(text))]
+    said = _TAG.sub(" ", plain(text))
+    tokens = [_Token(str(match.lastgroup), match[0].lower()) for match in _TOKEN.finditer(said)]
     found = _labelled(tokens)
     lines = _on_score_lines(tokens, found)
     ranked = [(2 * line + one.declared, one) for line, one in zip(lines, found, strict=True)]
@@ -147,13 +170,78 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
         return None
     after, is_span = _after(tokens, at + 1)
     end = at + 1 if after is None else after[1]
-    unit = None if is_span else _unit(tokens[at].text, label, scale if after is None else after[0])
+    whole = tokens[at].text.isdigit() and after is None
+    other = is_span or _is_barred(tokens, begin, at, end) or _goes_on(tokens, end, whole=whole)
+    unit = None if other else _unit(tokens[at].text, label, scale if after is None else after[0])
     return _Found(label, unit, declared, begin, end)
+
+
+def _is_barred(tokens: Sequence[_Token], begin: int, at: int, end: int) -> bool:
+    """Whether a sign before a number makes another of it: "< 0.1", "\u2265 0.5", "$0.7", "#1", "\\sqrt{0.5}"."""
+    line = next((place for place in range(end, len(tokens)) if tokens[place].kind == "line"), len(tokens))
+    behind = [one.text for one in tokens[end:line]]
+    for place in range(begin + 1, at):
+        kind, text = tokens[place].kind, tokens[place].text
+        if text == ">":
+            tag = place == begin + 1 and begin > 0 and tokens[begin - 1].text == "<"  # <value>0.7</value>
+            if not tag and tokens[place - 1].kind != "line":
+                return True
+        elif text == "<":
+            if behind[:1] != [">"]:
+                return True
+        elif kind == "mark" and unicodedata.category(text) == "Sc":
+            if text not in behind:
+                return True
+        elif (
+            (kind == "mark" and unicodedata.category(text) == "Sm" and text not in _SAME)
+            or (kind == "command" and text[1:] not in _DRESS)
+            or (text == "#" and place == at - 1)
+            or kind == "arrow"
+            or (text in _BOUNDS and kind == "word")
+        ):
+            return True
+    return False
+
+
+def _goes_on(tokens: Sequence[_Token], at: int, *, whole: bool) -> bool:
+    """Whether what follows a number on its line makes another of it, or is a second one.
+
+    Args:
+        whole: Whether the number is a whole one without a scale: words behind it tell what it counts.
+    """
+    gap = []
+    while at < len(tokens) and tokens[at].kind in ("mark", "stop", "colon", "slash", "dash", "arrow", "range"):
+        gap.append(tokens[at].text)
+        at += 1
+    if any(text == "+" or text in "\u2030\u2031^" for text in gap):
+        return True
+    kind, word = (tokens[at].kind, tokens[at].text) if at < len(tokens) else ("line", "")
+    later = [(one.kind, one.text) for one in tokens[at + 1 : at + 4]]
+    later += [("line", "")] * (3 - len(later))
+    if kind == "number":
+        apart = [text for text in gap if text not in "*_`\"'\u201d\u2019}"]
+        if apart in (["="], ["\u00b1"], ["\u2248"]):
+            return False
+        begins = later[0] if later[0][0] != "stop" else later[1]  # "0.7, 2 tests", "0.7, 2. Confidence"
+        return apart not in ([","], [";"], ["."], ["|"], ["!"]) or begins[0] != "word" or whole
+    if kind != "word":
+        return False
+    if word in _VALUES or word == "confidence":
+        return later[0][1] in _SPREADS  # "95% confidence interval"
+    if word in ("or", "and") and later[0][1] in {"so", "confidence", *_VALUES}:
+        return False
+    if word == "or" or word in _BOUNDS or word in _SPREADS or later[0][1] in _SPREADS:
+        return True
+    if (word == "at" and later[0][1] in _BOUNDS) or (word == "and" and later[0][1] in _MORE):
+        return True
+    if later[0][0] == "number" or (later[0][1] == "." and later[1][0] == "number"):  # "0.7 vs. 0.8"
+        return word not in _BECAUSE and not gap
+    return whole and not gap and word not in _BECAUSE and later[0][0] != "colon"
 
 
 def _after(tokens: Sequence[_Token], at: int) -> tuple[tuple[_Scale, int] | None, bool]:
     """The scale that follows a number, and whether a second number follows instead, as in "0.6 to 0.8"."""
-    if at < len(tokens) and (tokens[at].kind in ("dash", "arrow") or tokens[at].text in _SPANS):
+    if at < len(tokens) and (tokens[at].kind in ("dash", "arrow", "range") or tokens[at].text in _SPANS):
         return None, at + 1 < len(tokens) and tokens[at + 1].kind == "number"
     if at < len(tokens) and tokens[at].kind == "number":
         return None, True
@@ -163,12 +251,12 @@ def _after(tokens: Sequence[_Token], at: int) -> tuple[tuple[_Scale, int] | None
 def _scale(tokens: Sequence[_Token], at: int) -> tuple[_Scale, int] | None:
     """A scale that begins at `at`, as ((least, most), end): "/ 10", "out of 10", "%", "(0-1)", "on a scale of ..."."""
     texts = [one.text for one in tokens[at : at + _ASIDE]]
-    if texts[:1] in (["%"], ["percent"]) or texts[:2] == ["per", "cent"]:
+    if texts[:1] in (["%"], ["\uff05"], ["percent"]) or texts[:2] == ["per", "cent"]:
         return (0.0, 100.0), at + (2 if texts[0] == "per" else 1)
     for words in (["/"], ["out", "of"]):
         after = texts[len(words) : len(words) + 1]
         if texts[: len(words)] == words and after and (most := _number(after[0])) is not None:
-            return (0.0, most), at + len(words) + 1
+            return (0.0, most if most.is_integer() else 0.0), at + len(words) + 1
     if texts[:1] == ["on"] and texts[1:2] in (["a"], ["the"]) and texts[5:6] == ["scale"]:  # on a 1-10 scale
         span = _span(texts[2:5])
         return None if span is None else (span, at + 6)
@@ -228,7 +316,8 @@ def _span(texts: Sequence[str]) -> _Scale | None:
         return None
     low, high = _number(texts[0]), _number(texts[2])
     fine = low in (0, 1) and high is not None and high >= 1 and high.is_integer()
-    return (low, high) if low is not None and high is not None and fine else None
+    below = low is not None and high is not None and low < 0 < high  # a scale, but none of ours
+    return (low, high) if low is not None and high is not None and (fine or below) else None
 
 
 def _number(text: str) -> float | None:
