@@ -17,12 +17,12 @@ _NAMES = (
 _OPEN = (
     rf"<\|?[ \t]*{_NAMES}(?:[ \t][^<>\n]*[^<>\n/])?\|?>"
     r"|<\|(?:begin_of_thought|start_thinking|think_start|thought_start)\|>|\u25c1think\u25b7"
-    r"|(?-i:\[THINK\])|<unused94>thought"
+    r"|(?-i:\[THINK\])|<unused94>thought|\A(?-i:analysis)(?=(?-i:[A-Z])(?s:.*?)(?-i:assistantfinal))"
 )
 _CLOSE = (
     rf"<\|?[ \t]*/[ \t]*{_NAMES}[ \t]*\|?>"
     r"|<\|(?:end_of_thought|end_thinking|think_end|thought_end)\|>|\u25c1/think\u25b7"
-    r"|(?-i:\[/THINK\])|<unused95>|<channel\|>"
+    r"|(?-i:\[/THINK\])|<unused95>|<channel\|>|(?-i:assistantfinal)"
 )
 # A message in a channel: <|start|>assistant<|channel|>analysis<|message|>...<|end|>; only the one named final is said.
 _CHANNEL = r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|?>\s*{}\b[^<>\n]*(?:<\|message\|>)?"
@@ -32,6 +32,11 @@ _MARKS = re.compile(
     re.IGNORECASE,
 )
 _OPENED = re.compile(rf"(?:{_OPEN}|{_CHANNEL.format('(?!final)[a-z]+')})\s*\Z", re.IGNORECASE)
+_QUOTES = "`\"'\u201c\u2018"
+_NAMED = re.compile(
+    r"[ \t]*(?:(?:tags?|blocks?|tokens?|sections?|elements?|markers?|mode)\b|[,;:)?!]|\.(?!\.))", re.IGNORECASE
+)
+"""What stands behind a tag that is talked about: "the <think> tag"."""
 CONTROL = (
     r"(?:<\|im_start\|>|<start_of_turn>)\s*(?:assistant|model)\b|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>"
     r"|<\|[\w/-]{1,32}\|>|<\uff5c[^<>|\n]{1,32}\uff5c>|</?s>|<(?:bos|eos|end_of_turn)>|\[/INST\]"
@@ -99,8 +104,19 @@ def _spans(text: str) -> list[tuple[int, int]]:
     """Where the completion speaks, as (begin, end)."""
     spans: list[tuple[int, int]] = []
     at, inside, closed = 0, "", False
-    for mark in _MARKS.finditer(text):
+    marks = list(_MARKS.finditer(text))
+    last = next((mark.start() for mark in reversed(marks) if mark.lastgroup == "close"), 0)
+    named = -1
+    for mark in marks:
         kind = str(mark.lastgroup)
+        if kind == "open" and not inside and _is_named(text, at, mark):
+            named = mark.end()
+            continue
+        if kind == "close":
+            paired = not inside and named >= 0 and "\n" not in text[named : mark.start()]
+            named = -1
+            if paired or ((not inside or mark.start() < last) and _is_quoted(text, mark)):
+                continue
         if inside and (kind == "close" or (kind == "end" and inside == "channel")):
             inside, closed = "", True
         elif inside or kind == "end":
@@ -120,3 +136,16 @@ def _spans(text: str) -> list[tuple[int, int]]:
     if not inside:
         spans.append((at, len(text)))
     return spans
+
+
+def _is_quoted(text: str, mark: re.Match[str]) -> bool:
+    """Whether a tag stands in quotes of its own."""
+    before, after = text[: mark.start()][-1:], text[mark.end() :][:1]
+    return before != "" and after != "" and before in _QUOTES and after in (*_QUOTES, "\u201d", "\u2019")
+
+
+def _is_named(text: str, at: int, mark: re.Match[str]) -> bool:
+    """Whether an opening tag is talked about: quoted, or called a tag in the middle of a line."""
+    before = text[max(at, text.rfind("\n", 0, mark.start()) + 1) : mark.start()]
+    quoted = before != "" and before[-1] in _QUOTES
+    return quoted or (re.search(r"\w", before) is not None and _NAMED.match(text, mark.end()) is not None)

@@ -128,6 +128,40 @@ def test_reasoning_is_known_by_the_word_in_its_tag(block):
     assert spoken(f"{block}S").strip() == "S"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The `<think>` tag is not needed here: S",
+        "I won't use <think> tags: S",
+        "No <thinking>, no <scratchpad>: S",
+        'The page says "<think> different" was theirs: S',
+        "re.sub(r'<think>.*?</think>', '', S)",
+        "S.split('</think>')[-1]",
+        'f"<think>{S}</think>"',
+        "It writes `<think>` first, then `</think>`: S",
+    ],
+)
+def test_a_tag_that_is_talked_about_opens_and_closes_nothing(text):
+    assert spoken(text) == text
+    assert spoken(f"<think>W</think>{text}").strip() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>I close with `</think>` at the end. W</think>S",
+        "Sure. <think>W</think>S",
+        "<think>...W</think>S",
+        "Hm <think>... W</think>S",
+        'Hm <think>"W" is it</think>S',
+        "analysisWe look at W.assistantfinalS",
+    ],
+)
+def test_a_block_that_talks_about_its_tags_or_begins_in_a_line_is_set_apart(text):
+    assert spoken(text).endswith("S")
+    assert "W" not in spoken(text)
+
+
 def test_an_action_without_its_label_begins_its_line_too():
     shop = WebShop(count=1, price_seed=0)
     found = shop.parse("Thought: I may click[Buy Now] when sure.\nsearch[red shoes] [1]")
