@@ -25,7 +25,7 @@ _BEHIND = re.compile(
 _ENDS = re.compile(r"(?P<before>(?![ \t]*//)(?:(?!```|~~~).)*[^\s`~])[ \t]*(?:```+|~~~+)(?P<after>.*)")
 _CONTAINER = re.compile(r"[ \t]*(?:(?:[>*+#-]|//[/!]?|\d+[.)])[ \t]*)+")
 _LEFTOVER = (
-    rf"(?i:{CONTROL}|<start_of_turn>|\[INST\]|<pad>|\[/?(?:PYTHON|RUST|ANSWER|CODE|SOLUTION|DONE)\]"
+    rf"(?i:{CONTROL}|<start_of_turn>|\[INST\]|<(?:pad|unk|fim_\w{{3,6}}|file_sep|repo_?name|filename|extra_id_\d+)>|\[/?(?:PYTHON|RUST|ANSWER|CODE|SOLUTION|DONE)\]"
     r"|</?(?:solution|python|rust|pre|code)(?: [^<>\n]{0,60})?>)"
 )
 _ANYWHERE = re.compile(rf"(\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')|[ \t]*(?:{_LEFTOVER}|`{{3,}}\w*)[ \t]*")
@@ -37,7 +37,11 @@ _SAID = re.compile(
     r"(?=(?:async +)?def \w+ *\(|from [\w.]+ import |import \w|class \w|@\w|(?:pub )?fn \w|use \w+::)"
 )
 """A label before code on its line: "Action: def f(x):"."""
+_TICK = re.compile(r"^\s*(`{1,2})(?=(?:async +def|def|from|import|class|pub|fn|use)\b)|(?<!`)`{1,2}[.,;]?\s*$")
+"""Backticks around code that is no fence."""
 _INVISIBLE = {ord("\u00a0"): " ", **dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))}
+_TYPED = re.compile(r"(?m)^[ \t]*(?:>>>|\.\.\.)(?: (.*))?$")
+"""What stands behind an interpreter's prompt."""
 _MARKS = 8
 """Closing fences after its own that a fence may run on to."""
 
@@ -80,15 +84,30 @@ class Block:
 
 def read_blocks(text: str, tongue: Tongue) -> list[Block]:
     """The code of an answer, in order; reasoning in tags of its own is no part of it, nor is somebody else's turn."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
-    said = spoken(text)
-    turn = next((match for match in _TURN.finditer(said) if match["cut"]), None)
-    lines = said[: turn.start("cut") if turn else None].split("\n")
+    lines = _lines(text)
     found: list[Block] = []
     at: int | None = 0
     while at is not None:
         at = _read(lines, at, tongue, found)
     return found
+
+
+def pieces(text: str) -> list[list[str]]:
+    """The lines of an answer between the marks of its fences, without leftovers."""
+    found: list[list[str]] = [[]]
+    for line in _lines(text):
+        if _MARK.match(line):
+            found.append([])
+        else:
+            found[-1].append(_LINE_END.sub("", line).translate(_INVISIBLE))
+    return found
+
+
+def _lines(text: str) -> list[str]:
+    text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+    said = spoken(text)
+    turn = next((match for match in _TURN.finditer(said) if match["cut"]), None)
+    return said[: turn.start("cut") if turn else None].split("\n")
 
 
 def _read(lines: list[str], at: int, tongue: Tongue, found: list[Block]) -> int | None:
@@ -177,6 +196,7 @@ def _scan(lines: list[str], tongue: Tongue) -> list[Block]:
 def _plain(line: str) -> str:
     """A line without leftovers and marks, with a new line in their place."""
     line = _SAID.sub("", _LINE_END.sub("", line).translate(_INVISIBLE), count=1)
+    line = _TICK.sub("", line)
     comment = line.lstrip().startswith(("//", "#"))
     return line if comment else _ANYWHERE.sub(lambda found: found[1] or "\n", line)
 
@@ -184,7 +204,9 @@ def _plain(line: str) -> str:
 def _clean(text: str, tongue: Tongue) -> str | None:
     """A text without as many leftovers as must go for it to be a program; None where it is none."""
     bare = _LINE_END.sub("", text)
-    for source in dict.fromkeys((text, _AT_END.sub("\n", text), bare, bare.translate(_INVISIBLE))):
+    typed = "\n".join(match[1] or "" for match in _TYPED.finditer(text) if ">>>" in text)
+    sources = [text, _AT_END.sub("\n", text), bare, bare.translate(_INVISIBLE), *([typed] if typed else [])]
+    for source in dict.fromkeys(sources):
         if tongue.is_program(source):
             return source
     return None

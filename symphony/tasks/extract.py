@@ -7,8 +7,9 @@ from collections.abc import Set
 from functools import lru_cache
 
 from symphony.tasks.answer_blocks import Block, Tongue, read_blocks
+from symphony.tasks.function_body import has_body, python_body, rust_body
 from symphony.tasks.python_source import Answer, Python, parsed
-from symphony.tasks.rust_source import Rust, rust_items, without_main
+from symphony.tasks.rust_source import Rust, other_function, rust_defines, rust_items, without_main
 
 _TONGUES: dict[str, Tongue] = {"python": Python(), "rust": Rust()}
 
@@ -24,19 +25,25 @@ def may_define(source: str, language: str) -> bool:
     return bool(re.search(r"\b(?:def|lambda|class)\b" if language == "python" else r"\bfn\b", source))
 
 
-def python_program(text: str, entry: str, also: Set[str] = frozenset()) -> str | None:
+def python_program(text: str, entry: str, also: Set[str] = frozenset(), signature: str = "") -> str | None:
     """The last definition of `entry` in an answer that is no stub, with what it needs from the answer's blocks.
 
-    Where no block defines it, the only function of the last block that has one is renamed.
+    Where no block defines it: the body that the answer is, below the signature; the method of that name of a class; or
+    the only function of the last block that has one, renamed.
 
     Args:
         also: Names that its tests use besides.
+        signature: The line that the prompt's function begins with.
 
     Returns:
         None where there is no such program.
     """
     answer = _answer(text)
     try:
+        if not answer.is_complete(entry):
+            body = python_body(text, signature) if signature else None
+            if more := body or answer.method(entry):
+                answer = Answer([*answer.sources, more])
         program = answer.program(entry, also)
         if program is None and (other := answer.other_name()):
             renamed = [re.sub(rf"\b{re.escape(other)}\b", entry, source) for source in answer.sources]
@@ -54,14 +61,24 @@ def asserts(text: str, entry: str) -> tuple[str, ...]:
         return ()
 
 
-def rust_program(text: str, entry: str) -> str | None:
+def rust_program(text: str, entry: str, signature: str = "") -> str | None:
     """The last `fn entry` in an answer that is no stub, with the items of its block but `main`, and what these lack.
+
+    Where no block defines it: the body that the answer is, or the only function of the last block that has one.
+
+    Args:
+        signature: What the prompt says from its function on.
 
     Returns:
         None where there is no such program.
     """
-    found = rust_items([block.source for block in blocks(text, "rust")], entry)
-    return found or rust_items([text.replace("\r\n", "\n")], entry)  # a bare program that does not compile
+    sources = [block.source for block in blocks(text, "rust")]
+    if signature and not rust_defines(sources, entry) and (body := rust_body(text, signature)):
+        sources.append(body)
+    found = rust_items(sources, entry) or rust_items([text.replace("\r\n", "\n")], entry)  # the latter: cut off, say
+    if found is None and (other := other_function(sources)):
+        found = rust_items([re.sub(rf"\b{re.escape(other)}\b", entry, source) for source in sources], entry)
+    return found
 
 
 @lru_cache(maxsize=256)
@@ -69,4 +86,4 @@ def _answer(text: str) -> Answer:
     return Answer([block.source for block in blocks(text, "python")])
 
 
-__all__ = ["asserts", "blocks", "parsed", "python_program", "rust_program", "without_main"]
+__all__ = ["asserts", "blocks", "has_body", "parsed", "python_program", "rust_program", "without_main"]

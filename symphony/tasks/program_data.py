@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeGuard
 from pydantic import Field, StringConstraints
 
 from symphony.tasks import datafiles, python_suite, rust_suite
+from symphony.tasks.function_body import python_signature, rust_signature
 from symphony.tasks.plus_suite import PlusSuite, inputs
 from symphony.tasks.python_source import Definition, parsed
 from symphony.tasks.python_suite import BrokenSuite, Suite
@@ -40,6 +41,7 @@ class Target:
         visible: The first of them as its own suite, for internal="first_assert"; None where there is none apart.
         reference: A program known to be right, to scale time limits by; "" where there is none.
         preamble: What the prompt defines beside the function (imports, helpers): it stands before every program.
+        signature: What the prompt's function begins with, for answers that are its body.
     """
 
     entry: str
@@ -47,6 +49,7 @@ class Target:
     visible: Suite | RustSuite | None = field(default=None, repr=False)
     reference: str = field(default="", repr=False)
     preamble: str = field(default="", repr=False)
+    signature: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +100,14 @@ class PythonRow(TypedRow):
     def problem(self) -> tuple[str, Target]:
         hidden = _asserted(self.test, self.entry_point, imports="")
         visible = _first(hidden) if isinstance(hidden, Suite) else None
-        before = _preamble(self.prompt, self.entry_point)
-        return self.prompt, Target(entry=self.entry_point, hidden=hidden, visible=visible, preamble=before)
+        target = Target(
+            entry=self.entry_point,
+            hidden=hidden,
+            visible=visible,
+            preamble=_preamble(self.prompt, self.entry_point),
+            signature=_signature(self.prompt, self.entry_point),
+        )
+        return self.prompt, target
 
 
 class RustRow(TypedRow):
@@ -109,7 +118,14 @@ class RustRow(TypedRow):
             broken = BrokenSuite(entry=self.entry_point, why=str(error))
             return self.prompt, Target(entry=self.entry_point, hidden=broken)
         visible = rust_suite.of(hidden, hidden.checks[:1])
-        return self.prompt, Target(entry=hidden.entry, hidden=hidden, visible=visible, preamble=self.prompt)
+        target = Target(
+            entry=hidden.entry,
+            hidden=hidden,
+            visible=visible,
+            preamble=self.prompt,
+            signature=rust_signature(self.prompt, hidden.entry),
+        )
+        return self.prompt, target
 
 
 class OriginalRow(ProgramRow):
@@ -142,7 +158,10 @@ class OriginalRow(ProgramRow):
         if not checks:
             return prompt, Target(entry=entry, hidden=BrokenSuite(entry=entry, why=why), reference=code)
         hidden = Suite(entry=entry, checks=checks, setup=self.test_setup_code or "", imports="import sys, math")
-        return prompt, Target(entry=entry, hidden=hidden, visible=_first(hidden), reference=code)
+        target = Target(
+            entry=entry, hidden=hidden, visible=_first(hidden), reference=code, signature=_signature(code, entry)
+        )
+        return prompt, target
 
 
 class PlusRow(ProgramRow):
@@ -176,6 +195,7 @@ class PlusRow(ProgramRow):
             hidden=hidden,
             visible=_first(visible) if isinstance(visible, Suite) else None,
             reference=reference,
+            signature=_signature(reference, entry),
         )
         return f"{prompt}\nIts signature is: {signature[0]}", target
 
@@ -202,6 +222,7 @@ class HumanEvalRow(ProgramRow):
             visible=visible,
             reference=self.prompt + self.canonical_solution,
             preamble=_preamble(self.prompt, self.entry_point),
+            signature=_signature(self.prompt, self.entry_point),
         )
         return self.prompt, target
 
@@ -233,12 +254,22 @@ def _asserted(
 
 
 def _preamble(prompt: str, entry: str) -> str:
-    """What a prompt in Python defines beside its function: imports, helpers; "" of any other prompt."""
+    """What a prompt in Python defines beside its function, and what that imports; "" of any other prompt."""
     tree = parsed(prompt)
-    if tree is None or not any(isinstance(node, Definition) and node.name == entry for node in tree.body):
+    function = next((node for node in tree.body if _is_named(node, entry)), None) if tree is not None else None
+    if tree is None or function is None:
         return ""
-    kept = [node for node in tree.body if not (isinstance(node, Definition) and node.name == entry)]
-    return "\n".join(ast.unparse(node) for node in kept)
+    inside = [node for node in ast.walk(function) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return "\n".join(ast.unparse(node) for node in [*tree.body, *inside] if not _is_named(node, entry))
+
+
+def _is_named(node: ast.AST, entry: str) -> bool:
+    return isinstance(node, Definition) and node.name == entry
+
+
+def _signature(source: str, entry: str) -> str:
+    tree = parsed(source)
+    return "" if tree is None else python_signature(tree, entry)
 
 
 def _is_check(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:

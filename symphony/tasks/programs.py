@@ -22,7 +22,7 @@ from symphony.fields import Count, FromZero, check_fields
 from symphony.prompts import ChatPrompts
 from symphony.tasks import datafiles, plus_suite, python_suite, rust_suite
 from symphony.tasks.answer_blocks import Block
-from symphony.tasks.extract import asserts, blocks, may_define, python_program, rust_program
+from symphony.tasks.extract import asserts, blocks, has_body, may_define, python_program, rust_program
 from symphony.tasks.feedback import visible
 from symphony.tasks.plus_suite import PlusSuite
 from symphony.tasks.program_data import SOURCES, Dataset, Hidden, Target, read
@@ -160,6 +160,8 @@ class Programs:
 
     def parse(self, text: str) -> Proposal | None:
         found = blocks(text, self._language)
+        if not any(block.fenced for block in found) and has_body(text, self._language):
+            return Proposal(thought="", action=text.strip("\n"))
         programs = [block for block in found if block.sound and may_define(block.source, self._language)]
         if not programs and not any(block.fenced for block in found):
             is_meant = re.search(r"(?m)^\s*(?:async\s+)?(?:def|fn|pub fn)\s", text)
@@ -182,12 +184,11 @@ class Programs:
         if state.done:
             return state
         data: Data = replace(state.data, steps=state.data.steps + 1)
-        entry = data.target.entry
         cut = data.steps >= self.max_steps
         nothing = visible(0.0, self.feedback, cut)
-        program, written = _understand(action, entry, self._language)
+        program, written = _understand(action, data.target, self._language)
         if program is None:
-            observation = f"Found no program that defines {entry}."
+            observation = f"Found no program that defines {data.target.entry}."
             return State(observation=observation, reward=nothing, truncated=cut, invalid=True, data=data)
         tests = tuple(dict.fromkeys((*data.tests, *written[:OWN_TESTS])))[-PATH_TESTS:]
         data = replace(data, program=program, answer=action, tests=tests)
@@ -232,7 +233,7 @@ class Programs:
         """The program with what the published tests use besides its function: a class of theirs, say."""
         hidden = data.target.hidden
         names = hidden.names if isinstance(hidden, Suite) else frozenset()
-        program, _ = _understand(data.answer, data.target.entry, self._language, names)
+        program, _ = _understand(data.answer, data.target, self._language, names)
         return program or data.program or ""
 
     def untested(self) -> str:
@@ -247,7 +248,7 @@ class Programs:
         The action as it is, where one of the two holds nothing that can be read.
         """
         entry = problem.target.entry
-        program, _ = _understand(action, entry, self._language)
+        program, _ = _understand(action, problem.target, self._language)
         if self._language == "rust":
             checks = [check for check in rust_suite.read_checks(tests, entry) if "candidate(" in check.call]
             lines = [f"    {check.told(entry)}" for check in checks[:OWN_TESTS]]
@@ -297,13 +298,13 @@ def _box() -> PythonSandbox:
 
 
 def _understand(
-    action: str, entry: str, language: str, also: Set[str] = frozenset()
+    action: str, target: Target, language: str, also: Set[str] = frozenset()
 ) -> tuple[str | None, tuple[str, ...]]:
     """The program of an answer, with what its tests use `also`, and the tests written below it."""
+    entry, signature = target.entry, target.signature
     if language == "rust":
-        program = rust_program(action, entry)
-        return program, rust_suite.written(action, entry)
-    return python_program(action, entry, also), asserts(action, entry)
+        return rust_program(action, entry, signature), rust_suite.written(action, entry)
+    return python_program(action, entry, also, signature), asserts(action, entry)
 
 
 def _whole(target: Target, program: str) -> str:

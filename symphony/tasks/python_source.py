@@ -17,6 +17,7 @@ from itertools import pairwise
 from symphony.tasks.python_statements import (
     COMPLETE,
     FUNCTION,
+    OTHER,
     Definition,
     Statement,
     first_line,
@@ -120,6 +121,11 @@ class Answer:
         rated = [(found, at) for at, one in enumerate(self.statements) if (found := one.quality(entry)) is not None]
         return self.statements[max(rated)[1]] if rated else None
 
+    def is_complete(self, entry: str) -> bool:
+        """Whether a block defines a function, and not as a stub."""
+        chosen = self.definition(entry)
+        return chosen is not None and chosen.quality(entry) != OTHER
+
     def other_name(self) -> str | None:
         """The name of the function in the last block that defines one only; None where there is no such block."""
         for number in reversed(range(len(self.sources))):
@@ -128,6 +134,16 @@ class Answer:
             if len(names) == 1:
                 return names[0]
         return None
+
+    def method(self, entry: str) -> str | None:
+        """A function that calls the method of that name, of the last class that has one; None where none has."""
+        found = None
+        for one in self.statements:
+            for part in one.node.body if isinstance(one.node, ast.ClassDef) else ():
+                if isinstance(part, ast.FunctionDef) and part.name == entry and isinstance(one.node, ast.ClassDef):
+                    plain = any(ast.unparse(name) in ("staticmethod", "classmethod") for name in part.decorator_list)
+                    found = f"{one.node.name}{'' if plain else '()'}.{entry}(*args, **kwargs)"
+        return found and f"def {entry}(*args, **kwargs):\n    return {found}\n"
 
     def asserts(self, entry: str) -> tuple[str, ...]:
         """The top-level asserts about a function, each on one line, with the values of constants in their places."""
@@ -183,7 +199,8 @@ class Answer:
 
     def _binding(self, name: str, block: int) -> list[Statement]:
         """The statements of a block that give a name its value, without examples that use the name of a definition."""
-        found = [one for one in self.statements if one.block == block and name in one.binds and not is_main(one.node)]
+        own = [one for one in self.statements if one.block == block and name in one.binds and not is_main(one.node)]
+        found = [one for one in own if not one.asks]
         sure = [one for one in found if one.quality(name) == COMPLETE]
         if name in vars(builtins) or any(one.defines for one in sure):
             return [one for one in found if one in sure or one.imports]

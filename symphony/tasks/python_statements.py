@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import symtable
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,6 +65,14 @@ class Statement:
     def defines(self) -> bool:
         return isinstance(self.node, Definition)
 
+    @property
+    def asks(self) -> bool:
+        """Whether it reads what somebody types: `n = int(input())`."""
+        calls = [part.func for part in ast.walk(self.node) if isinstance(part, ast.Call)]
+        return not self.defines and any(
+            re.fullmatch(r"input|(?:sys\.)?stdin\.read\w*", ast.unparse(one)) for one in calls
+        )
+
     def quality(self, entry: str) -> int | None:
         """How sure it is to define a function; None where it does not bind the name."""
         if entry not in self.binds or is_main(self.node):
@@ -96,13 +105,18 @@ def _quality(node: ast.stmt, entry: str) -> int:
 
 
 def _is_stub(node: Definition) -> bool:
-    """Whether a body does nothing: a docstring, `...`, `pass`, `raise NotImplementedError`."""
-    return all(
-        isinstance(part, ast.Pass)
-        or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
-        or (isinstance(part, ast.Raise) and part.exc is not None and "NotImplemented" in ast.unparse(part.exc))
-        for part in node.body
-    )
+    """Whether a body does nothing: a docstring, `...`, `pass`, `raise`, `assert False`, `return None`, a message."""
+    return all(map(_does_nothing, node.body))
+
+
+def _does_nothing(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Return):
+        return node.value is None or ast.unparse(node.value) in ("None", "NotImplemented", "...")
+    if isinstance(node, ast.Expr):
+        called = node.value.func if isinstance(node.value, ast.Call) else None
+        return isinstance(node.value, ast.Constant) or (isinstance(called, ast.Name) and called.id == "print")
+    never = isinstance(node, ast.Assert) and isinstance(node.test, ast.Constant) and not node.test.value
+    return never or isinstance(node, (ast.Pass, ast.Raise))
 
 
 def _bound(node: ast.AST) -> Iterator[str]:

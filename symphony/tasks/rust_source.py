@@ -21,7 +21,7 @@ _ITEM = (
     *("macro_invocation", "foreign_mod_item"),
 )
 _BESIDE = ("attribute_item", "inner_attribute_item", "line_comment", "block_comment", "empty_statement")
-_STUB = re.compile(r"\{(?:\s|//[^\n]*|/\*.*?\*/)*(?:(?:todo|unimplemented)!\s*[(\[{].*?[)\]}]\s*;?\s*)?\}", re.DOTALL)
+_GIVES_UP = re.compile(r"(?:std::|core::)?(?:todo|unimplemented|panic|unreachable)")
 _NAMES = ("identifier", "type_identifier")
 _OWN = ("struct_item", "enum_item", "union_item", "trait_item")
 _STANDARD = re.compile(r"\buse\s+(?:::)?(?:std|core|alloc)\b")
@@ -111,8 +111,31 @@ class Item:
         return bool(re.search(r"#\[\s*(?:cfg\s*\(\s*test\s*\)|test)\s*\]", self.text))
 
     def is_stub(self) -> bool:
+        """Whether its body is empty or gives up at once: `todo!()`, `panic!("not implemented")`."""
         body = self.node.child_by_field_name("body")
-        return self.node.type == "function_item" and body is not None and bool(_STUB.fullmatch(_text(body)))
+        return self.node.type == "function_item" and body is not None and all(map(_does_nothing, body.named_children))
+
+
+def _does_nothing(node: Node) -> bool:
+    """Whether a statement is a comment, a name for nothing (`let _ = x`), or gives up."""
+    if node.type in ("expression_statement", "return_expression") and node.named_children:
+        return all(map(_does_nothing, node.named_children))
+    if node.type == "macro_invocation":
+        name = node.child_by_field_name("macro")
+        return name is not None and bool(_GIVES_UP.fullmatch(_text(name)))
+    unused = node.type == "let_declaration" and _text(node).replace(" ", "").startswith("let_=")
+    return unused or node.type in (*_BESIDE, "return_expression")
+
+
+def is_body(source: str) -> bool:
+    """Whether a source is one function, complete and no stub, whose last statement may be its value."""
+    root = _PARSER.parse(source.encode(errors="replace")).root_node
+    items = list(_items(source, 0))
+    if root.has_error or len(items) != 1 or items[0].node.type != "function_item" or items[0].is_stub():
+        return False
+    body = items[0].node.child_by_field_name("body")
+    said = [node for node in body.named_children if node.type not in _BESIDE] if body is not None else []
+    return bool(said) and said[-1].type not in _ITEM
 
 
 def _items(source: str, block: int) -> Iterator[Item]:
@@ -171,6 +194,29 @@ def _imported(node: Node, path: str) -> Iterator[tuple[str, str]]:
 
 
 # --------------------------------------------------------------------------- what a function needs
+
+
+def rust_defines(sources: Sequence[str], entry: str) -> bool:
+    """Whether a source has a complete function of that name."""
+    return any(
+        item.node.type == "function_item" and entry in item.defines and not item.is_stub()
+        for source in sources
+        for item in _items(source, 0)
+    )
+
+
+def other_function(sources: Sequence[str]) -> str | None:
+    """The name of the function in the last source that defines one only, `main`, tests and stubs aside."""
+    for source in reversed(sources):
+        items = [
+            item
+            for item in _items(source, 0)
+            if item.node.type == "function_item" and not (item.is_test or item.is_stub())
+        ]
+        names = [name for item in items for name in item.defines - {"main"}]
+        if len(names) == 1:
+            return names[0]
+    return None
 
 
 def rust_items(sources: Sequence[str], entry: str) -> str | None:
