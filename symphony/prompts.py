@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 
@@ -179,7 +179,7 @@ def parse_proposal(text: str, verbs: Sequence[str], *, bare: bool = False) -> Pr
     """
     text = plain(text)
     labelled, closing, unlabelled = _actions(tuple(verbs))
-    found = _first(labelled, text) or _first(closing, text, alone=True) or (_first(unlabelled, text) if bare else None)
+    found = _first(labelled, text) or _first(closing, text, alone=True) or (_plain(unlabelled, text) if bare else None)
     if found is None:
         return None
     match, argument = found
@@ -199,15 +199,33 @@ def read_action(text: str, parse: Callable[[str], Proposal | None]) -> str:
 
 def read_actions(text: str, parse: Callable[[str], Proposal | None]) -> tuple[str, ...]:
     """The actions of a text, one a line; a line without a bracket is prose, as it is around a completion's action."""
-    lines = plain(text).split("\n")
-    return tuple([read_action(line, parse) for line in lines if _ATTEMPT.match(line)])
+    parts = [part for line in plain(text).split("\n") for part in _apart(line)]
+    return tuple([read_action(part, parse) for part in parts if _ATTEMPT.match(part)])
+
+
+def _apart(line: str) -> Iterator[str]:
+    """The actions of a line that separators join: `search[a], click[b]`, `['search[a]', 'click[b]']`, or the line."""
+    begin, depth = 0, 0
+    for at in range(_MARKS.match(line).end(), len(line)):  # type: ignore[union-attr]
+        depth += {"[": 1, "]": -1}.get(line[at], 0)
+        if line[at] == "]" and depth == 0 and (found := _JOIN.match(line, at + 1)):
+            yield line[begin : at + 1]
+            begin = found.end()
+    yield line[begin:]
 
 
 def read_answer(text: str, parse: Callable[[str], Proposal | None]) -> str:
-    """The action that finishes with an answer, given as the answer, as that action, or as a text that ends with it."""
+    """The action that finishes with an answer: given bare, behind a label, or as that action at a text's end, say."""
     actions = (read_action(text, parse), *read_actions(text, parse))
-    answer = f"finish[{' '.join(plain(text).split())}]"
+    said = plain(text).strip()
+    told = _ENDS.search(said) or _BOXED.search(said) or _labelled_answer(said)
+    answer = f"finish[{' '.join((told['answer'] if told else said).split())}]"
     return next((action for action in actions if split_action(action)[0] == "finish"), answer)
+
+
+def _labelled_answer(text: str) -> re.Match[str] | None:
+    """The last line that is labelled as the answer."""
+    return next(iter(reversed(list(_ANSWER.finditer(text)))), None)
 
 
 # An action may stand in a list, a table, a quotation, a heading, a fence or a JSON object; its label and itself in
@@ -216,12 +234,26 @@ _BEGIN = r"^(?:[^\w\n<]|_|\(?[0-9]{1,3}[.)](?=[ \t*_`]))*+"
 _MARKS = re.compile(_BEGIN)
 _NUMBER = r"(?:[^\S\n]|[*_`\"'])*+(?:[#(\[]?[0-9]{1,3}[)\]]?)?(?:[^\S\n]|[*_`\"'])*+"
 _WORDS = r"(?:[^\W\d_]+(?:[ \t]+[0-9]{1,3})?(?:[ \t]+[-\u2013\u2014])?[ \t]+){0,2}?"
+_NOTE = r"(?:\([^()\[\]\n]{1,40}\)[ \t]*)?"
 _SEPARATOR = r"(?:[:\uff1a=|\].\u2013\u2014\u2192]|-+>?|(?=[ \t]*\r?\n)|(?<=[*_`]))"
-_LABEL = rf"(?:Action{_NUMBER}{_SEPARATOR}|<[ \t]*action[ \t]*>)"
+_LABEL = rf"(?:Act(?:ion)?{_NUMBER}{_NOTE}{_SEPARATOR}|<[ \t]*action[ \t]*>)"
 _LONG_LABEL = rf"{_WORDS}Actions?(?:[ \t]+[^\W\d_]+){{0,2}}?{_NUMBER}[:\uff1a]"
 _GAP = r"(?:```\w*[ \t]*\r?\n|[\s*_`>\"'\u201c\u2018(\[{-]|[0-9]{1,3}[.)](?=\s))*+"
 _THOUGHT = re.compile(r"^[\s>*_`#~+\u2022-]*Thoughts?[ \t*_]*[0-9]*[ \t*_]*[:\uff1a][*_]*", re.IGNORECASE)
 _ATTEMPT = re.compile(rf"{_BEGIN}(?:{_LABEL}{_GAP})?\w+[*_`]*[ \t]*\[", re.IGNORECASE)
+_JOIN = re.compile(r"[\s\"'`]*(?:,|;|->|=>|\u2192|\|)[\s\"'`]*(?=[A-Za-z]+[ \t]?\[)")
+_ENDS = re.compile(r"\bfinish[ \t]?\[(?P<answer>[^\n]*)\][\s.*_`\"')]*\Z", re.IGNORECASE)
+_BOXED = re.compile(r"\\boxed\{(?:\\text\{)?(?P<answer>[^{}\n]+)\}+[\s.$*]*\Z")
+_ANSWER = re.compile(
+    r"^[\s>*_#-]*(?:(?:so|thus|hence|therefore),?[ \t]+)?(?:(?:the|my)[ \t]+)?(?:(?:final|short)[ \t]+)?"
+    r"answer(?:[ \t]+is)?[ \t*_]*[:\uff1a][ \t*_]*\s*(?P<answer>\S[^\n]*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SUBJECT = re.compile(
+    r"[*_`\"']*[ \t]+(?:is|was|would|will|seems|looks|might|may|could|should|can|does|ends|when|if|isn't|won't)\b",
+    re.IGNORECASE,
+)
+"""What stands behind an action that a sentence is about."""
 _REST = re.compile(r"[\s*_`.)\]}\"'\u201d\u2019,|]*(?:\n|\Z)")
 _QUOTED = re.compile(r"(\"|'|`|\*\*|\u201c|\u2018)(?P<inside>(?:(?!\1)[^\"`\u201d\u2019])+)(?:\1|\u201d|\u2019)")
 
@@ -229,26 +261,41 @@ _QUOTED = re.compile(r"(\"|'|`|\*\*|\u201c|\u2018)(?P<inside>(?:(?!\1)[^\"`\u201
 @cache
 def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     """Up to an action's bracket: its label begins its line, or a sentence in it; or it begins the line unlabelled."""
-    action = rf"(?P<verb>{'|'.join(verbs)})[*_`]*\s*(?P<escaped>\\?)\["
+    verb, bracket = rf"(?P<verb>{'|'.join(verbs)})[*_`]*\s*", r"(?P<escaped>\\?)\["
+    action = rf"{verb}(?::[ \t]*)?{bracket}"
+    sentence = rf"(?:(?<=[.!?;:,)\]\"\u201d|>\u2192\u2013\u2014])(?:[ \t]+[*_\"']*|[\"'])|\t[*_]*){_LABEL}"
     flags = re.IGNORECASE | re.MULTILINE
     return (
         re.compile(rf"{_BEGIN}{_LABEL}{_GAP}{action}", flags),
-        re.compile(rf"(?:(?<=[.!?;:,)\]\"\u201d])[ \t]+[*_\"']*{_LABEL}|{_BEGIN}{_LONG_LABEL}){_GAP}{action}", flags),
-        re.compile(rf"{_BEGIN}{action}", flags),
+        re.compile(rf"(?:{sentence}|{_BEGIN}{_LONG_LABEL}){_GAP}{action}", flags),
+        re.compile(rf"{_BEGIN}{verb}{bracket}", flags),
     )
 
 
-def _first(pattern: re.Pattern[str], text: str, *, alone: bool = False) -> tuple[re.Match[str], str] | None:
-    """The first action that has its closing bracket, and its argument. `alone`: and nothing after that in its line."""
+def _first(
+    pattern: re.Pattern[str], text: str, *, alone: bool = False, spoken_of: bool = True
+) -> tuple[re.Match[str], str] | None:
+    """The first action that has its closing bracket, and its argument.
+
+    Args:
+        alone: Only one with nothing behind it in its line.
+        spoken_of: Also one that a sentence is about.
+    """
     for match in pattern.finditer(text):
         end = text.find("\n", match.end())
         line = text[match.end() : end if end >= 0 else None]
         if match["escaped"]:  # as in Markdown
             line = line.replace("\\[", "[").replace("\\]", "]")
         length = _closed(line)
-        if length is not None and not (alone and not _REST.match(line, length + 1)):
+        told = length is not None and not spoken_of and _SUBJECT.match(line, length + 1)
+        if length is not None and not told and not (alone and not _REST.match(line, length + 1)):
             return match, line[:length]
     return None
+
+
+def _plain(pattern: re.Pattern[str], text: str) -> tuple[re.Match[str], str] | None:
+    """The first action without a label, those that a sentence is about (`click[Buy Now] is tempting`) last."""
+    return _first(pattern, text, spoken_of=False) or _first(pattern, text)
 
 
 def _closed(line: str) -> int | None:

@@ -17,7 +17,9 @@ from symphony.tasks.hotpotqa import HotpotQA
 from symphony.tasks.mini_code import MiniCode
 from symphony.tasks.mini_qa import MiniQA
 from symphony.tasks.mini_shop import MiniShop
+from symphony.tasks.program_data import Target
 from symphony.tasks.programs import Programs, _understand
+from symphony.tasks.python_suite import BrokenSuite
 from symphony.tasks.webshop import WebShop
 from symphony.types import Completion, Task
 
@@ -158,12 +160,14 @@ def actions(task: Task, *verbs: str) -> Parser:
 
 def programs(dataset: str, language: str, program: str, tests: str) -> Parser:
     task = Programs(dataset=dataset, count=1)  # type: ignore[arg-type]
+    head = "fn f(x: isize) -> isize {" if language == "rust" else "def f(x):"
+    target = Target(entry="f", hidden=BrokenSuite(entry="f", why=""), signature=head)
 
     def kind(text: str) -> str:
         proposal = task.parse(text)
         if proposal is None:
             return "unparsed"
-        found, written = _understand(proposal.action, "f", language)
+        found, written = _understand(proposal.action, target, language)
         return "no program" if found is None else "a program with tests" if written else "a program"
 
     kinds = frozenset({"unparsed", "no program", "a program", "a program with tests"})

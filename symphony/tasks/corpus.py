@@ -68,7 +68,11 @@ def loose(title: str) -> str:
     """What is left of a title without accents and punctuation, "&" being a word; "" where nothing is."""
     letters = unicodedata.normalize("NFKD", spelling(title).replace("&", " and ").translate(_PLAIN))
     kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    words = " ".join(re.sub(r"[\"!?:;,-]", " ", re.sub(r"['.]|(?<=[0-9]),(?=[0-9])", "", kept)).split())
+    words = " ".join(
+        re.sub(
+            r"[\"!?:;,/\[\]\u00a1\u00bf-]", " ", re.sub(r"['.]|(?<=\w)\*(?=\w)|(?<=[0-9]),(?=[0-9])", "", kept)
+        ).split()
+    )
     return re.sub(r"(?<=\b\w) (?=\w\b)", "", words)  # J. R. R. and J.R.R.
 
 
