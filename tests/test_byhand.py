@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from symphony.__main__ import main
-from symphony.byhand import grade_file, play
+from symphony.byhand import UNCOUNTED, grade_file, play
 from symphony.tasks.hotpotqa import HotpotQA
 from symphony.tasks.mini_qa import MiniQA
 from symphony.tasks.mini_shop import MiniShop
@@ -233,3 +233,11 @@ def test_the_command_line_takes_words_after_options(data, tmp_path):  # noqa: F8
 def test_bad_arguments_are_told_in_one_line(arguments, told, capsys):
     assert main(arguments) == 1
     assert told in capsys.readouterr().err
+
+
+def test_files_that_were_joined_with_their_marks_are_read(tmp_path):
+    lines = [json.dumps({"id": one.id, "prediction": "x"}) for one in TASK.problems()[:2]]
+    file = tmp_path / "p.jsonl"
+    file.write_text("".join(f"\ufeff{line}\n" for line in lines), encoding="utf-8")
+    graded = grade_file(TASK, file, None, lambda _: None)
+    assert [one.outcome in UNCOUNTED for one in graded] == [False, False]

@@ -104,7 +104,7 @@ def pieces(text: str) -> list[list[str]]:
 
 
 def _lines(text: str) -> list[str]:
-    text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").removeprefix("\ufeff")
     said = spoken(text)
     turn = next((match for match in _TURN.finditer(said) if match["cut"]), None)
     return said[: turn.start("cut") if turn else None].split("\n")

@@ -29,7 +29,7 @@ def parse_json(text: str, path: Path, line: int = 1) -> Any:
             twice, half of a surrogate pair.
     """
     try:
-        found = json.loads(text, object_pairs_hook=_object)
+        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object)  # where files were joined
         if "\\ud" in text.lower():
             json.dumps(found, ensure_ascii=False).encode()
         return found

@@ -20,15 +20,13 @@ from annotated_types import Ge
 
 from symphony.fields import Count, FromZero, check_fields
 from symphony.prompts import ChatPrompts
-from symphony.tasks import datafiles, plus_suite, python_suite, rust_suite
+from symphony.tasks import datafiles, plus_suite, python_source, python_suite, rust_source, rust_suite
 from symphony.tasks.answer_blocks import Block
 from symphony.tasks.extract import asserts, blocks, has_body, may_define, python_program, rust_program
 from symphony.tasks.feedback import visible
 from symphony.tasks.plus_suite import PlusSuite
 from symphony.tasks.program_data import SOURCES, Dataset, Hidden, Target, read
-from symphony.tasks.python_source import joined
 from symphony.tasks.python_suite import BrokenSuite, Report, Suite
-from symphony.tasks.rust_source import with_preamble
 from symphony.tasks.rust_suite import RustSuite
 from symphony.tasks.sandbox import Limits, PythonSandbox, shortfall
 from symphony.tasks.wording import read_prompts
@@ -310,8 +308,8 @@ def _understand(
 def _whole(target: Target, program: str) -> str:
     """A program with what its prompt defines before it, as it is run everywhere."""
     if isinstance(target.hidden, RustSuite):
-        return with_preamble(target.preamble, program, target.entry)
-    return joined(target.preamble, program)
+        return rust_source.with_preamble(target.preamble, program, target.entry)
+    return python_source.with_preamble(target.preamble, program)
 
 
 def _judge(box: PythonSandbox, program: str, suite: Hidden, wall_s: float) -> Report:

@@ -22,6 +22,7 @@ from symphony.tasks.python_statements import (
     Statement,
     first_line,
     is_main,
+    is_stub,
     roots,
 )
 
@@ -85,6 +86,18 @@ def joined(*parts: str) -> str:
     """Sources one after the other, with their `from __future__` lines first, where Python wants them."""
     future = dict.fromkeys(line.strip() for part in parts for line in _FUTURE.findall(part))
     return "\n".join((*future, *(_FUTURE.sub("", part).strip("\n") for part in parts if part.strip()))) + "\n"
+
+
+def with_preamble(preamble: str, program: str) -> str:
+    """A program with what its prompt defines before it, which a stub of the same name does not replace."""
+    own, tree = parsed(preamble), parsed(program)
+    names = {node.name for node in own.body if isinstance(node, Definition)} if own is not None else set()
+    lines: list[str | None] = list(program.split("\n"))
+    for node in tree.body if tree is not None else ():
+        if isinstance(node, Definition) and node.name in names and is_stub(node):
+            first, end = first_line(node), node.end_lineno or node.lineno
+            lines[first - 1 : end] = [None] * (end - first + 1)
+    return joined(preamble, "\n".join(line for line in lines if line is not None))
 
 
 class _Filled(ast.NodeTransformer):

@@ -93,7 +93,7 @@ def _branches(node: ast.stmt) -> Iterator[ast.stmt]:
 
 def _quality(node: ast.stmt, entry: str) -> int:
     if isinstance(node, Definition) and node.name == entry:
-        return OTHER if _is_stub(node) else COMPLETE
+        return OTHER if is_stub(node) else COMPLETE
     value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
     if value is None or entry not in _bound(node):
         return OTHER
@@ -104,7 +104,7 @@ def _quality(node: ast.stmt, entry: str) -> int:
     return COMPLETE if isinstance(value, (ast.Lambda, ast.Name, ast.Attribute)) else OTHER
 
 
-def _is_stub(node: Definition) -> bool:
+def is_stub(node: Definition) -> bool:
     """Whether a body does nothing: a docstring, `...`, `pass`, `raise`, `assert False`, `return None`, a message."""
     return all(map(_does_nothing, node.body))
 
@@ -116,7 +116,7 @@ def _does_nothing(node: ast.stmt) -> bool:
         called = node.value.func if isinstance(node.value, ast.Call) else None
         return isinstance(node.value, ast.Constant) or (isinstance(called, ast.Name) and called.id == "print")
     never = isinstance(node, ast.Assert) and isinstance(node.test, ast.Constant) and not node.test.value
-    return never or isinstance(node, (ast.Pass, ast.Raise))
+    return never or isinstance(node, (ast.Pass, ast.Raise, ast.Import, ast.ImportFrom))
 
 
 def _bound(node: ast.AST) -> Iterator[str]:

@@ -10,6 +10,7 @@ from symphony.tasks.extract import python_program, rust_program
 from symphony.tasks.function_body import has_body, python_signature, rust_signature
 from symphony.tasks.program_data import OriginalRow, PythonRow
 from symphony.tasks.programs import Programs
+from symphony.tasks.python_source import with_preamble
 
 HEAD = "def f(x: int) -> int:"
 BODY = "    y = 1\n    for _ in range(3):\n        y *= x\n    return y\n"
@@ -151,6 +152,25 @@ def test_a_python_stub_never_beats_a_complete_function(stub):
     right = "def f(x):\n    return x**3"
     answer = f"{FENCE}python\n{right}\n{FENCE}\nThe template was:\n{FENCE}python\ndef f(x):\n    {stub}\n{FENCE}"
     assert told(python_program(answer, "f")) == told(right)
+
+
+def test_a_stub_of_what_the_prompt_defines_does_not_replace_it():
+    helper = "def g(x):\n    return x + 1"
+    own = "def f(x):\n    return g(x)"
+    assert told(with_preamble(helper, f"def g(x):\n    ...\n\n{own}")) == told(f"{helper}\n{own}")
+    other = "def g(x):\n    return x + 2"
+    assert told(with_preamble(helper, f"{other}\n{own}")) == told(f"{helper}\n{other}\n{own}")
+
+
+def test_the_prompt_repeated_with_its_import_is_a_stub():
+    answer = f"{FENCE}python\n{HEAD}\n    import math\n    'Doc.'\n{FENCE}\n\n{FENCE}python\n{BODY}{FENCE}"
+    assert told(python_program(answer, "f", signature=HEAD)) == told(f"{HEAD}\n{BODY}")
+
+
+@pytest.mark.parametrize("mark", ["\0", "\u200b", "\ufeff"])
+def test_marks_that_nobody_sees_go(mark):
+    for answer in (f"{FENCE}python\n{mark}def f(x):\n    return x{mark}\n{FENCE}", f"def f(x):\n    return x{mark}"):
+        assert told(python_program(answer, "f")) == told("def f(x):\n    return x")
 
 
 RUST_HEAD = "fn f(x: isize) -> isize {"
