@@ -124,6 +124,11 @@ class ModelSpec:
         return is_endpoint(class_of("model", self.target))
 
     @property
+    def is_stepped(self) -> bool:
+        """Whether making it gives a `Stepped` backend, which takes requests in at every step."""
+        return hasattr(class_of("model", self.target), "step")
+
+    @property
     def price(self) -> Price:
         """What its tokens cost; nothing where it runs on this machine."""
         return price_of(json.loads(self.arguments).get("price")) if self.is_endpoint else FREE
@@ -144,9 +149,8 @@ class ModelSpec:
         Raises:
             SymphonyError: Its weights are not there, or are not safetensors.
         """
-        given = json.loads(self.arguments)
-        settings = {key: given[key] for key in ("dtype", "quantization") if given.get(key)}
-        return footprint(self.folder(data), **settings)
+        found: Footprint = self._ask("footprint", self.folder(data), default=footprint)
+        return found
 
     @property
     def has_weights(self) -> bool:
@@ -166,9 +170,8 @@ class ModelSpec:
         if self.is_endpoint:
             self.build(Path())
             return
-        given = json.loads(self.arguments)
         check_device(self.device)
-        check_format(given.get("dtype", "float32"), given.get("quantization"))
+        self._ask("check_settings", default=check_format)
 
     def folder(self, data: Path) -> Path:
         """Where its weights lie, as a whole model.
@@ -182,7 +185,7 @@ class ModelSpec:
         path = json.loads(self.arguments).get("path")
         folder = locate(path, data)
         try:
-            check_folder(folder)
+            self._ask("check_weights", folder, default=check_folder)
         except SymphonyError as error:
             if self.brought_by and not (folder / MANIFEST).is_file():
                 raise NotThere(str(error), self.brought_by) from error
@@ -202,8 +205,28 @@ class ModelSpec:
 
     def sizing(self, data: Path, revision: str) -> Any:
         """What knows the sizes of a local model's prompts without loading its weights; None where its kind has none."""
-        make = getattr(class_of("model", self.target), "sizing", None)
-        return make and make(self.folder(data), revision)
+        return self._ask("sizing", self.folder(data), revision)
+
+    def revision(self, data: Path) -> str | None:
+        """What answers, without loading it; None where only the loaded model can tell."""
+        if self.is_endpoint:
+            return str(self.build(data).revision)
+        if not hasattr(class_of("model", self.target), "revision_of"):
+            return None
+        known = json.loads(self.arguments).get("sha256")  # then a replay needs no file
+        folder = locate(json.loads(self.arguments)["path"], data) if known else self.folder(data)
+        return str(self._ask("revision_of", folder))
+
+    def _ask(self, name: str, *given: Any, default: Callable[..., Any] | None = None) -> Any:
+        """What a static function of the model's class says, handed those of the arguments that it takes; without such
+        a function, what `default` says.
+        """
+        function = getattr(class_of("model", self.target), name, default)
+        if function is None:
+            return None
+        known = list(inspect.signature(function).parameters)[len(given) :]
+        settings = {key: value for key, value in json.loads(self.arguments).items() if key in known}
+        return function(*given, **settings)
 
 
 # --------------------------------------------------------------------------- naming and grouping
@@ -301,6 +324,8 @@ def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
     specs = {}
     for agent in config["pool"]["agents"]:
         arguments = {key: value for key, value in agent.items() if key not in NOT_ARGUMENTS}
+        if pinned := _pinned_sha256(agent):
+            arguments["sha256"] = pinned
         origin = agent["weights"] if "made_from" in agent and "weights" in agent else ""
         specs[agent["name"]] = ModelSpec(
             target=agent["_target_"],
@@ -311,17 +336,10 @@ def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
     return specs
 
 
-def revision(spec: ModelSpec, data: Path) -> str | None:
-    """What answers, without loading it; None where only the loaded model can tell."""
-    if spec.is_endpoint:
-        return str(spec.build(data).revision)
-    module = importlib.import_module(spec.target.rpartition(".")[0])
-    if not hasattr(module, "revision_of"):
-        return None
-    arguments = json.loads(spec.arguments)
-    known = inspect.signature(module.revision_of).parameters
-    settings = {name: value for name, value in arguments.items() if name in known}
-    return str(module.revision_of(spec.folder(data), **settings))
+def _pinned_sha256(agent: Mapping[str, Any]) -> str:
+    """The checksum that an agent's `source` has for its one `file`; "" where it has none."""
+    entry = ((agent.get("source") or {}).get("files") or {}).get(agent.get("file"))
+    return str((entry.get("sha256") if isinstance(entry, Mapping) else entry) or "")
 
 
 def is_endpoint(model: Any) -> TypeGuard[Endpoint]:

@@ -19,8 +19,9 @@ from symphony.models.devices import CARD, Device, LocalModel, Need, candidates, 
 from symphony.models.footprint import ALLOWANCE
 from symphony.models.hf import MAX_BATCH_TOKENS
 from symphony.models.loading import cards
+from symphony.models.stepper import Stepper
 from symphony.models.store import CallStore, StoredBackend, StoredModel
-from symphony.runs import ModelSpec, Run, is_endpoint, models, revision
+from symphony.runs import ModelSpec, Run, is_endpoint, models
 from symphony.types import AsyncModel, Endpoint, ModelBackend
 
 MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]
@@ -125,7 +126,7 @@ class Workshop:
         for spec in specs:
             if spec in self._made or spec in self._local or spec in known:
                 continue
-            told = revision(spec, self._data)
+            told = spec.revision(self._data)
             if told is None:
                 self._made[spec] = self._new(spec)
                 continue
@@ -152,7 +153,8 @@ class Workshop:
 
     def _need(self, spec: ModelSpec) -> Need:
         found = spec.footprint(self._data)
-        tokens = json.loads(spec.arguments).get("max_batch_tokens", MAX_BATCH_TOKENS)
+        given = json.loads(spec.arguments)
+        tokens = given.get("cells") or given.get("max_batch_tokens", MAX_BATCH_TOKENS)
         return Need(weights=found.weights, cache=found.cache_per_token * tokens)
 
     def _cards(self) -> Mapping[str, int]:
@@ -184,6 +186,11 @@ class Workshop:
         name = local.device.name if local else spec.device
         devices = {one.device.name for one in self._local.values()}
         beside = len(devices) > 1 or any(is_endpoint(self._made.get(one)) for one in pool.values())
+        if local and spec.is_stepped and mode != "strict" and not local.device.crowded:
+            stepper = Stepper(local, executor=self._worker(name) if beside else None)
+            kept = StoredModel(stepper, self._store, mode, purse=purse, sizes=local)
+            self._ready[key] = (kept, kept.revision)
+            return self._ready[key]
         turns = self._turns.setdefault(name, Turns(local.device)) if local else None
         stored = StoredBackend(local or made, self._store, mode, purse=purse)
         batcher = Batcher(stored, executor=self._worker(name) if beside else None, turns=turns)

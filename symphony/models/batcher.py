@@ -14,7 +14,7 @@ from symphony.types import Completion, ModelBackend, Request, SymphonyError
 
 # Passes of the event loop without a new request after which every search is taken to wait for a model. From an
 # answer to the same search's next call it takes five (wake, gather, resume, start tasks, call); the rest is slack.
-_IDLE_PASSES = 8
+IDLE_PASSES = 8
 _PATIENCE = 32  # batches of loaded models that go before one whose model has to be loaded in their place
 
 
@@ -90,7 +90,7 @@ class Batcher:
         count = len(self._queue)
         self._idle = self._idle + 1 if count == self._seen else 0
         self._seen = count
-        if self._idle < _IDLE_PASSES:
+        if self._idle < IDLE_PASSES:
             loop.call_soon(self._tick, loop)
             return
         self._ticking = False

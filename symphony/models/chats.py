@@ -121,8 +121,8 @@ class ChatTokenizer:
         room = 0 if self._refusal(chat) else min(request.sampling.max_tokens, self._context - len(chat.tokens))
         return Size(prompt=len(chat.tokens), completion=room, dropped=dropped)
 
-    def rows(self, requests: Sequence[Request], answers: dict[int, Completion]) -> list[Row]:
-        """Rows of the requests that can be answered; the others get their error in `answers`.
+    def rows(self, requests: Sequence[Request], answers: dict[int, Completion], *, first: int = 0) -> list[Row]:
+        """Rows of the requests that can be answered, numbered from `first` on; the others get their error in `answers`.
 
         Equal prompts are tokenised once. A prompt that leaves no room for the completion is tokenised again without
         its lessons, the oldest first, then without its worked examples; with nothing left to drop, the completion has
@@ -131,7 +131,7 @@ class ChatTokenizer:
         unique = list(dict.fromkeys(request.messages for request in requests))
         chats = dict(zip(unique, self._encode(unique), strict=True))
         rows = []
-        for index, request in enumerate(requests):
+        for index, request in enumerate(requests, first):
             chat, dropped = self._fitted(request, chats)
             length = len(chat.tokens)
             if refused := self._refusal(chat):

@@ -204,6 +204,16 @@ class LocalModel:
         answers: list[Completion] = self._model.generate(requests)
         return answers
 
+    def submit(self, requests: Sequence[Request], first: int = 0) -> list[tuple[int, Completion]]:
+        """As `Stepped`, where the model is one and its device is not crowded: nothing unloads it between two steps."""
+        self.device.hold(self)
+        refused: list[tuple[int, Completion]] = self._model.submit(requests, first)
+        return refused
+
+    def step(self) -> list[tuple[int, Completion]]:
+        answers: list[tuple[int, Completion]] = self._model.step()
+        return answers
+
     def load(self) -> None:
         """Called by the device."""
         model: Any = self._make()

@@ -108,6 +108,8 @@ class HFBackend:
         self._shares = share_prefixes and self._plain
         self._new_cache = roomy_caches(text_config.num_hidden_layers)
 
+    revision_of = staticmethod(revision_of)
+
     @staticmethod
     def sizing(path: str | Path, revision: str) -> ChatTokenizer:
         """What knows the sizes of a folder's prompts without its weights."""

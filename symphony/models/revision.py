@@ -49,7 +49,7 @@ def weights_digest(folder: str | Path) -> str:
     return _digests[key]
 
 
-def check_format(dtype: Any, quantization: Any) -> None:
+def check_format(dtype: Any = "float32", quantization: Any = None) -> None:
     """Raises SymphonyError where a number format or a quantisation is none."""
     if dtype not in _DTYPES:
         raise SymphonyError(f"dtype: found {dtype!r}, allowed: {', '.join(_DTYPES)}")

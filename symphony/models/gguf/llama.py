@@ -1,0 +1,257 @@
+"""llama.cpp by its low-level interface: a model, its vocabulary, its cache, and one batch at a time.
+
+llama_cpp is imported when a file is opened, so the module itself costs nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from symphony.types import SymphonyError
+
+MOST_SEQUENCES = 256
+"""That one cache of llama.cpp tells apart."""
+INSTALL = "pip install 'symphony[gguf]' (or llama-cpp-python itself)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Tokens of one sequence in a batch.
+
+    Attributes:
+        sequence: Its number.
+        begin: Position of the first token in the sequence.
+        tokens: Their ids (count,).
+        wanted: Whether the logits behind the last token are wanted.
+    """
+
+    sequence: int
+    begin: int
+    tokens: NDArray[np.int32]
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Views of a batch's arrays (chunk,)."""
+
+    token: NDArray[np.int32]
+    pos: NDArray[np.int32]
+    logits: NDArray[np.int8]
+    n_seq_id: NDArray[np.int32]
+
+
+def library() -> Any:
+    """llama_cpp, made to wait passively and to keep quiet.
+
+    Raises:
+        SymphonyError: It is not installed.
+    """
+    # Threads that spin while they wait make decoding eight times slower beside one busy process on two cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    try:
+        import llama_cpp
+    except ImportError as error:
+        raise SymphonyError(f"llama_cpp: found no such package, allowed: {INSTALL}") from error
+    _quiet(llama_cpp)
+    return llama_cpp
+
+
+@cache
+def _quiet(llama_cpp: Any) -> Any:
+    """The callback stays referenced here: llama.cpp keeps only its address."""
+    silent = llama_cpp.llama_log_callback(lambda *_: None)
+    llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+    return silent
+
+
+class Vocabulary:
+    """Tokens, metadata and chat template of a GGUF file; its weights are not read.
+
+    Attributes:
+        size: Number of tokens.
+        trained: Tokens that the model was trained to take, prompt and completion.
+        parameters: Numbers in its weights; 0 where they were not read.
+    """
+
+    def __init__(self, file: Path, model: Any = None) -> None:
+        self._lib = library()
+        self.file = file
+        self._own = model is None
+        self._model = _open(self._lib, file, vocab_only=True) if model is None else model
+        self._vocab = self._lib.llama_model_get_vocab(self._model)
+        self._alone = threading.Lock()
+        self._pieces: dict[int, bytes] = {}
+        self.size = int(self._lib.llama_vocab_n_tokens(self._vocab))
+        self.trained = int(self._lib.llama_model_n_ctx_train(self._model))
+        self.parameters = int(self._lib.llama_model_n_params(self._model))
+
+    def meta(self, key: str) -> str | None:
+        """A value of the file's metadata as text; None where it has none."""
+        name, length = key.encode(), 1 << 12
+        while True:
+            buffer = ctypes.create_string_buffer(length)
+            found = self._lib.llama_model_meta_val_str(self._model, name, buffer, length)
+            if found < length:
+                return None if found < 0 else buffer.raw[:found].decode(errors="replace")
+            length = found + 1
+
+    def template(self) -> str | None:
+        return self.meta("tokenizer.chat_template")
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Tokens of a prompt as a chat template wrote it: its special tokens are read, none are added."""
+        raw = text.encode("utf-8", errors="replace")
+        room = len(raw) + 8
+        tokens = (ctypes.c_int32 * room)()
+        with self._alone:
+            count = self._lib.llama_tokenize(self._vocab, raw, len(raw), tokens, room, False, True)
+        if count < 0:
+            raise SymphonyError(f"{self.file}: found a prompt that makes {-count} tokens, allowed: {room}")
+        return tuple(tokens[:count])
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; a special one by its name."""
+        if token not in self._pieces:
+            buffer = ctypes.create_string_buffer(512)
+            count = self._lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, True)
+            self._pieces[token] = buffer.raw[: max(0, count)]
+        return self._pieces[token]
+
+    def is_control(self, token: int) -> bool:
+        return bool(self._lib.llama_vocab_is_control(self._vocab, token))
+
+    def is_end(self, token: int) -> bool:
+        """Whether a completion ends with it."""
+        return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+
+    def special(self, which: str) -> str:
+        """The text of the "bos" or "eos" token; "" where there is none."""
+        token = int(getattr(self._lib, f"llama_vocab_{which}")(self._vocab))
+        return self.piece(token).decode(errors="replace") if token >= 0 else ""
+
+    def close(self) -> None:
+        if self._own and self._model is not None:
+            self._lib.llama_model_free(self._model)
+        self._model = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Llama:
+    """A loaded model with a cache.
+
+    Args:
+        file: A GGUF file.
+        cells: Tokens that the cache holds, >= 1; rounded up to a multiple of 256.
+        chunk: Tokens of one batch at most, >= 1.
+        threads: >= 1.
+        gpu_layers: Layers that are put on a GPU; -1 is all, 0 none.
+
+    Attributes:
+        shares: Whether a sequence may begin with a copy of any prefix of another; not so in recurrent models.
+        decoded: Tokens computed so far.
+    """
+
+    def __init__(self, file: Path, *, cells: int, chunk: int, threads: int, gpu_layers: int = 0) -> None:
+        lib = self._lib = library()
+        self._model = _open(lib, file, vocab_only=False, gpu_layers=gpu_layers)
+        self.vocabulary = Vocabulary(file, self._model)
+        self.shares = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
+        self.chunk, self.threads, self.decoded = chunk, threads, 0
+        settings = lib.llama_context_default_params()
+        settings.n_ctx = -(-cells // 256) * 256
+        settings.n_batch = settings.n_ubatch = chunk
+        settings.n_seq_max = MOST_SEQUENCES
+        settings.n_threads = settings.n_threads_batch = threads
+        settings.kv_unified = True  # else a copied prefix is computed or stored anew
+        settings.swa_full = True  # else a sliding window drops what a later copy needs
+        settings.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # skips the cells of other sequences
+        settings.no_perf = True
+        self._context = lib.llama_init_from_model(self._model, settings)
+        if not self._context:
+            raise SymphonyError(f"{file}: found no memory for a cache of {cells} tokens, allowed: fewer cells")
+        self._memory = lib.llama_get_memory(self._context)
+        self._batch = lib.llama_batch_init(chunk, 0, 1)
+        names = ("token", "pos", "logits", "n_seq_id")
+        self._fields = _Fields(**{name: np.ctypeslib.as_array(getattr(self._batch, name), (chunk,)) for name in names})
+        self._fields.n_seq_id[:] = 1
+
+    def compute(self, spans: Sequence[Span]) -> list[NDArray[np.float32]]:
+        """Computes a batch of at most `chunk` tokens.
+
+        Returns:
+            The logits (vocabulary,) behind each span that wants them; valid until the next call.
+        """
+        batch, fields, at, places = self._batch, self._fields, 0, []
+        for span in spans:
+            count = len(span.tokens)
+            fields.token[at : at + count] = span.tokens
+            fields.pos[at : at + count] = np.arange(span.begin, span.begin + count)
+            fields.logits[at : at + count] = 0
+            for offset in range(at, at + count):
+                batch.seq_id[offset][0] = span.sequence
+            at += count
+            if span.wanted:
+                fields.logits[at - 1] = 1
+                places.append(at - 1)
+        batch.n_tokens = at
+        code = self._lib.llama_decode(self._context, batch)
+        if code:
+            kind = "a full cache" if code == 1 else f"error {code} of llama.cpp"
+            raise SymphonyError(f"{self.vocabulary.file}: found {kind} at a batch of {at} tokens, allowed: success")
+        self.decoded += at
+        found = [self._lib.llama_get_logits_ith(self._context, place) for place in places]
+        return [np.ctypeslib.as_array(pointer, (self.vocabulary.size,)) for pointer in found]
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """The target sequence begins with the first tokens of the source; they take no further cells."""
+        self._lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def forget(self, sequence: int) -> None:
+        self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def close(self) -> None:
+        if getattr(self, "_context", None):
+            self._lib.llama_batch_free(self._batch)
+            self._lib.llama_free(self._context)
+            self._lib.llama_model_free(self._model)
+            self._context = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _open(lib: Any, file: Path, *, vocab_only: bool, gpu_layers: int = 0) -> Any:
+    check_file(file)
+    settings = lib.llama_model_default_params()
+    settings.vocab_only = vocab_only
+    settings.n_gpu_layers = gpu_layers
+    model = lib.llama_model_load_from_file(str(file).encode(), settings)
+    if not model:
+        raise SymphonyError(f"{file}: found a GGUF file that llama.cpp can't load, allowed: a whole language model")
+    return model
+
+
+def check_file(file: Path) -> None:
+    """Raises SymphonyError where there is no such file, or it is none of GGUF."""
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(8)
+    except OSError as error:
+        raise SymphonyError(f"{file.absolute()}: found {error.strerror}, allowed: a GGUF file") from error
+    if start[:4] != b"GGUF":
+        raise SymphonyError(f"{file}: found a file that begins with {start[:4]!r}, allowed: a GGUF file")

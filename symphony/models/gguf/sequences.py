@@ -1,0 +1,140 @@
+"""Which tokens lie in the key-value cache, and which sequences share them. Knows nothing of llama.cpp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints: TypeAlias = NDArray[np.int32]
+
+
+@dataclass(slots=True, kw_only=True)
+class Sequence:
+    """One sequence of the cache.
+
+    Attributes:
+        id: Number of the sequence, as llama.cpp knows it.
+        tokens: Of the whole prompt, and of the completion as far as it is generated (planned,).
+        cells: Numbers of the cells that hold the first of them (computed,); fewer than `tokens` while it is prefilled.
+        used: When it was last used; larger is later.
+        active: Whether a row generates with it.
+    """
+
+    id: int
+    tokens: Ints
+    cells: Ints
+    used: int
+    active: bool
+
+    @property
+    def computed(self) -> int:
+        return len(self.cells)
+
+
+class Sequences:
+    """The account of a unified cache, in which a copied prefix takes no cells.
+
+    Args:
+        cells: Tokens that the cache holds.
+        count: Sequences that the cache tells apart.
+    """
+
+    def __init__(self, cells: int, count: int) -> None:
+        self._holders = np.zeros(cells, np.int32)  # sequences that hold each cell
+        self._ids = list(range(count))[::-1]
+        self._held: dict[int, Sequence] = {}
+        self._clock = 0
+
+    @property
+    def free(self) -> int:
+        """Cells that no sequence holds."""
+        return int(np.count_nonzero(self._holders == 0))
+
+    def has_room(self, cells: int) -> bool:
+        """Whether a sequence with so many cells of its own can be opened."""
+        return bool(self._ids) and self.free >= cells
+
+    def match(self, tokens: Ints) -> tuple[Sequence | None, int, int]:
+        """The sequence with the longest computed prefix of `tokens`, its length, and the length that is planned.
+
+        The last token is never part of a prefix: it has to be computed for its logits.
+
+        Returns:
+            The sequence, the computed length, and the longest prefix that some active sequence will have computed.
+        """
+        best, computed, planned = None, 0, 0
+        for held in self._held.values():
+            common = common_prefix(held.tokens, tokens[:-1])
+            if held.active:
+                planned = max(planned, common)
+            here = min(common, held.computed)
+            if here > computed or (here == computed and best is not None and held.used > best.used):
+                best, computed = held, here
+        return best, computed, planned
+
+    def open(self, tokens: Ints) -> Sequence:
+        """An empty active sequence for a prompt; needs room."""
+        self._clock += 1
+        cells = np.zeros(0, np.int32)
+        held = Sequence(id=self._ids.pop(), tokens=tokens, cells=cells, used=self._clock, active=True)
+        self._held[held.id] = held
+        return held
+
+    def take(self, held: Sequence, source: Sequence, length: int) -> None:
+        """An empty sequence begins with the first tokens of another one."""
+        self._clock += 1
+        source.used = held.used = self._clock
+        held.cells = source.cells[:length].copy()
+        self._holders[held.cells] += 1
+
+    def extend(self, held: Sequence, count: int) -> None:
+        """So many more tokens of the sequence have been computed. Needs as many free cells."""
+        new = np.flatnonzero(self._holders == 0)[:count].astype(np.int32)
+        if len(new) < count:
+            raise MemoryError(f"cache: found {len(new)} free cells, allowed: {count}")
+        self._holders[new] += 1
+        held.cells = np.concatenate((held.cells, new))
+
+    def add(self, held: Sequence, token: int) -> None:
+        """The sequence goes on with a token that is not computed yet."""
+        held.tokens = np.append(held.tokens, np.int32(token))
+
+    def rest(self, held: Sequence) -> None:
+        """No row generates any more: what is computed stays until it is the one that was used longest ago."""
+        held.tokens = held.tokens[: held.computed]
+        held.active = False
+
+    def drop(self, held: Sequence) -> None:
+        """The sequence is forgotten."""
+        self._holders[held.cells] -= 1
+        del self._held[held.id]
+        self._ids.append(held.id)
+
+    def spare(self, cells: int, keep: Sequence | None) -> list[Sequence]:
+        """Drops resting sequences, those first that were used longest ago, until a number and so many cells are free.
+
+        Args:
+            keep: Is not dropped.
+
+        Returns:
+            Those that were dropped.
+        """
+        dropped = []
+        resting = sorted((held for held in self._held.values() if not held.active), key=lambda held: held.used)
+        for held in resting:
+            if self.has_room(cells):
+                break
+            if held is not keep:
+                self.drop(held)
+                dropped.append(held)
+        return dropped
+
+
+def common_prefix(one: Ints, other: Ints) -> int:
+    """Length of the longest common prefix."""
+    length = min(len(one), len(other))
+    different = one[:length] != other[:length]
+    return int(different.argmax()) if different.any() else length
