@@ -44,6 +44,7 @@ class ChatPrompts:
         evaluate: Asks for value and confidence on labelled lines, both in [0, 1].
         reflect: Asks for "Lesson: ...".
         turn: An assistant turn, with the places {thought} and {action}.
+        problem: How a problem is written, with the place {problem}.
         next: Put before a problem that follows a worked example.
         expand_shots, refine_shots, evaluate_shots, reflect_shots: Worked examples of each phase, the most useful first:
             where a prompt is too long, the last is dropped first, so that what stays is still the same prefix.
@@ -58,6 +59,7 @@ class ChatPrompts:
     evaluate: str = "Evaluate the trajectory."
     reflect: str = "Reflect on the failure."
     turn: str = "Thought: {thought}\nAction: {action}"
+    problem: str = "{problem}"
     next: str = ""
     expand_shots: tuple[Shot, ...] = ()
     refine_shots: tuple[Shot, ...] | None = None
@@ -145,7 +147,7 @@ class ChatPrompts:
     def _episode(
         self, heading: str, problem: str, path: Sequence[Turn], lessons: Sequence[str], ending: str
     ) -> list[Message]:
-        first = [heading, problem]
+        first = [heading, self.problem.replace("{problem}", problem)]
         if lessons:
             first += [self.lessons, *[f"- {lesson}" for lesson in lessons]]
         told = "\n".join([text for text in first if text])

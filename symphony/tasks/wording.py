@@ -14,7 +14,7 @@ from symphony.prompts import ChatPrompts, Shot
 from symphony.types import SymphonyError, Turn
 
 FOLDER = Path(__file__).parent / "prompts"
-_TEXTS = ("instructions", "lessons", "evaluate", "reflect", "turn", "next")
+_TEXTS = ("instructions", "lessons", "evaluate", "reflect", "turn", "problem", "next")
 _ANSWERS = ("direct", "cot", "tests")
 _PHASES = ("expand", "refine", "evaluate", "reflect")
 
@@ -58,6 +58,8 @@ def _prompts(where: str, node: Any) -> ChatPrompts:
     except (KeyError, IndexError, ValueError) as error:
         places = "the places {thought} and {action}"
         raise SymphonyError(f"{where}: turn: found {made.turn!r}, allowed: {places}") from error
+    if "{problem}" not in made.problem:
+        raise SymphonyError(f"{where}: problem: found {made.problem!r}, allowed: the place {{problem}}")
     return made
 
 
