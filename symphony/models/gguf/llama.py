@@ -174,7 +174,7 @@ class Llama:
         self.chunk, self.threads, self.decoded = chunk, threads, 0
         settings = lib.llama_context_default_params()
         settings.n_ctx = -(-cells // 256) * 256
-        settings.n_batch = settings.n_ubatch = chunk
+        settings.n_batch = settings.n_ubatch = max(chunk, MOST_SEQUENCES)  # it insists on as many as sequences
         settings.n_seq_max = MOST_SEQUENCES
         settings.n_threads = settings.n_threads_batch = threads
         settings.kv_unified = True  # else a copied prefix is computed or stored anew
