@@ -186,9 +186,9 @@ class Workshop:
         name = local.device.name if local else spec.device
         devices = {one.device.name for one in self._local.values()}
         beside = len(devices) > 1 or any(is_endpoint(self._made.get(one)) for one in pool.values())
-        if local and spec.is_stepped and mode != "strict" and not local.device.crowded:
-            stepper = Stepper(local, executor=self._worker(name) if beside else None)
-            kept = StoredModel(stepper, self._store, mode, purse=purse, sizes=local)
+        if spec.is_stepped and mode != "strict" and not (local and local.device.crowded):
+            stepper = Stepper(local or made, executor=self._worker(name) if beside else None)
+            kept = StoredModel(stepper, self._store, mode, purse=purse, sizes=local or made)
             self._ready[key] = (kept, kept.revision)
             return self._ready[key]
         turns = self._turns.setdefault(name, Turns(local.device)) if local else None

@@ -1,0 +1,258 @@
+"""The engine for GGUF files against a bare llama.cpp loop and against transformers, on real models.
+
+    SYMPHONY_MODELS=FOLDER python bench/engines.py [--hf] [--models NAME ...]
+
+Needs the extra `gguf`, the files of pool `laptop` in the folder, and for the played run the data of mbpp_py (--data).
+One thread but where it says otherwise; speeds are tokens a CPU-second, so that other load disturbs them little.
+  prompt, decode B     tokens a CPU-second: one prompt of 512 tokens; B rows that generate 48 tokens each, for a bare loop
+                       (llama_decode and argmax, nothing else) and for the engine (draws, log-probabilities, stop
+                       strings, text), in turn
+  gguf_share_of_raw    the engine's decoding over the bare loop's, the least of all models and batches
+  trie_ratio           prompt tokens computed over distinct tokens of the trie of all prompts, in a run of SYMPHONY on
+                       three problems of mbpp_py by the two smaller models; 1.0 is the limit
+  cached               share of the run's prompt tokens that came from the cache
+  gguf_speedup_over_hf with --hf: CPU-seconds of the Hugging Face backend (float32, the same weights, the calls of that run
+                       in the batches in which they were asked) over the engine's
+  busy_neighbour_share wall-clock speed of the engine with two threads and two busy processes beside it, over that alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from symphony.config import plan
+from symphony.models.gguf.backend import MODELS_VARIABLE, GGUFBackend
+from symphony.models.gguf.llama import Llama, Span
+from symphony.progress import watch
+from symphony.runner import Place, run_group
+from symphony.runs import Group, ModelSpec, groups
+from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
+
+ROOT = Path(__file__).parents[1]
+FILES = {
+    "coder_1_5b": "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+    "coder_0_5b": "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+    "smollm2": "SmolLM2-135M-Instruct.Q4_1.gguf",
+}
+BATCHES = (1, 8, 16, 32)
+PROMPT, NEW = 512, 48
+WORDS = "the quick river ran past an old stone mill where nobody had ground any corn for many a long year and ".split()
+
+
+def request(text: str, index: int, tokens: int) -> Request:
+    sampling = Sampling(temperature=0.8, max_tokens=tokens)
+    draw = Draw(seed=0, problem=str(index), node=0, phase=Phase.EXPAND, index=index)
+    return Request(messages=(Message(role="user", content=text),), sampling=sampling, draw=draw)
+
+
+def cpu(work: Callable[[], Any]) -> float:
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
+
+
+# --------------------------------------------------------------------------- speeds
+
+
+def bare(llama: Llama, rows: int) -> float:
+    """CPU-seconds of `NEW` steps of so many rows: nothing but llama_decode and argmax."""
+    prompts = [np.array(llama.vocabulary.encode(f"{number} {WORDS[number % 20]}"), np.int32) for number in range(rows)]
+    spans = [Span(sequence=row, begin=0, tokens=prompt, wanted=True) for row, prompt in enumerate(prompts)]
+    logits = llama.compute(spans)
+    ends = [len(prompt) for prompt in prompts]
+
+    def decode(logits: Sequence[np.ndarray]) -> None:
+        for step in range(NEW):
+            tokens = [np.array([one.argmax()], np.int32) for one in logits]
+            spans = [
+                Span(sequence=row, begin=ends[row] + step, tokens=token, wanted=True) for row, token in enumerate(tokens)
+            ]
+            logits = llama.compute(spans)
+
+    took = cpu(lambda: decode(logits))
+    for row in range(rows):
+        llama.forget(row)
+    return took
+
+
+def engine(backend: GGUFBackend, rows: int) -> float:
+    """CPU-seconds a generated token times rows times `NEW`, from the first step in which every row generates."""
+    backend.submit([request(f"{number} {WORDS[number % 20]}", number, NEW) for number in range(rows)])
+    backend.step()
+    backend.step()
+    before = backend.engine.generated
+
+    def finish() -> None:
+        while backend.engine.busy:
+            backend.step()
+
+    took = cpu(finish)
+    made = backend.engine.generated - before
+    return took * rows * NEW / max(1, made)
+
+
+def speeds(file: Path) -> dict[str, Any]:
+    never_ending = GGUFBackend(file, threads=1, cells=8192, rows=32)
+    llama = Llama(file, cells=8192, chunk=PROMPT, threads=1)
+    never_ending.llama.vocabulary.is_end = lambda token: False  # type: ignore[method-assign]
+    tokens = np.array(llama.vocabulary.encode(" ".join(WORDS * 40)), np.int32)[:PROMPT]
+    prompt = cpu(lambda: llama.compute([Span(sequence=0, begin=0, tokens=tokens, wanted=True)]))
+    llama.forget(0)
+    found: dict[str, Any] = {"prompt": len(tokens) / prompt}
+    for rows in BATCHES:
+        ours, raw = (min(one() for _ in range(2)) for one in (lambda: engine(never_ending, rows), lambda: bare(llama, rows)))
+        found[f"decode {rows}"] = rows * NEW / ours
+        found[f"bare {rows}"] = rows * NEW / raw
+    return found
+
+
+# --------------------------------------------------------------------------- a played run
+
+
+@dataclass
+class Played:
+    """A model that keeps the prompts and the batches of what it was asked."""
+
+    backend: GGUFBackend
+    batches: list[list[Request]] = field(default_factory=list)
+    prompts: list[tuple[int, ...]] = field(default_factory=list)
+    took: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.revision, self.size, self.counter = self.backend.revision, self.backend.size, self.backend.counter
+
+    def submit(self, requests: Sequence[Request], first: int = 0) -> list[tuple[int, Completion]]:
+        self.batches.append(list(requests))
+        waiting = self.backend.engine._waiting
+        before = len(waiting)
+        begin = time.process_time()
+        refused = self.backend.submit(requests, first)
+        self.took += time.process_time() - begin
+        self.prompts += [row.prompt for row in list(waiting)[before:]]
+        return refused
+
+    def step(self) -> list[tuple[int, Completion]]:
+        begin = time.process_time()
+        answers = self.backend.step()
+        self.took += time.process_time() - begin
+        return answers
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        raise NotImplementedError
+
+
+def small_pool(data: Path) -> Group:
+    """SYMPHONY on three problems of mbpp_py by the two smaller models."""
+    overrides = ("tasks=[mbpp_py]", "seeds=[0]", "problems=3", "pool=laptop", "~pool.agents.coder_1_5b")
+    (group,) = groups(plan("sample", overrides, experiment="programs", conf=ROOT / "conf"))
+    return group
+
+
+def play(folder: Path, data: Path) -> dict[str, Played]:
+    played: dict[str, Played] = {}
+
+    def make(spec: ModelSpec) -> Played:
+        file = json.loads(spec.arguments)["file"]
+        played[file] = Played(GGUFBackend(folder, file=file, threads=1))
+        return played[file]
+
+    with tempfile.TemporaryDirectory() as outputs, watch() as progress:
+        run_group(small_pool(data), Place(outputs=Path(outputs), data=data), progress, make)
+    return played
+
+
+def distinct(prompts: Sequence[tuple[int, ...]]) -> int:
+    """Nodes of the trie of all prompts."""
+    count, before = 0, ()
+    for prompt in sorted(prompts):
+        common = next((at for at, (a, b) in enumerate(zip(prompt, before)) if a != b), min(len(prompt), len(before)))
+        count += len(prompt) - common
+        before = prompt
+    return count
+
+
+def by_transformers(file: Path, batches: Sequence[Sequence[Request]]) -> float:
+    """CPU-seconds of the Hugging Face backend on the same weights."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from symphony.models.hf import HFBackend
+
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in (AutoTokenizer, AutoModelForCausalLM):
+            kind.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+        backend = HFBackend(folder)
+        return sum(cpu(lambda batch=batch: backend.generate(batch)) for batch in batches)
+
+
+# --------------------------------------------------------------------------- neighbours
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def rate(backend: GGUFBackend) -> float:
+    """Tokens a second of eight rows."""
+    begin, before = time.perf_counter(), backend.engine.generated
+    backend.generate([request(f"{number} {WORDS[number % 20]}", number, NEW) for number in range(8)])
+    return (backend.engine.generated - before) / (time.perf_counter() - begin)
+
+
+def busy_share(file: Path) -> float:
+    backend = GGUFBackend(file, threads=2)
+    rate(backend)
+    alone = max(rate(backend) for _ in range(2))
+    others = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(2)]
+    for other in others:
+        other.start()
+    time.sleep(1)
+    try:
+        beside = rate(backend)
+    finally:
+        for other in others:
+            other.kill()
+    return beside / alone
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hf", action="store_true")
+    parser.add_argument("--models", nargs="+", default=list(FILES), choices=list(FILES))
+    parser.add_argument("--data", type=Path, default=ROOT / "data")
+    given = parser.parse_args()
+    folder = Path(os.environ[MODELS_VARIABLE])
+    figures: dict[str, Any] = {}
+    table = {name: speeds(folder / FILES[name]) for name in given.models}
+    for name, found in table.items():
+        print(name, ", ".join(f"{key} {value:.1f}" for key, value in found.items()), flush=True)
+    shares = [found[f"decode {rows}"] / found[f"bare {rows}"] for found in table.values() for rows in BATCHES]
+    figures["gguf_share_of_raw"] = min(shares)
+    played = play(folder, given.data)
+    computed = sum(one.backend.engine.prompted - one.backend.engine.reused for one in played.values())
+    prompted = sum(one.backend.engine.prompted for one in played.values())
+    figures["calls"] = sum(len(one.prompts) for one in played.values())
+    figures["trie_ratio"] = computed / sum(distinct(one.prompts) for one in played.values())
+    figures["cached"] = 1 - computed / prompted
+    ours = sum(one.took for one in played.values())
+    figures["engine_cpu_s"] = ours
+    if given.hf:
+        theirs = sum(by_transformers(folder / file, one.batches) for file, one in played.items())
+        figures["gguf_speedup_over_hf"] = theirs / ours
+    figures["busy_neighbour_share"] = busy_share(folder / FILES[given.models[-1]])
+    print(json.dumps({key: round(value, 3) for key, value in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()
