@@ -65,11 +65,15 @@ def cpu(work: Callable[[], Any]) -> float:
 # --------------------------------------------------------------------------- speeds
 
 
-def bare(llama: Llama, rows: int) -> float:
+def texts(rows: int) -> list[Request]:
+    return [request(f"{number} {WORDS[number % 20]}", number, NEW) for number in range(rows)]
+
+
+def bare(backend: GGUFBackend, llama: Llama, rows: int) -> float:
     """CPU-seconds of `NEW` steps of so many rows: nothing but llama_decode and argmax."""
-    prompts = [np.array(llama.vocabulary.encode(f"{number} {WORDS[number % 20]}"), np.int32) for number in range(rows)]
+    prompts = [np.array(row.prompt, np.int32) for row in backend.rows(texts(rows))]
     spans = [Span(sequence=row, begin=0, tokens=prompt, wanted=True) for row, prompt in enumerate(prompts)]
-    logits = llama.compute(spans)
+    logits = [llama.compute([span])[0].copy() for span in spans]
     ends = [len(prompt) for prompt in prompts]
 
     def decode(logits: Sequence[np.ndarray]) -> None:
@@ -88,7 +92,7 @@ def bare(llama: Llama, rows: int) -> float:
 
 def engine(backend: GGUFBackend, rows: int) -> float:
     """CPU-seconds a generated token times rows times `NEW`, from the first step in which every row generates."""
-    backend.submit([request(f"{number} {WORDS[number % 20]}", number, NEW) for number in range(rows)])
+    backend.submit(texts(rows))
     backend.step()
     backend.step()
     before = backend.engine.generated
@@ -111,7 +115,7 @@ def speeds(file: Path) -> dict[str, Any]:
     llama.forget(0)
     found: dict[str, Any] = {"prompt": len(tokens) / prompt}
     for rows in BATCHES:
-        ours, raw = (min(one() for _ in range(2)) for one in (lambda: engine(never_ending, rows), lambda: bare(llama, rows)))
+        ours, raw = (min(one() for _ in range(2)) for one in (lambda: engine(never_ending, rows), lambda: bare(never_ending, llama, rows)))
         found[f"decode {rows}"] = rows * NEW / ours
         found[f"bare {rows}"] = rows * NEW / raw
     return found
@@ -134,12 +138,10 @@ class Played:
 
     def submit(self, requests: Sequence[Request], first: int = 0) -> list[tuple[int, Completion]]:
         self.batches.append(list(requests))
-        waiting = self.backend.engine._waiting
-        before = len(waiting)
+        self.prompts += [row.prompt for row in self.backend.rows(requests)]
         begin = time.process_time()
         refused = self.backend.submit(requests, first)
         self.took += time.process_time() - begin
-        self.prompts += [row.prompt for row in list(waiting)[before:]]
         return refused
 
     def step(self) -> list[tuple[int, Completion]]:
@@ -206,7 +208,7 @@ def _spin() -> None:
 def rate(backend: GGUFBackend) -> float:
     """Tokens a second of eight rows."""
     begin, before = time.perf_counter(), backend.engine.generated
-    backend.generate([request(f"{number} {WORDS[number % 20]}", number, NEW) for number in range(8)])
+    backend.generate(texts(8))
     return (backend.engine.generated - before) / (time.perf_counter() - begin)
 
 

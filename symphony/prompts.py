@@ -46,6 +46,7 @@ class ChatPrompts:
         turn: An assistant turn, with the places {thought} and {action}.
         problem: How a problem is written, with the place {problem}.
         next: Put before a problem that follows a worked example.
+        verify: Asks whether the last step is right, to be answered by yes or no.
         expand_shots, refine_shots, evaluate_shots, reflect_shots: Worked examples of each phase, the most useful first:
             where a prompt is too long, the last is dropped first, so that what stays is still the same prefix.
             `refine_shots` are those of expansions below the root; None: as at the root.
@@ -61,6 +62,7 @@ class ChatPrompts:
     turn: str = "Thought: {thought}\nAction: {action}"
     problem: str = "{problem}"
     next: str = ""
+    verify: str = "Is the last step right? Reply with one word, yes or no."
     expand_shots: tuple[Shot, ...] = ()
     refine_shots: tuple[Shot, ...] | None = None
     evaluate_shots: tuple[Shot, ...] = ()
@@ -79,6 +81,13 @@ class ChatPrompts:
         self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
     ) -> tuple[Message, ...]:
         return self._chat(self.evaluate_shots, problem, path, lessons, self.evaluate, dropped)
+
+    def verification(
+        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]:
+        """What an expansion of the node would be asked, so that both share their prefix, with the question behind it."""
+        messages = self.expansion(problem, path, lessons, dropped)
+        return (*messages[:-1], replace(messages[-1], content=f"{messages[-1].content}\n{self.verify}")) if messages else ()
 
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._chat(self.reflect_shots, problem, path, (), self.reflect, dropped)

@@ -48,10 +48,16 @@ class Asking:
     Attributes:
         draws: Evaluations, each by the next scheduled agent, >= 1.
         temperature: They are drawn at, >= 0; 0 is greedy.
+        verify: Whether the question is `Prompts.verification`, to be answered by yes or no, and not `evaluation`.
+        tokens: Completion tokens of one; None is what the search allows.
+        reminder: Put behind the question where an answer could not be understood.
     """
 
     draws: int = 1
     temperature: float = 0.0
+    verify: bool = False
+    tokens: int | None = None
+    reminder: str = FORMAT_REMINDER
 
 
 ONCE = Asking()
@@ -196,6 +202,47 @@ class TokenProbability:
     def fallback(self) -> Score:
         value, confidence = FALLBACK
         return Score(value=value, confidence=confidence, modulated=value, fallback=True)
+
+
+_YES, _NO = ("yes", "true", "right", "correct"), ("no", "false", "wrong", "incorrect")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PTrue:
+    """The probability that the model gives to "yes" when it is asked whether the answer is right.
+
+    Z = P(yes): the probability p of the one token that is drawn greedily, or 1 - p where that says no. C = max(Z, 1 - Z).
+    R = Z, or with `modulated` Z (1 - E(C)) (Eq. 6).
+    Source: P(True), Kadavath et al. 2022 (arXiv 2207.05221), there with several samples shown beside; here the trajectory
+    alone. Deviation: what is neither yes nor no counts to the other side.
+
+    An answer without log-probabilities counts as sure, and is marked as a fallback.
+
+    Attributes:
+        modulated: Whether the entropy of C modulates Z (the paper's EMCS over this value).
+    """
+
+    modulated: bool = False
+
+    @property
+    def asking(self) -> Asking:
+        return Asking(verify=True, tokens=1, reminder="Reply with the one word yes or the one word no.")
+
+    def score(self, answers: Sequence[Completion]) -> Score | None:
+        answer = answers[0]
+        word = spoken(answer.text).strip(" \n*_`\"'.").lower()
+        if word not in (*_YES, *_NO):
+            return None
+        sure = 1.0 if answer.logprob is None else min(1.0, math.exp(answer.logprob))
+        value = sure if word in _YES else 1.0 - sure
+        return self._score(value, max(value, 1.0 - value), fallback=answer.logprob is None)
+
+    def fallback(self) -> Score:
+        return self._score(*FALLBACK, fallback=True)
+
+    def _score(self, value: float, confidence: float, *, fallback: bool) -> Score:
+        modulated = emcs(value, confidence) if self.modulated else value
+        return Score(value=value, confidence=confidence, modulated=modulated, fallback=fallback)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

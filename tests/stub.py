@@ -40,6 +40,11 @@ class StubPrompts:
     ) -> tuple[Message, ...]:
         return self._message("evaluate", problem, path, lessons, dropped)
 
+    def verification(
+        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]:
+        return self._message("verify", problem, path, lessons, dropped)
+
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._message("reflect", problem, path, (), dropped)
 

@@ -158,3 +158,16 @@ def test_what_is_written_is_read_back(verb, argument):
     proposal = parse_proposal(f"Thought: so.\nAction: {verb}[{argument}]", VERBS)
     assert proposal is not None
     assert split_action(proposal.action) == (verb, " ".join(argument.split()))
+
+
+def test_a_verification_is_the_next_expansion_with_the_question_behind_it() -> None:
+    prompts = ChatPrompts(verify="Right?")
+    asked, next = prompts.verification(PROBLEM, PATH, ["l"]), prompts.expansion(PROBLEM, PATH, ["l"])
+    assert asked[:-1] == next[:-1]
+    assert asked[-1].content == f"{next[-1].content}\nRight?"
+    assert prompts.verification(PROBLEM, PATH, [], dropped=5) == ()
+
+
+def test_words_of_verification_name_a_run_only_where_they_are_not_the_usual_ones() -> None:
+    assert ChatPrompts().digest == ChatPrompts(verify=ChatPrompts().verify).digest
+    assert ChatPrompts().digest != ChatPrompts(verify="Right?").digest

@@ -14,6 +14,7 @@ from symphony.scorer import (
     ONCE,
     Official,
     Plain,
+    PTrue,
     RandomScore,
     SelfConsistency,
     TokenProbability,
@@ -403,3 +404,39 @@ def test_random_scores_are_uniform():
 def test_random_scores_ask_again_where_emcs_does(text):
     assert RandomScore().asking == EMCS().asking
     assert (RandomScore().score(said(text)) is None) == (EMCS().score(said(text)) is None)
+
+
+# --------------------------------------------------------------------------- P(True)
+
+
+@pytest.mark.parametrize(
+    ("text", "logprob", "value"),
+    [("Yes", -0.1, math.exp(-0.1)), (" yes", 0.0, 1.0), ("No", -0.1, 1 - math.exp(-0.1)), ("**True**", -1.0, math.exp(-1.0)), ("wrong.", 0.0, 0.0)],
+)
+def test_p_true_is_the_probability_of_yes(text: str, logprob: float, value: float) -> None:
+    (answer,) = said(text)
+    score = PTrue().score([dataclasses.replace(answer, logprob=logprob, completion_tokens=1)])
+    assert score is not None
+    assert (score.value, score.modulated) == (pytest.approx(value), pytest.approx(value))
+    assert score.confidence == pytest.approx(max(value, 1 - value))
+    assert not score.fallback
+
+
+def test_p_true_may_be_modulated_by_its_entropy() -> None:
+    (answer,) = said("yes")
+    score = PTrue(modulated=True).score([dataclasses.replace(answer, logprob=math.log(0.6), completion_tokens=1)])
+    assert score is not None
+    assert score.modulated == pytest.approx(emcs(0.6, 0.6))
+
+
+@pytest.mark.parametrize("text", ["", "The", "perhaps", "Value: 0.9", "yes and no"])
+def test_what_is_neither_yes_nor_no_is_no_score(text: str) -> None:
+    assert PTrue().score(said(text)) is None
+
+
+def test_p_true_asks_for_one_word_and_takes_a_word_without_probability_for_sure() -> None:
+    asking = PTrue().asking
+    assert (asking.verify, asking.tokens, asking.draws, asking.temperature) == (True, 1, 1, 0.0)
+    score = PTrue().score(said("no"))
+    assert score is not None
+    assert (score.value, score.fallback) == (0.0, True)

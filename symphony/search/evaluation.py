@@ -8,7 +8,7 @@ from functools import partial
 from itertools import takewhile
 
 from symphony.agents import Stop, Ticket
-from symphony.scorer import FORMAT_REMINDER, Scorer
+from symphony.scorer import Scorer
 from symphony.search.phases import Phases, Prompt
 from symphony.search.tree import Origin, Tree
 from symphony.types import Completion, Message, Phase, Sampling, Score, Shorten, Turn
@@ -94,7 +94,7 @@ async def _drawn(
     """Asks about each node as often as the scorer wants; as `_asked`, for as many as could be asked about."""
     scorer = phases.parts.scorer
     asking = scorer.asking
-    sampling = Sampling(temperature=asking.temperature, max_tokens=phases.evaluate_tokens)
+    sampling = Sampling(temperature=asking.temperature, max_tokens=asking.tokens or phases.evaluate_tokens)
     tickets, stop = phases.ask([id for id in ids for _ in range(asking.draws)], phase, prompt, sampling)
     answers, stop = await phases.answers(tickets, stop)
     found: list[tuple[Score | None, int]] = []
@@ -113,17 +113,19 @@ def _score(scorer: Scorer, drawn: Sequence[tuple[Ticket, Completion]]) -> Score 
 
 
 def _evaluation(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
-    return partial(phases.parts.task.prompts.evaluation, phases.parts.problem, path, lessons)
+    prompts = phases.parts.task.prompts
+    build = prompts.verification if phases.parts.scorer.asking.verify else prompts.evaluation
+    return partial(build, phases.parts.problem, path, lessons)
 
 
 def _reminded(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
-    return partial(_remind, _evaluation(phases, path, lessons))
+    return partial(_remind, _evaluation(phases, path, lessons), phases.parts.scorer.asking.reminder)
 
 
-def _remind(evaluation: Shorten, dropped: int) -> tuple[Message, ...]:
+def _remind(evaluation: Shorten, reminder: str, dropped: int) -> tuple[Message, ...]:
     """With the reminder inside the last message: strict chat templates refuse two user turns in a row."""
     messages = evaluation(dropped)
     if not messages:
         return ()
     *before, last = messages
-    return (*before, replace(last, content=f"{last.content}\n{FORMAT_REMINDER}"))
+    return (*before, replace(last, content=f"{last.content}\n{reminder}"))

@@ -25,6 +25,7 @@ from symphony.tasks import datafiles
 from symphony.tasks.answers import exact_match, f1, normalise
 from symphony.tasks.corpus import Corpus, Page, Paragraphs
 from symphony.tasks.feedback import visible
+from symphony.tasks.repeats import Repeats, Seen, told
 from symphony.tasks.wikipedia import Mode, Wikipedia
 from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
@@ -70,6 +71,7 @@ class Data:
     hits: int = 0
     steps: int = 0
     answer: str | None = None
+    seen: Seen = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,7 @@ class HotpotQA:
             in today's Wikipedia ("live").
         record: Under "live", whether new titles may be asked for ("record") or only recorded ones ("replay").
         max_steps: Horizon; the episode is truncated there (published code: 7).
+        repeats: Whether an action that brings the same again is told so ("told"; published code: "official", no).
         feedback: Whether a search learns if its answer was right.
         data: Folder of the data sets.
         wording: Version of the prompts, or a file of one's own.
@@ -101,6 +104,7 @@ class HotpotQA:
     pages: Pages = "union"
     record: Mode = "record"
     max_steps: Count = 7
+    repeats: Repeats = "official"
     feedback: Feedback = "oracle"
     data: Path = Path("data")
     wording: str = "v1"
@@ -168,15 +172,17 @@ class HotpotQA:
         else:
             invalid = True
             observation = "Invalid action. Allowed: search[title], lookup[word], finish[answer]."
+        observation, seen = told(self.repeats, data.seen, action, observation)
+        data = replace(data, seen=seen)
         truncated = data.steps >= self.max_steps
         reward = visible(0.0, self.feedback, truncated)
         return State(observation=observation, reward=reward, truncated=truncated, invalid=invalid, data=data)
 
     def _finish(self, data: Data, answer: str) -> State:
-        told = self.feedback == "oracle"
-        right = told and exact_match(answer, data.gold)  # under "none" nothing is compared at all
+        shown = self.feedback == "oracle"
+        right = shown and exact_match(answer, data.gold)  # under "none" nothing is compared at all
         return State(
-            observation=("Correct." if right else "Wrong.") if told else "Answer given.",
+            observation=("Correct." if right else "Wrong.") if shown else "Answer given.",
             reward=visible(float(right), self.feedback),
             terminated=True,
             data=replace(data, answer=answer),

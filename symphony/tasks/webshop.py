@@ -21,6 +21,7 @@ from symphony.fields import Count, FromZero, check_fields
 from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.reasoning import spoken
 from symphony.tasks.feedback import visible
+from symphony.tasks.repeats import Repeats, Seen, told
 from symphony.tasks.webshop_catalogue import Catalogue, Mined, Product, Written, files, load, table
 from symphony.tasks.webshop_goals import Goal, Goals, Instructions, Nouns, Reward, goals, judge, noun_finder, nouns_by
 from symphony.tasks.wording import read_prompts
@@ -61,6 +62,7 @@ class Data:
     chosen: tuple[tuple[str, str], ...] = ()
     part: str = ""
     steps: int = 0
+    seen: Seen = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class WebShop:
         price_seed: Of the prices drawn from price ranges and of the ceilings in the instructions.
         nouns: What tells nouns in titles: spaCy's model, all "words" but function words, or spaCy where it is ("auto").
         max_steps: Horizon; the episode is truncated there (published code: depth 10, then up to 10 simulated steps).
+        repeats: Whether an action that brings the same again is told so ("told"; original: "official", no).
         feedback: Whether a search learns what a purchase earned.
         data: Folder of the data sets.
         wording: Version of the prompts, or a file of one's own.
@@ -92,6 +95,7 @@ class WebShop:
     instructions: Instructions = "human"
     nouns: Nouns = "auto"
     max_steps: Count = 15
+    repeats: Repeats = "official"
     feedback: Feedback = "oracle"
     data: Path = Path("data")
     wording: str = "v1"
@@ -156,13 +160,15 @@ class WebShop:
         after = data if verb == "think" else self._after(data, verb, argument)
         if after is not None and after.page == "end":
             return self._bought(after)
+        shown = HINT if after is None else self._shown(data, after)
+        observation, seen = told(self.repeats, data.seen, action, shown)
         truncated = data.steps >= self.max_steps
         return State(
-            observation=HINT if after is None else self._shown(data, after),
+            observation=observation,
             reward=visible(0.0, self.feedback, truncated),
             truncated=truncated,
             invalid=after is None,
-            data=data if after is None else after,
+            data=replace(data if after is None else after, seen=seen),
         )
 
     def _after(self, data: Data, verb: str, argument: str) -> Data | None:

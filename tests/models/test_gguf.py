@@ -100,7 +100,7 @@ def test_a_prompt_costs_the_tokens_that_no_prompt_before_it_had(make, ask: Ask) 
     prompts = [path + "and " * count for count in range(8)]
     for prompt in prompts:
         backend.generate([ask(prompt, temperature=0.0, max_tokens=1)])
-    encoded = [backend._chats._encode([ask(prompt).messages])[0].tokens for prompt in prompts]
+    encoded = [row.prompt for row in backend.rows([ask(prompt) for prompt in prompts])]
     distinct = len({prompt[: end + 1] for prompt in encoded for end in range(len(prompt))})
     # The last token of a prompt is computed for its logits whoever had it before.
     assert backend.llama.decoded <= distinct + len(prompts)

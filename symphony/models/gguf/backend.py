@@ -14,6 +14,7 @@ from symphony.models.cores import usable_cores
 from symphony.models.gguf.engine import Engine
 from symphony.models.gguf.llama import INSTALL, Llama, Vocabulary, check_file, library
 from symphony.models.footprint import Footprint
+from symphony.models.sampler import Row
 from symphony.models.sizes import Size
 from symphony.types import Completion, Request, SymphonyError
 
@@ -174,9 +175,13 @@ class GGUFBackend:
             Those that can't be answered, with their errors; the others are answered by the next calls of `step`.
         """
         refused: dict[int, Completion] = {}
-        for row in self._chats.rows(requests, refused, first=first):
+        for row in self.rows(requests, refused, first):
             self.engine.submit(row)
         return list(refused.items())
+
+    def rows(self, requests: Sequence[Request], refused: dict[int, Completion] | None = None, first: int = 0) -> list[Row]:
+        """The requests as tokens, without those that get no answer; their errors are put into `refused`."""
+        return self._chats.rows(requests, {} if refused is None else refused, first=first)
 
     def step(self) -> list[tuple[int, Completion]]:
         """The answers that have ended with one more batch, by the requests' numbers."""

@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 def draw(logits: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[int, float]:
     """A token of softmax(logits / temperature), and its log-probability (nats) at temperature 1.
 
-    Adding temperature times Gumbel noise to the logits and taking the maximum is such a draw; at temperature 0 it is
-    the most probable token. The noise is drawn in double precision: in single precision an exponential may be an exact
-    0, and its token would win whatever its logit.
+    One random number a token: the first token at which the sum of the probabilities passes it. Sums are taken in double
+    precision. At temperature 0 it is the most probable token.
 
     Args:
         logits: (vocabulary,).
         temperature: >= 0.
     """
+    best = int(np.argmax(logits))
+    below = logits - logits[best]
+    token = best
     if temperature > 0:
-        noise = np.log(rng.standard_exponential(len(logits)))
-        token = int(np.argmax(logits - temperature * noise))
-    else:
-        token = int(np.argmax(logits))
-    top = logits.max()
-    return token, float(logits[token] - top) - float(np.log(np.exp(logits - top).sum(dtype=np.float64)))
+        sums = np.cumsum(np.exp(below / np.float32(temperature)), dtype=np.float64)
+        token = min(int(np.searchsorted(sums, rng.random() * sums[-1], side="right")), len(sums) - 1)
+    return token, float(below[token]) - float(np.log(np.exp(below).sum(dtype=np.float64)))

@@ -44,6 +44,7 @@ class Sequences:
 
     def __init__(self, cells: int, count: int) -> None:
         self._holders = np.zeros(cells, np.int32)  # sequences that hold each cell
+        self._free = list(range(cells))
         self._ids = list(range(count))[::-1]
         self._held: dict[int, Sequence] = {}
         self._clock = 0
@@ -51,7 +52,7 @@ class Sequences:
     @property
     def free(self) -> int:
         """Cells that no sequence holds."""
-        return int(np.count_nonzero(self._holders == 0))
+        return len(self._free)
 
     def has_room(self, cells: int) -> bool:
         """Whether a sequence with so many cells of its own can be opened."""
@@ -92,9 +93,9 @@ class Sequences:
 
     def extend(self, held: Sequence, count: int) -> None:
         """So many more tokens of the sequence have been computed. Needs as many free cells."""
-        new = np.flatnonzero(self._holders == 0)[:count].astype(np.int32)
-        if len(new) < count:
-            raise MemoryError(f"cache: found {len(new)} free cells, allowed: {count}")
+        if len(self._free) < count:
+            raise MemoryError(f"cache: found {len(self._free)} free cells, allowed: {count}")
+        new = np.array([self._free.pop() for _ in range(count)], np.int32)
         self._holders[new] += 1
         held.cells = np.concatenate((held.cells, new))
 
@@ -110,6 +111,7 @@ class Sequences:
     def drop(self, held: Sequence) -> None:
         """The sequence is forgotten."""
         self._holders[held.cells] -= 1
+        self._free += held.cells[self._holders[held.cells] == 0].tolist()
         del self._held[held.id]
         self._ids.append(held.id)
 

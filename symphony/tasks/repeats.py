@@ -1,0 +1,19 @@
+"""Tells an agent that an action has brought the same page before; official environments say nothing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Repeats = Literal["official", "told"]
+"""Whether the environment says so."""
+Seen = frozenset[tuple[str, str]]
+"""Actions with the observations that they brought, along one branch."""
+NOTICE = "You have already done this, and it brings nothing new. Choose another action."
+
+
+def told(repeats: Repeats, seen: Seen, action: str, observation: str) -> tuple[str, Seen]:
+    """The observation, with a notice where the same action brought it before; and what has now been seen."""
+    if repeats == "official":
+        return observation, seen
+    again = (action, observation) in seen
+    return f"{observation}\n{NOTICE}" if again else observation, seen | {(action, observation)}
