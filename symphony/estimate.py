@@ -101,7 +101,11 @@ def _footprints(specs: dict[str, ModelSpec], data: Path, say: Say) -> dict[str, 
         try:
             found[name] = spec.footprint(data)
         except NotThere:
-            say(f"{name}: not counted, its weights are not there")
+            if spec.takes is None:
+                say(f"{name}: not counted, its weights are not there")
+            else:
+                say(f"{name}: its weights are not there, counted as its option says")
+                found[name] = spec.takes
     return found
 
 

@@ -24,7 +24,7 @@ SHARED = ("task", "pool", "seed")
 """What the runs of one process have in common, unless less is asked for; a model is loaded once a process."""
 PARTS = ("task", "scheduler", "scorer", "memory", "search")
 """Plug points of a run with a `_target_` of their own; a pool's agents are the others."""
-NOT_ARGUMENTS = ("name", "_target_", "source", "made_from", "weights")
+NOT_ARGUMENTS = ("name", "_target_", "source", "made_from", "weights", "takes")
 """Keys of an agent that its model's constructor does not take."""
 ACCESS = (
     "key_env",
@@ -38,9 +38,14 @@ ACCESS = (
     "pause_max_s",
     "breaker_failures",
     "breaker_pause_s",
+    "takes",
+    "threads",
+    "rows",
+    "chunk",
+    "gpu_layers",
 )
-"""Keys of an agent that say how its endpoint is reached: they decide no answer and are left out of a run's digest (the
-price is not where a limit of money stands: it then decides where searches end)."""
+"""Keys of an agent that say how its endpoint is reached, or how a local engine computes: they are left out of a run's
+digest (the price is not where a limit of money stands: it then decides where searches end)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +116,14 @@ class ModelSpec:
     Attributes:
         origin: Digest of the weights that a quantised checkpoint has to be made from; "" where it is not made here.
         pinned: Whether its option has a `source` to download it from; no part of what it is.
+        takes: What its option says that it takes of memory, for a plan without its files; None where it says nothing.
     """
 
     target: str
     arguments: str
     origin: str = ""
     pinned: bool = field(default=False, compare=False)
+    takes: Footprint | None = field(default=None, compare=False)
 
     @property
     def is_endpoint(self) -> bool:
@@ -332,8 +339,20 @@ def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
             arguments=canonical_json(arguments),
             origin=origin,
             pinned=agent.get("source") is not None,
+            takes=_takes(agent),
         )
     return specs
+
+
+def _takes(agent: Mapping[str, Any]) -> Footprint | None:
+    given = agent.get("takes")
+    if given is None:
+        return None
+    names = list(Footprint.__slots__)
+    wrong = not isinstance(given, Mapping) or set(given) != set(names)
+    if wrong or not all(type(number) is int and number > 0 for number in given.values()):
+        raise SymphonyError(f"{agent['name']}.takes: found {given}, allowed: {', '.join(names)}, each a number > 0")
+    return Footprint(**given)
 
 
 def _pinned_sha256(agent: Mapping[str, Any]) -> str:
