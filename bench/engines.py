@@ -4,15 +4,15 @@
 
 Needs the extra `gguf`, the files of pool `laptop` in the folder, and for the played run the data of mbpp_py (--data).
 One thread but where it says otherwise; speeds are tokens a CPU-second, so that other load disturbs them little.
-  prompt, decode B     tokens a CPU-second: one prompt of 512 tokens; B rows that generate 48 tokens each, for a bare loop
-                       (llama_decode and argmax, nothing else) and for the engine (draws, log-probabilities, stop
-                       strings, text), in turn
+  prompt, decode B     tokens a CPU-second: one prompt of 512 tokens; B rows that generate 48 tokens each, for a bare
+                       loop (llama_decode and argmax, nothing else) and for the engine (draws, log-probabilities,
+                       stop strings, text), in turn
   gguf_share_of_raw    the engine's decoding over the bare loop's, the least of all models and batches
   trie_ratio           prompt tokens computed over distinct tokens of the trie of all prompts, in a run of SYMPHONY on
                        three problems of mbpp_py by the two smaller models; 1.0 is the limit
   cached               share of the run's prompt tokens that came from the cache
-  gguf_speedup_over_hf with --hf: CPU-seconds of the Hugging Face backend (float32, the same weights, the calls of that run
-                       in the batches in which they were asked) over the engine's
+  gguf_speedup_over_hf with --hf: CPU-seconds of the Hugging Face backend (float32, the same weights, the calls of that
+                       run in the batches in which they were asked) over the engine's
   busy_neighbour_share wall-clock speed of the engine with two threads and two busy processes beside it, over that alone
 """
 
@@ -47,7 +47,29 @@ FILES = {
 }
 BATCHES = (1, 8, 16, 32)
 PROMPT, NEW = 512, 48
-WORDS = "the quick river ran past an old stone mill where nobody had ground any corn for many a long year and ".split()
+WORDS = [
+    "the",
+    "quick",
+    "river",
+    "ran",
+    "past",
+    "an",
+    "old",
+    "stone",
+    "mill",
+    "where",
+    "nobody",
+    "had",
+    "ground",
+    "any",
+    "corn",
+    "for",
+    "many",
+    "a",
+    "long",
+    "year",
+    "and",
+]
 
 
 def request(text: str, index: int, tokens: int) -> Request:
@@ -80,7 +102,8 @@ def bare(backend: GGUFBackend, llama: Llama, rows: int) -> float:
         for step in range(NEW):
             tokens = [np.array([one.argmax()], np.int32) for one in logits]
             spans = [
-                Span(sequence=row, begin=ends[row] + step, tokens=token, wanted=True) for row, token in enumerate(tokens)
+                Span(sequence=row, begin=ends[row] + step, tokens=token, wanted=True)
+                for row, token in enumerate(tokens)
             ]
             logits = llama.compute(spans)
 
@@ -115,9 +138,12 @@ def speeds(file: Path) -> dict[str, Any]:
     llama.forget(0)
     found: dict[str, Any] = {"prompt": len(tokens) / prompt}
     for rows in BATCHES:
-        ours, raw = (min(one() for _ in range(2)) for one in (lambda: engine(never_ending, rows), lambda: bare(never_ending, llama, rows)))
-        found[f"decode {rows}"] = rows * NEW / ours
-        found[f"bare {rows}"] = rows * NEW / raw
+        ours, raw = [], []
+        for _ in range(2):
+            ours.append(engine(never_ending, rows))
+            raw.append(bare(never_ending, llama, rows))
+        found[f"decode {rows}"] = rows * NEW / min(ours)
+        found[f"bare {rows}"] = rows * NEW / min(raw)
     return found
 
 
@@ -178,7 +204,8 @@ def distinct(prompts: Sequence[tuple[int, ...]]) -> int:
     """Nodes of the trie of all prompts."""
     count, before = 0, ()
     for prompt in sorted(prompts):
-        common = next((at for at, (a, b) in enumerate(zip(prompt, before)) if a != b), min(len(prompt), len(before)))
+        pairs = enumerate(zip(prompt, before, strict=False))
+        common = next((at for at, (a, b) in pairs if a != b), min(len(prompt), len(before)))
         count += len(prompt) - common
         before = prompt
     return count

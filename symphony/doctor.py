@@ -10,13 +10,17 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from symphony import config, options, provenance
 from symphony.models.chats import prompt_tokens
+from symphony.models.cores import usable_cores
 from symphony.models.devices import CARD, candidates
 from symphony.models.endpoint import read_key
 from symphony.models.folder import MANIFEST, PACKAGE, locate
+from symphony.models.gguf.backend import MODELS_VARIABLE
+from symphony.models.gguf.llama import INSTALL
 from symphony.models.probe import PROMPT, Probe, probe
 from symphony.needs import has_data, unavailable, unplayed
 from symphony.runs import ModelSpec, NotThere, models
@@ -123,6 +127,8 @@ def machine(outputs: Path, data: Path, cards: Sequence[tuple[str, int]] | Findin
     yield Finding(name="Python", ok=not missing, told=told, remedy="pip install -e ." if missing else "")
     yield _gpu(cards)
     yield _memory()
+    yield _cores()
+    yield _engine()
     for name, folder in (("outputs", outputs), ("data", data)):
         place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
         yield Finding(name=f"disk at {name}", ok=True, told=f"{_gb(shutil.disk_usage(place).free)} free")
@@ -161,6 +167,27 @@ def _memory() -> Finding:
     except (OSError, ValueError, KeyError):
         return Finding(name="memory", ok=None, told=f"{platform.system()} does not tell")
     return Finding(name="memory", ok=True, told=f"{_gb(free)} of {_gb(total)} free")
+
+
+def _cores() -> Finding:
+    cores, here = usable_cores(), os.cpu_count() or 1
+    told = f"{cores} of {here} for this process" if cores < here else f"{cores}"
+    busy = os.getloadavg()[0]
+    beside = f"; about {busy:.0f} other processes are at work on them" if busy > here / 2 else ""
+    return Finding(name="cores", ok=True, told=f"{told}: that many threads for a GGUF model, by default{beside}")
+
+
+def _engine() -> Finding:
+    """The engine for GGUF files, and the files that lie in the folder that the variable names."""
+    folder = os.environ.get(MODELS_VARIABLE)
+    files = sorted(path.name for path in Path(folder).glob("*.gguf")) if folder else []
+    held = f"={folder}: {', '.join(files) or 'no GGUF file'}" if folder else " not set"
+    lie = f"{MODELS_VARIABLE}{held}"
+    try:
+        found = version("llama-cpp-python")
+    except PackageNotFoundError:
+        return Finding(name="GGUF", ok=None, told=f"llama-cpp-python is not installed; {lie}", remedy=INSTALL)
+    return Finding(name="GGUF", ok=True, told=f"llama-cpp-python {found}; {lie}")
 
 
 def _sandbox() -> Finding:

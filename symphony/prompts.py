@@ -85,9 +85,11 @@ class ChatPrompts:
     def verification(
         self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
     ) -> tuple[Message, ...]:
-        """What an expansion of the node would be asked, so that both share their prefix, with the question behind it."""
+        """What an expansion of the node is asked, so that both share their prefix, with the question behind it."""
         messages = self.expansion(problem, path, lessons, dropped)
-        return (*messages[:-1], replace(messages[-1], content=f"{messages[-1].content}\n{self.verify}")) if messages else ()
+        if not messages:
+            return ()
+        return (*messages[:-1], replace(messages[-1], content=f"{messages[-1].content}\n{self.verify}"))
 
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._chat(self.reflect_shots, problem, path, (), self.reflect, dropped)

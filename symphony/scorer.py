@@ -211,10 +211,10 @@ _YES, _NO = ("yes", "true", "right", "correct"), ("no", "false", "wrong", "incor
 class PTrue:
     """The probability that the model gives to "yes" when it is asked whether the answer is right.
 
-    Z = P(yes): the probability p of the one token that is drawn greedily, or 1 - p where that says no. C = max(Z, 1 - Z).
-    R = Z, or with `modulated` Z (1 - E(C)) (Eq. 6).
-    Source: P(True), Kadavath et al. 2022 (arXiv 2207.05221), there with several samples shown beside; here the trajectory
-    alone. Deviation: what is neither yes nor no counts to the other side.
+    Z = P(yes): the probability p of the one token that is drawn greedily, or 1 - p where that says no.
+    C = max(Z, 1 - Z). R = Z, or with `modulated` Z (1 - E(C)) (Eq. 6).
+    Source: P(True), Kadavath et al. 2022 (arXiv 2207.05221), there with several samples shown beside; here the
+    trajectory alone. Deviation: what is neither yes nor no counts to the other side.
 
     An answer without log-probabilities counts as sure, and is marked as a fallback.
 

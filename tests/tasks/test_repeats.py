@@ -1,4 +1,4 @@
-"""Where it is asked for, an action that brings the same page again is told so; else the environments are the official ones."""
+"""An action that brings the same page again is told so where a run asks for it; the official environments are silent."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from typing import Any
 from symphony.fields import Count
 from symphony.models.chats import ChatTokenizer
 from symphony.models.cores import usable_cores
-from symphony.models.gguf.engine import Engine
-from symphony.models.gguf.llama import INSTALL, Llama, Vocabulary, check_file, library
 from symphony.models.footprint import Footprint
+from symphony.models.gguf.engine import Engine
+from symphony.models.gguf.llama import Llama, Vocabulary, check_file, library
 from symphony.models.sampler import Row
 from symphony.models.sizes import Size
 from symphony.types import Completion, Request, SymphonyError
@@ -40,9 +40,7 @@ def weights_file(path: str | Path, file: str | None = None) -> Path:
     return found[0]
 
 
-def revision_of(
-    path: str | Path, *, file: str | None = None, sha256: str | None = None, exact: bool = False
-) -> str:
+def revision_of(path: str | Path, *, file: str | None = None, sha256: str | None = None, exact: bool = False) -> str:
     """What answers, e.g. "gguf:0123456789abcdef". Where the checksum is known, the file need not be there."""
     found = sha256 or file_sha256(weights_file(path, file))
     return f"gguf:{found[:16]}{':exact' if exact else ''}"
@@ -179,7 +177,9 @@ class GGUFBackend:
             self.engine.submit(row)
         return list(refused.items())
 
-    def rows(self, requests: Sequence[Request], refused: dict[int, Completion] | None = None, first: int = 0) -> list[Row]:
+    def rows(
+        self, requests: Sequence[Request], refused: dict[int, Completion] | None = None, first: int = 0
+    ) -> list[Row]:
         """The requests as tokens, without those that get no answer; their errors are put into `refused`."""
         return self._chats.rows(requests, {} if refused is None else refused, first=first)
 
