@@ -1,4 +1,4 @@
-"""An action that brings the same page again is told so where a run asks for it; the official environments are silent."""
+"""An action that brings the same page again is told so where a run asks for it; official environments are silent."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ with listening():
     from symphony.report.tables import TABLES, heading
     from symphony.runner import Place, withdraw
     from symphony.needs import available, has_data
-    from symphony.runs import SHARED, freeze, groups
+    from symphony.runs import SHARED, freeze, groups, models
     from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"
@@ -56,12 +56,27 @@ def downloads(group):
         for run in group.runs
         if not has_data(run.config, run.data(DATA))
     }
-    options |= {option for run in group.runs for option in run.config["options"]}
+    options |= {
+        option
+        for run in group.runs
+        for option in run.config["options"]
+        if run.execution["store"] != "replay" and not is_there(option)
+    }
     return [
         f"{DATA}/{option}/manifest.json"
         for option in sorted(options)
         if option in SOURCES
     ]
+
+
+def is_there(option):
+    """Whether a model's one file lies in a folder of the user's own, so that nothing has to be downloaded."""
+    kind, _, name = option.partition("/")
+    try:
+        spec = model(name, conf=CONF) if kind == "model" else None
+        return bool(spec and spec.is_stepped and spec.folder(DATA))
+    except SymphonyError:
+        return False
 
 
 def quantised(runs):
@@ -75,6 +90,13 @@ def quantised(runs):
     ]
 
 
+def has_engine(group):
+    """Whether a model of the group computes with as many threads as it is given."""
+    return any(
+        spec.is_stepped for run in group.runs for spec in models(run.config).values()
+    )
+
+
 def weights(option):
     """What a model's weights lie in: the manifest of its download, or the files that ship with the package."""
     if f"model/{option}" in SOURCES:
@@ -85,7 +107,9 @@ def weights(option):
 QUANTISED = quantised(RUNS)
 
 # The package is found in the project's folder, wherever snakemake was started from.
-SYMPHONY = f"PYTHONPATH={workflow.basedir}:${{PYTHONPATH:-}} OMP_NUM_THREADS=1 {sys.executable} -m symphony"
+SYMPHONY = (
+    f"PYTHONPATH={workflow.basedir}:${{PYTHONPATH:-}} {sys.executable} -m symphony"
+)
 
 
 wildcard_constraints:

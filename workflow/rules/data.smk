@@ -17,4 +17,4 @@ rule fetch:
         conf=CONF,
         data=DATA,
     shell:
-        "{params.symphony} fetch {wildcards.option} --conf {params.conf:q} --data {params.data:q} > {log:q} 2>&1"
+        "OMP_NUM_THREADS={threads} {params.symphony} fetch {wildcards.option} --conf {params.conf:q} --data {params.data:q} > {log:q} 2>&1"

@@ -26,7 +26,7 @@ rule train_model:
         folder=lambda wildcards, output: Path(output[0]).parent,
         scale=config.get("train_scale", 1.0),
     shell:
-        "{params.symphony} train-pool {wildcards.model} --out {params.folder:q} --scale {params.scale} > {log:q} 2>&1"
+        "OMP_NUM_THREADS={threads} {params.symphony} train-pool {wildcards.model} --out {params.folder:q} --scale {params.scale} > {log:q} 2>&1"
 
 
 rule quantise:
@@ -49,5 +49,5 @@ rule quantise:
         conf=CONF,
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "{params.symphony} quantise {wildcards.model} {wildcards.scheme} --conf {params.conf:q}"
+        "OMP_NUM_THREADS={threads} {params.symphony} quantise {wildcards.model} {wildcards.scheme} --conf {params.conf:q}"
         " --out {params.folder:q} > {log:q} 2>&1"

@@ -23,7 +23,7 @@ rule load:
     params:
         symphony=SYMPHONY,
     shell:
-        "{params.symphony} load --database {output:q} {input:q} > {log:q} 2>&1"
+        "OMP_NUM_THREADS={threads} {params.symphony} load --database {output:q} {input:q} > {log:q} 2>&1"
 
 
 rule table:
@@ -55,7 +55,7 @@ rule table:
         words=lambda wildcards: heading(wildcards.table),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "{params.symphony} table {wildcards.table} --database {input.database:q} --plan {input.plan:q}"
+        "OMP_NUM_THREADS={threads} {params.symphony} table {wildcards.table} --database {input.database:q} --plan {input.plan:q}"
         " --quantised {input.quantised:q} --out {params.folder:q} > {log:q} 2>&1"
 
 
@@ -86,7 +86,7 @@ rule figure:
         words=lambda wildcards: CAPTIONS[wildcards.figure],
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "{params.symphony} figure {wildcards.figure} --database {input.database:q} --plan {input.plan:q}"
+        "OMP_NUM_THREADS={threads} {params.symphony} figure {wildcards.figure} --database {input.database:q} --plan {input.plan:q}"
         " --out {params.folder:q} > {log:q} 2>&1"
 
 
@@ -118,5 +118,5 @@ rule report:
         study=STUDY,
         figures=lambda wildcards, input: Path(input.figures[0]).parent,
     shell:
-        "{params.symphony} report --database {input.database:q} --plan {input.plan:q}"
+        "OMP_NUM_THREADS={threads} {params.symphony} report --database {input.database:q} --plan {input.plan:q}"
         " --figures {params.figures:q} --quantised {input.quantised:q} --out {output:q} > {log:q} 2>&1"

@@ -12,11 +12,12 @@ rule run:
         "outputs/benchmarks/run/{group}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    # An engine for GGUF files uses every core that it is given; two of them beside each other are slower than in turn.
+    threads: lambda wildcards: workflow.cores if has_engine(GROUPS[wildcards.group]) else 1
     resources:
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=lambda wildcards: 6000 if has_engine(GROUPS[wildcards.group]) else 3000,
+        runtime=lambda wildcards: 1440 if has_engine(GROUPS[wildcards.group]) else 240,
     params:
         symphony=SYMPHONY,
     shell:
-        "{params.symphony} run --group outputs/groups/{wildcards.group:q} 2>&1 | tee -i {log:q}"
+        "OMP_NUM_THREADS={threads} {params.symphony} run --group outputs/groups/{wildcards.group:q} 2>&1 | tee -i {log:q}"

@@ -215,7 +215,7 @@ class _Tokenizer:
         )
 
     def apply_chat_template(self, turns: list[dict[str, str]], **_: Any) -> str:
-        return str(self._format(messages=turns).prompt)  # type: ignore[arg-type]
+        return str(self._format(messages=turns).prompt)
 
     def __call__(self, texts: Sequence[str], **_: Any) -> dict[str, list[tuple[int, ...]]]:
         return {"input_ids": [self._vocabulary.encode(text) for text in texts]}
