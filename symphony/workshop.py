@@ -22,7 +22,7 @@ from symphony.models.loading import cards
 from symphony.models.stepper import Stepper
 from symphony.models.store import CallStore, StoredBackend, StoredModel
 from symphony.runs import ModelSpec, Run, is_endpoint, models
-from symphony.types import AsyncModel, Endpoint, ModelBackend
+from symphony.types import AsyncModel, Endpoint, ModelBackend, SymphonyError
 
 MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]
 
@@ -186,6 +186,9 @@ class Workshop:
         name = local.device.name if local else spec.device
         devices = {one.device.name for one in self._local.values()}
         beside = len(devices) > 1 or any(is_endpoint(self._made.get(one)) for one in pool.values())
+        if spec.is_stepped and mode == "strict" and not json.loads(spec.arguments).get("exact"):
+            told = "a model whose draws depend a little on who shares its batches"
+            raise SymphonyError(f"execution.store: found strict for {told}, allowed: `exact: true` at every GGUF model")
         if spec.is_stepped and mode != "strict" and not (local and local.device.crowded):
             stepper = Stepper(local or made, executor=self._worker(name) if beside else None)
             kept = StoredModel(stepper, self._store, mode, purse=purse, sizes=local or made)

@@ -1,0 +1,115 @@
+"""Whole runs by a tiny GGUF model: searched, stored, replayed, planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from symphony.config import plan
+from symphony.estimate import memory
+from symphony.models.gguf.backend import MODELS_VARIABLE, file_sha256
+from symphony.progress import watch
+from symphony.records import CallRecord, TimingRecord, read_records
+from symphony.runner import Place, run_group
+from symphony.runs import NotThere, Run, groups, models
+from symphony.types import SymphonyError
+from tests.own_pool import conf_with
+
+TARGET = "symphony.models.gguf.backend.GGUFBackend"
+
+
+@pytest.fixture(scope="module")
+def file(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("llama_cpp", reason="the extra gguf is not installed")
+    from tests.tiny_gguf import write
+
+    made = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    write(folders["qwen3"], made)
+    return made
+
+
+def planned(tmp_path: Path, file: Path, *overrides: str, **settings: object) -> Run:
+    agent = {"_target_": TARGET, "path": "model/tiny", "file": file.name, "cells": 4096, "threads": 1, **settings}
+    source = {
+        "address": "https://example.org",
+        "revision": "1",
+        "licence": "none",
+        "files": {file.name: file_sha256(file)},
+    }
+    conf = conf_with(tmp_path / "conf", "tiny", {"tiny": {**agent, "source": source}})
+    few = ("pool=tiny", "tasks=[mini_qa]", "seeds=[0]", "problems=2", "search.iterations=2", "search.expand_tokens=8")
+    (run,) = plan("quickstart", (*few, *overrides), experiment="symphony", conf=conf)
+    return run
+
+
+def carry_out(run: Run, place: Path) -> Path:
+    (group,) = groups([run])
+    with watch() as progress:
+        run_group(group, Place(outputs=place, data=place), progress)
+    return Place(outputs=place).run(run)
+
+
+def test_a_run_is_replayed_without_the_file(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MODELS_VARIABLE, str(file.parent))
+    folder = carry_out(planned(tmp_path, file), tmp_path / "outputs")
+    calls = read_records(folder, CallRecord)
+    assert calls
+    assert all(call.error is None for call in calls)
+    assert sum(timing.cached_tokens for timing in read_records(folder, TimingRecord)) > 0
+    monkeypatch.delenv(MODELS_VARIABLE)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for path in (*folder.iterdir(), *(tmp_path / "outputs" / "groups").rglob("done.json")):
+        path.unlink()
+    folder.rmdir()
+    again = carry_out(planned(tmp_path, file, "execution.store=replay"), tmp_path / "outputs")
+    assert (again / "calls.jsonl").read_bytes() == before["calls.jsonl"]
+    assert (again / "nodes.jsonl").read_bytes() == before["nodes.jsonl"]
+
+
+def test_how_the_engine_computes_is_no_part_of_a_runs_name(tmp_path: Path, file: Path) -> None:
+    one = planned(tmp_path, file)
+    assert planned(tmp_path, file, threads=2, rows=8, chunk=64).digest == one.digest
+    assert planned(tmp_path, file, exact=True).digest != one.digest
+
+
+def test_strict_needs_exact_models(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MODELS_VARIABLE, str(file.parent))
+    with pytest.raises(SymphonyError, match=r"execution\.store: found strict .*`exact: true`"):
+        carry_out(planned(tmp_path, file, "execution.store=strict"), tmp_path / "outputs")
+
+
+def test_an_exact_run_is_the_same_again(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MODELS_VARIABLE, str(file.parent))
+    settings = {"exact": True}
+    folder = carry_out(planned(tmp_path, file, **settings), tmp_path / "outputs")
+    for path in (*folder.iterdir(), *(tmp_path / "outputs" / "groups").rglob("done.json")):
+        path.unlink()
+    folder.rmdir()
+    carry_out(planned(tmp_path, file, "execution.store=strict", **settings), tmp_path / "outputs")
+
+
+def test_a_missing_file_names_its_command_and_is_planned_from_its_option(tmp_path: Path, file: Path) -> None:
+    takes = {"weights": 4_000_000_000, "parameters": 7_000_000_000, "cache_per_token": 131072}
+    run = planned(tmp_path, file, takes=takes)
+    (spec,) = models(run.config).values()
+    with pytest.raises(NotThere, match="`symphony fetch model/tiny` brings it"):
+        spec.folder(tmp_path)
+    lines: list[str] = []
+    memory([run], tmp_path, [16e9], 4096, lines.append)
+    assert any("counted as its option says" in line for line in lines)
+    assert any("weights 4.0 GB" in line for line in lines)
+
+
+@pytest.mark.parametrize("takes", [{}, {"weights": 1}, {"weights": 1, "parameters": 1, "cache_per_token": 0}])
+def test_what_a_model_takes_is_said_whole(takes: dict[str, int], tmp_path: Path, file: Path) -> None:
+    with pytest.raises(SymphonyError, match="takes: found"):
+        models(planned(tmp_path, file, takes=takes).config)
+
+
+def test_a_footprint_is_read_from_the_file(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MODELS_VARIABLE, str(file.parent))
+    (spec,) = models(planned(tmp_path, file).config).values()
+    found = spec.footprint(tmp_path)
+    assert found.weights == file.stat().st_size
+    assert found.cache_per_token == 2 * 2 * 2 * 16 * 2  # keys and values, layers, heads, head size, bytes
