@@ -14,6 +14,8 @@ from symphony.report.tables import Cell, Table, signed
 Row = Mapping[str, Cell]
 
 _RANDOM = re.compile(r"scorer \S+ → random")
+NO_INFORMATION = 0.55
+"""AUC below which values are said to tell nothing."""
 _RANDOM_ROW = "random scores"  # of the table emcs
 """The change of an ablation that replaces the evaluators' scores, and nothing else, by chance."""
 
@@ -86,7 +88,8 @@ def emcs(order: Table, ablation: Table) -> str:
     if whole is None or whole["AUC of Z"] is None:
         return ""
     each = ", ".join(
-        f"{row['agent']} {number(row['AUC of Z'])} → {number(row['AUC of R'])} (shuffled {number(row['R shuffled'])})"
+        f"{row['agent']} {number(row['AUC of Z'])} → {number(row['AUC of R'])} (shuffled {number(row['R shuffled'])}"
+        f"{'; no information' if row['AUC of R'] < NO_INFORMATION else ''})"
         for row in rows
         if row["agent"] not in ("all agents", _RANDOM_ROW) and row["AUC of Z"] is not None
     )
@@ -100,6 +103,8 @@ def emcs(order: Table, ablation: Table) -> str:
     if random is not None and random["AUC of R"] is not None:
         text += f"; random scores get {percent(random['AUC of R'])} in runs of their own"
     text += f" (by evaluator, Z → R: {each})" if each else ""
+    if whole["AUC of R"] < NO_INFORMATION:
+        text += f". Below {NO_INFORMATION:g} that is no information"
     text += _floor(ablation)
     text += (
         f". Confidence is {number(whole['mean C'])} on average, standard deviation {number(whole['std. dev. of C'])}"
