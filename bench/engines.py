@@ -32,7 +32,8 @@ from typing import Any
 import numpy as np
 
 from symphony.config import plan
-from symphony.models.gguf.backend import MODELS_VARIABLE, GGUFBackend
+from symphony.models.gguf.backend import GGUFBackend
+from symphony.models.gguf.files import MODELS_VARIABLE
 from symphony.models.gguf.llama import Llama, Span
 from symphony.progress import watch
 from symphony.runner import Place, run_group

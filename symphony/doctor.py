@@ -19,8 +19,7 @@ from symphony.models.cores import usable_cores
 from symphony.models.devices import CARD, candidates
 from symphony.models.endpoint import read_key
 from symphony.models.folder import MANIFEST, PACKAGE, locate
-from symphony.models.gguf.backend import MODELS_VARIABLE
-from symphony.models.gguf.llama import INSTALL
+from symphony.models.gguf.files import INSTALL, MODELS_VARIABLE
 from symphony.models.probe import PROMPT, Probe, probe
 from symphony.needs import has_data, unavailable, unplayed
 from symphony.runs import ModelSpec, NotThere, models

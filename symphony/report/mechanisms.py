@@ -89,7 +89,7 @@ def emcs(order: Table, ablation: Table) -> str:
         return ""
     each = ", ".join(
         f"{row['agent']} {number(row['AUC of Z'])} → {number(row['AUC of R'])} (shuffled {number(row['R shuffled'])}"
-        f"{'; no information' if row['AUC of R'] < NO_INFORMATION else ''})"
+        f"{'; no information' if _tells_nothing(row) else ''})"
         for row in rows
         if row["agent"] not in ("all agents", _RANDOM_ROW) and row["AUC of Z"] is not None
     )
@@ -103,7 +103,7 @@ def emcs(order: Table, ablation: Table) -> str:
     if random is not None and random["AUC of R"] is not None:
         text += f"; random scores get {percent(random['AUC of R'])} in runs of their own"
     text += f" (by evaluator, Z → R: {each})" if each else ""
-    if whole["AUC of R"] < NO_INFORMATION:
+    if _tells_nothing(whole):
         text += f". Below {NO_INFORMATION:g} that is no information"
     text += _floor(ablation)
     text += (
@@ -115,6 +115,11 @@ def emcs(order: Table, ablation: Table) -> str:
         if changed is not None
         else text
     )
+
+
+def _tells_nothing(row: Mapping[str, object]) -> bool:
+    area = row["AUC of R"]
+    return isinstance(area, float) and area < NO_INFORMATION
 
 
 def _floor(ablation: Table) -> str:

@@ -82,7 +82,7 @@ def test_every_template_takes_every_prompt_of_every_phase(kind, task, folders: d
         prompts.expansion(PROBLEM, (), ()),
         prompts.expansion(PROBLEM, PATH, ("a",)),
         prompts.evaluation(PROBLEM, PATH, ("a",)),
-        _remind(lambda dropped: prompts.evaluation(PROBLEM, PATH, (), dropped), 0),
+        _remind(lambda dropped: prompts.evaluation(PROBLEM, PATH, (), dropped), FORMAT_REMINDER, 0),
         prompts.reflection(PROBLEM, PATH),
     ]
     assert FORMAT_REMINDER in asked[3][-1].content

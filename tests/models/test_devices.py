@@ -325,7 +325,11 @@ def test_the_shipped_models_lie_on_a_card_where_there_is_one_and_else_on_the_pro
 def test_every_shipped_model_is_for_any_device() -> None:
     conf = Path(__file__).parents[2] / "conf"
     specs = {path.stem: model(path.stem, conf=conf) for path in (conf / "model").glob("*.yaml")}
-    assert {name: spec.device for name, spec in specs.items() if spec.has_weights and spec.device != "auto"} == {}
+    assert {
+        name: spec.device
+        for name, spec in specs.items()
+        if spec.has_weights and not spec.is_stepped and spec.device != "auto"
+    } == {}
 
 
 @pytest.mark.parametrize("device", ["tpu", "CUDA", "cuda:", "cuda:-1", "cuda:x", "gpu", "", "null", "3"])

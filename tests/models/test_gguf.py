@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from symphony.models.cores import usable_cores
-from symphony.models.gguf.backend import MODELS_VARIABLE, GGUFBackend, revision_of, weights_file
+from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.drawing import draw
+from symphony.models.gguf.files import MODELS_VARIABLE, revision_of, weights_file
 from symphony.models.gguf.sequences import Sequences, common_prefix
 from symphony.models.stepper import Stepper
 from symphony.models.store import CallStore, StoredModel

@@ -8,7 +8,7 @@ import pytest
 
 from symphony.config import plan
 from symphony.estimate import memory
-from symphony.models.gguf.backend import MODELS_VARIABLE, file_sha256
+from symphony.models.gguf.files import MODELS_VARIABLE, file_sha256
 from symphony.progress import watch
 from symphony.records import CallRecord, TimingRecord, read_records
 from symphony.runner import Place, run_group

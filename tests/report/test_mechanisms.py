@@ -23,6 +23,7 @@ Rows = list[dict[str, Cell]]
 
 def rows(tmp_path: Path, name: str, *runs: Any, plan: dict[str, dict[str, str]] | None = None) -> Rows:
     """A table of a study of these runs."""
+    tmp_path.mkdir(exist_ok=True)
     load(tmp_path / "study.duckdb", [run.write(tmp_path / "runs") for run in runs])
     told = tmp_path / "plan.json"
     told.write_text(json.dumps({"experiments": plan or {}}))
@@ -218,6 +219,7 @@ def test_random_scores_have_a_row_of_their_own_and_count_for_no_evaluator(tmp_pa
 def test_the_sentence_on_emcs_compares_with_random_scores(tmp_path: Path, make_run: Make) -> None:
     runs = [judged(make_run, [(0.9, 1.0), (0.6, 1.0)], good={1}), make_run("no_emcs", problems=1)]
     other = make_run("symphony", problems=1, run="random", experiment="random_scores", scorer="random")
+    tmp_path.mkdir(exist_ok=True)
     load(tmp_path / "study.duckdb", [run.write(tmp_path / "runs") for run in (*runs, solve(other, [0]))])
     with open_study(tmp_path / "study.duckdb") as study:
         tables = {name: read_table(study, name) for name in TABLES}
@@ -232,6 +234,7 @@ def test_random_scores_with_another_change_are_not_the_floor_of_the_evaluators(
 ) -> None:
     both = make_run("symphony", problems=2, run="random", experiment="both", scorer="random", **besides)
     runs = [judged(make_run, [(0.9, 1.0), (0.6, 1.0)], good={1}), both]
+    tmp_path.mkdir(exist_ok=True)
     load(tmp_path / "study.duckdb", [run.write(tmp_path / "runs") for run in runs])
     with open_study(tmp_path / "study.duckdb") as study:
         order, ablation = read_table(study, "emcs"), read_table(study, "ablation")
@@ -248,6 +251,7 @@ def test_the_pools_actions_are_compared_with_those_of_its_members_under_the_same
     other = make_run("single_llama", run="wider", experiment="wider", search="lats", problems=4)
     other.nodes = [dataclasses.replace(node, action="one") for node in other.nodes]
     runs = [make_run("symphony", problems=4), make_run("single_llama", problems=4), other]
+    tmp_path.mkdir(exist_ok=True)
     load(tmp_path / "study.duckdb", [run.write(tmp_path / "runs") for run in runs])
     with open_study(tmp_path / "study.duckdb") as study:
         tables = {name: read_table(study, name) for name in TABLES}
@@ -282,6 +286,21 @@ def test_tokens_of_the_unsolved_and_the_token_limit_stand_beside_each_other(tmp_
     spent = [p.prompt_tokens + p.completion_tokens for p in run.problems]
     assert row["at the limit"] == pytest.approx(1 / 3)
     assert row["tokens if unsolved"] == pytest.approx((spent[1] + spent[2]) / 2)
+
+
+def test_steps_that_repeat_an_action_of_their_path_and_bring_the_same_are_counted(
+    tmp_path: Path, make_run: Make
+) -> None:
+    run = make_run("symphony", problems=1)
+    named = {n.node: dataclasses.replace(n, action=f"a{n.node}", observation=f"page {n.node}.") for n in run.nodes}
+    child = next(n for n in named.values() if n.parent)  # below a node that has an action
+    above = named[child.parent]
+    steps = len(named) - 1
+    for observation, count in ((above.observation + "\nNothing new.", 1), ("another page", 0)):
+        again = dataclasses.replace(child, action=above.action, observation=observation)
+        run.nodes = list((named | {child.node: again}).values())
+        row = next(row for row in rows(tmp_path / str(count), "shape", run) if row["task"] == "all tasks")
+        assert row["nothing new"] == pytest.approx(count / steps)
 
 
 def test_quantised_weights_are_compared_on_the_problems_that_both_met(tmp_path: Path, make_run: Make) -> None:

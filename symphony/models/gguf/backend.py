@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,56 +11,14 @@ from symphony.models.chats import ChatTokenizer
 from symphony.models.cores import usable_cores
 from symphony.models.footprint import Footprint
 from symphony.models.gguf.engine import Engine
-from symphony.models.gguf.llama import Llama, Vocabulary, check_file, library
+from symphony.models.gguf.files import check_sha256, revision_of, weights_file
+from symphony.models.gguf.llama import Llama, Vocabulary, library
 from symphony.models.sampler import Row
 from symphony.models.sizes import Size
 from symphony.types import Completion, Request, SymphonyError
 
-MODELS_VARIABLE = "SYMPHONY_MODELS"
-"""Names a folder in which GGUF files lie already."""
 CELLS = 16384
 """Of the cache, unless a model's option says otherwise."""
-
-
-def weights_file(path: str | Path, file: str | None = None) -> Path:
-    """Where a GGUF file lies: under its path, else in the folder that `MODELS_VARIABLE` names.
-
-    Raises:
-        SymphonyError: It is in neither.
-    """
-    own = Path(path) / file if file else Path(path)
-    others = os.environ.get(MODELS_VARIABLE)
-    found = [one for one in (own, *([Path(others) / own.name] if others else [])) if one.is_file()]
-    if not found:
-        also = f"; {MODELS_VARIABLE} may name a folder where it lies" if not others else f" or {others}/{own.name}"
-        raise SymphonyError(f"{own.absolute()}: found no such file, allowed: a GGUF file{also}")
-    check_file(found[0])
-    return found[0]
-
-
-def revision_of(path: str | Path, *, file: str | None = None, sha256: str | None = None, exact: bool = False) -> str:
-    """What answers, e.g. "gguf:0123456789abcdef". Where the checksum is known, the file need not be there."""
-    found = sha256 or file_sha256(weights_file(path, file))
-    return f"gguf:{found[:16]}{':exact' if exact else ''}"
-
-
-_checked: dict[tuple[str, int, int], str] = {}  # a memo: the key names the file's state
-
-
-def file_sha256(file: Path) -> str:
-    """Read once a process, as long as the file does not change."""
-    info = file.stat()
-    key = (str(file.resolve()), info.st_size, info.st_mtime_ns)
-    if key not in _checked:
-        with file.open("rb") as stream:
-            _checked[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return _checked[key]
-
-
-def check_sha256(file: Path, sha256: str | None) -> None:
-    """Raises SymphonyError where the file is another one."""
-    if sha256 and (found := file_sha256(file)) != sha256:
-        raise SymphonyError(f"{file}: found sha256 {found}, allowed: {sha256}")
 
 
 def footprint(path: str | Path, *, file: str | None = None) -> Footprint:

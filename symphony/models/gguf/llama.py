@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from symphony.models.gguf.files import INSTALL, check_file
 from symphony.types import SymphonyError
 
 MOST_SEQUENCES = 256
 """That one cache of llama.cpp tells apart."""
-INSTALL = "pip install 'symphony[gguf]' (or llama-cpp-python itself)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,14 +244,3 @@ def _open(lib: Any, file: Path, *, vocab_only: bool, gpu_layers: int = 0) -> Any
     if not model:
         raise SymphonyError(f"{file}: found a GGUF file that llama.cpp can't load, allowed: a whole language model")
     return model
-
-
-def check_file(file: Path) -> None:
-    """Raises SymphonyError where there is no such file, or it is none of GGUF."""
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(8)
-    except OSError as error:
-        raise SymphonyError(f"{file.absolute()}: found {error.strerror}, allowed: a GGUF file") from error
-    if start[:4] != b"GGUF":
-        raise SymphonyError(f"{file}: found a file that begins with {start[:4]!r}, allowed: a GGUF file")

@@ -1,0 +1,65 @@
+"""Where a GGUF file lies, and what names it. Needs neither numpy nor llama.cpp."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from symphony.types import SymphonyError
+
+MODELS_VARIABLE = "SYMPHONY_MODELS"
+"""Names a folder in which GGUF files lie already."""
+INSTALL = "pip install 'symphony[gguf]' (or llama-cpp-python itself)"
+
+
+def weights_file(path: str | Path, file: str | None = None) -> Path:
+    """Where a GGUF file lies: under its path, else in the folder that `MODELS_VARIABLE` names.
+
+    Raises:
+        SymphonyError: It is in neither.
+    """
+    own = Path(path) / file if file else Path(path)
+    others = os.environ.get(MODELS_VARIABLE)
+    found = [one for one in (own, *([Path(others) / own.name] if others else [])) if one.is_file()]
+    if not found:
+        also = f"; {MODELS_VARIABLE} may name a folder where it lies" if not others else f" or {others}/{own.name}"
+        raise SymphonyError(f"{own.absolute()}: found no such file, allowed: a GGUF file{also}")
+    check_file(found[0])
+    return found[0]
+
+
+def revision_of(path: str | Path, *, file: str | None = None, sha256: str | None = None, exact: bool = False) -> str:
+    """What answers, e.g. "gguf:0123456789abcdef". Where the checksum is known, the file need not be there."""
+    found = sha256 or file_sha256(weights_file(path, file))
+    return f"gguf:{found[:16]}{':exact' if exact else ''}"
+
+
+_checked: dict[tuple[str, int, int], str] = {}  # a memo: the key names the file's state
+
+
+def file_sha256(file: Path) -> str:
+    """Read once a process, as long as the file does not change."""
+    info = file.stat()
+    key = (str(file.resolve()), info.st_size, info.st_mtime_ns)
+    if key not in _checked:
+        with file.open("rb") as stream:
+            _checked[key] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return _checked[key]
+
+
+def check_sha256(file: Path, sha256: str | None) -> None:
+    """Raises SymphonyError where the file is another one."""
+    if sha256 and (found := file_sha256(file)) != sha256:
+        raise SymphonyError(f"{file}: found sha256 {found}, allowed: {sha256}")
+
+
+def check_file(file: Path) -> None:
+    """Raises SymphonyError where there is no such file, or it is none of GGUF."""
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(8)
+    except OSError as error:
+        raise SymphonyError(f"{file.absolute()}: found {error.strerror}, allowed: a GGUF file") from error
+    if start[:4] != b"GGUF":
+        raise SymphonyError(f"{file}: found a file that begins with {start[:4]!r}, allowed: a GGUF file")
