@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import textwrap
 import time
@@ -94,15 +95,49 @@ class Calls:
         return self._examples[kind]
 
 
+class Made:
+    """What models really computed, the call store aside.
+
+    Attributes:
+        generated: Completion tokens by agent.
+        prompt, cached: Prompt tokens, and how many of them a cache held.
+    """
+
+    def __init__(self) -> None:
+        self.generated: Counter[str] = Counter()
+        self.prompt = self.cached = 0
+
+    def add(self, agent: str, prompt: int, cached: int, generated: int) -> None:
+        """One call."""
+        self.generated[agent] += generated
+        self.prompt += prompt
+        self.cached += cached
+
+    def update(self, other: Made) -> None:
+        self.generated.update(other.generated)
+        self.prompt += other.prompt
+        self.cached += other.cached
+
+    def told(self, seconds: float) -> str:
+        """Tokens a second, by agent where there are several, and what came from a cache; "" where nothing was made."""
+        total = self.generated.total()
+        if not total:
+            return ""
+        each = ", ".join(f"{agent} {count / seconds:.0f}" for agent, count in sorted(self.generated.items()))
+        cached = f", {self.cached / self.prompt:.0%} of the prompts from a cache" if self.cached else ""
+        return f"{total / seconds:.0f} tokens/s{f' ({each})' if len(self.generated) > 1 else ''}{cached}"
+
+
 class Tally(Protocol):
     """Told of what happens in one run."""
 
-    def problem(self, *, success: bool, calls: Calls, generated_tokens: int) -> None:
+    def problem(self, *, success: bool, calls: Calls, made: Made, share: float = 0.0) -> None:
         """A problem of it is graded.
 
         Args:
             calls: Those of the run until now.
-            generated_tokens: Those that a model really produced for the problem.
+            made: What models really computed for the problem.
+            share: Of the run's work, done and begun, in [0, 1].
         """
         ...
 
@@ -134,14 +169,16 @@ class Counts:
 
     def __init__(self, label: str, problems: int, show: Callable[[Counts, bool], None]) -> None:
         self.label, self.problems, self._show = label, problems, show
-        self.done = self.solved = self.tokens = 0
-        self.calls = Calls()
+        self.done = self.solved = 0
+        self.share = 0.0
+        self.calls, self.made = Calls(), Made()
         self.started = time.monotonic()
 
-    def problem(self, *, success: bool, calls: Calls, generated_tokens: int) -> None:
+    def problem(self, *, success: bool, calls: Calls, made: Made, share: float = 0.0) -> None:
         self.done += 1
         self.solved += success
-        self.tokens += generated_tokens
+        self.made.update(made)
+        self.share = share
         self.calls = calls
         self._show(self, False)
 
@@ -152,6 +189,17 @@ class Counts:
     def seconds(self) -> float:
         return max(time.monotonic() - self.started, 1e-9)
 
+    @property
+    def left(self) -> float:
+        """Seconds that the run may still take: the geometric mean of two bounds.
+
+        The first problems to end are short ones, and others have been begun beside them: what has ended alone tells too
+        much, and what has been begun, counted in problems as short as these, too little.
+        """
+        most = self.seconds * (self.problems - self.done) / self.done
+        least = self.seconds * (1 - self.share) / self.share if 0 < self.share < 1 else most
+        return math.sqrt(most * min(most, least))
+
     def state(self, seconds: str = "") -> str:
         """How the run stands; `seconds` are told before what went wrong."""
         told = []
@@ -159,8 +207,8 @@ class Counts:
             told.append("no call was answered")
         elif self.done and not self.calls.unmeasured:
             told.append(f"success {self.solved / self.done:.2f}")
-        if self.tokens:
-            told.append(f"{self.tokens / self.seconds:.0f} tokens/s")
+        if made := self.made.told(self.seconds):
+            told.append(f"{self.calls.count} calls, {made}")
         elif self.calls.count and not self.calls.failed:
             told.append("from the store")
         return "; ".join(filter(None, (", ".join([*told, *filter(None, [seconds])]), self.calls.trouble())))
@@ -182,8 +230,7 @@ class Lines:
             self.note(f"{done}, {run.state(f'{run.seconds:.1f} s')}")
         elif time.monotonic() - self.told >= QUIET_SECONDS:
             self.told = time.monotonic()
-            left = run.seconds / run.done * (run.problems - run.done)
-            self.note(f"{done}, {run.state(f'about {left:.0f} s left')}")
+            self.note(f"{done}, {run.state(f'about {run.left:.0f} s left')}")
 
     def note(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
@@ -198,25 +245,34 @@ class Lines:
 
 
 class Bar:
-    """A live bar a run: problems done, time left, tokens a second, success so far."""
+    """A live bar a run: problems done, time left, success so far, calls, tokens a second."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
 
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[state]}", markup=False),  # an endpoint's words may hold brackets
+            TimeElapsedColumn(),
+            # An endpoint's words may hold brackets; what has no room beside the rest is left out.
+            TextColumn(
+                "{task.fields[state]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+            ),
         )
-        self._rich = RichProgress(*columns, console=Console(file=stream))
+        self._rich = RichProgress(*columns, console=Console(file=stream), expand=True)
 
     def begin(self, label: str, problems: int) -> Counts:
         bar = self._rich.add_task(label, total=problems, state="")
-        return Counts(label, problems, lambda run, _: self._rich.update(bar, completed=run.done, state=run.state()))
+
+        def show(run: Counts, ended: bool) -> None:
+            left = "" if ended else f"about {run.left:.0f} s left"
+            self._rich.update(bar, completed=run.done, state=run.state(left))
+
+        return Counts(label, problems, show)
 
     def note(self, text: str) -> None:
         self._rich.console.print(text, markup=False)

@@ -25,7 +25,7 @@ from symphony.config import to_yaml
 from symphony.files import discard, read_json, write_atomic
 from symphony.memory import Lessons
 from symphony.models.store import CallStore
-from symphony.progress import Calls, Progress, Tally
+from symphony.progress import Calls, Made, Progress, Tally
 from symphony.recorder import Recorder
 from symphony.records import RunRecord, WallRecord, is_complete
 from symphony.runs import Group, Parts, Run, build, models
@@ -237,12 +237,15 @@ class _Driver:
         self.lessons: Lessons = ()
         self.calls = Calls()
         self.generated_tokens = 0
+        self.open: list[Session] = []
+        self.ended_tokens = self.done = self.problems = 0
 
     async def solve_all(self, problems: Sequence[Problem]) -> None:
         """All of them, begun in their order.
 
         What lives as long as the run (arms, lessons) makes a problem depend on those before it: then one at a time.
         """
+        self.problems = len(problems)
         if "run" in (self.parts.scheduler.scope, self.parts.memory.scope):
             for index, problem in enumerate(problems):
                 async with self.turns.free:
@@ -268,6 +271,7 @@ class _Driver:
             arms=self.arms,
             lessons=self.lessons,
         )
+        self.open.append(session)
         result = await parts.search.solve(
             problem,
             task=parts.task,
@@ -294,10 +298,25 @@ class _Driver:
             session.reflections,
             session.timings,
         )
-        generated = _generated_tokens(session)
-        self.generated_tokens += generated
+        made = _made(session)
+        self.open.remove(session)
+        self.ended_tokens += session.meter.tokens
+        self.generated_tokens += made.generated.total()
         self.calls.add([(call.agent, call.error) for call in session.calls])
-        self.bar.problem(success=grade.success, calls=self.calls, generated_tokens=generated)
+        self.done += 1
+        self.bar.problem(success=grade.success, calls=self.calls, made=made, share=self._share())
+
+    def _share(self) -> float:
+        """Of the run's tokens: what is spent, and half of what the calls in flight will take, over all problems.
+
+        Problems are taken to need what those that have ended did.
+        """
+        if not self.ended_tokens:
+            return 0.0
+        waiting = sum(session.meter.calls - len(session.calls) for session in self.open)
+        spent = self.ended_tokens + sum(session.meter.tokens for session in self.open)
+        spent_a_call = self.ended_tokens / max(1, self.calls.count)
+        return min(1.0, (spent + waiting * spent_a_call / 2) * self.done / (self.ended_tokens * self.problems))
 
 
 def _run_record(
@@ -330,10 +349,13 @@ def _run_record(
     )
 
 
-def _generated_tokens(session: Session) -> int:
-    """Completion tokens that a model really produced."""
-    pairs = zip(session.calls, session.timings, strict=True)
-    return sum(call.completion_tokens for call, timing in pairs if not timing.from_store)
+def _made(session: Session) -> Made:
+    """What models really computed for a problem."""
+    made = Made()
+    for call, timing in zip(session.calls, session.timings, strict=True):
+        if not timing.from_store:
+            made.add(call.agent, call.prompt_tokens, timing.cached_tokens, call.completion_tokens)
+    return made
 
 
 def _ledger(runs: Sequence[Run], place: Place) -> Ledger | None:

@@ -12,7 +12,7 @@ import pytest
 from symphony import runner
 from symphony.__main__ import main
 from symphony.models.scripted import ScriptedBackend
-from symphony.progress import Bar, Calls, Counts, Lines
+from symphony.progress import Bar, Calls, Counts, Lines, Made
 from symphony.records import CallRecord, ProblemRecord, is_complete, read_records
 from symphony.runner import Place, Unanswered, run_group
 from symphony.runs import Group, ModelSpec, freeze, groups
@@ -238,7 +238,7 @@ def test_an_endpoints_words_are_no_markup_of_the_bar() -> None:
         calls = Calls()
         calls.add([("a", "status: HTTP 500: [/red] [bold")])
         tally: Counts = bar.begin("a run", 1)
-        tally.problem(success=False, calls=calls, generated_tokens=0)
+        tally.problem(success=False, calls=calls, made=Made())
         tally.end()
         bar.note("[/red]")
     assert "[/red]" in stream.getvalue()
