@@ -310,6 +310,8 @@ def _agent(name: str, spec: ModelSpec, data: Path, cards: Sequence[tuple[str, in
             parts.append(f"{how}: {', '.join(names)}")
     if found.repeats:
         parts.append("repeats the prompt in its answer")
+    if found.sequential and settings.get("at_once") != 1:
+        parts.append("answers one request at a time: `at_once: 1` asks in the order of shared prefixes")
     if settings.get("tokenizer"):
         parts.append(_counts(found.prompt_tokens, settings["tokenizer"], data))
     return Finding(name=name, ok=True, told="; ".join(parts), remedy=_advice(found), asked=True)

@@ -31,20 +31,18 @@ ACCESS = (
     "tokenizer",
     "requests_per_minute",
     "tokens_per_minute",
+    "at_once",
     "timeout_s",
     "retries",
     "pause_s",
     "pause_max_s",
     "breaker_failures",
     "breaker_pause_s",
-    "takes",
-    "threads",
-    "rows",
-    "chunk",
-    "gpu_layers",
 )
-"""Keys of an agent that say how its endpoint is reached, or how a local engine computes: they are left out of a run's
-digest (the price is not where a limit of money stands: it then decides where searches end)."""
+"""Keys of an agent that say how its endpoint is reached: they decide no answer and are left out of a run's digest (the
+price is not where a limit of money stands: it then decides where searches end)."""
+COMPUTING = ("takes", "threads", "rows", "chunk", "gpu_layers")
+"""Keys of an agent that say how a local engine computes; they are left out of a run's digest, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,9 +237,9 @@ class ModelSpec:
 
 
 def digest(config: Mapping[str, Any]) -> str:
-    """Names a run: 16 hex digits of the sha256 of its resolved scientific config, without `ACCESS`."""
+    """Names a run: 16 hex digits of the sha256 of its resolved scientific config, without `ACCESS` and `COMPUTING`."""
     pool = config.get("pool") or {}
-    left_out = set(ACCESS) - ({"price"} if money_limits(config) else set())
+    left_out = {*ACCESS, *COMPUTING} - ({"price"} if money_limits(config) else set())
     agents = [{key: agent[key] for key in agent if key not in left_out} for agent in pool.get("agents", ())]
     return _sha({**config, "pool": {**pool, "agents": agents}} if agents else config)[:16]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,20 @@ def test_a_server_that_takes_every_parameter_ignores_none() -> None:
 @pytest.mark.parametrize("name", ["seed", "n", "stop", "logprobs"])
 def test_a_parameter_that_is_passed_over_is_named(name: str) -> None:
     assert probed(name).ignored == (name,)
+
+
+@pytest.mark.parametrize(("sequential", "delay"), [(True, 0.15), (False, 0.15), (None, 0.0)])
+def test_a_server_that_answers_one_at_a_time_is_told_apart(sequential: bool | None, delay: float) -> None:
+    free = [0.0]
+
+    def script(asked: Asked) -> Reply:
+        now = time.monotonic()
+        begin = max(now, free[0]) if sequential else now
+        free[0] = begin + delay
+        return Reply(content=server(asked), delay_s=begin + delay - now)
+
+    with StubServer(script) as stub:
+        assert probe({"base_url": stub.url, "model": "m"}).sequential is sequential
 
 
 def test_one_answer_at_every_temperature_shows_that_it_is_ignored_and_nothing_about_the_seed() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from symphony.models.chats import NO_LIMIT, ChatTokenizer, load_chats
 from symphony.models.endpoint import Secret, check_key_env, check_number, host_of, price_of, read_key
-from symphony.models.limits import Breaker, RateLimit, Timing, pause, retry_after
+from symphony.models.limits import Breaker, PrefixQueue, RateLimit, Timing, pause, retry_after
 from symphony.models.replies import SHOWN, Fault, failure, understand, words
 from symphony.models.sizes import Size, estimate
 from symphony.types import Completion, Message, Request, SymphonyError, canonical_json
@@ -64,6 +64,8 @@ class APIModel:
         tokenizer: Folder of the model's tokenizer, named as the `path` of a local model; it counts what a prompt will
             take, and `symphony doctor` compares the endpoint's count with its.
         requests_per_minute, tokens_per_minute: Rate limits, tries count; None is no limit.
+        at_once: Requests under way at most, >= 1; None is no limit. Of those that wait, the one goes next whose prompt
+            begins most like the last: 1 is right for a server that answers one at a time.
         timeout_s: Seconds for one try, > 0.
         retries: Tries after the first, >= 0: on HTTP 429 and 5xx, on timeouts and on cut connections, on nothing else.
         pause_s: Seconds before the first retry, doubled for each next one; 50 to 100 % of it are waited.
@@ -95,6 +97,7 @@ class APIModel:
         tokenizer: str | None = None,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
+        at_once: int | None = None,
         timeout_s: float = 60.0,
         retries: int = 4,
         pause_s: float = 1.0,
@@ -121,6 +124,7 @@ class APIModel:
         check_number("context", context, 1, whole=True, optional=True)
         check_number("requests_per_minute", requests_per_minute, 1, optional=True)
         check_number("tokens_per_minute", tokens_per_minute, 1, optional=True)
+        check_number("at_once", at_once, 1, whole=True, optional=True)
         check_number("timeout_s", timeout_s, 0, above=True)
         check_number("retries", retries, 0, whole=True)
         check_number("pause_s", pause_s, 0)
@@ -148,6 +152,7 @@ class APIModel:
         self._timing = timing or Timing()
         self._requests = RateLimit(requests_per_minute, self._timing)
         self._tokens = RateLimit(tokens_per_minute, self._timing)
+        self._queue = PrefixQueue(at_once)
         self._breaker = Breaker(breaker_failures, breaker_pause_s, self._timing.clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._holder: AsyncGenerator[_Connection, None] | None = None
@@ -231,7 +236,8 @@ class APIModel:
         expected = estimate(message["content"] for message in body["messages"]) + body[self._token_limit]
         await self._tokens.take(expected)
         await self._requests.take(1)
-        outcome = await self._try(connection, body, stop)
+        async with self._queue.turn("\n".join(message["content"] for message in body["messages"])):
+            outcome = await self._try(connection, body, stop)
         used = outcome.completion.prompt_tokens + outcome.completion.completion_tokens
         if used:
             self._tokens.give_back(expected - used)

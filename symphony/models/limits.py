@@ -1,11 +1,12 @@
-"""Manners towards an endpoint: a rate limit, pauses before another try, and a breaker for one that is dead."""
+"""Manners towards an endpoint: rate limit, order of requests, pauses before another try, a breaker for a dead one."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -82,6 +83,69 @@ class RateLimit:
         self._level = min(room, self._level + (now - self._filled) * self._inflow)
         self._filled = now
         return self._level
+
+
+class PrefixQueue:
+    """Lets so many requests through at once; of those that wait, the one goes next that begins most like the last.
+
+    A server that answers one request at a time keeps the prompt before in its cache: what a prompt shares with that
+    costs nothing.
+
+    Args:
+        at_once: Requests under way at most, >= 1; None is no limit.
+    """
+
+    def __init__(self, at_once: int | None) -> None:
+        self._at_once = at_once
+        self._under_way = 0
+        self._last = ""
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @asynccontextmanager
+    async def turn(self, prompt: str) -> AsyncIterator[None]:
+        """Waits until the prompt may be sent, and holds its place until it is answered."""
+        if self._at_once is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what an earlier loop left behind waits for nothing
+            self._loop, self._under_way, self._waiting = loop, 0, []
+        if self._under_way < self._at_once:
+            self._under_way += 1
+        else:
+            await self._wait(prompt, loop)
+        self._last = prompt
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    async def _wait(self, prompt: str, loop: asyncio.AbstractEventLoop) -> None:
+        """Until the place of another request is handed over."""
+        entry = (prompt, loop.create_future())
+        self._waiting.append(entry)
+        try:
+            await entry[1]
+        except asyncio.CancelledError:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+            else:
+                self._pass_on()
+            raise
+
+    def _pass_on(self) -> None:
+        if not self._waiting:
+            self._under_way -= 1
+            return
+        best = max(self._waiting, key=lambda entry: _shared(entry[0], self._last))
+        self._waiting.remove(best)
+        best[1].set_result(None)
+
+
+def _shared(one: str, other: str) -> int:
+    """Length of the beginning that two texts share."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 class Breaker:

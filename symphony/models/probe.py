@@ -6,7 +6,9 @@ A handful of tiny completions are asked for and paid for: nothing else shows wha
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
@@ -20,6 +22,8 @@ TOKENS = 16
 """The limit of one completion."""
 MOST_BYTES = 1 << 22
 """Of a reply; a longer one is none."""
+QUICK_S = 0.1
+"""A completion that takes less tells nothing about how several are answered."""
 PROMPT = "Invent a name for a ship and say where it sails."
 HOTTEST = 2
 """The largest temperature that APIs take; hardly a model draws its greedy answer at it."""
@@ -39,6 +43,7 @@ class Probe:
         unsure: Parameters of which its answers did not tell.
         repeats: Whether the prompt came back in its answer.
         prompt_tokens: Of `PROMPT`, as it counts them; None where it tells no number.
+        sequential: Whether two requests together took as long as one after the other; None where that can't be told.
     """
 
     answers: bool
@@ -50,6 +55,7 @@ class Probe:
     unsure: tuple[str, ...] = ()
     repeats: bool = False
     prompt_tokens: int | None = None
+    sequential: bool | None = None
 
 
 class _Refused(Exception):
@@ -64,7 +70,7 @@ class _Straight(HTTPRedirectHandler):
 
 
 def probe(settings: Mapping[str, Any], timeout_s: float = 30.0) -> Probe:
-    """Asks one endpoint: its list of models, then at most nine completions of `TOKENS` tokens.
+    """Asks one endpoint: its list of models, then at most twelve completions of `TOKENS` tokens.
 
     Args:
         settings: Constructor arguments of an `APIModel`, checked by making one.
@@ -104,7 +110,24 @@ def probe(settings: Mapping[str, Any], timeout_s: float = 30.0) -> Probe:
         unsure=those("unsure"),
         repeats=PROMPT in first,
         prompt_tokens=asked.counted,
+        sequential=_sequential(asked),
     )
+
+
+def _sequential(asked: _Endpoint) -> bool | None:
+    """Whether two completions together take about twice the time of one."""
+
+    def took(count: int) -> float:
+        begin = time.perf_counter()
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda seed: asked.choices(temperature=1, seed=seed), range(11, 11 + count)))
+        return time.perf_counter() - begin
+
+    try:
+        one, two = took(1), took(2)
+    except _Refused:
+        return None
+    return None if one < QUICK_S else two > 1.7 * one
 
 
 def _sampling(asked: _Endpoint, first: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import json
 import logging
 import socket
@@ -19,7 +20,7 @@ import pytest
 from symphony.models.api import SEED_RANGE, APIModel
 from symphony.models.chats import prompt_tokens
 from symphony.models.endpoint import Price
-from symphony.models.limits import Timing
+from symphony.models.limits import PrefixQueue, Timing
 from symphony.models.store import CallStore, StoredModel
 from symphony.options import model as option
 from symphony.reasoning import spoken
@@ -467,6 +468,41 @@ def test_requests_are_spaced_by_their_limit(ask: Ask, clock: Clock) -> None:
     assert 58 <= most <= 60
 
 
+def test_a_server_that_answers_one_at_a_time_is_asked_in_the_order_of_shared_prefixes(ask: Ask) -> None:
+    prompts = [f"{path} {step}" for step in "123" for path in ("aaaa", "bbbb", "cccc")]
+    with StubServer(lambda _: Reply(content=said("x"), delay_s=0.01)) as server:
+        model = APIModel(server.url, "m", at_once=1)
+        answers = run(model, *[ask(prompt) for prompt in prompts])
+    assert [answer.error for answer in answers] == [None] * 9
+    assert server.most == 1
+    sent = [asked.body["messages"][0]["content"][0] for asked in server.asked]
+    assert sum(one != next for one, next in itertools.pairwise(sent)) == 2  # each path whole
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+async def test_no_more_are_under_way_than_are_let_through_and_a_cancelled_one_keeps_no_place(at_once: int) -> None:
+    queue = PrefixQueue(at_once)
+    under_way, most, ended = 0, 0, 0
+
+    async def one(number: int) -> None:
+        nonlocal under_way, most, ended
+        async with queue.turn(f"prompt {number}"):
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.001)
+            under_way -= 1
+            ended += 1
+
+    tasks = [asyncio.create_task(one(number)) for number in range(12)]
+    await asyncio.sleep(0)
+    for task in tasks[5:8]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (most, ended) == (at_once, 9)
+    await one(12)
+    assert ended == 10
+
+
 def test_tokens_are_spaced_by_their_limit_and_what_was_not_used_is_given_back(ask: Ask, clock: Clock) -> None:
     def seconds(used: int) -> float:
         clock = Clock()
@@ -688,6 +724,7 @@ def test_a_secret_put_into_a_config_is_refused_unshown(settings: dict[str, Any])
         ({"retries": -1}, "model.retries: found -1, allowed: a whole number >= 0"),
         ({"retries": 1.5}, "model.retries: found 1.5, allowed: a whole number >= 0"),
         ({"pause_s": "1"}, "model.pause_s: found '1', allowed: >= 0"),
+        ({"at_once": 0}, "model.at_once: found 0, allowed: "),
         ({"requests_per_minute": 0}, "model.requests_per_minute: found 0, allowed: >= 1 or null"),
         ({"tokens_per_minute": True}, "model.tokens_per_minute: found True, allowed: >= 1 or null"),
         ({"breaker_failures": 0}, "model.breaker_failures: found 0, allowed: a whole number >= 1"),
