@@ -85,11 +85,8 @@ class ChatPrompts:
     def verification(
         self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
     ) -> tuple[Message, ...]:
-        """What an expansion of the node is asked, so that both share their prefix, with the question behind it."""
-        messages = self.expansion(problem, path, lessons, dropped)
-        if not messages:
-            return ()
-        return (*messages[:-1], replace(messages[-1], content=f"{messages[-1].content}\n{self.verify}"))
+        """Without worked examples: small models repeat what those say."""
+        return self._chat((), problem, path, lessons, self.verify, dropped)
 
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._chat(self.reflect_shots, problem, path, (), self.reflect, dropped)

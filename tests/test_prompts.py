@@ -160,11 +160,11 @@ def test_what_is_written_is_read_back(verb, argument):
     assert split_action(proposal.action) == (verb, " ".join(argument.split()))
 
 
-def test_a_verification_is_the_next_expansion_with_the_question_behind_it() -> None:
-    prompts = ChatPrompts(verify="Right?")
-    asked, next = prompts.verification(PROBLEM, PATH, ["l"]), prompts.expansion(PROBLEM, PATH, ["l"])
-    assert asked[:-1] == next[:-1]
-    assert asked[-1].content == f"{next[-1].content}\nRight?"
+def test_a_verification_is_the_episode_with_the_question_behind_it_and_no_worked_example() -> None:
+    shot = Shot(problem="p", answer="a")
+    prompts = ChatPrompts(verify="Right?", expand_shots=(shot,), evaluate_shots=(shot,))
+    plain = ChatPrompts(evaluate="Right?").evaluation(PROBLEM, PATH, ["l"])
+    assert prompts.verification(PROBLEM, PATH, ["l"]) == plain
     assert prompts.verification(PROBLEM, PATH, [], dropped=5) == ()
 
 
