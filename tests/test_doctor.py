@@ -162,7 +162,14 @@ def conf(tmp_path: Path) -> Path:
     for path in (ROOT / "conf").iterdir():
         if path.name not in ("model", "task", "pool"):
             (tmp_path / "conf" / path.name).symlink_to(path)
-    for name in ("model/embedded_llama", "model/qwen2_5_0_5b", "task/gridworld", "task/mbpp", "pool/embedded_trio"):
+    for name in (
+        "model/embedded_llama",
+        "model/qwen2_5_0_5b",
+        "task/gridworld",
+        "task/mbpp",
+        "task/hotpotqa",
+        "pool/embedded_trio",
+    ):
         (tmp_path / "conf" / f"{name}.yaml").write_text((ROOT / "conf" / f"{name}.yaml").read_text())
     trio = "defaults:\n  - /model@agents.llama: embedded_llama\n"
     (tmp_path / "conf" / "pool" / "embedded_trio.yaml").write_text(trio)
