@@ -135,10 +135,11 @@ class PrefixQueue:
             raise
 
     def _pass_on(self) -> None:
-        if not self._waiting:
+        waiting = [entry for entry in self._waiting if not entry[1].done()]  # a cancelled one has yet to leave
+        if not waiting:
             self._under_way -= 1
             return
-        best = max(self._waiting, key=lambda entry: _shared(entry[0], self._last))
+        best = max(waiting, key=lambda entry: _shared(entry[0], self._last))
         self._waiting.remove(best)
         best[1].set_result(None)
 

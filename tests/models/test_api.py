@@ -503,6 +503,23 @@ async def test_no_more_are_under_way_than_are_let_through_and_a_cancelled_one_ke
     assert ended == 10
 
 
+async def test_a_place_goes_on_where_it_is_left_just_as_one_that_waits_is_cancelled() -> None:
+    queue = PrefixQueue(1)
+
+    async def one(number: int) -> int:
+        async with queue.turn(f"prompt {number}"):
+            await asyncio.sleep(0.001)
+            if number == 0:
+                tasks[1].cancel()
+            return number
+
+    tasks = [asyncio.create_task(one(number)) for number in range(3)]
+    first, second, third = await asyncio.gather(*tasks, return_exceptions=True)
+    assert (first, third) == (0, 2)
+    assert isinstance(second, asyncio.CancelledError)
+    assert await asyncio.wait_for(one(3), 5) == 3
+
+
 def test_tokens_are_spaced_by_their_limit_and_what_was_not_used_is_given_back(ask: Ask, clock: Clock) -> None:
     def seconds(used: int) -> float:
         clock = Clock()
