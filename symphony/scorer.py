@@ -230,7 +230,7 @@ class PTrue:
 
     def score(self, answers: Sequence[Completion]) -> Score | None:
         answer = answers[0]
-        word = spoken(answer.text).strip(" \n*_`\"'.").lower()
+        word = spoken(answer.text).strip(" \n*_`\"'.,:;!?").lower()
         if word not in (*_YES, *_NO):
             return None
         sure = 1.0 if answer.logprob is None else min(1.0, math.exp(answer.logprob))

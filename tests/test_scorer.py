@@ -417,6 +417,7 @@ def test_random_scores_ask_again_where_emcs_does(text):
         ("No", -0.1, 1 - math.exp(-0.1)),
         ("**True**", -1.0, math.exp(-1.0)),
         ("wrong.", 0.0, 0.0),
+        ("Yes!", -0.1, math.exp(-0.1)),
     ],
 )
 def test_p_true_is_the_probability_of_yes(text: str, logprob: float, value: float) -> None:
