@@ -55,9 +55,11 @@ def _prompts(where: str, node: Any) -> ChatPrompts:
     made = ChatPrompts(**texts, **shots)  # type: ignore[arg-type]
     try:
         made.turn.format(thought="", action="")
-    except (KeyError, IndexError, ValueError) as error:
+    except (LookupError, ValueError, AttributeError, TypeError) as error:
         places = "the places {thought} and {action}"
         raise SymphonyError(f"{where}: turn: found {made.turn!r}, allowed: {places}") from error
+    if "{action}" not in made.turn:
+        raise SymphonyError(f"{where}: turn: found {made.turn!r}, allowed: the place {{action}}, {{thought}} before it")
     if "{problem}" not in made.problem:
         raise SymphonyError(f"{where}: problem: found {made.problem!r}, allowed: the place {{problem}}")
     return made
