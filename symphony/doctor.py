@@ -180,7 +180,8 @@ def _engine() -> Finding:
     """The engine for GGUF files, and the files that lie in the folder that the variable names."""
     folder = os.environ.get(MODELS_VARIABLE)
     files = sorted(path.name for path in Path(folder).glob("*.gguf")) if folder else []
-    held = f"={folder}: {', '.join(files) or 'no GGUF file'}" if folder else " not set"
+    none = "no GGUF file" if folder and Path(folder).is_dir() else "no such folder"
+    held = f"={folder}: {', '.join(files) or none}" if folder else " not set"
     lie = f"{MODELS_VARIABLE}{held}"
     try:
         found = version("llama-cpp-python")
@@ -236,6 +237,8 @@ def _weights(spec: ModelSpec, data: Path) -> tuple[bool | None, str, str]:
         return None, "not made yet" if error.command.startswith("snakemake") else "not fetched", error.command
     except SymphonyError as error:
         return False, str(error), "put it there, or mend it"
+    if (own := spec.file(data)) and not own.is_relative_to(folder):
+        return True, f"there: {own}", ""
     if spec.brought_by and not (folder / MANIFEST).is_file():
         return True, "there, but not as a whole download", spec.brought_by
     return True, "shipped" if folder.is_relative_to(PACKAGE) else "there", ""

@@ -198,6 +198,11 @@ class ModelSpec:
             raise SymphonyError(f"model.path: found {path!r} made from weights {found}, allowed: from {self.origin}")
         return folder
 
+    def file(self, data: Path) -> Path | None:
+        """The one file that its weights are, where that is what it is loaded from."""
+        found = self._ask("check_weights", self.folder(data))
+        return found if isinstance(found, Path) else None
+
     def build(self, data: Path) -> Any:
         """Constructs the backend. `data` is where downloads lie."""
         arguments = json.loads(self.arguments)

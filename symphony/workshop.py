@@ -17,6 +17,7 @@ from symphony.budget import Ledger, Purse
 from symphony.models.batcher import Batcher, Turns
 from symphony.models.devices import CARD, Device, LocalModel, Need, candidates, spread
 from symphony.models.footprint import ALLOWANCE
+from symphony.models.gguf.files import CELLS
 from symphony.models.hf import MAX_BATCH_TOKENS
 from symphony.models.loading import cards
 from symphony.models.stepper import Stepper
@@ -154,8 +155,11 @@ class Workshop:
     def _need(self, spec: ModelSpec) -> Need:
         found = spec.footprint(self._data)
         given = json.loads(spec.arguments)
-        tokens = given.get("cells") or given.get("max_batch_tokens", MAX_BATCH_TOKENS)
-        return Need(weights=found.weights, cache=found.cache_per_token * tokens)
+        if spec.is_stepped:  # its cache is there as long as it is loaded
+            return Need(weights=found.weights + found.cache_per_token * given.get("cells", CELLS))
+        return Need(
+            weights=found.weights, cache=found.cache_per_token * given.get("max_batch_tokens", MAX_BATCH_TOKENS)
+        )
 
     def _cards(self) -> Mapping[str, int]:
         if self._free is None:

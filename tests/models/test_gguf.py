@@ -16,6 +16,7 @@ from symphony.models.cores import usable_cores
 from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.drawing import draw
 from symphony.models.gguf.files import MODELS_VARIABLE, revision_of, weights_file
+from symphony.models.gguf.llama import Vocabulary
 from symphony.models.gguf.sequences import Sequences, common_prefix
 from symphony.models.stepper import Stepper
 from symphony.models.store import CallStore, StoredModel
@@ -83,6 +84,33 @@ def test_a_prompt_without_room_is_an_error_and_the_others_are_answered(make, ask
     assert long.error is not None
     assert "prompt: found" in long.error
     assert short.error is None
+
+
+def test_what_an_interrupt_left_behind_is_no_answer_to_the_next_requests(make, ask: Ask) -> None:
+    backend = make()
+    backend.submit([ask("the river", temperature=0.0, max_tokens=30)], first=0)
+    backend.step()
+    after = [ask("one two", temperature=0.0), ask("a", temperature=0.0)]
+    assert [one.text for one in backend.generate(after)] == [one.text for one in make().generate(after)]
+
+
+def test_an_error_after_a_batch_leaves_no_cell_behind(make, ask: Ask) -> None:
+    backend = make(cells=512)
+    whole = backend.llama.compute
+
+    def fail(spans):
+        if spans[0].begin:  # the second batch of a prompt
+            whole(spans)
+            raise KeyboardInterrupt
+        return whole(spans)
+
+    for number in range(12):
+        backend.llama.compute = fail
+        with pytest.raises(KeyboardInterrupt):
+            backend.generate([ask(f"{number} " + "word " * 40, max_tokens=1)])
+    backend.llama.compute = whole
+    (answer,) = backend.generate([ask("word " * 45, max_tokens=20, temperature=0.0)])
+    assert answer.error is None
 
 
 def test_prompts_that_fill_the_cache_wait_for_each_other(make, ask: Ask) -> None:
@@ -172,6 +200,15 @@ def test_draws_are_as_frequent_as_their_probabilities() -> None:
     assert cold == pytest.approx(np.array([0.01, 0.04, 0.49]) / 0.54, abs=0.015)
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_smallest_temperatures_are_greedy_and_the_largest_uniform() -> None:
+    logits = np.array([1.0, 9.0, 2.0, -300.0], np.float32)
+    rng = np.random.default_rng(0)
+    assert {draw(logits, cold, rng)[0] for cold in (5e-324, 1e-300, 1e-46, 1e-40, 1e-30)} == {1}
+    for hot in (1e39, 1e308):
+        assert {draw(logits, hot, rng)[0] for _ in range(100)} == {0, 1, 2, 3}
+
+
 def test_a_log_probability_is_that_at_temperature_1() -> None:
     logits = np.log(np.array([0.1, 0.2, 0.7], np.float32)) + 5
     assert draw(logits, 0.0, np.random.default_rng(0)) == (2, pytest.approx(np.log(0.7), abs=1e-6))
@@ -222,6 +259,12 @@ def test_a_file_is_found_in_the_folder_that_the_variable_names(file: Path, tmp_p
         weights_file(tmp_path / "model", file.name)
 
 
+@pytest.mark.parametrize("wrong", ["abc", "A" * 64])
+def test_a_checksum_that_is_none_is_told(wrong: str, file: Path) -> None:
+    with pytest.raises(SymphonyError, match=r"sha256: found .*, allowed: 64 of the digits"):
+        GGUFBackend(file, sha256=wrong)
+
+
 def test_another_file_under_the_same_name_is_refused(file: Path) -> None:
     with pytest.raises(SymphonyError, match="found sha256"):
         GGUFBackend(file, sha256="0" * 64)
@@ -238,6 +281,8 @@ def test_a_broken_file_is_told_in_one_line(content: bytes, tmp_path: Path) -> No
     (tmp_path / "m.gguf").write_bytes(content)
     with pytest.raises(SymphonyError, match=r"m\.gguf: found"):
         GGUFBackend(tmp_path / "m.gguf")
+    with pytest.raises(SymphonyError, match=r"m\.gguf: found"):
+        GGUFBackend.footprint(tmp_path / "m.gguf")  # and nothing is left that fails when it is collected
 
 
 def test_a_file_that_is_cut_is_told_in_one_line(file: Path, tmp_path: Path) -> None:
@@ -254,7 +299,42 @@ def test_a_file_without_a_chat_template_is_refused(folders: dict[str, Path], fil
         GGUFBackend(tmp_path / "base.gguf")
 
 
-@pytest.mark.parametrize("wrong", [{"cells": 255}, {"rows": 0}, {"rows": 256}, {"chunk": 8}, {"threads": 0}])
+def test_a_chat_template_that_is_none_is_told_in_one_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Vocabulary, "template", lambda _: "{% for turn in messages %}")
+    with pytest.raises(SymphonyError, match=r"tiny\.gguf: found a chat template with TemplateSyntaxError"):
+        GGUFBackend(file)
+
+
+def test_a_name_that_is_none_of_a_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SymphonyError, match="found no such file"):
+        weights_file(tmp_path, "n" * 300)
+    with pytest.raises(SymphonyError, match="found a folder, allowed: a GGUF file, or `file`"):
+        weights_file(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("heads", "cache"), [({}, 2 * 2 * 2 * 32), ({"qwen3.attention.head_count_kv": "[0, 3]"}, 2 * 3 * 32)]
+)
+def test_layers_may_differ_in_their_heads(heads, cache, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meta = Vocabulary.meta
+    monkeypatch.setattr(Vocabulary, "meta", lambda self, key: heads.get(key, meta(self, key)))
+    assert GGUFBackend.footprint(file).cache_per_token == cache
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cells": 255},
+        {"cells": 2**32},
+        {"rows": 0},
+        {"rows": 256},
+        {"chunk": 8},
+        {"chunk": 10**10},
+        {"threads": 0},
+        {"threads": 1000},
+        {"gpu_layers": -2},
+    ],
+)
 def test_a_value_out_of_its_range_is_told(wrong: dict[str, int], file: Path) -> None:
     (name,) = wrong
     with pytest.raises(SymphonyError, match=f"{name}: found {wrong[name]}"):

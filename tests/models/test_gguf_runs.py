@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from symphony.config import plan
+from symphony.doctor import _weights
 from symphony.estimate import memory
 from symphony.models.gguf.files import MODELS_VARIABLE, file_sha256
 from symphony.progress import watch
@@ -14,6 +15,7 @@ from symphony.records import CallRecord, TimingRecord, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import NotThere, Run, groups, models
 from symphony.types import SymphonyError
+from symphony.workshop import Workshop
 from tests.own_pool import conf_with
 
 TARGET = "symphony.models.gguf.backend.GGUFBackend"
@@ -113,3 +115,27 @@ def test_a_footprint_is_read_from_the_file(tmp_path: Path, file: Path, monkeypat
     found = spec.footprint(tmp_path)
     assert found.weights == file.stat().st_size
     assert found.cache_per_token == 2 * 2 * 2 * 16 * 2  # keys and values, layers, heads, head size, bytes
+
+
+@pytest.mark.parametrize("wrong", [{"cells": 100}, {"rows": 300}, {"chunk": 8}, {"gpu_layers": -5}, {"cells": 2**32}])
+def test_a_setting_out_of_its_range_is_told_before_anything_is_loaded(wrong, tmp_path: Path, file: Path) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(SymphonyError, match=rf"pool\.agents\.tiny.*{name}: found '?{value}"):
+        planned(tmp_path, file, **wrong)
+
+
+def test_memory_is_counted_with_the_caches_of_all_that_are_loaded(tmp_path: Path, file: Path, monkeypatch) -> None:
+    monkeypatch.setenv(MODELS_VARIABLE, str(file.parent))
+    run = planned(tmp_path, file)
+    (spec,) = models(run.config).values()
+    found = spec.footprint(tmp_path)
+    whole = found.weights + 4096 * found.cache_per_token
+    with Workshop(None, tmp_path, memory_gb=whole / 1e9) as workshop:
+        need = workshop._need(spec)
+    assert (need.weights, need.cache) == (whole, 0)
+
+
+def test_a_file_in_a_folder_of_the_users_own_is_not_to_be_downloaded(tmp_path: Path, file: Path, monkeypatch) -> None:
+    monkeypatch.setenv(MODELS_VARIABLE, str(file.parent))
+    (spec,) = models(planned(tmp_path, file).config).values()
+    assert _weights(spec, tmp_path) == (True, f"there: {file}", "")

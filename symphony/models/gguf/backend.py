@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from symphony.fields import Count
+from annotated_types import Interval
+
+from symphony.fields import check, kinds
 from symphony.models.chats import ChatTokenizer
 from symphony.models.cores import usable_cores
 from symphony.models.footprint import Footprint
 from symphony.models.gguf.engine import Engine
-from symphony.models.gguf.files import check_sha256, revision_of, weights_file
-from symphony.models.gguf.llama import Llama, Vocabulary, library
+from symphony.models.gguf.files import CELLS, check_sha256, revision_of, weights_file
+from symphony.models.gguf.llama import MOST_SEQUENCES, Llama, Vocabulary, library
 from symphony.models.sampler import Row
 from symphony.models.sizes import Size
 from symphony.types import Completion, Request, SymphonyError
 
-CELLS = 16384
-"""Of the cache, unless a model's option says otherwise."""
+Cells = Annotated[int, Interval(ge=256, le=1 << 24)]
+Rows = Annotated[int, Interval(ge=1, le=MOST_SEQUENCES - 1)]
+Chunk = Annotated[int, Interval(ge=1, le=1 << 16)]
+Threads = Annotated[int, Interval(ge=1, le=512)]
+"""At most what ggml names as its limit (GGML_MAX_N_THREADS)."""
+Layers = Annotated[int, Interval(ge=-1, le=1 << 16)]
+_HEX = re.compile("[0-9a-f]{64}")
+_NUMBERS = re.compile(r"[0-9]+|\[[0-9, ]+\]")
 
 
 def footprint(path: str | Path, *, file: str | None = None) -> Footprint:
@@ -30,22 +39,23 @@ def footprint(path: str | Path, *, file: str | None = None) -> Footprint:
     vocabulary = Vocabulary(weights_file(path, file))
     kind = vocabulary.meta("general.architecture")
 
-    def number(name: str, default: int | None = None) -> int:
+    def numbers(name: str, default: Sequence[int] = ()) -> Sequence[int]:
+        """Of each layer, where a model's layers differ."""
         text = vocabulary.meta(f"{kind}.{name}")
-        if text is None and default is not None:
-            return default
-        if text is None or not text.isdecimal():
-            raise SymphonyError(f"{vocabulary.file}: {kind}.{name}: found {text}, allowed: a number")
-        return int(text)
+        found = re.findall("[0-9]+", text or "") if text is None or _NUMBERS.fullmatch(text) else []
+        if not found and not (text is None and default):
+            raise SymphonyError(f"{vocabulary.file}: {kind}.{name}: found {text}, allowed: a number, or one a layer")
+        return [int(number) for number in found] or default
 
-    heads = number("attention.head_count")
-    width = number("embedding_length") // heads
-    keys, values = (number(f"attention.{name}_length", width) for name in ("key", "value"))
-    layers, shared = number("block_count"), number("attention.head_count_kv", heads)
+    (layers, *_), heads = numbers("block_count"), numbers("attention.head_count")
+    shared = numbers("attention.head_count_kv", heads)
+    width = max(numbers("embedding_length")) // max(1, *heads)
+    keys, values = (max(numbers(f"attention.{name}_length", [width])) for name in ("key", "value"))
+    each = sum(shared) if len(shared) > 1 else layers * shared[0]
     return Footprint(
         weights=vocabulary.file.stat().st_size,
         parameters=vocabulary.parameters,
-        cache_per_token=2 * layers * shared * (keys + values),
+        cache_per_token=max(1, 2 * each * (keys + values)),  # recurrent layers keep no more for more tokens
     )
 
 
@@ -61,10 +71,10 @@ class GGUFBackend:
         path: Folder with the file, or the file.
         file: Name of the file; None where `path` names it.
         sha256: The file's, 64 hex digits, where it is known; checked when the file is loaded.
-        cells: Tokens that the cache holds, >= 256. A prompt and its completion have to fit in.
+        cells: Tokens that the cache holds, 256 to 16,777,216. A prompt and its completion have to fit in.
         rows: Requests that generate at once at most, 1 to 255.
-        chunk: Tokens of one batch at most, >= `rows`.
-        threads: >= 1; None is as many as the process has cores.
+        chunk: Tokens of one batch at most, `rows` to 65,536.
+        threads: 1 to 512; None is as many as the process has cores.
         gpu_layers: Layers that are put on a GPU; -1 is all, 0 none.
         exact: See above; slow.
 
@@ -79,18 +89,17 @@ class GGUFBackend:
         *,
         file: str | None = None,
         sha256: str | None = None,
-        cells: Count = CELLS,
-        rows: Count = 32,
-        chunk: Count = 512,
-        threads: Count | None = None,
-        gpu_layers: int = 0,
+        cells: Cells = CELLS,
+        rows: Rows = 32,
+        chunk: Chunk = 512,
+        threads: Threads | None = None,
+        gpu_layers: Layers = 0,
         exact: bool = False,
     ) -> None:
-        _check_range("cells", cells, 256, None)
-        _check_range("rows", rows, 1, 255)
-        _check_range("chunk", chunk, rows, None)
-        _check_range("threads", 1 if threads is None else threads, 1, None)
-        _check_range("gpu_layers", gpu_layers, -1, None)
+        given = {"cells": cells, "rows": rows, "chunk": chunk, "threads": threads, "gpu_layers": gpu_layers}
+        for name, value in given.items():
+            check(name, value, kinds(GGUFBackend)[name])
+        self.check_settings(sha256=sha256, rows=rows, chunk=chunk)
         self.path = weights_file(path, file)
         self.revision = revision_of(path, file=file, sha256=sha256, exact=exact)
         check_sha256(self.path, sha256)
@@ -100,6 +109,14 @@ class GGUFBackend:
         self._exact = exact
         self.engine = Engine(self.llama, cells=cells, rows=1 if exact else rows, share=not exact)
         self._chats = _chats(self.llama.vocabulary, min(cells, self.llama.vocabulary.trained), self.counter)
+
+    @staticmethod
+    def check_settings(sha256: str | None = None, rows: int = 32, chunk: int = 512) -> None:
+        """Raises SymphonyError where settings do not go together, or a checksum is none; nothing is opened."""
+        if chunk < rows:
+            raise SymphonyError(f"chunk: found {chunk}, allowed: >= {rows}, which is `rows`")
+        if sha256 is not None and not _HEX.fullmatch(str(sha256)):
+            raise SymphonyError(f"sha256: found {sha256!r}, allowed: 64 of the digits 0 to 9 and a to f")
 
     @staticmethod
     def sizing(path: str | Path, revision: str, *, file: str | None = None, cells: int = CELLS) -> ChatTokenizer:
@@ -117,6 +134,7 @@ class GGUFBackend:
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Answers in the same length and order. A prompt without room for a completion becomes an error."""
+        self.engine.abandon()  # what nobody waits for any more, after an interrupt
         answers = dict(self.submit(requests))
         while len(answers) < len(requests):
             answers.update(self.step())
@@ -148,12 +166,6 @@ class GGUFBackend:
             raise
 
 
-def _check_range(name: str, value: int, least: int, most: int | None) -> None:
-    if value < least or (most is not None and value > most):
-        told = f">= {least}" if most is None else f"{least} to {most}"
-        raise SymphonyError(f"{name}: found {value}, allowed: {told}")
-
-
 class _Tokenizer:
     """The part of a transformers tokenizer that `ChatTokenizer` needs, by a GGUF file's vocabulary."""
 
@@ -166,9 +178,12 @@ class _Tokenizer:
             raise SymphonyError(f"{vocabulary.file}: found no chat template, allowed: a file with one")
         self.name_or_path = str(vocabulary.file)
         self._vocabulary = vocabulary
-        self._format = Jinja2ChatFormatter(
-            template=template, eos_token=vocabulary.special("eos"), bos_token=vocabulary.special("bos")
-        )
+        words = {f"{name}_token": vocabulary.special(name) for name in ("eos", "bos")}
+        try:
+            self._format = Jinja2ChatFormatter(template=template, **words)
+        except Exception as error:  # what a file holds as a template may be anything
+            told = f"a chat template with {type(error).__name__}: {' '.join(str(error).split())}"
+            raise SymphonyError(f"{vocabulary.file}: found {told}, allowed: one that jinja2 reads") from error
 
     def apply_chat_template(self, turns: list[dict[str, str]], **_: Any) -> str:
         return str(self._format(messages=turns).prompt)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_COLDEST, _HOTTEST = 1e-25, 1e25  # that single precision divides by; beyond, draws are greedy or uniform all the same
+
 
 def draw(logits: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[int, float]:
     """A token of softmax(logits / temperature), and its log-probability (nats) at temperature 1.
@@ -20,6 +22,6 @@ def draw(logits: NDArray[np.float32], temperature: float, rng: np.random.Generat
     below = logits - logits[best]
     token = best
     if temperature > 0:
-        sums = np.cumsum(np.exp(below / np.float32(temperature)), dtype=np.float64)
+        sums = np.cumsum(np.exp(below / np.float32(min(max(temperature, _COLDEST), _HOTTEST))), dtype=np.float64)
         token = min(int(np.searchsorted(sums, rng.random() * sums[-1], side="right")), len(sums) - 1)
     return token, float(below[token]) - float(np.log(np.exp(below).sum(dtype=np.float64)))

@@ -102,8 +102,9 @@ class Engine:
 
     def abandon(self) -> None:
         """Forgets all rows without an answer, after an error."""
-        for going in self._going:
-            self._leave(going.held)
+        for going in self._going:  # what the cache holds of them is not known
+            self._sequences.drop(going.held)
+            self._llama.forget(going.held.id)
         self._going, self._waiting = [], deque()
 
     def clear(self) -> None:

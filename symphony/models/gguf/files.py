@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from os.path import isfile  # unlike Path.is_file, False for a name that is too long
 from pathlib import Path
 
 from symphony.types import SymphonyError
 
 MODELS_VARIABLE = "SYMPHONY_MODELS"
 """Names a folder in which GGUF files lie already."""
+CELLS = 16384
+"""Of a model's cache, unless its option says otherwise."""
 INSTALL = "pip install 'symphony[gguf]' (or llama-cpp-python itself)"
 
 
@@ -21,7 +24,9 @@ def weights_file(path: str | Path, file: str | None = None) -> Path:
     """
     own = Path(path) / file if file else Path(path)
     others = os.environ.get(MODELS_VARIABLE)
-    found = [one for one in (own, *([Path(others) / own.name] if others else [])) if one.is_file()]
+    found = [one for one in (own, *([Path(others) / own.name] if others else [])) if isfile(one)]
+    if not found and not file and own.is_dir():
+        raise SymphonyError(f"{own.absolute()}: found a folder, allowed: a GGUF file, or `file`, the name of one in it")
     if not found:
         also = f"; {MODELS_VARIABLE} may name a folder where it lies" if not others else f" or {others}/{own.name}"
         raise SymphonyError(f"{own.absolute()}: found no such file, allowed: a GGUF file{also}")

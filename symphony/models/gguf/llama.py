@@ -89,8 +89,9 @@ class Vocabulary:
     def __init__(self, file: Path, model: Any = None) -> None:
         self._lib = library()
         self.file = file
-        self._own = model is None
-        self._model = _open(self._lib, file, vocab_only=True) if model is None else model
+        self._own, self._model = model is None, model
+        if self._own:
+            self._model = _open(self._lib, file, vocab_only=True)
         self._vocab = self._lib.llama_model_get_vocab(self._model)
         self._alone = threading.Lock()
         self._pieces: dict[int, bytes] = {}
@@ -183,6 +184,7 @@ class Llama:
         settings.no_perf = True
         self._context = lib.llama_init_from_model(self._model, settings)
         if not self._context:
+            lib.llama_model_free(self._model)
             raise SymphonyError(f"{file}: found no memory for a cache of {cells} tokens, allowed: fewer cells")
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(chunk, 0, 1)
