@@ -68,8 +68,9 @@ def test_a_published_wording_of_answers_never_changes():
 
 def test_tests_are_asked_for_without_a_program_and_as_many_as_are_run():
     for task in ("programs_python", "programs_rust"):
-        (message,) = read_prompts(task, "v1").answer("tests", PROBLEM, ())
-        assert f"up to {OWN_TESTS} " in message.content
+        for version in ("v1", "v2"):
+            (message,) = read_prompts(task, version).answer("tests", PROBLEM, ())
+            assert f"up to {OWN_TESTS} " in message.content
         assert message.content.endswith(PROBLEM.prompt)
 
 
