@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from symphony.fields import shown
 from symphony.files import read_json, write_atomic
 from symphony.models.devices import CPU, check_device
 from symphony.models.endpoint import FREE, Price, price_of
@@ -333,8 +334,10 @@ def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
     specs = {}
     for agent in config["pool"]["agents"]:
         arguments = {key: value for key, value in agent.items() if key not in NOT_ARGUMENTS}
-        if pinned := _pinned_sha256(agent):
-            arguments["sha256"] = pinned
+        pinned = _pinned_sha256(agent)
+        if pinned and arguments.setdefault("sha256", pinned) != pinned:
+            told = f"{agent['name']}.sha256: found {shown(arguments['sha256'])}"
+            raise SymphonyError(f"{told}, allowed: the one in its source.files, or none")
         origin = agent["weights"] if "made_from" in agent and "weights" in agent else ""
         specs[agent["name"]] = ModelSpec(
             target=agent["_target_"],

@@ -139,3 +139,8 @@ def test_a_file_in_a_folder_of_the_users_own_is_not_to_be_downloaded(tmp_path: P
     monkeypatch.setenv(MODELS_VARIABLE, str(file.parent))
     (spec,) = models(planned(tmp_path, file).config).values()
     assert _weights(spec, tmp_path) == (True, f"there: {file}", "")
+
+
+def test_two_checksums_that_differ_are_refused(tmp_path: Path, file: Path) -> None:
+    with pytest.raises(SymphonyError, match=r"sha256: found '0{64}', allowed: the one in its source"):
+        models(planned(tmp_path, file, sha256="0" * 64).config)
