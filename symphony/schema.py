@@ -151,14 +151,11 @@ def _check_pool(pool: Mapping[str, Any]) -> None:
 def check_preset(preset: Mapping[str, Any], conf: Path) -> None:
     """Checks that each key of a preset is read by an option, and allowed by every field that reads it.
 
-    A key of conf/preset/default.yaml is known, too, where the options that read it have been taken out.
-
     Raises:
         SymphonyError: One is not.
     """
     read, found = list(_preset_fields(conf)), _leaves(preset)
-    usual = conf / "preset" / "default.yaml"
-    known = {key for key, _ in read} | (set(_leaves(whole(usual))) if usual.is_file() else set())
+    known = {key for key, _ in read}
     for key in sorted(found.keys() - known):
         raise SymphonyError(f"preset.{key}: found an unknown key, allowed: {', '.join(sorted(known))}")
     for key, kind in read:
