@@ -148,6 +148,10 @@ def _check_pool(pool: Mapping[str, Any]) -> None:
             check(f"{key}.made_from", agent["made_from"], str)
 
 
+TASK_KEYS = ("repeats",)
+"""Keys of a preset that some tasks alone read: known, too, where a conf/ holds none of these tasks."""
+
+
 def check_preset(preset: Mapping[str, Any], conf: Path) -> None:
     """Checks that each key of a preset is read by an option, and allowed by every field that reads it.
 
@@ -155,7 +159,7 @@ def check_preset(preset: Mapping[str, Any], conf: Path) -> None:
         SymphonyError: One is not.
     """
     read, found = list(_preset_fields(conf)), _leaves(preset)
-    known = {key for key, _ in read}
+    known = {key for key, _ in read} | set(TASK_KEYS)
     for key in sorted(found.keys() - known):
         raise SymphonyError(f"preset.{key}: found an unknown key, allowed: {', '.join(sorted(known))}")
     for key, kind in read:

@@ -475,3 +475,12 @@ def test_an_unknown_study_is_told_the_known_ones() -> None:
 def test_outside_the_project_the_missing_conf_is_named(tmp_path: Path) -> None:
     with pytest.raises(SymphonyError, match="conf: found no"):
         plan("quickstart", conf=tmp_path / "conf")
+
+
+def test_a_conf_without_the_tasks_that_read_a_key_of_a_preset_composes(tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    for path in conf.glob("task/*.yaml"):
+        if path.stem.startswith(("hotpotqa", "webshop")):
+            path.unlink()
+    assert plan("quickstart", ("tasks=[mini_qa]", "problems=1"), conf=conf)
