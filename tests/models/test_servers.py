@@ -193,7 +193,8 @@ def test_its_own_files_decide_whether_transformers_serve_draws_and_how_it_reads_
 # --------------------------------------------------------------------------- llama-cpp-python's server
 
 needs_llama_cpp = pytest.mark.skipif(
-    not (find_spec("llama_cpp") and find_spec("gguf")), reason="needs pip install 'llama-cpp-python[server]' gguf"
+    not all(map(find_spec, ("llama_cpp", "sse_starlette", "gguf"))),
+    reason="needs pip install 'llama-cpp-python[server]' gguf",
 )
 
 
