@@ -138,7 +138,6 @@ class Prompts(Protocol):
         self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
     ) -> tuple[Message, ...]:
         """As `evaluation`, asking whether the last step is right, to be answered by yes or no."""
-        ...
 
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]: ...
 

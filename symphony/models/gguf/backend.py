@@ -106,7 +106,6 @@ class GGUFBackend:
         self.counter: str | None = self.revision
         self.threads = threads or usable_cores()
         self.llama = Llama(self.path, cells=cells, chunk=chunk, threads=self.threads, gpu_layers=gpu_layers)
-        self._exact = exact
         self.engine = Engine(self.llama, cells=cells, rows=1 if exact else rows, share=not exact)
         self._chats = _chats(self.llama.vocabulary, min(cells, self.llama.vocabulary.trained), self.counter)
 
