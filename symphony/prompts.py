@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 
 from symphony.reasoning import plain
-from symphony.types import Alone, Message, Problem, Proposal, SymphonyError, Turn, canonical_json
+from symphony.types import Alone, Message, Problem, Proposal, Shorten, SymphonyError, Turn, canonical_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,7 @@ class ChatPrompts:
         problem: How a problem is written, with the place {problem}.
         next: Put before a problem that follows a worked example.
         verify: Asks whether the last step is right, to be answered by yes or no.
+        again: Put behind the prompt of an expansion that is asked again, as no action was found; "" for nothing.
         expand_shots, refine_shots, evaluate_shots, reflect_shots: Worked examples of each phase, the most useful first:
             where a prompt is too long, the last is dropped first, so that what stays is still the same prefix.
             `refine_shots` are those of expansions below the root; None: as at the root.
@@ -63,6 +64,7 @@ class ChatPrompts:
     problem: str = "{problem}"
     next: str = ""
     verify: str = "Is the last step right? Reply with one word, yes or no."
+    again: str = ""
     expand_shots: tuple[Shot, ...] = ()
     refine_shots: tuple[Shot, ...] | None = None
     evaluate_shots: tuple[Shot, ...] = ()
@@ -167,6 +169,15 @@ class ChatPrompts:
             told = f"Observation: {turn.observation}"
         messages.append(Message(role="user", content=f"{told}\n{ending}" if ending else told))
         return messages
+
+
+def remind(asking: Shorten, reminder: str, dropped: int) -> tuple[Message, ...]:
+    """With the reminder inside the last message: strict chat templates refuse two user turns in a row."""
+    messages = asking(dropped)
+    if not messages or not reminder:
+        return messages
+    *before, last = messages
+    return (*before, replace(last, content=f"{last.content}\n{reminder}"))
 
 
 def _keys(problem: str) -> set[str]:

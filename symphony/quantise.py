@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from symphony.files import check_own_folder, read_json
-from symphony.models.devices import candidates
+from symphony.models.devices import candidates, cards
 from symphony.models.folder import MANIFEST, check_folder
 from symphony.models.hf import HFBackend
-from symphony.models.loading import cards, load_model, load_tokenizer
+from symphony.models.loading import load_model, load_tokenizer
 from symphony.models.revision import weights_digest
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling, SymphonyError
 

@@ -42,7 +42,7 @@ ACCESS = (
 )
 """Keys of an agent that say how its endpoint is reached: they decide no answer and are left out of a run's digest (the
 price is not where a limit of money stands: it then decides where searches end)."""
-COMPUTING = ("takes", "threads", "rows", "chunk", "gpu_layers")
+COMPUTING = ("takes", "threads", "rows", "chunk", "gpu_layers", "cache_tokens")
 """Keys of an agent that say how a local engine computes; they are left out of a run's digest, too."""
 
 

@@ -146,6 +146,11 @@ class Prompts(Protocol):
         ...
 
     @property
+    def again(self) -> str:
+        """Put behind the prompt of an expansion that is asked again, as no action was found; "" for nothing."""
+        ...
+
+    @property
     def digest(self) -> str:
         """Hash of every template of the three phases, for the run record."""
         ...

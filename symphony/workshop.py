@@ -15,11 +15,10 @@ from typing import Any, Self
 from symphony.agents import Agent, AgentPool
 from symphony.budget import Ledger, Purse
 from symphony.models.batcher import Batcher, Turns
-from symphony.models.devices import CARD, Device, LocalModel, Need, candidates, spread
+from symphony.models.devices import CARD, Device, LocalModel, Need, candidates, cards, spread
 from symphony.models.footprint import ALLOWANCE
 from symphony.models.gguf.files import CELLS
-from symphony.models.hf import MAX_BATCH_TOKENS
-from symphony.models.loading import cards
+from symphony.models.hf import CACHE_TOKENS, MAX_BATCH_TOKENS
 from symphony.models.stepper import Stepper
 from symphony.models.store import CallStore, StoredBackend, StoredModel
 from symphony.runs import ModelSpec, Run, is_endpoint, models
@@ -158,7 +157,9 @@ class Workshop:
         if spec.is_stepped:  # its cache is there as long as it is loaded
             return Need(weights=found.weights + found.cache_per_token * given.get("cells", CELLS))
         return Need(
-            weights=found.weights, cache=found.cache_per_token * given.get("max_batch_tokens", MAX_BATCH_TOKENS)
+            weights=found.weights,
+            kept=found.cache_per_token * given.get("cache_tokens", CACHE_TOKENS),
+            cache=found.cache_per_token * given.get("max_batch_tokens", MAX_BATCH_TOKENS),
         )
 
     def _cards(self) -> Mapping[str, int]:

@@ -29,6 +29,7 @@ class StubPrompts:
     """Prompts that say the phase, the problem, the path and the lessons, one a line; lessons are all they can drop."""
 
     digest = "stub"
+    again = ""
 
     def expansion(
         self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0

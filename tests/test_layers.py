@@ -78,8 +78,10 @@ HEAVY = {
         "symphony/models/batching.py",
         "symphony/models/caches.py",
         "symphony/models/chats.py",
+        "symphony/models/devices.py",
         "symphony/models/hf.py",
         "symphony/models/loading.py",
+        "symphony/models/prefixes.py",
         "symphony/models/sampler.py",
         "symphony/quantise.py",
         "symphony/provenance.py",  # the name of a GPU, where one is used

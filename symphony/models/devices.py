@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 from symphony.models.batching import TokenBudget, ran_out, release
@@ -15,6 +16,7 @@ from symphony.types import Completion, ModelBackend, Request, SymphonyError
 
 Name = TypeVar("Name")
 AUTO, CPU, CARD = "auto", "cpu", "cuda"
+_DEVICE_FILES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")  # of CUDA (on Tegra, too), ROCm and WSL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +25,22 @@ class Need:
 
     Attributes:
         weights: As long as it is loaded.
+        kept: Of what it computed for earlier calls, as long as it is loaded; it may be less where there is less room.
         cache: Of its largest batch, while it answers; one model of a device answers at a time.
     """
 
     weights: int = 0
+    kept: int = 0
     cache: int = 0
+
+
+def cards() -> dict[str, int]:
+    """Free bytes of each GPU that torch can use, in torch's order."""
+    if not any(next(Path("/dev").glob(name), None) for name in _DEVICE_FILES):
+        return {}  # without the seconds that torch takes to say so; a run out of the call store needs no torch
+    import torch
+
+    return {f"cuda:{number}": torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())}
 
 
 def check_device(device: Any) -> None:
@@ -62,7 +75,7 @@ def candidates(device: str, cards: Callable[[], Iterable[str]]) -> list[str]:
 
 def together(needs: Sequence[Need]) -> int:
     """Bytes that models take of one device when all are loaded and one answers."""
-    return sum(need.weights for need in needs) + max((need.cache for need in needs), default=0)
+    return sum(need.weights + need.kept for need in needs) + max((need.cache for need in needs), default=0)
 
 
 def spread(needs: Mapping[Name, Need], room: Mapping[str, float]) -> dict[Name, str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from symphony.files import read_json
+from symphony.models.devices import CPU
+from symphony.models.dtypes import BYTES_OF, resolved
 from symphony.models.folder import BYTES, CONFIG, header, weights_files
 from symphony.types import SymphonyError
 
@@ -24,8 +26,6 @@ ALLOWANCE = 1.0e9
 """Bytes for the runtime and activations beside weights and cache, on each GPU."""
 LOAD_RATE = 1.0e9
 """Bytes of weights a second that a swap is taken to load, where nothing was measured: those of a slow disk."""
-
-_DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +52,12 @@ class Footprint:
         return max(0, int((memory - self.weights) // (self.cache_per_token * tokens)))
 
 
-def footprint(folder: Path, *, dtype: str = "float32", quantization: str | None = None) -> Footprint:
+def footprint(folder: Path, *, dtype: str = "float32", quantization: str | None = None, device: str = CPU) -> Footprint:
     """Reads the headers of a Hugging Face folder.
 
     Args:
         folder: With config.json and *.safetensors; may hold a quantised checkpoint, which is taken as it is.
-        dtype: Of what is not quantised, and of the cache.
+        dtype: Of what is not quantised, and of the cache; "auto" by the device.
         quantization: Applied while loading: "nf4", "fp4", "int8", or None.
 
     Raises:
@@ -66,7 +66,7 @@ def footprint(folder: Path, *, dtype: str = "float32", quantization: str | None 
     config = read_json(folder / CONFIG, "the config of a model")
     tensors = [tensor for file in weights_files(folder) for tensor in header(file).items()]
     stored = config.get("quantization_config") is not None
-    width = _DTYPE_BYTES[dtype]
+    width = BYTES_OF[resolved(dtype, device)]
     weights = sum(
         _size(tensor) * BYTES.get(tensor["dtype"], 1)
         if stored and not _floats(tensor)

@@ -8,16 +8,19 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from symphony.fields import Count
 from symphony.models.batching import TokenBudget, cut, in_order, ran_out, release
 from symphony.models.caches import roomy_caches
 from symphony.models.chats import ChatTokenizer, context_of, load_chats
-from symphony.models.devices import candidates
+from symphony.models.devices import candidates, cards
+from symphony.models.dtypes import Dtype, resolved
 from symphony.models.folder import CONFIG, GENERATION, TOKENIZER, check_folder
-from symphony.models.loading import Quantization, cards, load_generation_config, load_model, load_tokenizer
+from symphony.models.loading import Quantization, load_generation_config, load_model, load_tokenizer
+from symphony.models.prefixes import PrefixTree, Prompt, of_like_rest, shared_prefixes
 from symphony.models.revision import revision_of
 from symphony.models.sampler import Decoder, Row, Sampler
 from symphony.models.sizes import Size
@@ -29,8 +32,11 @@ if TYPE_CHECKING:
 
 MAX_BATCH_TOKENS = 16384
 """Of a batch, unless a model's option says otherwise."""
+CACHE_TOKENS = 4096
+"""Of earlier prompts, unless a model's option says otherwise."""
 _WORTH_KEEPING = 0.75  # of a batch; copying its caches to drop fewer rows costs about what it saves
 _WORTH_SHARING = 192  # prompt tokens; below this the extra forward pass of a shared prefill costs more than it saves
+_WORTH_FINDING = 32  # prompt tokens; below this it takes longer to copy them out of the tree than to compute them
 
 
 class HFBackend:
@@ -38,14 +44,17 @@ class HFBackend:
 
     Args:
         path: Folder with config, weights, tokenizer and chat template.
-        dtype: "float32", "bfloat16" or "float16"; float32 is the fast one on a CPU.
+        dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 on a GPU and on a processor that multiplies it
+            (AVX-512 BF16, AMX), float32 on others, where half precision is slow.
         device: "cpu", "cuda:0", "cuda" (any GPU), or "auto": a GPU where there is one, else the CPU.
         quantization: bitsandbytes scheme applied while loading; None loads the folder as it is.
         threads: torch threads of this process, >= 1 (CPU only).
         max_batch_rows: Requests in one batch, >= 1.
         max_batch_tokens: Rows times padded length (prompt and completion) in one batch, >= 1; one row may exceed it.
             Halved while it is too much for the memory, see `TokenBudget`.
-        share_prefixes: Prefill equal prompts and long common prefixes once. Changes the speed, not the tokens.
+        cache_tokens: Tokens of earlier prompts whose keys and values are kept, >= 0; fewer when memory runs out.
+        share_prefixes: Compute equal prompts, common prefixes and what earlier prompts began with once. In float32
+            this changes the speed, not the tokens; in half precision a draw may depend on its company.
 
     Raises:
         SymphonyError: A folder that is not there, broken or holds not all of a model, no chat template, a device that
@@ -56,22 +65,26 @@ class HFBackend:
         self,
         path: str | Path,
         *,
-        dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+        dtype: Dtype = "float32",
         device: str = "cpu",
         quantization: Quantization | None = None,
         threads: Count = 1,
         max_batch_rows: Count = 64,
         max_batch_tokens: Count = MAX_BATCH_TOKENS,
+        cache_tokens: int = CACHE_TOKENS,
         share_prefixes: bool = True,
     ) -> None:
         limits = {"threads": threads, "max_batch_rows": max_batch_rows, "max_batch_tokens": max_batch_tokens}
         for name, value in limits.items():
             if value < 1:
                 raise SymphonyError(f"{name}: found {value}, allowed: >= 1")
+        if cache_tokens < 0:
+            raise SymphonyError(f"cache_tokens: found {cache_tokens}, allowed: >= 0")
         self.budget = TokenBudget(max_batch_tokens)
         self.path = Path(path)
         check_folder(self.path)
-        self.revision = revision_of(path, dtype=dtype, quantization=quantization)
+        held_as = resolved(dtype, device)
+        self.revision = revision_of(path, dtype=held_as, quantization=quantization)
         self.counter: str | None = self.revision
         self.max_batch_rows = max_batch_rows
         device = candidates(device, cards)[0]
@@ -84,7 +97,7 @@ class HFBackend:
             torch.set_num_threads(threads)
         ends = load_generation_config(self.path)
         self.tokenizer = load_tokenizer(self.path)
-        self.model = load_model(self.path, dtype=dtype, device=device, quantization=quantization)
+        self.model = load_model(self.path, dtype=held_as, device=device, quantization=quantization)
         vocabulary = len(self.model.get_output_embeddings().weight)
         text_config = self.model.config.get_text_config(decoder=True)
         self.context = context_of(self.model.config)
@@ -106,6 +119,7 @@ class HFBackend:
             type(layer) is DynamicLayer for layer in DynamicCache(config=text_config).layers
         )
         self._shares = share_prefixes and self._plain
+        self._tree = PrefixTree(cache_tokens)
         self._new_cache = roomy_caches(text_config.num_hidden_layers)
 
     revision_of = staticmethod(revision_of)
@@ -160,7 +174,12 @@ class HFBackend:
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
+        kept = self._tree.tokens
+        self._tree.clear()
         release()  # here and not above: an error that is handled keeps the tensors of its frames alive
+        if kept:
+            self._tree.most //= 2
+            return None
         if len(batch) > 1:
             self.budget.halve(batch)
             return None
@@ -172,112 +191,133 @@ class HFBackend:
 
     def _answer(self, rows: list[Row]) -> dict[int, Completion]:
         """One batch, all of its rows to their end."""
-        torch = self._torch
-        prompts = list(dict.fromkeys(row.prompt for row in rows))
-        prefix = _shared_prefix(prompts) if self._shares and len(rows) > 1 else 0
-        if prefix * (len(prompts) - 1 if len(prompts) > 1 else len(rows) - 1) < _WORTH_SHARING:
-            prefix = 0
-        width, room = max(len(prompt) for prompt in prompts), max(row.limit for row in rows)
-        place = {prompt: number for number, prompt in enumerate(prompts)}
-        chosen = torch.tensor([place[row.prompt] for row in rows], device=self._ends.device)
-        ids, mask = self._pad_between(prompts, prefix, width)
-        cache, reused = self._prefill(ids, mask, prefix, chosen, room)
+        asked = [row.prompt for row in rows]
         sampler = Sampler(rows, self._ends, self._decode_text)
-        if cache is not None:
-            self._decode(ids[chosen], mask[chosen], cache, sampler)
-        else:
+        if self._plain:
+            prompts = sorted(set(asked)) if self._shares else asked
+            batch, computed = self._prefill(prompts, sampler.room)
+            if prompts != asked:
+                batch = batch.select([prompts.index(prompt) for prompt in asked])
+            self._decode(batch, sampler)
+        else:  # sliding windows, linear attention: `generate` chooses the cache
+            ids, mask = self._padded(asked, [0] * len(asked))
             self.model.generate(
-                ids[chosen],
-                attention_mask=mask[chosen],
+                ids,
+                attention_mask=mask,
                 do_sample=False,
-                max_new_tokens=room,
+                max_new_tokens=sampler.room,
                 logits_processor=[sampler.choose],
                 stopping_criteria=[sampler.ended],
             )
+            computed = {}
+        # Of a prompt that several rows have, the first one's tokens were computed, and the last token of the others.
+        reused = [len(prompt) - computed.pop(prompt, 1) if self._shares else 0 for prompt in asked]
         return self._completions(rows, sampler, reused)
 
-    def _decode(self, ids: torch.Tensor, mask: torch.Tensor, cache: Any, sampler: Sampler) -> None:
-        """Generates as `generate` does, and takes rows out of the batch when they have ended.
+    def _prefill(self, prompts: list[Prompt], room: int) -> tuple[_Batch, dict[Prompt, int]]:
+        """A batch of prompts with room for what is to come, and how many tokens were computed for each of them.
+
+        What several of them begin with is computed once, and what the tree holds not at all.
+        """
+        if not self._shares:
+            return self._forward(prompts, room), {}
+        computed = dict.fromkeys(prompts, 0)
+
+        def compute(prefixes: list[Prompt]) -> None:
+            prefixes = list(dict.fromkeys(prefixes))
+            for prefix in prefixes:
+                owner = next(prompt for prompt in prompts if prompt[: len(prefix)] == prefix)
+                computed[owner] += len(prefix) - self._held(prefix)
+            self._forward(prefixes, 0)
+
+        for prefixes in shared_prefixes(prompts, {prompt: self._held(prompt) for prompt in prompts}, _WORTH_SHARING):
+            compute(prefixes)
+        # Rows of which little is left would be padded to those of which much is.
+        rests = {prompt: len(prompt) - self._held(prompt) for prompt in prompts}
+        for group in of_like_rest(rests)[:-1]:
+            compute([prompt[:-1] for prompt in group])
+        for prompt in prompts:
+            computed[prompt] = min(computed[prompt] + len(prompt) - self._held(prompt), len(prompt))
+        return self._forward(prompts, room), computed
+
+    def _held(self, prompt: Prompt) -> int:
+        """Tokens of a prompt that come from the tree: all that it holds, or none where they are few."""
+        found = self._tree.match(prompt)
+        return found if found >= _WORTH_FINDING else 0
+
+    def _forward(self, prompts: list[Prompt], room: int) -> _Batch:
+        """Computes what the tree does not hold of some prompts, and holds it from now on.
 
         Args:
-            ids, mask: Of the prompts (rows, width).
-            cache: Of their first tokens, perhaps of none.
+            room: Tokens to come; 0 where nothing is generated and no logits are needed.
         """
         torch = self._torch
-        mask = torch.cat((mask, mask.new_ones(len(ids), sampler.room)), dim=1)
+        held = [self._held(prompt) for prompt in prompts] if self._shares else [0] * len(prompts)
+        ids, mask = self._padded(prompts, held)
+        most, width = max(held), ids.shape[1]
+        pieces = (
+            [self._tree.gather(prompt, length) for prompt, length in zip(prompts, held, strict=True)] if most else ()
+        )
+        cache = self._new_cache(width + room, pieces, most)
+        if room:
+            mask = torch.cat((mask, mask.new_ones(len(ids), room)), dim=1)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        begin, end = cache.get_seq_length(), ids.shape[1]
-        fed = ids[:, begin:]
-        while True:
-            output = self.model(
-                fed,
-                attention_mask=mask[:, :end],
-                position_ids=positions[:, begin:end],
+        batch = _Batch(cache=cache, mask=mask, positions=positions, length=most)
+        if room:
+            batch.logits = self._advance(batch, ids[:, most:])
+        else:
+            self.model.base_model(
+                ids[:, most:],
+                attention_mask=mask,
+                position_ids=positions[:, most:],
                 use_cache=True,
-                logits_to_keep=1,
                 **{self._cache_name: cache},
             )
-            sampler.choose(None, output.logits[:, -1].float())
+        if self._shares:
+            for row, (prompt, begin) in enumerate(zip(prompts, held, strict=True)):
+                first = width - len(prompt) + begin
+                layers = [(layer.keys[row, :, first:], layer.values[row, :, first:]) for layer in cache.layers]
+                self._tree.add(prompt, begin, layers)
+        return batch
+
+    def _advance(self, batch: _Batch, fed: torch.Tensor) -> torch.Tensor:
+        """Feeds tokens (rows, count) to a batch; returns the last one's logits (rows, vocabulary)."""
+        begin = batch.length
+        batch.length = end = begin + fed.shape[1]
+        output = self.model(
+            fed,
+            attention_mask=batch.mask[:, :end],
+            position_ids=batch.positions[:, begin:end],
+            use_cache=True,
+            logits_to_keep=1,
+            **{self._cache_name: batch.cache},
+        )
+        logits: torch.Tensor = output.logits[:, -1].float()
+        return logits
+
+    def _decode(self, batch: _Batch, sampler: Sampler) -> None:
+        """Generates as `generate` does, and takes rows out of the batch when they have ended."""
+        while True:
+            sampler.choose(None, batch.logits)
             going = sampler.ended().logical_not().nonzero()[:, 0]
             if not len(going):
                 return
-            if len(going) <= _WORTH_KEEPING * len(fed):
-                cache.batch_select_indices(going)
+            if len(going) <= _WORTH_KEEPING * len(batch.mask):
+                batch = batch.select(going)
                 sampler.keep(going)
-                mask, positions = mask[going], positions[going]
-            fed = sampler.tokens[sampler.rows, sampler.step - 1, None]
-            begin, end = end, end + 1
+            batch.logits = self._advance(batch, sampler.tokens[sampler.rows, sampler.step - 1, None])
 
-    def _pad_between(
-        self, prompts: list[tuple[int, ...]], prefix: int, width: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and mask (prompts, width): the shared prefix, padding, then each prompt's own part."""
+    def _padded(self, prompts: list[Prompt], held: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and mask (prompts, width): what is held, padding, then the rest of each prompt."""
+        most = max(held)
+        width = most + max(len(prompt) - length for prompt, length in zip(prompts, held, strict=True))
         ids, mask = [], []
-        for prompt in prompts:
+        for prompt, length in zip(prompts, held, strict=True):
             gap = width - len(prompt)
-            ids.append((*prompt[:prefix], *(self._pad,) * gap, *prompt[prefix:]))
-            mask.append((*(1,) * prefix, *(0,) * gap, *(1,) * (len(prompt) - prefix)))
+            ids.append((*prompt[:length], *(self._pad,) * gap, *prompt[length:]))
+            mask.append((*(1,) * length, *(0,) * gap, *(1,) * (len(prompt) - length)))
         device = self._ends.device
         return self._torch.tensor(ids, device=device), self._torch.tensor(mask, device=device)
-
-    def _prefill(
-        self, ids: torch.Tensor, mask: torch.Tensor, prefix: int, chosen: torch.Tensor, room: int
-    ) -> tuple[Any, list[int]]:
-        """A cache (a row each of `chosen`) of the prefix and of repeated prompts, and how many tokens each row reused.
-
-        None leaves the choice of the cache to `generate` (sliding windows, linear attention). `generate`
-        computes what the cache does not hold: at least each prompt's last token.
-        """
-        rows, width = len(chosen), ids.shape[1]
-        first = [0] * rows
-        cache: Any = self._new_cache(width + room) if self._plain else None
-        repeats = int(mask[chosen].sum() - mask.sum())
-        twins = self._shares and repeats >= _WORTH_SHARING
-        if prefix:
-            self.model.base_model(ids[:1, :prefix], use_cache=True, **{self._cache_name: cache})
-        if twins and prefix < width - 1:
-            if prefix and len(ids) > 1:
-                cache.batch_repeat_interleave(len(ids))
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, prefix : width - 1]
-            self.model.base_model(
-                ids[:, prefix : width - 1],
-                attention_mask=mask[:, : width - 1],
-                position_ids=positions,
-                use_cache=True,
-                **{self._cache_name: cache},
-            )
-            cache.batch_select_indices(chosen)
-        elif prefix:
-            cache.batch_repeat_interleave(rows)
-        seen: set[int] = set()
-        lengths = (mask.sum(-1) - 1).tolist()
-        for row, prompt in enumerate(chosen.tolist()):
-            if twins and prompt in seen:
-                first[row] = lengths[prompt]
-            elif row:
-                first[row] = prefix
-            seen.add(prompt)
-        return cache, first
 
     def _completions(self, rows: list[Row], sampler: Sampler, reused: list[int]) -> dict[int, Completion]:
         tokens, stopped = sampler.tokens[:, : sampler.step].tolist(), sampler.stopped
@@ -309,6 +349,31 @@ class HFBackend:
         return answers
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Sequences that are generated together.
+
+    Attributes:
+        cache: Of their first tokens.
+        mask: Which tokens are real (rows, prompt and room).
+        positions: Of the real ones, as the mask (rows, prompt and room).
+        length: Tokens in the cache, padding included.
+        logits: Of the next token (rows, vocabulary); None before anything was computed.
+    """
+
+    cache: Any
+    mask: torch.Tensor
+    positions: torch.Tensor
+    length: int
+    logits: Any = None
+
+    def select(self, rows: Any) -> _Batch:
+        """Goes on with some rows only, in this order, perhaps some of them more than once."""
+        index = self.mask.new_tensor(rows) if isinstance(rows, list) else rows
+        self.cache.batch_select_indices(index)
+        return _Batch(self.cache, self.mask[index], self.positions[index], self.length, self.logits[index])
+
+
 def _unknown(row: Row, tokens: int) -> Completion:
     """The answer to a row for which the model computed no number at some token."""
     told = "logits: found NaN or infinity, allowed: finite numbers (another dtype, or the config that the weights had)"
@@ -320,10 +385,3 @@ def _unknown(row: Row, tokens: int) -> Completion:
         error=told,
         dropped=row.dropped,
     )
-
-
-def _shared_prefix(prompts: list[tuple[int, ...]]) -> int:
-    """Length of the prefix that all prompts share; at least one token of each stays outside it."""
-    low, high = min(prompts), max(prompts)
-    limit = min(map(len, prompts)) - 1
-    return next((k for k in range(limit) if low[k] != high[k]), limit)

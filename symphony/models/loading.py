@@ -16,18 +16,8 @@ from symphony.types import SymphonyError
 Quantization = Literal["nf4", "fp4", "int8"]
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Of everything that is loaded: no network, and no question on the terminal about a folder's own program."""
-_DEVICE_FILES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")  # of CUDA (on Tegra, too), ROCm and WSL
 _MOST_LETTERS = 300  # of what a library says
 _WHOLE = "a checkpoint with the tensors that its config says, each of them once and finite"
-
-
-def cards() -> dict[str, int]:
-    """Free bytes of each GPU that torch can use, in torch's order."""
-    if not any(next(Path("/dev").glob(name), None) for name in _DEVICE_FILES):
-        return {}  # without the seconds that torch takes to say so; a run out of the call store needs no torch
-    import torch
-
-    return {f"cuda:{number}": torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())}
 
 
 @contextmanager

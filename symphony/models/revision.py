@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from symphony.files import read_json
+from symphony.models.devices import CPU
+from symphony.models.dtypes import check_dtype, resolved
 from symphony.models.folder import CONFIG, WEIGHTS
 from symphony.types import SymphonyError
 
-_DTYPES = ("float32", "bfloat16", "float16")
 _QUANTISED = ("nf4", "fp4", "int8")
 _ANSWERING_FILES = (
     "config.json",
@@ -51,13 +52,14 @@ def weights_digest(folder: str | Path) -> str:
 
 def check_format(dtype: Any = "float32", quantization: Any = None) -> None:
     """Raises SymphonyError where a number format or a quantisation is none."""
-    if dtype not in _DTYPES:
-        raise SymphonyError(f"dtype: found {dtype!r}, allowed: {', '.join(_DTYPES)}")
+    check_dtype(dtype)
     if quantization not in (None, *_QUANTISED):
         raise SymphonyError(f"quantization: found {quantization!r}, allowed: {', '.join(_QUANTISED)} or none")
 
 
-def revision_of(folder: str | Path, *, dtype: str = "float32", quantization: str | None = None) -> str:
+def revision_of(
+    folder: str | Path, *, dtype: str = "float32", quantization: str | None = None, device: str = CPU
+) -> str:
     """What answers, e.g. "hf:0123456789abcdef:float32:nf4". Needs neither torch nor the weights in memory."""
     check_format(dtype, quantization)
     digest = weights_digest(folder)
@@ -65,4 +67,4 @@ def revision_of(folder: str | Path, *, dtype: str = "float32", quantization: str
     if stored and quantization:
         told = "a folder that is quantised already"
         raise SymphonyError(f"quantization: found {quantization!r} for {folder}, {told}, allowed: null")
-    return f"hf:{digest}:{dtype}:{quantization or ('stored' if stored else 'none')}"
+    return f"hf:{digest}:{resolved(dtype, device)}:{quantization or ('stored' if stored else 'none')}"

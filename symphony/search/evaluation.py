@@ -8,10 +8,11 @@ from functools import partial
 from itertools import takewhile
 
 from symphony.agents import Stop, Ticket
+from symphony.prompts import remind
 from symphony.scorer import Scorer
 from symphony.search.phases import Phases, Prompt
 from symphony.search.tree import Origin, Tree
-from symphony.types import Completion, Message, Phase, Sampling, Score, Shorten, Turn
+from symphony.types import Completion, Phase, Sampling, Score, Shorten, Turn
 
 _PHASE: dict[Origin, Phase] = {"expand": Phase.EVALUATE, "simulate": Phase.SIM_EVALUATE}
 
@@ -119,13 +120,4 @@ def _evaluation(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]
 
 
 def _reminded(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
-    return partial(_remind, _evaluation(phases, path, lessons), phases.parts.scorer.asking.reminder)
-
-
-def _remind(evaluation: Shorten, reminder: str, dropped: int) -> tuple[Message, ...]:
-    """With the reminder inside the last message: strict chat templates refuse two user turns in a row."""
-    messages = evaluation(dropped)
-    if not messages:
-        return ()
-    *before, last = messages
-    return (*before, replace(last, content=f"{last.content}\n{reminder}"))
+    return partial(remind, _evaluation(phases, path, lessons), phases.parts.scorer.asking.reminder)

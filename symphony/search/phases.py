@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
 from symphony.memory import Lessons, Memory, situation
+from symphony.prompts import remind
 from symphony.reasoning import spoken
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
@@ -145,7 +146,8 @@ class Phases:
     ) -> Expansion:
         """Samples `width` actions and adds the different ones as nodes, in the order asked.
 
-        A completion without an action is sampled again once, from the next scheduled agent. Of equal actions the
+        A completion without an action is sampled again once, from the next scheduled agent, with the wording's reminder
+        of the form (`Prompts.again`). Of equal actions the
         first is kept. Terminal nodes whose reward is visible credit their agent. `sampling` replaces the usual one.
 
         Args:
@@ -165,13 +167,17 @@ class Phases:
             return partial(prompts.expansion, self.parts.problem, path, lessons)
 
         sampling = sampling or self.expand_sampling
-        ask = partial(self.ask, phase=phase, prompt=prompt, sampling=sampling, by=by, told=told)
-        tickets, stop = ask([parent] * width)
+
+        def again(path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
+            return partial(remind, prompt(path, lessons), self.parts.task.prompts.again)
+
+        ask = partial(self.ask, phase=phase, sampling=sampling, by=by, told=told)
+        tickets, stop = ask([parent] * width, prompt=prompt)
         answers, stop = await self.answers(tickets, stop)
         found = [(ticket, self._understand(answer)) for ticket, answer in answers]
         lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
         if lost and stop is None and self.again:
-            tickets, stop = ask([parent] * len(lost))
+            tickets, stop = ask([parent] * len(lost), prompt=again)
             answers, stop = await self.answers(tickets, stop)
             for index, (ticket, answer) in zip(lost, answers, strict=False):
                 found[index] = (ticket, self._understand(answer))

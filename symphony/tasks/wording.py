@@ -14,7 +14,7 @@ from symphony.prompts import ChatPrompts, Shot
 from symphony.types import SymphonyError, Turn
 
 FOLDER = Path(__file__).parent / "prompts"
-_TEXTS = ("instructions", "lessons", "evaluate", "reflect", "turn", "problem", "next", "verify")
+_TEXTS = ("instructions", "lessons", "evaluate", "reflect", "turn", "problem", "next", "verify", "again")
 _ANSWERS = ("direct", "cot", "tests")
 _PHASES = ("expand", "refine", "evaluate", "reflect")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from symphony.config import pool
-from symphony.models.footprint import Footprint, fit, footprint
+from symphony.models.footprint import ALLOWANCE, Footprint, fit, footprint
+from symphony.models.hf import CACHE_TOKENS, MAX_BATCH_TOKENS
 
 CONF = Path(__file__).parents[2] / "conf"
 GB = 1e9
@@ -110,12 +111,17 @@ def test_the_shapes_of_a_public_config_make_the_published_number_of_parameters(o
 def test_a_pool_for_a_card_stays_in_it_whole_and_takes_what_it_says(
     name: str, size: int, weights: float, sequences: int, tmp_path: Path
 ) -> None:
-    models = {}
+    models: dict[str, Footprint] = {}
+    caches, batches = {}, {}
     for agent, spec in pool(name, conf=CONF).items():
         given = json.loads(spec.arguments)
         (tmp_path / agent).mkdir()
         models[agent] = planned(tmp_path / agent, given["path"].removeprefix("model/"), given["quantization"])
-        assert given.get("max_batch_tokens", 16384) <= 4096 * sequences
+        assert given.get("max_batch_tokens", MAX_BATCH_TOKENS) <= 4096 * sequences
+        caches[agent] = models[agent].cache_per_token * given.get("cache_tokens", CACHE_TOKENS)
+        batches[agent] = models[agent].cache_per_token * given.get("max_batch_tokens", MAX_BATCH_TOKENS)
+    kept = sum(model.weights for model in models.values()) + sum(caches.values()) + max(batches.values())
+    assert kept + ALLOWANCE <= size * GB  # or its models would take turns
     found = fit(models, [size * GB], 4096)
     assert found.resident == tuple(models)
     assert set(found.sequences.values()) == {sequences}

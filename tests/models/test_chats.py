@@ -19,10 +19,9 @@ from symphony.models.chats import ChatTokenizer
 from symphony.models.devices import Device, LocalModel, Need
 from symphony.models.hf import HFBackend
 from symphony.models.store import CallStore, StoredBackend
-from symphony.prompts import ChatPrompts, Shot
+from symphony.prompts import ChatPrompts, Shot, remind
 from symphony.scheduler import Fixed
 from symphony.scorer import FORMAT_REMINDER
-from symphony.search.evaluation import _remind
 from symphony.tasks.wording import FOLDER, read_prompts
 from symphony.types import Completion, Message, Phase, Problem, Request, Sampling, Turn
 from tests.stub import session
@@ -82,7 +81,7 @@ def test_every_template_takes_every_prompt_of_every_phase(kind, task, folders: d
         prompts.expansion(PROBLEM, (), ()),
         prompts.expansion(PROBLEM, PATH, ("a",)),
         prompts.evaluation(PROBLEM, PATH, ("a",)),
-        _remind(lambda dropped: prompts.evaluation(PROBLEM, PATH, (), dropped), FORMAT_REMINDER, 0),
+        remind(lambda dropped: prompts.evaluation(PROBLEM, PATH, (), dropped), FORMAT_REMINDER, 0),
         prompts.reflection(PROBLEM, PATH),
     ]
     assert FORMAT_REMINDER in asked[3][-1].content

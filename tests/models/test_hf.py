@@ -70,6 +70,34 @@ def test_reusing_prefixes_changes_no_token(model: str, backends: Backends, folde
     assert all(c.cached_tokens == 0 for c in plain.generate(requests))
 
 
+@pytest.mark.parametrize("cache_tokens", [0, 200, 4096])
+@pytest.mark.parametrize("model", REUSING)
+def test_what_earlier_calls_computed_changes_no_token(
+    model: str, cache_tokens: int, backends: Backends, folders: dict[str, Path], ask: Ask
+) -> None:
+    backend = HFBackend(folders[model], cache_tokens=cache_tokens)
+    told = [SHARED + text for text in ("a", "a key", "a key and", "a key and a word", "b", "b key and a word")]
+    calls = [[ask(text, index=index) for index in range(2)] for text in told] + [[ask(text, index=7) for text in told]]
+    plain = HFBackend(folders[model], share_prefixes=False)
+    for requests in calls:
+        assert [content(c) for c in backend.generate(requests)] == [content(c) for c in plain.generate(requests)]
+
+
+def test_a_prompt_costs_only_the_tokens_that_no_prompt_before_it_had(folders: dict[str, Path], ask: Ask) -> None:
+    backend = HFBackend(folders["llama"])
+    texts = [SHARED + text for text in ("a", "a key", "a key and", "b", "b word")]
+    answers = [backend.generate([ask(text)])[0] for text in texts]
+    prompts = [backend._chats.rows([ask(text)], {})[0].prompt for text in texts]
+    distinct = {prompt[: end + 1] for prompt in prompts for end in range(len(prompt))}
+    computed = sum(answer.prompt_tokens - answer.cached_tokens for answer in answers)
+    assert len(distinct) <= computed <= len(distinct) + len(prompts)  # the last token of a prompt is always computed
+
+
+def test_a_cache_of_no_tokens_keeps_nothing(folders: dict[str, Path], ask: Ask) -> None:
+    backend = HFBackend(folders["llama"], cache_tokens=0)
+    assert [backend.generate([ask(SHARED)])[0].cached_tokens for _ in range(2)] == [0, 0]
+
+
 def test_a_model_with_a_sliding_window_reuses_nothing(backends: Backends, ask: Ask) -> None:
     # Its window counts places, and padding between prefix and suffix would push real tokens out of it.
     answers = backends("mistral").generate([ask(SHARED + text, index=n) for text in ("a", "bcd") for n in range(2)])

@@ -157,7 +157,9 @@ def test_rows_that_have_ended_leave_the_batch(folders: dict[str, Path], ask: Ask
     answers = backend.generate([ask(index=number, temperature=2.5, max_tokens=300) for number in range(32)])
     steps = max(answer.completion_tokens for answer in answers)
     needed = sum(answer.completion_tokens for answer in answers)
-    assert needed <= sum(sizes) < 0.75 * 32 * steps
+    prompts, *sizes = sizes  # equal prompts are computed once, and the first token of each row comes from there
+    assert prompts == 1
+    assert needed - 32 <= sum(sizes) < 0.75 * 32 * steps
     assert sizes == sorted(sizes, reverse=True)
 
 
@@ -170,7 +172,7 @@ def test_a_stop_string_frees_its_row_s_place_and_changes_no_other(
     backend = HFBackend(folders["llama"])
     sizes = watch_rows(backend)
     answers = backend.generate(requests)
-    assert sizes[0] == 8
+    assert sizes[1] == 8
     assert sizes[-1] < 8
     for number in range(0, 8, 2):
         assert content(answers[number]) == content(free[number])

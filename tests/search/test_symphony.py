@@ -272,6 +272,21 @@ async def test_a_lesson_loses_its_label_and_reaches_the_later_prompts_of_both_ph
     assert seen[Phase.EVALUATE] == 2
 
 
+async def test_an_expansion_is_reminded_of_the_form_only_where_no_action_was_found():
+    asked: list[str] = []
+
+    def script(request: Request) -> str:
+        if request.draw.phase is not Phase.EXPAND:
+            return "Value: 0.5 Confidence: 0.9"
+        asked.append(request.messages[-1].content.splitlines()[-1])
+        return "Action: stop" if asked[-1] == "Write one action." or len(asked) == 2 else "I think that"
+
+    task = Stub()
+    task.prompts.again = "Write one action."
+    await search(script, task=task, method=Symphony(n=3, iterations=1, sim_depth=0))
+    assert asked == ["Guess the word."] * 3 + ["Write one action."] * 2
+
+
 async def test_a_prompt_can_be_asked_for_without_its_lessons_in_every_phase():
     cut: dict[Phase, set[int]] = {}
 
