@@ -24,6 +24,7 @@ from symphony import (
     options,
     progress,
     quantise,
+    recordings,
     runner,
     runs,
 )
@@ -94,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     _study(sub, optional=True)
     sub.add_argument("--group", type=_path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")
     _places(sub)
+    sub = command("pack", _pack, "write the recorded answers of a study into a folder that can be shipped")
+    _study(sub)
+    _places(sub)
+    sub.add_argument("--out", type=_path, required=True, metavar="FOLDER", help="e.g. recordings/laptop")
     sub = command("load", _load, "build the database of finished runs, checked")
     sub.add_argument("--database", type=_path, required=True, metavar="FILE")
     sub.add_argument("folders", nargs="+", type=_path, help="run folders, or a group's done.json for all of its runs")
@@ -243,6 +248,10 @@ def _run(given: argparse.Namespace) -> None:
                 silent += error.runs
     if silent:
         raise runner.Unanswered(silent)
+
+
+def _pack(given: argparse.Namespace) -> None:
+    recordings.pack(_runs(given), _place(given).outputs / "calls", given.out)
 
 
 def _load(given: argparse.Namespace) -> None:

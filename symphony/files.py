@@ -17,6 +17,11 @@ _HEAD = 1 << 13  # bytes, enough for every mark of what a command makes
 
 
 def write_atomic(path: Path, text: str) -> None:
+    """As `write_bytes`, a text."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Writes a temporary sibling, forces it to disk and renames it.
 
     Raises:
@@ -25,8 +30,8 @@ def write_atomic(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
+        with temporary.open("wb") as stream:
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

@@ -92,17 +92,25 @@ def _reference(path: Path) -> Any:
 
 
 def write_description(
-    study: str, path: Path, overrides: Sequence[str] = (), *, conf: Path = Path("conf"), left_out: Sequence[str] = ()
+    study: str,
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    conf: Path = Path("conf"),
+    left_out: Sequence[str] = (),
+    recorded: Sequence[str] = (),
 ) -> None:
     """Writes `describe` and the reference for the report, unless they are there already (so that nothing is remade).
 
     Args:
         left_out: What `needs.available` told.
+        recorded: What made the answers that are replayed (`recordings.told`).
     """
     described = describe(study, conf=conf)
     words = {one.name: {"title": one.title, "question": one.question, "table": one.table} for one in described}
     chosen = reference(study, overrides, conf=conf)
     plan = {"study": study, "reference": chosen, "experiments": words, "left_out": list(left_out)}
+    plan |= {"recorded": list(recorded)} if recorded else {}
     text = json.dumps(plan, indent=1, ensure_ascii=False) + "\n"
     if not path.is_file() or path.read_text() != text:
         write_atomic(path, text)

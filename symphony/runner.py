@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from symphony import provenance
+from symphony import provenance, recordings
 from symphony.agents import AgentPool, Session
 from symphony.budget import Budget, Ledger, Meter
 from symphony.config import to_yaml
@@ -96,6 +96,8 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
             modes = {str(run.execution["store"]) for run in missing}
             file = stores / f"{group.store}.sqlite"
             store = None if modes == {"live"} else stack.enter_context(CallStore(file, progress.note))
+            if store is not None:
+                _take_recorded(store, missing)
             ledger = _ledger(missing, place)
             if ledger:
                 stack.enter_context(ledger)
@@ -106,6 +108,13 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
     if silent:
         raise Unanswered(silent)
     write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
+
+
+def _take_recorded(store: CallStore, runs: Sequence[Run]) -> None:
+    for folder in dict.fromkeys(run.execution.get("recordings") for run in runs):
+        if folder:
+            needed = any(run.execution["store"] == "replay" for run in runs)
+            recordings.read_into(store, Path(folder), runs[0].task, runs[0].pool, needed=needed)
 
 
 def withdraw(group: Group, place: Place) -> None:

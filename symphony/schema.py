@@ -52,6 +52,7 @@ class Execution:
     in_flight: Count = 64
     store: Annotated[str, StoreMode] = "record"
     memory_gb: Positive | None = None
+    recordings: str | None = None
 
 
 @dataclass

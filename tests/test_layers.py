@@ -52,6 +52,7 @@ LAYERS = {
     "symphony.bounds": 4,
     "symphony.workshop": 4,
     "symphony.embedded": 4,
+    "symphony.recordings": 4,
     "symphony.runner": 5,
     "symphony.byhand": 5,
     "symphony.estimate": 5,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from symphony.models.sizes import Size
 from symphony.types import Completion, SymphonyError
@@ -47,6 +47,13 @@ _REASONS = {b"stop": "stop", b"length": "length"}
 
 _Row = tuple[Any, ...]
 """Values in the order of the table's query, the checksum last; texts are UTF-8."""
+
+
+class Rows(NamedTuple):
+    """What a call store holds, in the order of its tables' columns, without checksums."""
+
+    calls: list[_Row]
+    sizes: list[_Row]
 
 
 class _Told:
@@ -254,6 +261,30 @@ class CallStore:
             "allowed: whole ones; they are dropped and asked again"
         )
         return True
+
+    def rows(self) -> Rows:
+        """All of it, but for what is damaged."""
+        with self._told:
+            calls, sizes = self._db.execute(_CALLS).fetchall(), self._db.execute(_SIZES).fetchall()
+        return Rows(
+            [(row[0], row[1].decode(), row[2].decode(), *row[3:8]) for row in calls if _whole(row)],
+            [(row[0].decode(), *row[1:5]) for row in sizes if _counted(row)],
+        )
+
+    def take(self, rows: Rows) -> None:
+        """Puts rows in, beside what is there; a key that is there keeps what it has.
+
+        Raises:
+            SymphonyError: A row can't be an answer's, or a size's.
+        """
+        calls = [(row[0], str(row[1]).encode(), str(row[2]).encode(), *row[3:]) for row in rows.calls]
+        sizes = [(str(row[0]).encode(), *row[1:]) for row in rows.sizes]
+        if not all(len(row) == 8 and _sane(row) for row in calls) or not all(len(row) == 5 for row in sizes):
+            raise SymphonyError(f"{self.path}: found a row that is no answer, allowed: rows of a call store")
+        with self._told, self._transaction():
+            self._insert(calls)
+            self._insert_sizes([(*row, _checksum(row)) for row in sizes])
+        self._sizes.clear()
 
     def __len__(self) -> int:
         with self._told:

@@ -148,8 +148,10 @@ def _provenance(study: Study) -> list[tuple[str, list[str]]]:
         f"{package} {version}" for text in distinct("versions") for package, version in json.loads(text).items()
     }
     left_out = [("Left out", list(study.left_out))] if study.left_out else []
+    recorded = [("Recorded answers", list(study.recorded))] if study.recorded else []
     return [
         *left_out,
+        *recorded,
         ("Reference", [study.reference]),
         ("Commit", distinct("commit")),
         ("Feedback", distinct("task || ': ' || feedback")),

@@ -77,6 +77,7 @@ class Study:
     Attributes:
         reference: The experiment that every other one is compared with.
         left_out: What of the study was not carried out, and why.
+        recorded: What made the recorded answers that it was replayed from; empty where it was not.
         failed: How many model calls there were, and how many of them failed, by agent.
         few: Tasks with fewer than `stats.FEW` different problems.
     """
@@ -87,6 +88,7 @@ class Study:
     experiments: tuple[Experiment, ...]
     provenance: Provenance
     left_out: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
     failed: Failed = Failed()
     few: tuple[str, ...] = ()
 
@@ -108,7 +110,7 @@ def open_study(
         plan_json: File with a field "experiments": name -> {title, question, table}; the order is the tables',
             the reference first. Experiments that it does not name follow by name, under their own name.
             "reference", the experiment that the others are compared with; else the first that feeds the table main.
-            And "left_out": see `Study`.
+            And "left_out" and "recorded": see `Study`.
         quantised: manifest.json files of quantised checkpoints.
 
     Raises:
@@ -142,6 +144,7 @@ def open_study(
             experiments=experiments,
             provenance=_provenance(connection),
             left_out=tuple(plan.get("left_out", ())),
+            recorded=tuple(plan.get("recorded", ())),
             failed=_failed(connection),
             few=_few(connection),
         )

@@ -15,6 +15,7 @@ with listening():
     from symphony.report.tables import TABLES, heading
     from symphony.runner import Place, withdraw
     from symphony.needs import available, has_data
+    from symphony.recordings import told
     from symphony.runs import SHARED, freeze, groups, models
     from symphony.types import SymphonyError
 

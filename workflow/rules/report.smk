@@ -2,7 +2,9 @@
 DATABASE = f"outputs/{STUDY}/records.duckdb"
 # Titles, questions and order of the experiments; written only when they change, so that a title remakes the report alone.
 PLAN = f"outputs/{STUDY}/plan.json"
-write_description(STUDY, Path(PLAN), OVERRIDES, conf=CONF, left_out=LEFT_OUT)
+write_description(
+    STUDY, Path(PLAN), OVERRIDES, conf=CONF, left_out=LEFT_OUT, recorded=told(RUNS)
+)
 
 
 rule load:

@@ -1,0 +1,151 @@
+"""A study's recorded answers, small enough to ship: made of its call stores, and read into them again.
+
+A folder holds a file for each task and pool of the study, and `manifest.json`, which says what made them. A file holds
+answers and token counts by the keys of the call store (`store.call_key`): hashes, so that no prompt is in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import lzma
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from symphony import provenance
+from symphony.files import read_json, write_atomic, write_bytes
+from symphony.models.calls import CallStore, Rows
+from symphony.runs import Run
+from symphony.types import SymphonyError
+
+MANIFEST = "manifest.json"
+_DESCRIBED = "the manifest of recorded answers"
+
+
+def pack(runs: Sequence[Run], stores: Path, folder: Path, say: Callable[[str], None] = print) -> None:
+    """Writes what the call stores of some runs hold; what the folder held of the same tasks and pools stays in it, too.
+
+    Args:
+        stores: Folder of the call stores.
+        folder: Of the recordings; made where missing.
+
+    Raises:
+        SymphonyError: There is nothing to write, or the folder holds something damaged.
+    """
+    known: dict[str, Any] = _manifest(folder) if _is_there(folder) else {"files": {}, "made": []}
+    files, before = dict(known["files"]), sum(entry["calls"] for entry in known["files"].values())
+    for task, pool in dict.fromkeys((run.task, run.pool) for run in runs):
+        name = _name(task, pool)
+        seeds = {f"{task}-{pool}-{run.seed}" for run in runs if (run.task, run.pool) == (task, pool)}
+        found = [path for store in (f"{task}-{pool}", *sorted(seeds)) if (path := stores / f"{store}.sqlite").is_file()]
+        held = [_read(folder, name, files)] if name in files else []
+        rows = _merged([*held, *(_stored(path) for path in found)])
+        if not rows.calls:
+            continue
+        data = _compressed(rows)
+        write_bytes(folder / name, data)
+        files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "calls": len(rows.calls), "bytes": len(data)}
+        say(f"{folder / name}: {len(rows.calls):,} answers, {len(data):,} bytes")
+    new = sum(entry["calls"] for entry in files.values()) - before
+    if not files:
+        raise SymphonyError(f"{stores}: found no answers of the study, allowed: call stores of its runs")
+    made = list(known["made"])
+    if new:
+        told = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": provenance.commit(), "calls": new}
+        made.append({**told, "machine": provenance.hardware(())})
+    text = json.dumps({"files": dict(sorted(files.items())), "made": made}, indent=1, ensure_ascii=False)
+    write_atomic(folder / MANIFEST, text + "\n")
+
+
+def read_into(store: CallStore, folder: Path, task: str, pool: str, *, needed: bool) -> None:
+    """Puts what was recorded of a task and a pool into a call store, beside what it holds.
+
+    Args:
+        needed: Whether there is nothing else to answer with.
+
+    Raises:
+        SymphonyError: What is recorded is damaged; it is needed, and nothing is recorded.
+    """
+    name = _name(task, pool)
+    files = _manifest(folder)["files"] if _is_there(folder) or needed else {}
+    if name in files:
+        store.take(_read(folder, name, files))
+    elif needed:
+        raise SymphonyError(
+            f"{folder / name}: found no recorded answers of {task} by {pool}, "
+            "allowed: recorded ones, or execution.store=record, which asks the models"
+        )
+
+
+def told(runs: Iterable[Run]) -> list[str]:
+    """What made the recorded answers that runs are replayed from: date, commit, machine and how many answers."""
+    folders = {str(run.execution.get("recordings") or "") for run in runs if run.execution["store"] == "replay"} - {""}
+    made = [one for folder in sorted(folders) if _is_there(Path(folder)) for one in _manifest(Path(folder))["made"]]
+    return [
+        f"{one['date']}, commit {str(one['commit'])[:7]}, {one['machine']}: {one['calls']:,} answers" for one in made
+    ]
+
+
+def _is_there(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file()
+
+
+def _name(task: str, pool: str) -> str:
+    return f"{task}-{pool}.jsonl.xz"
+
+
+def _stored(path: Path) -> Rows:
+    with CallStore(path) as store:
+        return store.rows()
+
+
+def _merged(parts: Iterable[Rows]) -> Rows:
+    """In the order of their keys, so that the same answers make the same bytes; of two answers to a key the first."""
+    calls: dict[bytes, Any] = {}
+    sizes: dict[tuple[str, bytes], Any] = {}
+    for part in parts:
+        for call in part.calls:
+            calls.setdefault(call[0], call)
+        for size in part.sizes:
+            sizes.setdefault((size[0], size[1]), size)
+    return Rows([calls[key] for key in sorted(calls)], [sizes[key] for key in sorted(sizes)])
+
+
+def _compressed(rows: Rows) -> bytes:
+    lines = [["call", _text(key), *values] for key, *values in rows.calls]
+    lines += [["size", problem, _text(key), *values] for problem, key, *values in rows.sizes]
+    text = "".join([json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines])
+    return lzma.compress(text.encode(), preset=9)
+
+
+def _read(folder: Path, name: str, files: Mapping[str, Any]) -> Rows:
+    path, allowed = folder / name, "the file that its manifest names, as it was written"
+    rows = Rows([], [])
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != files[name]["sha256"]:
+            raise ValueError("other bytes")
+        for line in lzma.decompress(data).decode().splitlines():
+            kind, *values = json.loads(line)
+            if kind == "call":
+                rows.calls.append((base64.b64decode(values[0]), *values[1:]))
+            else:
+                rows.sizes.append((values[0], base64.b64decode(values[1]), *values[2:]))
+    except (OSError, ValueError, LookupError, TypeError, lzma.LZMAError) as error:
+        found = error.strerror if isinstance(error, OSError) else error
+        raise SymphonyError(f"{path}: found {found}, allowed: {allowed}") from error
+    return rows
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    found = read_json(folder / MANIFEST, _DESCRIBED)
+    if not isinstance(found.get("files"), dict) or not isinstance(found.get("made"), list):
+        raise SymphonyError(f"{folder / MANIFEST}: found {sorted(found)}, allowed: {_DESCRIBED}: files and made")
+    return found
+
+
+def _text(key: bytes) -> str:
+    return base64.b64encode(key).decode()

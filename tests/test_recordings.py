@@ -1,0 +1,116 @@
+"""Recorded answers: packed from call stores, shipped, read into other call stores, and told in the report."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+
+import pytest
+
+from symphony.models.calls import CallStore
+from symphony.models.sizes import Size
+from symphony.recordings import MANIFEST, pack, read_into, told
+from symphony.runs import Run
+from symphony.types import Completion, SymphonyError
+
+KEY, OTHER = b"k" * 32, b"o" * 32
+ANSWER = Completion(
+    text="Thought: “ü”\nAction: go", finish_reason="stop", prompt_tokens=9, completion_tokens=4, logprob=-0.125
+)
+NAME = "mini_qa-trio.jsonl.xz"
+
+
+def run(seed: int = 0, store: str = "replay", recordings: Path | None = None) -> Run:
+    execution = {"store": store, "recordings": str(recordings) if recordings else None}
+    return Run(
+        study="s", experiment="e", task="mini_qa", pool="trio", seed=seed, config={}, digest="d", execution=execution
+    )
+
+
+def store_of(folder: Path, name: str, answers: dict[bytes, Completion]) -> None:
+    with CallStore(folder / f"{name}.sqlite") as store:
+        store.keep_size("p1", KEY, Size(prompt=9, completion=20, dropped=0))
+        store.put(answers)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    store_of(tmp_path / "calls", "mini_qa-trio-0", {KEY: ANSWER})
+    pack([run()], tmp_path / "calls", tmp_path / "recordings", say=lambda _: None)
+    return tmp_path / "recordings"
+
+
+def test_what_was_packed_is_read_into_another_store_whole(packed: Path, tmp_path: Path) -> None:
+    with CallStore(tmp_path / "new.sqlite") as store:
+        read_into(store, packed, "mini_qa", "trio", needed=True)
+        found = store.get([KEY])[KEY]
+        assert (found.text, found.finish_reason, found.logprob) == (ANSWER.text, "stop", -0.125)
+        assert (found.prompt_tokens, found.completion_tokens) == (9, 4)
+        assert store.size("p1", KEY) == Size(prompt=9, completion=20, dropped=0)
+
+
+def test_the_stores_of_all_seeds_and_what_was_packed_before_are_one_file(packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "calls" / "mini_qa-trio-0.sqlite").unlink()
+    store_of(tmp_path / "calls", "mini_qa-trio-1", {OTHER: ANSWER})
+    pack([run(0), run(1)], tmp_path / "calls", packed, say=lambda _: None)
+    with CallStore(tmp_path / "new.sqlite") as store:
+        read_into(store, packed, "mini_qa", "trio", needed=True)
+        assert set(store.get([KEY, OTHER])) == {KEY, OTHER}
+
+
+def test_the_same_answers_make_the_same_bytes(packed: Path, tmp_path: Path) -> None:
+    before = {file.name: file.read_bytes() for file in packed.iterdir()}
+    pack([run()], tmp_path / "calls", packed, say=lambda _: None)
+    assert {file.name: file.read_bytes() for file in packed.iterdir()} == before
+
+
+def test_no_prompt_is_in_a_recording(packed: Path) -> None:
+    lines = [json.loads(line) for line in lzma.decompress((packed / NAME).read_bytes()).decode().splitlines()]
+    assert [line[0] for line in lines] == ["call", "size"]
+    assert [value for line in lines for value in line if isinstance(value, str) and " " in value] == [ANSWER.text]
+
+
+def test_an_answer_that_a_store_has_stays(packed: Path, tmp_path: Path) -> None:
+    with CallStore(tmp_path / "new.sqlite") as store:
+        store.put({KEY: Completion(text="mine", finish_reason="stop", prompt_tokens=9)})
+        read_into(store, packed, "mini_qa", "trio", needed=True)
+        assert store.get([KEY])[KEY].text == "mine"
+
+
+def test_a_recording_that_is_needed_and_not_there_is_named(packed: Path, tmp_path: Path) -> None:
+    with CallStore(tmp_path / "new.sqlite") as store:
+        with pytest.raises(SymphonyError, match=r"webshop-trio.jsonl.xz: found no recorded .* execution.store=record"):
+            read_into(store, packed, "webshop", "trio", needed=True)
+        read_into(store, packed, "webshop", "trio", needed=False)
+        read_into(store, tmp_path / "none", "webshop", "trio", needed=False)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "gone"])
+def test_a_damaged_recording_is_refused_by_name(damage: str, packed: Path, tmp_path: Path) -> None:
+    file = packed / NAME
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-9] if damage == "cut" else lzma.compress(b'["call"]\n'))
+    with CallStore(tmp_path / "new.sqlite") as store, pytest.raises(SymphonyError, match=f"{NAME}: found .*, allowed"):
+        read_into(store, packed, "mini_qa", "trio", needed=True)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 1, "made": []}'])
+def test_a_damaged_manifest_is_refused_by_name(text: str, packed: Path, tmp_path: Path) -> None:
+    (packed / MANIFEST).write_text(text)
+    with CallStore(tmp_path / "new.sqlite") as store, pytest.raises(SymphonyError, match=MANIFEST):
+        read_into(store, packed, "mini_qa", "trio", needed=True)
+
+
+def test_nothing_to_pack_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SymphonyError, match="found no answers of the study"):
+        pack([run()], tmp_path, tmp_path / "recordings", say=lambda _: None)
+
+
+def test_what_made_the_answers_is_told_where_they_are_replayed(packed: Path) -> None:
+    (line,) = told([run(recordings=packed)])
+    assert line.endswith(": 1 answers")
+    assert "commit" in line
+    assert told([run(store="record", recordings=packed)]) == told([run()]) == []
