@@ -25,13 +25,15 @@ from symphony.models.revision import weights_digest
 from symphony.needs import has_files, named_by_data
 from symphony.options import check_files, experiments, reference
 from symphony.runs import ModelSpec, Run, digest, models
-from symphony.schema import GROUPS, Root, allowed_at, check_parts, check_preset, check_root
+from symphony.schema import GROUPS, Root, allowed_at, check_option, check_parts, check_preset, check_root
 from symphony.targets import instantiate
 from symphony.types import SymphonyError, canonical_json
 from symphony.yaml_files import broken, load
 
 UNSCIENTIFIC = ("title", "question", "table", "reference", "execution", "data_dir")
 """Root keys that cannot change a run's records; they are left out of its digest."""
+UNFOLDED = ("tasks", "seeds", "preset", "tokens")
+"""Root keys whose values a run's config has where they are used."""
 CHECKSUMS = "checksums.json"
 """File in conf/ of what first downloads found."""
 NAMED_LIMITS = {scope: ("calls", "tokens", "seconds") for scope in ("problem", "run")}
@@ -286,7 +288,7 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(deeper)
     named = [one for one in chain if getattr(one, "full_key", None)]
-    cause = named[-1] if named else error.__cause__ or error
+    cause = named[-1] if named else error.__cause__ or chain[min(1, len(chain) - 1)]
     key = getattr(cause, "full_key", None) or ""
     given = next((item for item in overrides if key and item.lstrip("+~").partition("=")[0] == key), "")
     where = given or (_place(overrides) if overrides else "")
@@ -332,6 +334,8 @@ def as_plain(cfg: Any, only: str = "") -> dict[str, Any]:
     words = {"Infinity": "inf"}
     try:
         values = {str(key): cfg[key] for key in cfg if key == only or (not only and key != "hydra")}
+        if "preset" in values:  # all the others refer to it
+            check_option("preset", values["preset"])
         found = {
             key: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
             if OmegaConf.is_config(value)
@@ -357,7 +361,7 @@ def settle(plain: Mapping[str, Any], identity: Mapping[str, Any], conf: Path) ->
     named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents]
     execution = {**plain["execution"], "data_dir": plain["data_dir"]}
     plain = {**plain, "pool": {"agents": named}, "budget": _named_limits(plain["budget"])}
-    config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, "tasks", "seeds", "preset")}
+    config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, *UNFOLDED)}
     return json.loads(canonical_json({**config, **identity})), execution
 
 

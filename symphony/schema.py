@@ -46,6 +46,15 @@ class Budgets:
 
 
 @dataclass
+class Tokens:
+    """Completion tokens at most, for every search that names none of its own."""
+
+    action: Count = 48
+    evaluation: Count = 40
+    lesson: Count = 64
+
+
+@dataclass
 class Execution:
     """How runs are carried out; changes no record."""
 
@@ -72,6 +81,7 @@ class Root:
     problems: Count = 1
     feedback: Annotated[str, Feedback] = "oracle"
     data_dir: str | None = None
+    tokens: Tokens = field(default_factory=Tokens)
     budget: Budgets = field(default_factory=Budgets)
     execution: Execution = field(default_factory=Execution)
     task: Any = None
@@ -96,6 +106,13 @@ def allowed_at(key: str) -> str:
     return "" if kind in (None, Any) else "a mapping" if is_dataclass(kind) else allowed(kind)
 
 
+def check_option(group: str, found: Any) -> None:
+    """Raises SymphonyError where what stands at a group's key is not what an option of it holds."""
+    if not isinstance(found, Mapping):
+        told = f"an option of conf/{group}/, chosen in an experiment by `- override /{group}: <name>` below `defaults:`"
+        raise SymphonyError(f"{group}: found {shown(found)}, allowed: {told}")
+
+
 def check_root(root: Mapping[str, Any]) -> None:
     """Checks the root of a composed config, and that each of its options is a mapping.
 
@@ -107,8 +124,7 @@ def check_root(root: Mapping[str, Any]) -> None:
         if twice := [value for value, count in Counter(root[key]).items() if count > 1]:
             raise SymphonyError(f"{key}: found {twice[0]} twice, allowed: each once")
     for key in GROUPS:
-        if not isinstance(root[key], Mapping):
-            raise SymphonyError(f"{key}: found {shown(root[key])}, allowed: an option of conf/{key}/")
+        check_option(key, root[key])
     _check_pool(root["pool"])
 
 

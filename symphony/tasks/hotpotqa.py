@@ -82,8 +82,10 @@ class HotpotQA:
     similar titles are told; `lookup` needs an open page.
 
     Args:
-        first: Position in the file of the first item.
+        first: Position of the first item, in the file or among `ids`.
         count: How many items; None is all that follow.
+        ids: These items of the file in this order; None is all as they stand. They are the same in every file that has
+            them, where a position is not.
         setting: Which contexts: the gold paragraphs among distractors, or what a retriever brought (fullwiki).
         split: Which questions.
         pages: Where search looks: in the contexts of every item of the file ("union"), of the item ("context"), or
@@ -99,6 +101,7 @@ class HotpotQA:
 
     count: Count | None
     first: FromZero = 0
+    ids: tuple[str, ...] | None = None
     setting: Setting = "distractor"
     split: Split = "dev"
     pages: Pages = "union"
@@ -139,8 +142,17 @@ class HotpotQA:
 
     def problems(self) -> Sequence[Problem]:
         (path,) = self.files()
-        found = datafiles.items(path, _rows(path), self.first, self.count)
+        found = datafiles.items(path, self._chosen(path), self.first, self.count)
         return self.prompts.apart([_problem(row) for row in found])
+
+    def _chosen(self, path: Path) -> Sequence[_Row]:
+        rows = _rows(path)
+        if self.ids is None:
+            return rows
+        known = {row.key: row for row in rows}
+        if missing := [id for id in self.ids if id not in known]:
+            raise SymphonyError(f"task.ids: found {missing[0]!r}, allowed: ids of the items of {path}")
+        return [known[id] for id in self.ids]
 
     def reset(self, problem: Problem) -> State:
         return State(observation="", data=Data(gold=problem.target.answer, corpus=self._corpus(problem)))

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from symphony import config, doctor, fields
 from symphony.options import model
 from symphony.runs import PARTS
-from symphony.schema import Root, _preset_fields, check_parts, check_preset
+from symphony.schema import GROUPS, Root, _preset_fields, check_parts, check_preset
 from symphony.targets import class_of
 from symphony.types import SymphonyError
 from symphony.yaml_files import plain
@@ -253,6 +253,16 @@ def test_a_broken_file_is_refused_in_one_line_that_names_it(file: str, kind: str
 
 
 DEFAULTS = (b"3", b"nonsense", b"[3]", b"[[gridworld]]", b"[{nonsense: nothing}]", b"{a: b}", b"[nonsense]", b"[null]")
+
+
+@pytest.mark.parametrize("group", sorted(GROUPS))
+def test_an_option_that_an_experiment_names_as_a_value_is_refused_with_the_way_to_choose_it(
+    group: str, conf: Path
+) -> None:
+    file = conf / "experiment" / "presets" / "default.yaml"
+    file.write_text(f"# @package _global_\n{group}: mine\n")
+    with pytest.raises(SymphonyError, match=rf"{group}: found 'mine', allowed: .* `- override /{group}: <name>`"):
+        config.plan("presets", conf=conf)
 
 
 @pytest.mark.parametrize("defaults", DEFAULTS, ids=bytes.decode)

@@ -63,6 +63,17 @@ def test_an_item_is_named_by_its_id_or_by_its_place_where_it_has_none(data):
     assert [problem.id for problem in HotpotQA(count=2, data=data).problems()] == ["7", "abc"]
 
 
+def test_items_that_are_named_by_their_ids_come_in_that_order_whatever_their_place(data):
+    named = HotpotQA(count=2, ids=("abc", "7"), data=data)
+    assert [problem.id for problem in named.problems()] == ["abc", "7"]
+    assert [problem.id for problem in dataclasses.replace(named, first=1, count=1).problems()] == ["7"]
+
+
+def test_an_id_that_the_file_does_not_hold_is_refused_by_name(data):
+    with pytest.raises(SymphonyError, match="task.ids: found 'nobody', allowed: ids of the items of .*sample.jsonl"):
+        HotpotQA(count=1, ids=("abc", "nobody"), data=data).problems()
+
+
 def test_the_prompt_holds_the_question_and_never_the_answer(data):
     problem = HotpotQA(count=1, data=data).problems()[0]
     assert problem.prompt == "Question: Who built the mill of Oak Hill?"

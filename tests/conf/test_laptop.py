@@ -1,0 +1,49 @@
+"""The study laptop: what was used to develop prompts is not what it reports, and it asks all methods alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from symphony import config
+from symphony.runs import Run
+from tests.shared_data import DATA, needs
+
+CONF = Path(__file__).parents[2] / "conf"
+DEVELOPED = {"programs_python": range(200, 230), "programs_rust": range(200, 230), "hotpotqa": range(60, 70)}
+"""Positions in the files of the problems on which wording v2 was developed, as its files say."""
+WORDING = {"mbpp_py": "programs_python", "mbpp_rs": "programs_rust", "hotpotqa": "hotpotqa"}
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    return config.plan("laptop", conf=CONF, data=DATA)
+
+
+@needs("mbpp", "hotpotqa")
+def test_no_problem_on_which_prompts_were_developed_is_reported(runs: list[Run]) -> None:
+    for task in {run.task for run in runs}:
+        of = next(name for name in WORDING if task.startswith(name))
+        apart = DEVELOPED[WORDING[of]]
+        shown = config.task([f"task={of}", f"problems={len(apart)}", f"task.first={apart[0]}"], conf=CONF, data=DATA)
+        reported = config.task([f"task={task}", "problems=40"], conf=CONF, data=DATA)
+        assert not {p.prompt for p in shown.problems()} & {p.prompt for p in reported.problems()}
+        assert config.task([f"task={task}"], conf=CONF, data=DATA).wording == "v2"
+
+
+@pytest.mark.parametrize("wording", sorted(DEVELOPED))
+def test_a_wording_s_file_says_on_which_items_it_was_developed(wording: str) -> None:
+    text = (CONF.parent / "symphony" / "tasks" / "prompts" / wording / "v2.yaml").read_text()
+    head = " ".join(text.partition("instructions:")[0].replace("#", " ").split())
+    assert f"Developed on items {DEVELOPED[wording][0]} to {DEVELOPED[wording][-1]} of" in head
+
+
+def test_every_method_has_the_same_limits(runs: list[Run]) -> None:
+    assert len({str(run.config["budget"]) for run in runs}) == 1
+    assert len({run.config["search"]["expand_tokens"] for run in runs}) == 1
+
+
+def test_its_answers_come_from_the_recordings_that_are_shipped(runs: list[Run]) -> None:
+    assert {run.execution["store"] for run in runs} == {"replay"}
+    assert {run.execution["recordings"] for run in runs} == {"recordings/laptop"}
