@@ -52,8 +52,10 @@ def listening() -> Iterator[None]:
     before = [signal.signal(number, _interrupt) for number in heard]
     try:
         yield
-    except KeyboardInterrupt:
-        os._exit(_tell())
+    except BaseException:
+        if received():  # also where a library made another error of the interrupt
+            os._exit(_tell())
+        raise
     finally:
         for number, handler in zip(heard, before, strict=True):
             signal.signal(number, handler)

@@ -133,9 +133,16 @@ def test_two_signals_are_told_once(work: str, tmp_path: Path) -> None:
         assert stopped(process)[:2] == (143, LINE)
 
 
+SLEEP = "    time.sleep(60)"
+SWALLOW = "    try: time.sleep(60)\n    except BaseException as error: raise ValueError from error"
+
+
+@pytest.mark.parametrize("work", [SLEEP, SWALLOW])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_program_that_is_not_ours_ends_alike_while_it_works_for_us(number: signal.Signals, tmp_path: Path) -> None:
-    code = "import time\nfrom symphony.stop import listening\nwith listening():\n    time.sleep(60)"
+def test_a_program_that_is_not_ours_ends_alike_while_it_works_for_us(
+    number: signal.Signals, work: str, tmp_path: Path
+) -> None:
+    code = f"import time\nfrom symphony.stop import listening\nwith listening():\n{work}"
     with started(["-c", code], tmp_path) as process:
         assert stopped(process, number)[:2] == (128 + number, LINE)
 

@@ -14,6 +14,7 @@ from symphony.models.folder import PACKAGE
 from symphony.needs import available, has_files
 from symphony.options import describe, reference, studies, write_description
 from symphony.runs import Run, build, digest, freeze, groups, models, thaw
+from symphony.search.symphony import Symphony
 from symphony.types import SymphonyError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -96,6 +97,15 @@ def test_a_study_has_one_run_an_experiment_task_and_seed(study: str) -> None:
     assert len(set(keys)) == len(keys) > 0
     assert len({run.digest for run in runs}) == len(runs)
     assert all(digest(run.config) == run.digest for run in runs)
+
+
+def test_the_ablation_has_a_row_of_random_scores_that_differs_in_the_scorer_alone() -> None:
+    runs = {run.experiment: run.config for run in planned("quickstart")}
+    assert "random_scores" in runs
+    ours, random = runs["symphony"], runs["random_scores"]
+    assert {
+        part for part in ("task", "pool", "scheduler", "scorer", "memory", "search") if ours[part] != random[part]
+    } == {"scorer"}
 
 
 def test_runs_that_share_task_pool_and_seed_share_a_group() -> None:
@@ -221,6 +231,16 @@ def test_each_preset_changes_what_it_decides(conf: Path) -> None:
         "scope": "run",
     }
     assert len({run.digest for run in seen.values()}) == 4
+
+
+def test_the_default_cuts_simulations_where_the_published_code_does(conf: Path) -> None:
+    depths = [plan("quickstart", [f"preset={preset}"], conf=conf)[0] for preset in ("default", "official-code")]
+    assert [run.config["search"]["sim_depth"] for run in depths] == [4, 4]
+
+
+def test_the_default_tries_unvisited_children_as_the_search_does_by_itself(conf: Path) -> None:
+    run = plan("quickstart", ["preset=default"], conf=conf)[0]
+    assert run.config["search"]["first_visit"] == Symphony().first_visit == "virtual"
 
 
 QUIRKS = ("uct_mean", "select", "values", "backup", "sim_end", "resample", "distinct", "lessons")

@@ -21,7 +21,7 @@ def runs() -> list[Run]:
     return config.plan("laptop", conf=CONF, data=DATA)
 
 
-@needs("mbpp", "hotpotqa")
+@needs("mbpp/mbpp-py.jsonl", "mbpp/mbpp-rs.jsonl", "hotpotqa/hotpot_dev_distractor_sample.jsonl")
 def test_no_problem_on_which_prompts_were_developed_is_reported(runs: list[Run]) -> None:
     for task in {run.task for run in runs}:
         of = next(name for name in WORDING if task.startswith(name))

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 from symphony import config, doctor, fields
 from symphony.options import model
-from symphony.runs import PARTS
+from symphony.runs import PARTS, build
 from symphony.schema import GROUPS, Root, _preset_fields, check_parts, check_preset
 from symphony.targets import class_of
 from symphony.types import SymphonyError
@@ -259,10 +259,9 @@ DEFAULTS = (b"3", b"nonsense", b"[3]", b"[[gridworld]]", b"[{nonsense: nothing}]
 def test_an_option_that_an_experiment_names_as_a_value_is_refused_with_the_way_to_choose_it(
     group: str, conf: Path
 ) -> None:
-    file = conf / "experiment" / "presets" / "default.yaml"
-    file.write_text(f"# @package _global_\n{group}: mine\n")
-    with pytest.raises(SymphonyError, match=rf"{group}: found 'mine', allowed: .* `- override /{group}: <name>`"):
-        config.plan("presets", conf=conf)
+    file = "experiment/presets/default.yaml"
+    message = broken(conf, file, lambda text: b"# @package _global_\n" + f"{group}: mine\n".encode())
+    assert re.search(rf"{group}: found 'mine', allowed: .* `- override /{group}: <name>`", message)
 
 
 @pytest.mark.parametrize("defaults", DEFAULTS, ids=bytes.decode)
@@ -347,6 +346,18 @@ def test_a_wrong_override_is_refused_in_one_line(overrides: list[str], message: 
     found = told(conf, *overrides)
     assert re.search(message, found), found
     assert "\n" not in found
+
+
+def test_an_option_that_names_a_function_is_refused_though_its_keys_fit(conf: Path, tmp_path: Path) -> None:
+    """Such a function would be called with the keys: this one grades predictions and writes over a file."""
+    predictions, victim = tmp_path / "p.jsonl", tmp_path / "thesis.md"
+    predictions.write_text('{"id": "mini_qa-test-0-0", "prediction": "x"}')
+    victim.write_text("years of work")
+    words = f"[grade, task=mini_qa, {predictions}, --conf, {CONF}, --out, {victim}]"
+    (conf / "search" / "mine.yaml").write_text(f"_target_: symphony.__main__.main\narguments: {words}\n")
+    with pytest.raises(SymphonyError, match=r"search\._target_: found .*: a class of a search"):
+        build(config.plan("presets", ["tasks=[mini_qa]", "seeds=[0]", "search=mine"], conf=conf)[0].config)
+    assert victim.read_text() == "years of work"
 
 
 def test_an_override_of_a_task_applies_to_the_tasks_named(conf: Path) -> None:

@@ -56,12 +56,12 @@ def test_the_policy_chooses_the_answer(policy, states, answer):
 
 @pytest.mark.parametrize("origin", ["expand", "simulate"])
 def test_the_end_of_an_iteration_is_kept_when_its_branch_is_taken_out(origin):
-    """The root leads to a, a to ends worth .9 and .3; .9 is backed up, and a is taken out: .9 stays."""
-    made = tree(("open", None, 0.5))
+    """The root leads to a, a to ends worth .9 and .3; .9 is backed up, and a is taken out: .9 stays, and beats .1."""
+    made = tree(("open", None, 0.5), ("end", 0.1, 0.1))
     for reward in (0.9, 0.3):
         state = State(observation="", reward=reward, terminated=True)
         made.add(1, turn=None, state=state, agent=0, origin=origin, iteration=2)
-    made.backup(2, 0.9)
+    made.backup(3, 0.9)
     made.detach(1)
     assert made[choose_answer(made, "oracle_kept")].state.reward == 0.9
 

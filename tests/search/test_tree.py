@@ -66,8 +66,8 @@ def test_an_unvisited_child_may_count_as_one_visit_with_its_prior_as_the_value(p
 
 def test_by_default_the_best_first_action_is_tried_where_its_prior_is_competitive():
     """A toy search: n = 4, K = 10. Under the prior alone, the best child is never tried in half of these."""
-    untried = {rule: sum(_never_tried(rule, seed) for seed in range(200)) for rule in ("prior", "virtual")}
-    assert untried["virtual"] == 0
+    untried = {rule: sum(_never_tried(rule, seed) for seed in range(200)) for rule in ("prior", Symphony().first_visit)}
+    assert untried[Symphony().first_visit] == 0
     assert untried["prior"] > 50
 
 

@@ -169,9 +169,14 @@ def fence(code: str, tag: str = "python") -> str:
         "cut off below the function": (f"```python\n{CUBE}\nprint(f(", CUBE),
         "im_end": (f"{CUBE}<|im_end|>", CUBE),
         "endoftext in the fence, then more": (f"```python\n{CUBE.rstrip()}<|endoftext|>\nHuman: don't", CUBE),
+        "im_end on the line of code": (f"{CUBE.rstrip()}<|im_end|>", CUBE),
+        "endoftext on the line of code": (f"{CUBE.rstrip()}<|endoftext|>", CUBE),
+        "im_end in the fence": (f"```python\n{CUBE.rstrip()}<|im_end|>\n```", CUBE),
+        "im_end behind the fence": (f"{fence(CUBE).rstrip()}<|im_end|>", CUBE),
         "PYTHON": (f"[PYTHON]\n{CUBE}[/PYTHON]\nIt's right.", CUBE),
         "PYTHON on the line of code": (f"Sure! [PYTHON]{CUBE}[/PYTHON]", CUBE),
         "code": (f"<code>\n{CUBE}</code>", CUBE),
+        "code on the line of code": (f"<code>{CUBE.rstrip()}</code>", CUBE),
         "answer around a fence": (f"<answer>\n{fence(CUBE)}</answer>", CUBE),
         "a leftover in a string": (
             fence("def f(x):\n    return x.split('<|im_end|>')") + "<|im_end|>", "def f(x):\n    return x.split('<|im_end|>')"

@@ -70,7 +70,7 @@ def test_items_that_are_named_by_their_ids_come_in_that_order_whatever_their_pla
 
 
 def test_an_id_that_the_file_does_not_hold_is_refused_by_name(data):
-    with pytest.raises(SymphonyError, match="task.ids: found 'nobody', allowed: ids of the items of .*sample.jsonl"):
+    with pytest.raises(SymphonyError, match=r"task\.ids: found 'nobody', allowed: ids of the items of .*sample\.jsonl"):
         HotpotQA(count=1, ids=("abc", "nobody"), data=data).problems()
 
 
