@@ -178,7 +178,7 @@ class HFBackend:
         self._tree.clear()
         release()  # here and not above: an error that is handled keeps the tensors of its frames alive
         if kept:
-            self._tree.most //= 2
+            self._tree.most //= 4
             return None
         if len(batch) > 1:
             self.budget.halve(batch)
