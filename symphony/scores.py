@@ -46,6 +46,13 @@ _BOUNDS = frozenset((
 ))  # fmt: skip
 """Words that make something else of the number beside them."""
 _MORE = frozenset(["up", "above", "more", "higher", "over", "better", "below", "less", "lower", "under", "down"])
+_REVISED = frozenset((
+    "revised", "revise", "revision", "updated", "update", "corrected", "correction", "changed", "adjusted", "amended",
+    "edit", "edited", "reconsidered", "lowered", "raised", "reduced", "increased", "actually", "rather", "instead",
+    "now",
+))  # fmt: skip
+"""Words that take a number back, where another one stands near them."""
+_NEAR = 3  # tokens between such a word and the number
 _SAME = "|~\u2248\u223c\u2243\u2245"
 """Mathematical signs that leave a number what it is."""
 _DRESS = frozenset((
@@ -171,7 +178,9 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
     after, is_span = _after(tokens, at + 1)
     end = at + 1 if after is None else after[1]
     whole = tokens[at].text.isdigit() and after is None
-    other = is_span or _is_barred(tokens, begin, at, end) or _goes_on(tokens, end, whole=whole)
+    other = (
+        is_span or _is_barred(tokens, begin, at, end) or _goes_on(tokens, end, whole=whole) or _taken_back(tokens, end)
+    )
     unit = None if other else _unit(tokens[at].text, label, scale if after is None else after[0])
     return _Found(label, unit, declared, begin, end)
 
@@ -237,6 +246,15 @@ def _goes_on(tokens: Sequence[_Token], at: int, *, whole: bool) -> bool:
     if later[0][0] == "number" or (later[0][1] == "." and later[1][0] == "number"):  # "0.7 vs. 0.8"
         return word not in _BECAUSE and not gap
     return whole and not gap and word not in _BECAUSE and later[0][0] != "colon"
+
+
+def _taken_back(tokens: Sequence[_Token], at: int) -> bool:
+    """Whether the line puts another number, no whole one, in the place of the one before `at`: "0.6 (revised: 0.7)"."""
+    line = next((place for place in range(at, len(tokens)) if tokens[place].kind == "line"), len(tokens))
+    own = next((place for place in range(at, line) if tokens[place].text in (*_VALUES, "confidence")), line)
+    numbers = [place for place in range(at, own) if tokens[place].kind == "number" and not tokens[place].text.isdigit()]
+    words = [place for place in range(at, own) if tokens[place].text in _REVISED]
+    return any(abs(word - number) <= _NEAR for word in words for number in numbers)
 
 
 def _after(tokens: Sequence[_Token], at: int) -> tuple[tuple[_Scale, int] | None, bool]:
