@@ -35,13 +35,13 @@ def listen() -> None:
     _listening = True
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
     sys.excepthook = _except
     sys.unraisablehook = _unraisable
     threading.Thread(target=_watch, args=(reading,), name="stop", daemon=True).start()
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in _SIGNALS:  # last: from here on a signal may come at any line
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 @contextmanager

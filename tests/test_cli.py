@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from symphony.runs import freeze
 from tests.scripted_pool import one_group
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("plan", "run", "load", "table", "figure", "report", "quantise", "train-pool", "fetch", "doctor")
+COMMANDS = ("plan", "run", "load", "table", "figure", "report", "quantise", "train-pool", "fetch", "doctor", "pack")
 
 
 def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -27,11 +27,16 @@ def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_names_every_command_in_an_instant() -> None:
+    def spent() -> float:
+        """CPU-seconds of this process's children, which other load on the machine changes little."""
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
     seconds = []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = spent()
         answer = call("--help")
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(spent() - begin)
         assert answer.returncode == 0
         assert all(command in answer.stdout for command in COMMANDS)
     assert min(seconds) < 1.0  # half a second on a slow core; a heavy library takes one by itself
