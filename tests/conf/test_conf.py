@@ -360,6 +360,9 @@ def test_a_description_is_written_only_when_it_changes(conf: Path, tmp_path: Pat
     assert "Another title" in path.read_text()
     write_description("quickstart", path, conf=conf, left_out=["task mbpp_rs is left out"])
     assert json.loads(path.read_text())["left_out"] == ["task mbpp_rs is left out"]
+    assert "recorded" not in json.loads(path.read_text())
+    write_description("quickstart", path, conf=conf, recorded=["2026-11-30"])
+    assert json.loads(path.read_text())["recorded"] == ["2026-11-30"]
 
 
 # ------------------------------------------------------------------ the reference of a study

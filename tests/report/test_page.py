@@ -100,6 +100,20 @@ def test_the_page_tells_what_was_left_out_and_nothing_where_all_was_carried_out(
     assert "<dt>Left out</dt>" not in page.read_text()
 
 
+def test_the_page_of_a_replay_says_on_its_first_screen_what_made_the_answers(
+    page: Path, synthetic_db: Path, plan_json: Path, manifest: Path, tmp_path: Path
+) -> None:
+    told = tmp_path / "plan.json"
+    made = "2026-11-30, commit 1234567, a <slow> machine, 2 cores: 5,000 answers"
+    told.write_text(json.dumps({**json.loads(plan_json.read_text()), "recorded": [made]}))
+    replayed = render(synthetic_db, page.parent / "figures", tmp_path / "page.html", told, [manifest]).read_text()
+    line = (
+        f"Replayed from recorded answers, no model was asked. Made on {made.replace('<', '&lt;').replace('>', '&gt;')}."
+    )
+    assert line in replayed[: replayed.index('<h2 id="summary">')]
+    assert "Replayed" not in page.read_text()
+
+
 def test_the_same_records_give_the_same_drawing(
     page: Path, synthetic_db: Path, plan_json: Path, tmp_path: Path
 ) -> None:
