@@ -219,8 +219,11 @@ def by_transformers(file: Path, batches: Sequence[Sequence[Request]], cache_toke
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with tempfile.TemporaryDirectory() as folder:
-        for kind in (AutoTokenizer, AutoModelForCausalLM):
-            kind.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
+        model.hf_quantizer = None  # its weights are float32 now, but it refuses to be saved as a quantised model
+        model.config.quantization_config = None
+        model.save_pretrained(folder)
         backend = HFBackend(folder, cache_tokens=cache_tokens)
         return sum(cpu(lambda batch=batch: backend.generate(batch)) for batch in batches)
 
