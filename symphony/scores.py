@@ -179,7 +179,11 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
     end = at + 1 if after is None else after[1]
     whole = tokens[at].text.isdigit() and after is None
     other = (
-        is_span or _is_barred(tokens, begin, at, end) or _goes_on(tokens, end, whole=whole) or _taken_back(tokens, end)
+        is_span
+        or _is_barred(tokens, begin, at, end)
+        or _goes_on(tokens, end, whole=whole)
+        or _taken_back(tokens, end)
+        or _depends(tokens, end)
     )
     unit = None if other else _unit(tokens[at].text, label, scale if after is None else after[0])
     return _Found(label, unit, declared, begin, end)
@@ -255,6 +259,13 @@ def _taken_back(tokens: Sequence[_Token], at: int) -> bool:
     numbers = [place for place in range(at, own) if tokens[place].kind == "number" and not tokens[place].text.isdigit()]
     words = [place for place in range(at, own) if tokens[place].text in _REVISED]
     return any(abs(word - number) <= _NEAR for word in words for number in numbers)
+
+
+def _depends(tokens: Sequence[_Token], at: int) -> bool:
+    """Whether the line has another number for another case, as the question has: "0 if it fails and 1 if it passes"."""
+    line = next((place for place in range(at, len(tokens)) if tokens[place].kind == "line"), len(tokens))
+    cases = [place for place in range(at, line) if tokens[place].text in ("if", "when")]
+    return cases[:1] == [at] and any(tokens[place - 1].kind == "number" for place in cases[1:])
 
 
 def _after(tokens: Sequence[_Token], at: int) -> tuple[tuple[_Scale, int] | None, bool]:

@@ -32,6 +32,8 @@ from symphony.scores import parse_score
         *("0.6\u20260.8", "0.6..0.8", "0.6 \u27f6 0.8", "95% CI [0.2, 0.4]", "95% confidence interval 0.2 to 0.4"),
         # one that is taken back
         *("0.6 (revised: 0.7)", "0.6 (0.7 after revision)", "0.6, revised 0.7", "0.6. Actually, 0.4", "0.6, now 0.7"),
+        # the question, said again
+        *("0 if it certainly fails and 1 if it certainly passes", "1 when it is right, 0 when it is not"),
         # another unit, another scale, a count
         *(
             "0.7\u2030",
@@ -64,6 +66,7 @@ def test_a_label_may_make_it_untold(label):
         *("\u22480.7", "~0.7", "|0.7|", "$0.7$", "\\(0.7\\)", "<0.7>", "<b>0.7</b>", "**0.7**", "\n> 0.7", "=0.7"),
         *("0.7 \u00b1 0.1", "0.7 (95% CI 0.6-0.8)", "0.7 = 70%", "0.7 or so", "70\uff05", "0.7...", "0.7 [1]"),
         *("0.7, 2 of 3 tests pass", "0.7. 2 of 3 tests pass", "0.7 because 2 of 3 pass", "0.7 - page 2 is right"),
+        *("0.7 if it compiles", "0.7 if 2 of 3 tests pass"),
         *("0.7 (was 0.5)", "0.7 (2 of 3 tests pass now)", "0.7, as it is now at page 2"),
         *("0.7 / ", "0.7 | "),
     ],
