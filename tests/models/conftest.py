@@ -121,3 +121,15 @@ def ask() -> Callable[..., Request]:
         )
 
     return request
+
+
+@pytest.fixture(scope="session")
+def file(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny GGUF file of a random model."""
+    pytest.importorskip("llama_cpp", reason="the extra gguf is not installed")
+    pytest.importorskip("gguf", reason="the extra gguf is not installed")
+    from tests.tiny_gguf import write
+
+    made = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    write(folders["qwen3"], made)
+    return made

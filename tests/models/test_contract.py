@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from symphony.models.gguf.backend import GGUFBackend
+from symphony.models.gguf.files import MODELS_VARIABLE
 from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import CallStore, StoredBackend
 from symphony.types import ModelBackend, Request, SymphonyError
@@ -18,10 +21,20 @@ if TYPE_CHECKING:
 Ask = Callable[..., Request]
 
 
-@pytest.fixture(params=["hf", "scripted", "stored"])
+REAL = "SmolLM2-135M-Instruct.Q4_1.gguf"
+"""A downloaded model, played by hand: where SYMPHONY_MODELS names a folder with it."""
+
+
+@pytest.fixture(params=["hf", "gguf", "SmolLM2", "scripted", "stored"])
 def backend(request: pytest.FixtureRequest, backends: Callable[[str], HFBackend], tmp_path: Path) -> ModelBackend:
     if request.param == "hf":
         return backends("llama")
+    if request.param in ("gguf", "SmolLM2"):
+        real = Path(os.environ.get(MODELS_VARIABLE, tmp_path)) / REAL
+        if request.param == "SmolLM2" and not real.is_file():
+            pytest.skip(f"{MODELS_VARIABLE} names no folder with {REAL}")
+        file = real if request.param == "SmolLM2" else request.getfixturevalue("file")
+        return GGUFBackend(file, threads=1, cells=1024, chunk=64, exact=True)
     script = ScriptedBackend(lambda asked: asked.messages[0].content + str(asked.draw.index))
     return script if request.param == "scripted" else StoredBackend(script, CallStore(tmp_path / "a.sqlite"), "record")
 

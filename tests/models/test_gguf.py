@@ -29,17 +29,6 @@ Ask = Callable[..., Request]
 PROMPTS = ["one two", "one two three", "one two three four", "a", "the river of the town", "one two"]
 
 
-@pytest.fixture(scope="session")
-def file(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("llama_cpp", reason="the extra gguf is not installed")
-    pytest.importorskip("gguf", reason="the extra gguf is not installed")
-    from tests.tiny_gguf import write
-
-    made = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    write(folders["qwen3"], made)
-    return made
-
-
 @pytest.fixture
 def make(file: Path) -> Callable[..., GGUFBackend]:
     return lambda **settings: GGUFBackend(file, threads=1, **{"cells": 1024, "chunk": 64, **settings})

@@ -21,16 +21,6 @@ from tests.own_pool import conf_with
 TARGET = "symphony.models.gguf.backend.GGUFBackend"
 
 
-@pytest.fixture(scope="module")
-def file(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("llama_cpp", reason="the extra gguf is not installed")
-    from tests.tiny_gguf import write
-
-    made = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    write(folders["qwen3"], made)
-    return made
-
-
 def planned(tmp_path: Path, file: Path, *overrides: str, **settings: object) -> Run:
     agent = {"_target_": TARGET, "path": "model/tiny", "file": file.name, "cells": 4096, "threads": 1, **settings}
     source = {
