@@ -143,17 +143,14 @@ class Prompts(Protocol):
 
     def answer(self, style: Alone, problem: Problem, lessons: Sequence[str], dropped: int = 0) -> tuple[Message, ...]:
         """Asks for one of `Alone` in one completion; the expansion at the root where there are no words for that."""
-        ...
 
     @property
     def again(self) -> str:
         """Put behind the prompt of an expansion that is asked again, as no action was found; "" for nothing."""
-        ...
 
     @property
     def digest(self) -> str:
         """Hash of every template of the three phases, for the run record."""
-        ...
 
 
 class Task(Protocol):
@@ -174,7 +171,6 @@ class Task(Protocol):
 
     def problems(self) -> Sequence[Problem]:
         """The items of this run, in order."""
-        ...
 
     def reset(self, problem: Problem) -> State: ...
 
@@ -182,19 +178,15 @@ class Task(Protocol):
 
     def parse(self, text: str) -> Proposal | None:
         """Understands an expansion completion; None when it holds no action."""
-        ...
 
     def failure_key(self, state: State) -> str:
         """Equal for failures that teach the same thing (e.g. the normalised wrong answer)."""
-        ...
 
     def submission(self, prediction: str) -> Sequence[str]:
         """The actions that hand in an answer found elsewhere (`symphony grade`)."""
-        ...
 
     def grade(self, problem: Problem, state: State) -> Grade:
         """Ground truth; asked for by the runner, and by `symphony grade` and `play`, never by a search."""
-        ...
 
 
 # --------------------------------------------------------------------------- models
@@ -324,7 +316,6 @@ class ModelBackend(Protocol):
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """Answers in the same length and order. A request that fails yields finish_reason "error"."""
-        ...
 
 
 class AsyncModel(Protocol):
@@ -348,7 +339,6 @@ class Endpoint(AsyncModel, Protocol):
         Raises:
             SymphonyError: Something is missing, e.g. a key.
         """
-        ...
 
 
 # --------------------------------------------------------------------------- search

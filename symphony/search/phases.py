@@ -147,8 +147,8 @@ class Phases:
         """Samples `width` actions and adds the different ones as nodes, in the order asked.
 
         A completion without an action is sampled again once, from the next scheduled agent, with the wording's reminder
-        of the form (`Prompts.again`). Of equal actions the
-        first is kept. Terminal nodes whose reward is visible credit their agent. `sampling` replaces the usual one.
+        of the form (`Prompts.again`). Of equal actions the first is kept. Terminal nodes whose reward is visible credit
+        their agent. `sampling` replaces the usual one.
 
         Args:
             style: With one, the whole answer is asked for at once.
