@@ -360,17 +360,25 @@ def settle(plain: Mapping[str, Any], identity: Mapping[str, Any], conf: Path) ->
     agents = plain["pool"]["agents"].items()
     named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents]
     execution = {**plain["execution"], "data_dir": plain["data_dir"]}
-    plain = {**plain, "pool": {"agents": named}, "budget": _named_limits(plain["budget"])}
+    plain = {**plain, "pool": {"agents": named}, "budget": _limits(plain["budget"], identity, conf)}
     config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, *UNFOLDED)}
     return json.loads(canonical_json({**config, **identity})), execution
 
 
-def _named_limits(budget: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _limits(budget: Mapping[str, Any], identity: Mapping[str, Any], conf: Path) -> dict[str, dict[str, Any]]:
+    """The limits that hold for a run's task, without those of other tasks and without nulls that say nothing."""
+    known = _options(conf, "task")
+    for task in budget["tasks"]:
+        if task not in known:
+            raise SymphonyError(f"budget.tasks: found {task!r}, allowed: {', '.join(known)}")
+    own = budget["tasks"].get(identity.get("choices", {}).get("task"), {})
+    scopes = {scope: limits for scope, limits in budget.items() if scope != "tasks"}
+    scopes["problem"] = {**scopes["problem"], **own}
     kept = {
         scope: {
             name: limit for name, limit in limits.items() if limit is not None or name in NAMED_LIMITS.get(scope, ())
         }
-        for scope, limits in budget.items()
+        for scope, limits in scopes.items()
     }
     return {scope: limits for scope, limits in kept.items() if limits}
 

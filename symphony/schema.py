@@ -43,6 +43,8 @@ class Budgets:
     problem: Limits = field(default_factory=Limits)
     run: Limits = field(default_factory=Limits)
     study: Limits = field(default_factory=Limits)
+    tasks: dict[str, Any] = field(default_factory=dict)
+    """Limits of a problem of single tasks, in place of `problem`. (Hydra adds no key to a dict of Limits.)"""
 
 
 @dataclass
@@ -123,6 +125,10 @@ def check_root(root: Mapping[str, Any]) -> None:
     for key in ("tasks", "seeds"):
         if twice := [value for value, count in Counter(root[key]).items() if count > 1]:
             raise SymphonyError(f"{key}: found {twice[0]} twice, allowed: each once")
+    for task, limits in root["budget"]["tasks"].items():
+        key = f"budget.tasks.{task}"
+        check(key, limits, dict[str, Any])
+        _check_node(f"{key}.", {**dict.fromkeys(kinds(Limits)), **limits}, Limits)
     for key in GROUPS:
         check_option(key, root[key])
     _check_pool(root["pool"])

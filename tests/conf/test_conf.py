@@ -171,6 +171,36 @@ def test_limits_that_came_later_are_in_a_config_only_where_they_are_set(conf: Pa
     assert money.digest != first.digest
 
 
+def test_a_task_may_have_limits_of_its_own_and_other_tasks_keep_theirs(conf: Path) -> None:
+    tasks = ["tasks=[gridworld,mini_qa]"]
+    plain = {run.task: run for run in plan("quickstart", tasks, experiment="symphony", conf=conf)}
+    own = plan("quickstart", [*tasks, "+budget.tasks.mini_qa.tokens=50"], experiment="symphony", conf=conf)
+    limits = {run.task: run.config["budget"]["problem"] for run in own}
+    assert limits == {
+        "gridworld": plain["gridworld"].config["budget"]["problem"],
+        "mini_qa": {**limits["gridworld"], "tokens": 50},
+    }
+    assert [run.digest == plain[run.task].digest for run in own] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ("{mini_q:{tokens:5}}", "budget.tasks: found 'mini_q', allowed: gridworld, "),
+        (
+            "{mini_qa:{token:5}}",
+            "budget.tasks.mini_qa.token: found an unknown key, allowed: calls, tokens, money, seconds",
+        ),
+        ("{mini_qa:{tokens:0}}", "budget.tasks.mini_qa.tokens: found 0, allowed: > 0, a whole number, or null"),
+        ("{mini_qa:5}", "budget.tasks.mini_qa: found 5, allowed: a mapping"),
+    ],
+)
+def test_a_limit_of_no_task_or_of_no_kind_is_refused(limits: str, told: str, conf: Path) -> None:
+    with pytest.raises(SymphonyError) as caught:
+        plan("quickstart", [f"+budget.tasks={limits}"], conf=conf)
+    assert told in str(caught.value)
+
+
 def test_the_budget_of_a_study_is_one_for_all_of_its_experiments(conf: Path) -> None:
     with (conf / "experiment" / "quickstart" / "uniform.yaml").open("a") as stream:
         stream.write("budget: {study: {money: 3}}\n")
