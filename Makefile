@@ -1,5 +1,6 @@
 # The README's two commands, from nothing but Python 3.11+ and pip.
 #   make run    make .venv, install, run the default study, say where the report is
+#               (STUDY=laptop another one, SIZE=quick a smaller size of it, OVERRIDES="problems=4" with Hydra overrides)
 #   make test   likewise, run the tests
 PYTHON ?= python3
 STUDY ?= quickstart
@@ -11,7 +12,7 @@ SHARE ?= $(shell test "$$(nproc 2>/dev/null || echo 8)" -le 4 && echo task,pool 
 .PHONY: run test clean
 
 run: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY) share=$(SHARE)
+	$(BIN)/snakemake --cores $(CORES) --config study=$(STUDY) share=$(SHARE) $(if $(SIZE),size=$(SIZE)) $(if $(OVERRIDES),"overrides=$(OVERRIDES)")
 	@echo "report: outputs/$(STUDY)/report.html"
 
 test: .venv/installed-dev

@@ -23,7 +23,7 @@ from symphony.files import write_atomic
 from symphony.models.folder import PACKAGE
 from symphony.models.revision import weights_digest
 from symphony.needs import has_files, named_by_data
-from symphony.options import check_files, experiments, reference
+from symphony.options import check_files, experiments, reference, sized
 from symphony.runs import ModelSpec, Run, digest, models
 from symphony.schema import GROUPS, Root, allowed_at, check_option, check_parts, check_preset, check_root
 from symphony.targets import instantiate
@@ -57,7 +57,7 @@ def plan(
 
     Args:
         study: Folder under conf/experiment/.
-        overrides: Hydra overrides for every experiment, e.g. `problems=4`.
+        overrides: Hydra overrides for every experiment, e.g. `problems=4`; `size=quick` is a file in its `sizes`.
         experiment: Only this one of the study.
         conf: The folder with config.yaml.
         data: Folder of the data sets, unless `data_dir` in the config names another.
@@ -68,8 +68,9 @@ def plan(
         SymphonyError: A misspelt key, an unknown option, a value out of range: with the key's full name.
     """
     check_files(conf, study)
-    _check_overrides(overrides, ALONE, "[{}]", conf)
     names = experiments(conf, study)
+    overrides = sized(study, overrides, conf)
+    _check_overrides(overrides, ALONE, "[{}]", conf)
     if experiment is not None and experiment not in names:
         raise SymphonyError(f"experiment: found {experiment!r}, allowed: {', '.join(names)}")
     reference(study, overrides, conf=conf)

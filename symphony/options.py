@@ -86,6 +86,21 @@ def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("c
     return str(chosen)
 
 
+def sized(study: str, overrides: Sequence[str], conf: Path) -> list[str]:
+    """Overrides in which `size=<name>` stands for conf/experiment/<study>/sizes/<name>.yaml, whatever the order.
+
+    Raises:
+        SymphonyError: The study has no such file.
+    """
+    known = sorted(path.stem for path in (conf / "experiment" / study / "sizes").glob("*.yaml"))
+    sizes = [item.partition("=")[2] for item in overrides if item.partition("=")[0] == "size"]
+    for size in sizes:
+        if size not in known:
+            raise SymphonyError(f"size: found {size!r}, allowed: {', '.join(known) or f'none, {study} has one size'}")
+    others = [item for item in overrides if item.partition("=")[0] != "size"]
+    return [*(f"+experiment/{study}/sizes={size}" for size in sizes), *others]
+
+
 def _reference(path: Path) -> Any:
     node = load(path)
     return node.get("reference") if isinstance(node, dict) else None

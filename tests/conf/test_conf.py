@@ -16,6 +16,7 @@ from symphony.options import describe, reference, studies, write_description
 from symphony.runs import Run, build, digest, freeze, groups, models, thaw
 from symphony.search.symphony import Symphony
 from symphony.types import SymphonyError
+from symphony.yaml_files import load
 
 CONF = Path(__file__).parents[2] / "conf"
 OPTIONS = sorted(
@@ -24,6 +25,8 @@ OPTIONS = sorted(
     for path in (CONF / group).glob("*.yaml")
 )
 EXPERIMENTS = sorted((path.parent.name, path.stem) for path in (CONF / "experiment").glob("*/*.yaml"))
+
+SIZES = sorted((CONF / "experiment").glob("*/sizes/*.yaml"))
 
 
 @pytest.fixture
@@ -169,6 +172,27 @@ def test_limits_that_came_later_are_in_a_config_only_where_they_are_set(conf: Pa
         "study": {"calls": 9},
     }
     assert money.digest != first.digest
+
+
+@pytest.mark.parametrize("path", SIZES, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
+def test_a_size_of_a_study_changes_what_its_file_says_and_nothing_else(path: Path) -> None:
+    study, values = path.parents[1].name, load(path)
+    assert values.keys() <= {"tasks", "seeds", "problems"}, "what is compared is the same in every size"
+    overrides = [f"{key}={value}".replace(" ", "") for key, value in values.items()]
+    name = describe(study, conf=CONF)[0].name
+    sized = plan(study, [f"size={path.stem}"], experiment=name, conf=CONF)
+    assert [run.digest for run in sized] == [run.digest for run in plan(study, overrides, experiment=name, conf=CONF)]
+
+
+def test_an_override_changes_a_size_whatever_the_order() -> None:
+    found = plan("laptop", ["problems=1", "size=quick"], experiment="symphony", conf=CONF)
+    assert {run.config["problems"] for run in found} == {1}
+
+
+@pytest.mark.parametrize(("study", "allowed"), [("laptop", "quick"), ("presets", "none, presets has one size")])
+def test_a_size_that_a_study_lacks_is_refused(study: str, allowed: str) -> None:
+    with pytest.raises(SymphonyError, match=f"size: found 'tiny', allowed: {allowed}"):
+        plan(study, ["size=tiny"], conf=CONF)
 
 
 def test_a_task_may_have_limits_of_its_own_and_other_tasks_keep_theirs(conf: Path) -> None:

@@ -21,7 +21,7 @@ with listening():
 
 CONF = Path(workflow.basedir) / "conf"
 DATA = data_folder()
-KEYS = ("overrides", "share", "study", "train_scale")
+KEYS = ("overrides", "share", "size", "study", "train_scale")
 for key in config:
     if key not in KEYS:
         sys.exit(
@@ -29,6 +29,7 @@ for key in config:
         )
 STUDY = str(config.get("study", "quickstart"))
 OVERRIDES = str(config.get("overrides", "")).split()
+OVERRIDES += [f"size={config['size']}"] if "size" in config else []
 SHARE = str(config.get("share", ",".join(SHARED))).split(",")
 LEFT_OUT = []
 try:
