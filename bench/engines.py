@@ -36,6 +36,7 @@ from symphony.config import plan
 from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.files import MODELS_VARIABLE
 from symphony.models.gguf.llama import Llama, Span
+from symphony.models.gguf.unpack import unpack
 from symphony.models.hf import CACHE_TOKENS, HFBackend
 from symphony.progress import watch
 from symphony.runner import Place, run_group
@@ -216,14 +217,8 @@ def distinct(prompts: Sequence[tuple[int, ...]]) -> int:
 
 def by_transformers(file: Path, batches: Sequence[Sequence[Request]], cache_tokens: int) -> float:
     """CPU-seconds of the Hugging Face backend on the same weights; with a tree of prefixes across calls, or without."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     with tempfile.TemporaryDirectory() as folder:
-        AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
-        model.hf_quantizer = None  # its weights are float32 now, but it refuses to be saved as a quantised model
-        model.config.quantization_config = None
-        model.save_pretrained(folder)
+        unpack(file, Path(folder))
         backend = HFBackend(folder, cache_tokens=cache_tokens)
         return sum(cpu(lambda batch=batch: backend.generate(batch)) for batch in batches)
 

@@ -302,9 +302,9 @@ def _play(given: argparse.Namespace) -> None:
 
 def _quantise(given: argparse.Namespace) -> None:
     spec = options.model(given.model, conf=given.conf)
-    folder = spec.folder(_data_folder(given))
+    data = _data_folder(given)
     prompts = config.sample_prompts(given.conf)
-    quantise.quantise(folder, given.out, given.scheme, text=prompts, device=given.device)
+    quantise.quantise(spec.file(data) or spec.folder(data), given.out, given.scheme, text=prompts, device=given.device)
 
 
 def _train_pool(given: argparse.Namespace) -> None:

@@ -30,7 +30,7 @@ from symphony.targets import instantiate
 from symphony.types import SymphonyError, canonical_json
 from symphony.yaml_files import broken, load
 
-UNSCIENTIFIC = ("title", "question", "table", "reference", "execution", "data_dir")
+UNSCIENTIFIC = ("title", "question", "table", "reference", "against", "execution", "data_dir")
 """Root keys that cannot change a run's records; they are left out of its digest."""
 UNFOLDED = ("tasks", "seeds", "preset", "tokens")
 """Root keys whose values a run's config has where they are used."""

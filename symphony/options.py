@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Experiment:
     title: str
     question: str
     table: str
+    against: str = ""
 
 
 def studies(conf: Path) -> list[str]:
@@ -52,11 +53,11 @@ def experiments(conf: Path, study: str) -> list[str]:
 
 
 def describe(study: str, *, conf: Path = Path("conf")) -> list[Experiment]:
-    """Title, question and table of a study's experiments, without composing them; those of the main table first."""
+    """What the report says of a study's experiments, without composing them; those of the main table first."""
     described = []
     for name in experiments(conf, study):
         node = load(conf / "experiment" / study / f"{name}.yaml")
-        words = {key: str(node.get(key) or "") for key in ("title", "question", "table")}
+        words = {key: str(node.get(key) or "") for key in ("title", "question", "table", "against")}
         described.append(Experiment(name=name, **words))
     return sorted(described, key=lambda one: (one.table != "main", one.table, one.name))
 
@@ -78,6 +79,10 @@ def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("c
     if any(one != found[0] for one in found):
         several = ", ".join(f"{one!r} in {name}.yaml" for name, one in told.items())
         raise SymphonyError(f"{folder}: reference: found {several}, allowed: one for the whole study")
+    for one in describe(study, conf=conf):
+        if one.against and one.against not in names:
+            path = folder / f"{one.name}.yaml"
+            raise SymphonyError(f"{path}: against: found {one.against!r}, allowed: {', '.join(names)}")
     chosen = given[-1] if given else next(iter(found), _reference(conf / "config.yaml"))
     if chosen in (None, "null"):
         return describe(study, conf=conf)[0].name
@@ -122,7 +127,7 @@ def write_description(
         recorded: What made the answers that are replayed (`recordings.told`).
     """
     described = describe(study, conf=conf)
-    words = {one.name: {"title": one.title, "question": one.question, "table": one.table} for one in described}
+    words = {one.name: {key: value for key, value in asdict(one).items() if key != "name"} for one in described}
     chosen = reference(study, overrides, conf=conf)
     plan = {"study": study, "reference": chosen, "experiments": words, "left_out": list(left_out)}
     plan |= {"recorded": list(recorded)} if recorded else {}

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from symphony.files import check_own_folder, read_json
-from symphony.models.devices import candidates, cards
+from symphony.models.devices import CPU, candidates, cards
+from symphony.models.dtypes import Dtype
 from symphony.models.folder import MANIFEST, check_folder
+from symphony.models.gguf import files
+from symphony.models.gguf.unpack import unpack
 from symphony.models.hf import HFBackend
 from symphony.models.loading import load_model, load_tokenizer
 from symphony.models.revision import weights_digest
-from symphony.types import Completion, Draw, Message, Phase, Request, Sampling, SymphonyError
+from symphony.types import Completion, Draw, Message, ModelBackend, Phase, Request, Sampling, SymphonyError
 
-SCHEMES = ("nf4", "fp4", "int8", "none")
+SCHEMES = ("nf4", "fp4", "int8", "bfloat16", "none")
+_KEPT: dict[str, Dtype] = {"bfloat16": "bfloat16"}
+"""Number format of what a scheme saves where it is not float32."""
 
 TEXT = Path(__file__).parent / "quantise.txt"
 """Plain text, dialogue and code on which every model is read: written for this, under this project's licence."""
@@ -55,18 +60,20 @@ def quantise(
 ) -> dict[str, Any]:
     """Writes the folder `target`: checkpoint, tokenizer and, last, manifest.json.
 
-    nf4 and fp4 quantise their scales too (double quantisation); arithmetic is float32. "none" saves at float32.
+    nf4 and fp4 quantise their scales too (double quantisation); arithmetic is float32. "bfloat16" keeps 16 bits of each
+    number and computes with them, "none" saves at float32.
 
     Args:
-        source: A Hugging Face folder.
+        source: A Hugging Face folder, or a GGUF file, whose weights are taken as the numbers that they stand for.
         target: Replaced when it is there and this command made it, of the same source; never within or above `source`.
         scheme: One of `SCHEMES`.
         text: Prompts, one a line. The source answers them, and both are compared on these answers.
         device: Where both are loaded: see `devices.check_device`.
 
     Returns:
-        The manifest: source digest, scheme, `source_bytes` and `target_bytes` (weight files), `memory_bytes` (of the
-        loaded target), `load_seconds` (of the target), and what `_compare` measures (None without text).
+        The manifest: source digest (of a file the beginning of its sha256), scheme, `source_bytes` and `target_bytes`
+        (weight files), `memory_bytes` (of the loaded target), `load_seconds` (of the target), and what `_compare`
+        measures (None without text).
 
     Raises:
         SymphonyError: Unknown scheme, no model at `source`, or a target that can not be written or holds what this
@@ -75,33 +82,39 @@ def quantise(
     if scheme not in SCHEMES:
         raise SymphonyError(f"scheme: found {scheme!r}, allowed: {', '.join(SCHEMES)}")
     device = candidates(device, cards)[0]
-    check_folder(source)
-    digest = weights_digest(source)
+    is_file = source.is_file()
+    if is_file:
+        files.check_file(source)
+    else:
+        check_folder(source)
+    digest = files.file_sha256(source)[:16] if is_file else weights_digest(source)
     source, target = (Path(os.path.realpath(path)) for path in (source, target))  # takes circles of links, too
     _check_target(target, source, digest)
     _check_parent(target)
-    tokenizer = load_tokenizer(source)
-    made = load_model(source, dtype="float32", device=device, quantization=None if scheme == "none" else scheme)
+    dtype, quantization = _KEPT.get(scheme, "float32"), None if scheme in ("bfloat16", "none") else scheme
     try:
         with _scratch(target) as scratch:
+            folder = unpack(source, Path(scratch) / "source") if is_file else source
+            tokenizer = load_tokenizer(folder)
+            made = load_model(folder, dtype=dtype, device=device, quantization=quantization)
             draft = Path(scratch) / target.name
             made.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
             del made
             begin = time.perf_counter()
-            saved = load_model(draft, dtype="float32", device=device, quantization=None)
+            saved = load_model(draft, dtype=dtype, device=device, quantization=None)
             manifest = {
                 "source_digest": digest,
                 "scheme": scheme,
-                "source_bytes": _weight_bytes(source),
+                "source_bytes": source.stat().st_size if is_file else _weight_bytes(source),
                 "target_bytes": _weight_bytes(draft),
                 "load_seconds": round(time.perf_counter() - begin, 3),
                 "memory_bytes": int(saved.get_memory_footprint()),
-                **_compare(source, draft, (text or "").splitlines(), device),
+                **_compare(folder, draft, (text or "").splitlines(), device, dtype, source if is_file else None),
             }
             del saved
-            files = sorted([*(path.name for path in draft.iterdir()), MARK, MANIFEST])
-            mark = {"source": str(source), "source_digest": digest, "files": files}
+            own = sorted([*(path.name for path in draft.iterdir()), MARK, MANIFEST])
+            mark = {"source": str(source), "source_digest": digest, "files": own}
             (draft / MARK).write_text(json.dumps(mark, indent=2, sort_keys=True) + "\n")
             (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
             _check_target(target, source, digest)  # again: minutes may have passed
@@ -163,8 +176,14 @@ def peak_memory(device: str) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _compare(source: Path, target: Path, prompts: Sequence[str], device: str) -> dict[str, float | None]:
+def _compare(
+    source: Path, target: Path, prompts: Sequence[str], device: str, dtype: Dtype, file: Path | None
+) -> dict[str, float | None]:
     """What quantisation changes where a search would notice it, and on plain text. Each model has a process of its own.
+
+    Args:
+        dtype: What the target computes in; the source computes in float32.
+        file: The GGUF file that the source was unpacked from: the engine for such files is timed in its place.
 
     Returns:
         Over the tokens that the source answers: `relative_logit_error` (2-norm of the difference over that of the
@@ -183,15 +202,16 @@ def _compare(source: Path, target: Path, prompts: Sequence[str], device: str) ->
         for prompt in prompts
         for index in range(_DRAWS)
     ]
-    before = _alone(source, device, requests, None)
-    after = _alone(target, device, requests, before.answers)
+    before = _alone(_examine, source, device, "float32", requests, None)
+    after = _alone(_examine, target, device, dtype, requests, before.answers)
+    speed, peak = _alone(_engine, file, requests) if file else (before.tokens_per_second, before.peak_memory)
     values = (
         float((((after.logits - before.logits) ** 2).sum(dtype=float) / (before.logits**2).sum(dtype=float)) ** 0.5),
         float((after.logits.argmax(-1) == before.logits.argmax(-1)).mean()),
         *(one.perplexity for one in (before, after)),
         *(one.text_perplexity for one in (before, after)),
-        *(round(one.tokens_per_second, 1) for one in (before, after)),
-        *(one.peak_memory for one in (before, after)),
+        *(round(one, 1) for one in (speed, after.tokens_per_second)),
+        *(peak, after.peak_memory),
     )
     return dict(zip(_MEASURED, values, strict=True))
 
@@ -208,16 +228,26 @@ class _Examined:
     peak_memory: int
 
 
-def _alone(folder: Path, device: str, requests: Sequence[Request], answers: Sequence[Completion] | None) -> _Examined:
+def _alone(function: Callable[..., Any], *given: Any) -> Any:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(_examine, folder, device, requests, answers).result()
+        return process.submit(function, *given).result()
 
 
-def _examine(folder: Path, device: str, requests: Sequence[Request], answers: Sequence[Completion] | None) -> _Examined:
+def _engine(file: Path, requests: Sequence[Request]) -> tuple[float, int]:
+    """Completion tokens a second of the engine for GGUF files, and the most memory that it held."""
+    from symphony.models.gguf.backend import GGUFBackend
+
+    _, speed = _timed(GGUFBackend(file), requests)
+    return speed, peak_memory(CPU)
+
+
+def _examine(
+    folder: Path, device: str, dtype: Dtype, requests: Sequence[Request], answers: Sequence[Completion] | None
+) -> _Examined:
     """Of one model; at the tokens of `answers`, or of its own where there are none."""
     import torch
 
-    backend = HFBackend(folder, device=device)
+    backend = HFBackend(folder, device=device, dtype=dtype)
     own, speed = _timed(backend, requests)
     peak = peak_memory(device)
     with torch.inference_mode():
@@ -234,7 +264,7 @@ def _examine(folder: Path, device: str, requests: Sequence[Request], answers: Se
         )
 
 
-def _timed(backend: HFBackend, requests: Sequence[Request]) -> tuple[list[Completion], float]:
+def _timed(backend: ModelBackend, requests: Sequence[Request]) -> tuple[list[Completion], float]:
     """The answers, and completion tokens a second: of the faster of two times, as the first one warms up."""
     speeds = []
     for _ in range(2):

@@ -77,6 +77,7 @@ class Root:
     question: Words = ""
     table: Words = ""
     reference: str | None = None
+    against: str | None = None
     tasks: Annotated[list[str], MinLen(1)] = field(default_factory=list)
     seeds: Annotated[list[Seed], MinLen(1)] = field(default_factory=list)
     seed: Seed = 0

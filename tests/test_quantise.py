@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import runpy
@@ -17,6 +18,7 @@ from symphony.models.revision import revision_of, weights_digest
 from symphony.quantise import TEXT as SHIPPED
 from symphony.quantise import peak_memory, quantise
 from symphony.types import Draw, Message, Phase, Request, Sampling, SymphonyError
+from tests import tiny_gguf
 
 write_model = runpy.run_path(str(Path(__file__).parent / "models" / "conftest.py"))["write_model"]
 EMBEDDED = PACKAGE / "embedded" / "weights" / "llama"
@@ -120,8 +122,50 @@ def test_another_scheme_is_another_revision(source: Path, tmp_path: Path) -> Non
     assert revision_of(tmp_path / "q") != revision_of(source, quantization="nf4")
 
 
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the tests as a GGUF file."""
+    folder = tmp_path_factory.mktemp("file")
+    write_model(folder, "qwen3", head_dim=128)  # transformers does not read it from a GGUF file, and takes it as 128
+    tiny_gguf.write(folder, folder / "tiny.gguf")
+    return folder / "tiny.gguf"
+
+
+def test_a_gguf_file_is_read_as_the_numbers_that_it_stands_for(file: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    manifest = quantise(file, tmp_path / "q", "none")
+    assert manifest["source_bytes"] == file.stat().st_size
+    assert manifest["source_digest"] == hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    before, after = (load_file(folder / "model.safetensors") for folder in (file.parent, tmp_path / "q"))
+    assert before.keys() == after.keys()
+    assert all(bool((before[name] == after[name]).all()) for name in before)
+
+
+@pytest.mark.slow
+def test_a_gguf_file_is_compared_with_its_own_engine(file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp")
+    manifest = quantise(file, tmp_path / "q", "nf4", text=TEXT)
+    assert manifest["tokens_per_second_before"] > manifest["tokens_per_second_after"] > 0, (
+        "llama.cpp is the quicker one"
+    )
+    assert manifest["perplexity_before"] != manifest["perplexity_after"]
+
+
+def test_sixteen_bits_halve_a_model_and_change_little(source: Path, tmp_path: Path) -> None:
+    manifest = quantise(source, tmp_path / "q", "bfloat16", text=TEXT)
+    assert manifest["target_bytes"] == pytest.approx(manifest["source_bytes"] / 2, rel=0.1)
+    assert 0 < manifest["relative_logit_error"] < 0.05
+
+
+def test_a_file_that_is_no_gguf_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(b"nothing of the kind")
+    with pytest.raises(SymphonyError, match=r"x\.gguf: found a file that begins with b'noth', allowed: a GGUF file"):
+        quantise(tmp_path / "x.gguf", tmp_path / "q", "nf4")
+
+
 def test_an_unknown_scheme_is_named(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(SymphonyError, match="scheme: found 'int3', allowed: nf4, fp4, int8, none"):
+    with pytest.raises(SymphonyError, match="scheme: found 'int3', allowed: nf4, fp4, int8, bfloat16, none"):
         quantise(source, tmp_path / "q", "int3")
 
 

@@ -33,12 +33,15 @@ _ESTIMATE = "STRUCT(value DOUBLE, low DOUBLE, high DOUBLE)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What the plan says of an experiment: its title in the tables, its question, the paper table it feeds."""
+    """What the plan says of an experiment: its title in the tables, its question, the paper table it feeds, and, of one
+    with quantised weights, the experiment that it is compared with.
+    """
 
     name: str
     title: str
     question: str
     table: str
+    against: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +110,7 @@ def open_study(
 
     Args:
         db_path: Built by `symphony.database.load`.
-        plan_json: File with a field "experiments": name -> {title, question, table}; the order is the tables',
+        plan_json: File with a field "experiments": name -> {title, question, table, against}; the order is the tables',
             the reference first. Experiments that it does not name follow by name, under their own name.
             "reference", the experiment that the others are compared with; else the first that feeds the table main.
             And "left_out" and "recorded": see `Study`.
@@ -128,11 +131,14 @@ def open_study(
         connection.create_function("signflip_of", signflip, ["DOUBLE[]", "VARCHAR[]"], "DOUBLE")
         connection.execute(
             "CREATE TEMP TABLE methods "
-            "(experiment VARCHAR, title VARCHAR, position BIGINT, reference BOOLEAN, apart BOOLEAN)"
+            "(experiment VARCHAR, title VARCHAR, position BIGINT, reference BOOLEAN, apart BOOLEAN, against VARCHAR)"
         )
         connection.executemany(
-            "INSERT INTO methods VALUES (?, ?, ?, ?, ?)",
-            [(e.name, e.title, i, e.name == reference, e.table == APART) for i, e in enumerate(experiments)],
+            "INSERT INTO methods VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (e.name, e.title, i, e.name == reference, e.table == APART, e.against or reference)
+                for i, e in enumerate(experiments)
+            ],
         )
         _load_quantised(connection, quantised)
         connection.execute(_VIEWS.read_text(encoding="utf-8"))
@@ -185,6 +191,7 @@ def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Exp
             title=f"{title} ({name})" if (title := titles[name]) in shared else title,
             question=str(told.get(name, {}).get("question") or ""),
             table=_joined(told.get(name, {}).get("table") or ""),
+            against=str(told.get(name, {}).get("against") or ""),
         )
         for name in names
     )

@@ -21,13 +21,13 @@ CREATE TEMP MACRO signflip(value, cluster) AS
 -- `cut_short`: ended by the budget of its run or study, so that it had less to spend than its own budget says.
 -- An experiment that stands apart (it covers other seeds, say) is in its own table and nowhere else.
 CREATE TEMP VIEW all_outcomes AS
-SELECT r.experiment, m.title, m.position, m.reference, m.apart, r.task, r.seed, r.dataset, r.search, r.scheduler, r.scorer,
+SELECT r.experiment, m.title, m.position, m.reference, m.apart, m.against, r.task, r.seed, r.dataset, r.search, r.scheduler, r.scorer,
        r.memory, r.pool, r.agents, r.feedback, r.commit, r.call_limit, r.token_limit, p.*,
        r.task || '|' || r.dataset || '|' || p.problem AS cluster,
        starts_with(p.stop_reason, 'run_') OR starts_with(p.stop_reason, 'study_') AS cut_short
 FROM problems p JOIN runs r USING (run) JOIN methods m USING (experiment);
 
-CREATE TEMP VIEW outcomes AS SELECT * EXCLUDE apart FROM all_outcomes WHERE NOT apart;
+CREATE TEMP VIEW outcomes AS SELECT * EXCLUDE (apart, against) FROM all_outcomes WHERE NOT apart;
 
 -- Every outcome twice: under its task, and under all tasks together.
 CREATE TEMP VIEW cells AS

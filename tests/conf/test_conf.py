@@ -449,6 +449,15 @@ def test_the_reference_is_the_one_that_is_named_else_the_main_experiment(
     assert json.loads((tmp_path / "plan.json").read_text())["reference"] == expected
 
 
+def test_what_an_experiment_is_compared_with_is_one_of_the_study(conf: Path, tmp_path: Path) -> None:
+    own_study(conf, direct="", nf4="table: quantisation\nagainst: direct")
+    write_description("own", tmp_path / "plan.json", conf=conf)
+    assert json.loads((tmp_path / "plan.json").read_text())["experiments"]["nf4"]["against"] == "direct"
+    edit(conf / "experiment" / "own" / "nf4.yaml", "direct", "direkt")
+    with pytest.raises(SymphonyError, match=r"nf4\.yaml: against: found 'direkt', allowed: direct, nf4"):
+        plan("own", conf=conf)
+
+
 def test_an_override_or_the_root_names_the_reference_too(conf: Path) -> None:
     assert reference("quickstart", ["problems=2", "reference=uniform"], conf=conf) == "uniform"
     edit(conf / "config.yaml", "reference: null", "reference: uniform")

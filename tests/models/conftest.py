@@ -51,7 +51,7 @@ def write_tokenizer(folder: Path) -> None:
     fast.save_pretrained(folder)
 
 
-def write_model(folder: Path, family: str) -> None:
+def write_model(folder: Path, family: str, **own: int) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging
@@ -74,7 +74,7 @@ def write_model(folder: Path, family: str) -> None:
         pad_token_id=0,
         bos_token_id=None,
         eos_token_id=1,
-        **extras.get(family, {}),
+        **{**extras.get(family, {}), **own},
     )
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     write_tokenizer(folder)

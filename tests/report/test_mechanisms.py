@@ -316,6 +316,17 @@ def test_quantised_weights_are_compared_on_the_problems_that_both_met(tmp_path: 
     assert value(row["success difference"]) == -0.25
 
 
+def test_quantised_weights_are_compared_with_the_experiment_that_theirs_names(tmp_path: Path, make_run: Make) -> None:
+    runs = [
+        solve(make_run("symphony", problems=2), [0, 0]),
+        solve(make_run("uniform", problems=2), [1, 1]),
+        solve(make_run("nf4", problems=2), [1, 0]),
+    ]
+    plan = {"nf4": {"table": "quantisation", "against": "uniform"}}
+    row = rows(tmp_path, "quantised_success", *runs, plan=plan)[0]
+    assert (row["compared with"], value(row["success before"]), row["only before"]) == ("uniform", 1, 1)
+
+
 def test_an_experiment_of_the_quantisation_table_stands_in_no_other(tmp_path: Path, make_run: Make) -> None:
     runs = [make_run("symphony"), make_run("symphony", seed=2), make_run("nf4")]
     found = rows(tmp_path, "success", *runs, plan={"nf4": {"table": "quantisation"}})

@@ -100,7 +100,9 @@ def has_engine(group):
 
 
 def weights(option):
-    """What a model's weights lie in: the manifest of its download, or the files that ship with the package."""
+    """What a model's weights lie in: the manifest of its download, or the files that ship with the package or lie there."""
+    if is_there(f"model/{option}"):
+        return str(model(option, conf=CONF).file(DATA))
     if f"model/{option}" in SOURCES:
         return f"{DATA}/model/{option}/manifest.json"
     return sorted(map(str, model(option, conf=CONF).folder(DATA).glob("*.safetensors")))
@@ -118,7 +120,7 @@ wildcard_constraints:
     study=r"[\w.-]+",
     group=r"[\w.-]+",
     option=r"(task|model)/[\w.-]+",
-    scheme="nf4|fp4|int8",
+    scheme="nf4|fp4|int8|bfloat16",
     model=r"\w+",
     table=r"\w+",
     figure=r"\w+",
