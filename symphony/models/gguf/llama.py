@@ -242,6 +242,8 @@ def _open(lib: Any, file: Path, *, vocab_only: bool, gpu_layers: int = 0) -> Any
     settings = lib.llama_model_default_params()
     settings.vocab_only = vocab_only
     settings.n_gpu_layers = gpu_layers
+    # The processor computes with a copy of the weights in its own order; the file, were it mapped, would lie beside it.
+    settings.load_mode = lib.LLAMA_LOAD_MODE_NONE
     model = lib.llama_model_load_from_file(str(file).encode(), settings)
     if not model:
         raise SymphonyError(f"{file}: found a GGUF file that llama.cpp can't load, allowed: a whole language model")
