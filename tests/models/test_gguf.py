@@ -248,6 +248,13 @@ def test_a_file_is_found_in_the_folder_that_the_variable_names(file: Path, tmp_p
         weights_file(tmp_path / "model", file.name)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="the system lists no mapped files")
+def test_a_file_does_not_lie_in_memory_beside_the_weights(make, file: Path) -> None:
+    backend = make()
+    assert backend.llama.decoded == 0
+    assert file.name not in Path("/proc/self/maps").read_text()
+
+
 @pytest.mark.parametrize("wrong", ["abc", "A" * 64])
 def test_a_checksum_that_is_none_is_told(wrong: str, file: Path) -> None:
     with pytest.raises(SymphonyError, match=r"sha256: found .*, allowed: 64 of the digits"):
