@@ -20,6 +20,7 @@ from symphony.models.devices import CPU, candidates, cards
 from symphony.models.dtypes import Dtype
 from symphony.models.folder import MANIFEST, check_folder
 from symphony.models.gguf import files
+from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.unpack import unpack
 from symphony.models.hf import HFBackend
 from symphony.models.loading import load_model, load_tokenizer
@@ -235,8 +236,6 @@ def _alone(function: Callable[..., Any], *given: Any) -> Any:
 
 def _engine(file: Path, requests: Sequence[Request]) -> tuple[float, int]:
     """Completion tokens a second of the engine for GGUF files, and the most memory that it held."""
-    from symphony.models.gguf.backend import GGUFBackend
-
     _, speed = _timed(GGUFBackend(file), requests)
     return speed, peak_memory(CPU)
 

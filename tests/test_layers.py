@@ -80,6 +80,7 @@ HEAVY = {
         "symphony/models/caches.py",
         "symphony/models/chats.py",
         "symphony/models/devices.py",
+        "symphony/models/gguf/unpack.py",
         "symphony/models/hf.py",
         "symphony/models/loading.py",
         "symphony/models/prefixes.py",
