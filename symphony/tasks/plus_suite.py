@@ -67,7 +67,8 @@ def judge(box: PythonSandbox, program: str, suite: PlusSuite, limits: Limits) ->
     if also != "None" and len(ran.values) == len(wanted) and all(value == also for value in ran.values):
         same = [True] * len(wanted)
     passed = (*same, *[False] * (len(wanted) - len(same)))
-    shown = tuple(value or error for value, error in zip(ran.values, ran.errors, strict=True))
+    reached = tuple(value or error for value, error in zip(ran.values, ran.errors, strict=True))
+    shown = (*reached, *[ran.error] * (len(wanted) - len(reached)))
     return Report(outcome=outcome_of(ran, all(passed)), passed=passed, shown=shown, detail=ran.error)
 
 

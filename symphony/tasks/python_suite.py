@@ -94,6 +94,10 @@ class Report:
     shown: tuple[str, ...]
     detail: str = ""
 
+    def __post_init__(self) -> None:
+        if len(self.passed) != len(self.shown):
+            raise ValueError(f"shown: found {len(self.shown)} texts, allowed: {len(self.passed)}, one a check")
+
 
 # --------------------------------------------------------------------------- reading tests
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
@@ -313,6 +314,32 @@ def test_the_whole_published_file_can_be_graded_whatever_its_tests(dataset, brok
         assert not grade.success, problem.id
         found |= {problem.id} if grade.outcome == "broken_test" else set()
     assert found == broken
+
+
+# --------------------------------------------------------------------------- programs that end too early
+
+ENDINGS = {
+    "at once": "import os\nos._exit(0)",
+    "in the first call": "import os\n\ndef square(x):\n    os._exit(0)",
+    "in the second call": "import os\n\ndef square(x):\n    return x * x if x == 2 else os._exit(0)",
+    "by SystemExit": "import sys\n\ndef square(x):\n    return x * x if x == 2 else sys.exit()",
+    "never": "def square(x):\n    while True:\n        pass",
+    "after the first call never": "def square(x):\n    while x != 2:\n        pass\n    return x * x",
+}
+
+
+@pytest.mark.parametrize("ending", sorted(ENDINGS))
+@pytest.mark.parametrize("dataset", [name for name in sorted(ROWS) if name != "mbpp_rs"])
+def test_a_program_that_reaches_not_every_test_is_graded_by_those_that_it_reached(
+    dataset: str, ending: str, tmp_path: Path
+) -> None:
+    tests = {"test": "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(3) == 9\n"}
+    tests = {"humaneval": tests, "mbpp_py": {"test": f"{tests['test']}\ncheck(square)\n"}}.get(dataset, {})
+    task = dataclasses.replace(written(tmp_path, dataset, {**ROWS[dataset], **tests}), hidden_s=1.0)
+    (problem,) = task.problems()
+    grade = task.grade(problem, task.step(task.reset(problem), f"```python\n{ENDINGS[ending]}\n```"))
+    assert not grade.success
+    assert grade.outcome not in ("pass", "broken_test")
 
 
 # --------------------------------------------------------------------------- MBPP+
