@@ -251,7 +251,7 @@ def _run(given: argparse.Namespace) -> None:
 
 
 def _pack(given: argparse.Namespace) -> None:
-    recordings.pack(_runs(given), _place(given).outputs / "calls", given.out)
+    recordings.pack(_runs(given), _place(given).outputs, given.out)
 
 
 def _load(given: argparse.Namespace) -> None:

@@ -1,13 +1,16 @@
 """A study's recorded answers, small enough to ship: made of its call stores, and read into them again.
 
 A folder holds a file for each task and pool of the study, and `manifest.json`, which says what made them. A file holds
-answers and token counts by the keys of the call store (`store.call_key`): hashes, so that no prompt is in it.
+answers and token counts by the keys of the call store (`store.call_key`): hashes, so that no prompt is in it. Beside
+them `outcomes.csv` says what came of each problem, so that a replay can be held to it.
 """
 
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
+import io
 import json
 import lzma
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,24 +21,29 @@ from typing import Any
 from symphony import provenance
 from symphony.files import read_json, write_atomic, write_bytes
 from symphony.models.calls import CallStore, Rows
+from symphony.records import ProblemRecord, is_complete, read_records
 from symphony.runs import Run
 from symphony.types import SymphonyError
 
 MANIFEST = "manifest.json"
+OUTCOMES = "outcomes.csv"
+_PROBLEM = ("experiment", "task", "pool", "seed", "problem")
+_OUTCOME = ("success", "score", "stop_reason", "calls", "prompt_tokens", "completion_tokens")
 _DESCRIBED = "the manifest of recorded answers"
 
 
-def pack(runs: Sequence[Run], stores: Path, folder: Path, say: Callable[[str], None] = print) -> None:
+def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], None] = print) -> None:
     """Writes what the call stores of some runs hold; what the folder held of the same tasks and pools stays in it, too.
 
     Args:
-        stores: Folder of the call stores.
+        outputs: Folder of call stores (`calls`) and records (`runs`).
         folder: Of the recordings; made where missing.
 
     Raises:
         SymphonyError: There is nothing to write, or the folder holds something damaged.
     """
     known: dict[str, Any] = _manifest(folder) if _is_there(folder) else {"files": {}, "made": []}
+    stores = outputs / "calls"
     files, before = dict(known["files"]), sum(entry["calls"] for entry in known["files"].values())
     for task, pool in dict.fromkeys((run.task, run.pool) for run in runs):
         name = _name(task, pool)
@@ -56,8 +64,27 @@ def pack(runs: Sequence[Run], stores: Path, folder: Path, say: Callable[[str], N
     if new:
         told = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": provenance.commit(), "calls": new}
         made.append({**told, "machine": provenance.hardware(())})
+    shipped_before = shipped(folder) if (folder / OUTCOMES).is_file() else {}
+    write_atomic(folder / OUTCOMES, _csv({**shipped_before, **outcomes(runs, outputs)}))
     text = json.dumps({"files": dict(sorted(files.items())), "made": made}, indent=1, ensure_ascii=False)
     write_atomic(folder / MANIFEST, text + "\n")
+
+
+def outcomes(runs: Iterable[Run], outputs: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """What came of each problem of the runs that are done: their names (`_PROBLEM`) to `_OUTCOME`, all as text."""
+    found: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for run in runs:
+        done = outputs / "runs" / run.digest
+        for one in read_records(done, ProblemRecord) if is_complete(done) else ():
+            name = (run.experiment, run.task, run.pool, str(run.seed), one.problem)
+            found[name] = tuple(str(getattr(one, key)) for key in _OUTCOME)
+    return found
+
+
+def shipped(folder: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """`outcomes` as they were when the answers were packed."""
+    rows = list(csv.reader(io.StringIO((folder / OUTCOMES).read_text(encoding="utf-8"))))[1:]
+    return {tuple(row[: len(_PROBLEM)]): tuple(row[len(_PROBLEM) :]) for row in rows}
 
 
 def read_into(store: CallStore, folder: Path, task: str, pool: str, *, needed: bool) -> None:
@@ -87,6 +114,13 @@ def told(runs: Iterable[Run]) -> list[str]:
     return [
         f"{one['date']}, commit {str(one['commit'])[:7]}, {one['machine']}: {one['calls']:,} answers" for one in made
     ]
+
+
+def _csv(rows: Mapping[tuple[str, ...], tuple[str, ...]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerows([(*_PROBLEM, *_OUTCOME), *((*name, *rows[name]) for name in sorted(rows))])
+    return out.getvalue()
 
 
 def _is_there(folder: Path) -> bool:

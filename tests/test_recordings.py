@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from symphony import progress, runner
+from symphony.config import plan
 from symphony.models.calls import CallStore
 from symphony.models.sizes import Size
-from symphony.recordings import MANIFEST, pack, read_into, told
-from symphony.runs import Run
+from symphony.recordings import MANIFEST, outcomes, pack, read_into, shipped, told
+from symphony.runs import Run, groups
 from symphony.types import Completion, SymphonyError
 
+CONF = Path(__file__).parents[1] / "conf"
 KEY, OTHER = b"k" * 32, b"o" * 32
 ANSWER = Completion(
     text="Thought: “ü”\nAction: go", finish_reason="stop", prompt_tokens=9, completion_tokens=4, logprob=-0.125
@@ -37,7 +40,7 @@ def store_of(folder: Path, name: str, answers: dict[bytes, Completion]) -> None:
 @pytest.fixture
 def packed(tmp_path: Path) -> Path:
     store_of(tmp_path / "calls", "mini_qa-trio-0", {KEY: ANSWER})
-    pack([run()], tmp_path / "calls", tmp_path / "recordings", say=lambda _: None)
+    pack([run()], tmp_path, tmp_path / "recordings", say=lambda _: None)
     return tmp_path / "recordings"
 
 
@@ -53,7 +56,7 @@ def test_what_was_packed_is_read_into_another_store_whole(packed: Path, tmp_path
 def test_the_stores_of_all_seeds_and_what_was_packed_before_are_one_file(packed: Path, tmp_path: Path) -> None:
     (tmp_path / "calls" / "mini_qa-trio-0.sqlite").unlink()
     store_of(tmp_path / "calls", "mini_qa-trio-1", {OTHER: ANSWER})
-    pack([run(0), run(1)], tmp_path / "calls", packed, say=lambda _: None)
+    pack([run(0), run(1)], tmp_path, packed, say=lambda _: None)
     with CallStore(tmp_path / "new.sqlite") as store:
         read_into(store, packed, "mini_qa", "trio", needed=True)
         assert set(store.get([KEY, OTHER])) == {KEY, OTHER}
@@ -61,7 +64,7 @@ def test_the_stores_of_all_seeds_and_what_was_packed_before_are_one_file(packed:
 
 def test_the_same_answers_make_the_same_bytes(packed: Path, tmp_path: Path) -> None:
     before = {file.name: file.read_bytes() for file in packed.iterdir()}
-    pack([run()], tmp_path / "calls", packed, say=lambda _: None)
+    pack([run()], tmp_path, packed, say=lambda _: None)
     assert {file.name: file.read_bytes() for file in packed.iterdir()} == before
 
 
@@ -102,6 +105,29 @@ def test_a_damaged_manifest_is_refused_by_name(text: str, packed: Path, tmp_path
     (packed / MANIFEST).write_text(text)
     with CallStore(tmp_path / "new.sqlite") as store, pytest.raises(SymphonyError, match=MANIFEST):
         read_into(store, packed, "mini_qa", "trio", needed=True)
+
+
+def played(outputs: Path, *overrides: str, seed: int = 0) -> list[Run]:
+    overrides = ("tasks=[mini_qa]", f"seeds=[{seed}]", "problems=2", "search.iterations=2", *overrides)
+    runs = plan("quickstart", overrides, experiment="symphony", conf=CONF)
+    with progress.watch() as bar:
+        runner.run_group(groups(runs)[0], runner.Place(outputs=outputs), bar)
+    return runs
+
+
+def test_a_replay_of_what_was_packed_has_the_same_outcomes_and_asks_no_model(tmp_path: Path) -> None:
+    runs = played(tmp_path / "first")
+    pack(runs, tmp_path / "first", tmp_path / "recordings", say=lambda _: None)
+    assert shipped(tmp_path / "recordings") == outcomes(runs, tmp_path / "first") != {}
+    again = played(tmp_path / "again", "execution.store=replay", f"execution.recordings={tmp_path / 'recordings'}")
+    assert outcomes(again, tmp_path / "again") == shipped(tmp_path / "recordings")
+
+
+def test_outcomes_of_other_runs_stay(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        runs = played(tmp_path / str(seed), seed=seed)
+        pack(runs, tmp_path / str(seed), tmp_path / "recordings", say=lambda _: None)
+    assert {name[3] for name in shipped(tmp_path / "recordings")} == {"0", "1"}
 
 
 def test_nothing_to_pack_is_told(tmp_path: Path) -> None:
