@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from symphony.chat.prompts import read_action
 from symphony.files import check_own, write_atomic
-from symphony.prompts import read_action
 from symphony.report.stats import rate
 from symphony.tasks import jsonrows
 from symphony.types import Problem, Prompts, State, SymphonyError, Task

@@ -11,8 +11,8 @@ from typing import Annotated, Protocol
 
 from annotated_types import Ge
 
+from symphony.chat.reasoning import spoken
 from symphony.fields import Positive, Share, check_fields
-from symphony.reasoning import spoken
 from symphony.scores import parse_score
 from symphony.types import Completion, Score, derive_rng
 

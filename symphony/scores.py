@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from symphony.reasoning import plain
+from symphony.chat.reasoning import plain
 
 CONFIDENCE_MARGIN = 1e-6
 """A verbalised confidence is kept this far away from 0 and 1: nobody is certain."""

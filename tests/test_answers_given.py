@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from symphony.prompts import parse_proposal, read_actions, read_answer
+from symphony.chat.prompts import parse_proposal, read_actions, read_answer
 from symphony.tasks.corpus import Paragraphs
 from symphony.types import Proposal
 

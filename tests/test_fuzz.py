@@ -10,7 +10,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from symphony.prompts import split_action
+from symphony.chat.prompts import split_action
 from symphony.scorer import EMCS
 from symphony.tasks.gridworld import GridWorld
 from symphony.tasks.hotpotqa import HotpotQA

@@ -15,12 +15,12 @@ MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
 # A module's layer is that of its longest prefix here; it may import its own layer's package and lower layers only.
 LAYERS = {
     "symphony.types": 0,
-    "symphony.reasoning": 0,
+    "symphony.chat.reasoning": 0,
     "symphony.stop": 0,
     "symphony.files": 1,
     "symphony.fields": 1,
     "symphony.yaml_files": 1,
-    "symphony.prompts": 1,
+    "symphony.chat.prompts": 1,
     "symphony.manifest": 1,
     "symphony.records": 1,
     "symphony.recorder": 1,

@@ -6,7 +6,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.prompts import ChatPrompts, Shot, parse_proposal, split_action
+from symphony.chat.prompts import ChatPrompts, Shot, parse_proposal, split_action
 from symphony.types import Message, Problem, Turn
 
 PROBLEM = Problem(id="p", prompt="Find it.", target=None)

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from symphony.prompts import parse_proposal, split_action
-from symphony.reasoning import ends_inside, is_mark, joined, opened, plain, spoken, stop_at
+from symphony.chat.prompts import parse_proposal, split_action
+from symphony.chat.reasoning import ends_inside, is_mark, joined, opened, plain, spoken, stop_at
 from symphony.scorer import EMCS, Official
 from symphony.scores import parse_score
 from symphony.tasks.gridworld import GridWorld

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from symphony.chat.reasoning import opened
 from symphony.models.folder import CONFIG, TOKENIZER, check_folder
 from symphony.models.loading import explained, load_config, load_tokenizer
 from symphony.models.sampler import Row
 from symphony.models.sizes import Size
-from symphony.reasoning import opened
 from symphony.types import Completion, Message, Request, SymphonyError
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from symphony.chat.reasoning import stop_at
 from symphony.fields import Count
 from symphony.models.batching import TokenBudget, cut, in_order, ran_out, release
 from symphony.models.caches import roomy_caches
@@ -24,7 +25,6 @@ from symphony.models.prefixes import PrefixTree, Prompt, of_like_rest, shared_pr
 from symphony.models.revision import revision_of
 from symphony.models.sampler import Decoder, Row, Sampler
 from symphony.models.sizes import Size
-from symphony.reasoning import stop_at
 from symphony.types import Completion, Request, SymphonyError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from math import inf
 from typing import Any, Literal, TypeGuard
 
-from symphony.reasoning import ends_inside, joined, stop_at
+from symphony.chat.reasoning import ends_inside, joined, stop_at
 from symphony.types import Completion
 
 SHOWN = 200

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from symphony.reasoning import is_mark, stop_at
+from symphony.chat.reasoning import is_mark, stop_at
 from symphony.types import Sampling
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import takewhile
 
 from symphony.agents import Stop, Ticket
-from symphony.prompts import remind
+from symphony.chat.prompts import remind
 from symphony.scorer import Scorer
 from symphony.search.phases import Phases, Prompt
 from symphony.search.tree import Origin, Tree

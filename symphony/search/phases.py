@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from symphony.agents import Session, Stop, Ticket
+from symphony.chat.prompts import remind
+from symphony.chat.reasoning import spoken
 from symphony.memory import Lessons, Memory, situation
-from symphony.prompts import remind
-from symphony.reasoning import spoken
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
 from symphony.search.lockstep import deferred, lockstep

@@ -15,7 +15,7 @@ from typing import Protocol
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from symphony.reasoning import CONTROL, NEXT_TURN, spoken
+from symphony.chat.reasoning import CONTROL, NEXT_TURN, spoken
 
 _MARKDOWN = MarkdownIt("commonmark").disable("html_block")  # a tag on the line before a fence does not hide it
 _MARK = re.compile(r"[ \t]*(?:`{3,}|~{3,})")

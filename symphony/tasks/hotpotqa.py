@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from symphony.chat.prompts import ChatPrompts, parse_proposal, read_answer, split_action
+from symphony.chat.reasoning import spoken
 from symphony.fields import Count, FromZero, check_fields
-from symphony.prompts import ChatPrompts, parse_proposal, read_answer, split_action
-from symphony.reasoning import spoken
 from symphony.tasks import datafiles
 from symphony.tasks.answers import exact_match, f1, normalise
 from symphony.tasks.corpus import Corpus, Page, Paragraphs

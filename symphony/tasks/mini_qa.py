@@ -19,8 +19,8 @@ from typing import Annotated
 
 from annotated_types import Interval, MinLen
 
+from symphony.chat.prompts import ChatPrompts, parse_proposal, read_answer, split_action
 from symphony.fields import Count, check_fields
-from symphony.prompts import ChatPrompts, parse_proposal, read_answer, split_action
 from symphony.tasks import generated
 from symphony.tasks.answers import exact_match, normalise
 from symphony.tasks.feedback import visible

@@ -19,8 +19,8 @@ from typing import Annotated
 
 from annotated_types import Interval
 
+from symphony.chat.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.fields import Count, check_fields
-from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.tasks import generated
 from symphony.tasks.feedback import visible
 from symphony.types import Feedback, Grade, Problem, Proposal, State

@@ -18,8 +18,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
+from symphony.chat.prompts import ChatPrompts
 from symphony.fields import Count, FromZero, check_fields
-from symphony.prompts import ChatPrompts
 from symphony.tasks import datafiles, plus_suite, python_source, python_suite, rust_source, rust_suite
 from symphony.tasks.answer_blocks import Block
 from symphony.tasks.extract import asserts, blocks, has_body, may_define, python_program, rust_program

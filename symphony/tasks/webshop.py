@@ -17,9 +17,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from symphony.chat.prompts import ChatPrompts, parse_proposal, read_actions, split_action
+from symphony.chat.reasoning import spoken
 from symphony.fields import Count, FromZero, check_fields
-from symphony.prompts import ChatPrompts, parse_proposal, read_actions, split_action
-from symphony.reasoning import spoken
 from symphony.tasks.feedback import visible
 from symphony.tasks.repeats import Repeats, Seen, told
 from symphony.tasks.webshop_catalogue import Catalogue, Mined, Product, Written, files, load, table

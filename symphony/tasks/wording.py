@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from symphony.prompts import ChatPrompts, Shot
+from symphony.chat.prompts import ChatPrompts, Shot
 from symphony.types import SymphonyError, Turn
 
 FOLDER = Path(__file__).parent / "prompts"

@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 import pytest
 
+from symphony.chat.reasoning import spoken
 from symphony.models.api import SEED_RANGE, APIModel
 from symphony.models.chats import prompt_tokens
 from symphony.models.endpoint import Price
 from symphony.models.limits import PrefixQueue, Timing
 from symphony.models.store import CallStore, StoredModel
 from symphony.options import model as option
-from symphony.reasoning import spoken
 from symphony.runs import ACCESS, digest, is_endpoint
 from symphony.types import Completion, Message, Request, SymphonyError
 from tests.stub_server import Asked, Reply, Script, StubServer, said

@@ -14,12 +14,12 @@ import pytest
 
 from symphony.agents import Agent, AgentPool, BudgetExceeded, Session, digest
 from symphony.budget import Budget
+from symphony.chat.prompts import ChatPrompts, Shot, remind
 from symphony.models.batcher import Batcher
 from symphony.models.chats import ChatTokenizer
 from symphony.models.devices import Device, LocalModel, Need
 from symphony.models.hf import HFBackend
 from symphony.models.store import CallStore, StoredBackend
-from symphony.prompts import ChatPrompts, Shot, remind
 from symphony.scheduler import Fixed
 from symphony.scorer import FORMAT_REMINDER
 from symphony.tasks.wording import FOLDER, read_prompts

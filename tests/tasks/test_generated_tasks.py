@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from symphony.prompts import split_action
+from symphony.chat.prompts import split_action
 from symphony.tasks import generated
 from symphony.tasks.gridworld import MOVES, GridWorld, neighbour, route
 from symphony.tasks.mini_code import MiniCode, line, program

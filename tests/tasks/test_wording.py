@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from symphony.chat.prompts import ChatPrompts, Shot, parse_proposal
 from symphony.config import plan
-from symphony.prompts import ChatPrompts, Shot, parse_proposal
 from symphony.scorer import parse_score
 from symphony.tasks import jsonrows, rust_suite
 from symphony.tasks.extract import asserts

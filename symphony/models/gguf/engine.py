@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from symphony.chat.reasoning import is_mark, stop_at
 from symphony.models.gguf.drawing import draw
 from symphony.models.gguf.llama import MOST_SEQUENCES, Llama, Span
 from symphony.models.gguf.sequences import Ints, Sequence, Sequences
 from symphony.models.sampler import Row
-from symphony.reasoning import is_mark, stop_at
 from symphony.types import Completion
 
 _WORTH_WAITING = 16  # tokens of a prefix that another row is computing

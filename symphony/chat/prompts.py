@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 
-from symphony.reasoning import plain
+from symphony.chat.reasoning import plain
 from symphony.types import Alone, Message, Problem, Proposal, Shorten, SymphonyError, Turn, canonical_json
 
 
