@@ -27,17 +27,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from symphony.config import plan
 from symphony.models.api import APIModel
 from symphony.progress import watch
-from symphony.records import CallRecord, WallRecord, read_records
+from symphony.records.records import CallRecord, WallRecord, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import Group, ModelSpec, groups
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
 from tests.models.test_api_runs import talk
 from tests.stub_server import Asked, Reply, StubServer, said
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 1200

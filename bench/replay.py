@@ -25,7 +25,7 @@ from pathlib import Path
 
 from symphony.config import plan
 from symphony.progress import watch
-from symphony.records import FILES, TimingRecord, WallRecord, read_records
+from symphony.records.records import FILES, TimingRecord, WallRecord, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import Group, freeze, groups, models
 from symphony.types import SymphonyError

@@ -31,15 +31,13 @@ from typing import Any
 
 import treequest
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from symphony.agents import Agent, AgentPool, Session
 from symphony.budget import Budget, Meter
 from symphony.memory import PoolFifo
 from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
-from symphony.recorder import Recorder
-from symphony.records import RunRecord, WallRecord
+from symphony.records.recorder import Recorder
+from symphony.records.records import RunRecord, WallRecord
 from symphony.runner import rare_collections
 from symphony.scheduler import UCB
 from symphony.scorer import EMCS
@@ -48,6 +46,8 @@ from symphony.search.symphony import Symphony
 from symphony.search.tree import Tree
 from symphony.types import Grade, Score, State, Turn
 from tests.stub import Stub, problem, talk
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 DEPTH = 5
 BRANCHING = {1_000: 4, 10_000: 6, 100_000: 10}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from symphony import stop
-
-# isort: split
 import argparse
 import math
 import os
@@ -15,7 +12,6 @@ from pathlib import Path
 from symphony import (
     byhand,
     config,
-    database,
     doctor,
     estimate,
     fetch,
@@ -27,10 +23,14 @@ from symphony import (
     recordings,
     runner,
     runs,
+    stop,
 )
 from symphony.models import footprint
+from symphony.records import database
 from symphony.report import figures, page, tables
 from symphony.types import SymphonyError, Task
+
+# isort: split
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from symphony.budget import BudgetReason, Meter, Needs, reason, useful
 from symphony.memory import Lessons, Memory
 from symphony.models.endpoint import FREE, Price
 from symphony.models.sizes import Size, sizing
-from symphony.records import CallRecord, PickRecord, ReflectionRecord, TimingRecord
+from symphony.records.records import CallRecord, PickRecord, ReflectionRecord, TimingRecord
 from symphony.scheduler import ArmStats, Scheduler, Trial
 from symphony.types import (
     AsyncModel,

@@ -23,7 +23,7 @@ from typing import Literal, Self, cast, get_args
 from symphony.fields import FromZero, NotNegative, check_fields, shown
 from symphony.models.endpoint import Price
 from symphony.models.sizes import Size
-from symphony.records import check_keys
+from symphony.records.records import check_keys
 from symphony.types import Completion, Limit, SymphonyError
 
 LIMITS: tuple[Limit, ...] = get_args(Limit)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from symphony import config, options, provenance
+from symphony import config, options
 from symphony.models.chats import prompt_tokens
 from symphony.models.cores import usable_cores
 from symphony.models.devices import CARD, candidates
@@ -22,6 +22,7 @@ from symphony.models.folder import MANIFEST, PACKAGE, locate
 from symphony.models.gguf.files import INSTALL, MODELS_VARIABLE
 from symphony.models.probe import PROMPT, Probe, probe
 from symphony.needs import has_data, unavailable, unplayed
+from symphony.records import provenance
 from symphony.runs import ModelSpec, NotThere, models
 from symphony.tasks.sandbox import PythonSandbox, shortfall
 from symphony.types import Message, SymphonyError

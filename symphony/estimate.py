@@ -11,7 +11,7 @@ from symphony import forecast
 from symphony.bounds import bound, shown
 from symphony.budget import LIMITS, Spent, money, read_ledger
 from symphony.models.footprint import ALLOWANCE, LOAD_RATE, Footprint, fit, nearest, told
-from symphony.records import is_complete
+from symphony.records.records import is_complete
 from symphony.runner import Place
 from symphony.runs import ModelSpec, NotThere, Run, models
 from symphony.types import SymphonyError

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from symphony.bounds import at_most
 from symphony.progress import Progress
-from symphony.records import CallRecord, ProblemRecord, TimingRecord, WallRecord, is_complete, read_records
+from symphony.records.records import CallRecord, ProblemRecord, TimingRecord, WallRecord, is_complete, read_records
 from symphony.runner import MakeBackend, Place, run_group
 from symphony.runs import ModelSpec, Run, digest, groups, models
 from symphony.types import Phase

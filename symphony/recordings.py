@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from symphony import provenance
 from symphony.files import read_json, write_atomic, write_bytes
 from symphony.models.calls import CallStore, Rows
-from symphony.records import ProblemRecord, is_complete, read_records
+from symphony.records import provenance
+from symphony.records.records import ProblemRecord, is_complete, read_records
 from symphony.runs import Run
 from symphony.types import SymphonyError
 

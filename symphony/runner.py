@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from symphony import provenance, recordings
+from symphony import recordings
 from symphony.agents import AgentPool, Session
 from symphony.budget import Budget, Ledger, Meter
 from symphony.config import to_yaml
@@ -26,8 +26,9 @@ from symphony.files import discard, read_json, write_atomic
 from symphony.memory import Lessons
 from symphony.models.store import CallStore
 from symphony.progress import Calls, Made, Progress, Tally
-from symphony.recorder import Recorder
-from symphony.records import RunRecord, WallRecord, is_complete
+from symphony.records import provenance
+from symphony.records.recorder import Recorder
+from symphony.records.records import RunRecord, WallRecord, is_complete
 from symphony.runs import Group, Parts, Run, build, models
 from symphony.scheduler import ArmStats
 from symphony.search.result import answer_records, node_records, problem_record

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from symphony.recorder import Recorder
-from symphony.records import RunRecord, WallRecord
+from symphony.records.recorder import Recorder
+from symphony.records.records import RunRecord, WallRecord
 
 
 def write_run(folder: Path, run: RunRecord, tables: Sequence[Sequence[Any]], wall: WallRecord, config: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from symphony.budget import Budget, Ledger, busy_seconds, money, read_ledger
 from symphony.models.endpoint import FREE, Price
-from symphony.records import CallRecord, ProblemRecord, read_records
+from symphony.records.records import CallRecord, ProblemRecord, read_records
 from symphony.runner import Place
 from symphony.runs import Group, freeze
 from symphony.types import Completion, SymphonyError

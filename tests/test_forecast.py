@@ -16,7 +16,7 @@ from symphony.config import plan
 from symphony.estimate import tell
 from symphony.forecast import carry_out_pilot, estimate, finished, pilots
 from symphony.models.endpoint import Price
-from symphony.records import CallRecord, ProblemRecord, is_complete, read_records
+from symphony.records.records import CallRecord, ProblemRecord, is_complete, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import Run, groups
 from symphony.types import Completion

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from symphony.progress import Counts
-from symphony.recorder import Recorder
-from symphony.records import FILES, CallRecord, ProblemRecord, read_manifest, read_records
+from symphony.records.recorder import Recorder
+from symphony.records.records import FILES, CallRecord, ProblemRecord, read_manifest, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import ModelSpec
 from symphony.types import Completion, Request, SymphonyError

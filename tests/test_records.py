@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from symphony.database import TABLES, load, reading, schema
-from symphony.records import (
+from symphony.records.database import TABLES, load, reading, schema
+from symphony.records.records import (
     FILES,
     AnswerRecord,
     CallRecord,

@@ -11,7 +11,15 @@ import pytest
 
 from symphony.models.scripted import ScriptedBackend
 from symphony.progress import Bar, Lines, watch
-from symphony.records import AnswerRecord, CallRecord, ProblemRecord, RunRecord, WallRecord, is_complete, read_records
+from symphony.records.records import (
+    AnswerRecord,
+    CallRecord,
+    ProblemRecord,
+    RunRecord,
+    WallRecord,
+    is_complete,
+    read_records,
+)
 from symphony.runner import Place, run_group
 from symphony.runs import ModelSpec
 from symphony.types import SymphonyError, Task

@@ -12,8 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from symphony.database import reading
 from symphony.files import read_json
+from symphony.records.database import reading
 from symphony.report.stats import FEW, Estimate, average, difference, rate, signflip
 from symphony.types import SymphonyError
 

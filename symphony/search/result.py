@@ -10,7 +10,7 @@ from typing import Literal, Protocol, get_args
 
 from symphony.agents import Session, StopCause
 from symphony.memory import Memory
-from symphony.records import AnswerRecord, NodeRecord, ProblemRecord
+from symphony.records.records import AnswerRecord, NodeRecord, ProblemRecord
 from symphony.scheduler import Scheduler
 from symphony.scorer import Scorer
 from symphony.search.tree import ROOT, Node, Tree

@@ -20,11 +20,11 @@ import pytest
 
 from symphony.budget import read_ledger
 from symphony.config import plan
-from symphony.database import load, reading
 from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import CallStore
 from symphony.progress import Counts
-from symphony.records import AnswerRecord, CallRecord, ProblemRecord, TimingRecord, read_records
+from symphony.records.database import load, reading
+from symphony.records.records import AnswerRecord, CallRecord, ProblemRecord, TimingRecord, read_records
 from symphony.report import build
 from symphony.runner import Place, run_group
 from symphony.runs import Group, ModelSpec, groups

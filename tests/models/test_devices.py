@@ -15,7 +15,7 @@ from symphony.models.devices import Device, LocalModel, Need, candidates, spread
 from symphony.models.hf import HFBackend
 from symphony.models.scripted import ScriptedBackend
 from symphony.options import model
-from symphony.records import WallRecord, read_records
+from symphony.records.records import WallRecord, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import Group, ModelSpec
 from symphony.types import Completion, Request, SymphonyError

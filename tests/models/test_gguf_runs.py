@@ -11,7 +11,7 @@ from symphony.doctor import _weights
 from symphony.estimate import memory
 from symphony.models.gguf.files import MODELS_VARIABLE, file_sha256
 from symphony.progress import watch
-from symphony.records import CallRecord, TimingRecord, read_records
+from symphony.records.records import CallRecord, TimingRecord, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import NotThere, Run, groups, models
 from symphony.types import SymphonyError

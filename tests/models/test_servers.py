@@ -27,7 +27,7 @@ from symphony.config import plan
 from symphony.models.api import APIModel
 from symphony.models.hf import HFBackend
 from symphony.models.probe import probe
-from symphony.records import CallRecord, NodeRecord, PickRecord, ProblemRecord, ReflectionRecord, read_records
+from symphony.records.records import CallRecord, NodeRecord, PickRecord, ProblemRecord, ReflectionRecord, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import groups
 from symphony.types import Completion, Request

@@ -13,7 +13,7 @@ from symphony import runner
 from symphony.__main__ import main
 from symphony.models.scripted import ScriptedBackend
 from symphony.progress import Bar, Calls, Counts, Lines, Made
-from symphony.records import CallRecord, ProblemRecord, is_complete, read_records
+from symphony.records.records import CallRecord, ProblemRecord, is_complete, read_records
 from symphony.runner import Place, Unanswered, run_group
 from symphony.runs import Group, ModelSpec, freeze, groups
 from symphony.types import Completion, Request

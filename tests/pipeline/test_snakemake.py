@@ -17,7 +17,7 @@ import pytest
 
 from symphony.config import plan
 from symphony.models.hf import HFBackend
-from symphony.records import is_complete
+from symphony.records.records import is_complete
 from symphony.runner import Place, run_group
 from symphony.runs import freeze, groups
 from tests.scripted_pool import ROOT, Silent, backend

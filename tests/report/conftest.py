@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from symphony.database import load
-from symphony.records import (
+from symphony.records.database import load
+from symphony.records.records import (
     AnswerRecord,
     CallRecord,
     NodeRecord,

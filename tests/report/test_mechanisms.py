@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from symphony.database import load
+from symphony.records.database import load
 from symphony.report import mechanisms
 from symphony.report.stats import Estimate
 from symphony.report.study import open_study

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from symphony.byhand import grade_file
-from symphony.database import load
 from symphony.embedded.pool import Budget, make
+from symphony.records.database import load
 from symphony.report.figures import figure
 from symphony.report.page import render
 from symphony.report.tables import table

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from symphony.database import load
-from symphony.records import AnswerRecord
+from symphony.records.database import load
+from symphony.records.records import AnswerRecord
 from symphony.report.stats import Estimate, holm
 from symphony.report.study import Study, open_study
 from symphony.report.tables import (

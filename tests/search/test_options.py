@@ -12,7 +12,7 @@ from symphony.agents import Session
 from symphony.budget import Budget
 from symphony.config import plan
 from symphony.memory import NoMemory
-from symphony.records import NodeRecord, read_records
+from symphony.records.records import NodeRecord, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import Parts, build
 from symphony.scheduler import Fixed

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from symphony.memory import PoolFifo
-from symphony.records import ProblemRecord
+from symphony.records.records import ProblemRecord
 from symphony.scheduler import UCB
 from symphony.scorer import EMCS
 from symphony.search.result import choose_answer, node_records, problem_record

@@ -12,7 +12,7 @@ from typing import Any
 import bm25s
 import pytest
 
-from symphony import provenance
+from symphony.records import provenance
 from symphony.search.symphony import Symphony
 from symphony.tasks import jsonrows, webshop_catalogue
 from symphony.tasks.bm25 import BM25

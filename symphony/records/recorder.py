@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from symphony.manifest import MANIFEST, Part
-from symphony.records import APART, CONFIG, FILES, WALL, RunRecord, WallRecord
+from symphony.records.manifest import MANIFEST, Part
+from symphony.records.records import APART, CONFIG, FILES, WALL, RunRecord, WallRecord
 from symphony.types import SymphonyError
 
 _EARLY = "early"  # file of the problems that ended before one with a smaller index

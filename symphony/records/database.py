@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from symphony.files import check_own, discard
-from symphony.manifest import Part, check_contents, check_lines, damaged
-from symphony.records import (
+from symphony.records.manifest import Part, check_contents, check_lines, damaged
+from symphony.records.records import (
     FILES,
     AnswerRecord,
     CallRecord,

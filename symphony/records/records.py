@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from symphony import manifest
-from symphony.manifest import MANIFEST, Part, check_contents, check_lines, damaged
+from symphony.records import manifest
+from symphony.records.manifest import MANIFEST, Part, check_contents, check_lines, damaged
 from symphony.types import SymphonyError
 
 CONFIG = "config.yaml"

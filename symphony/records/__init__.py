@@ -1,0 +1,1 @@
+"""What a run leaves: one dataclass is one line of JSON is one row of DuckDB."""
