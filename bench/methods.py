@@ -41,19 +41,17 @@ from pathlib import Path
 
 import treequest
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from bench.search_core import DEPTH, STATE, TURN, cpu_seconds, records
-from symphony.agents import Agent, AgentPool, Session
-from symphony.budget import Budget, Meter
+from symphony.agents.budget import Budget, Meter
+from symphony.agents.memory import NoMemory, PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import EMCS, Plain
+from symphony.agents.session import Agent, AgentPool, Session
 from symphony.config import plan
-from symphony.memory import NoMemory, PoolFifo
 from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
 from symphony.runner import rare_collections
 from symphony.runs import build
-from symphony.scheduler import UCB
-from symphony.scorer import EMCS, Plain
 from symphony.search.ab_mcts import Attempt, Planner
 from symphony.search.halving import RootRule
 from symphony.search.result import Search, SearchResult
@@ -61,6 +59,8 @@ from symphony.search.symphony import Symphony
 from symphony.search.tree import Tree
 from symphony.types import Completion, Phase, Request
 from tests.stub import Stub, problem, talk
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 CONF = Path(__file__).parents[1] / "conf"
 REPEATS = 5

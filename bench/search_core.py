@@ -31,16 +31,16 @@ from typing import Any
 
 import treequest
 
-from symphony.agents import Agent, AgentPool, Session
-from symphony.budget import Budget, Meter
-from symphony.memory import PoolFifo
+from symphony.agents.budget import Budget, Meter
+from symphony.agents.memory import PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import EMCS
+from symphony.agents.session import Agent, AgentPool, Session
 from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
 from symphony.records.recorder import Recorder
 from symphony.records.records import RunRecord, WallRecord
 from symphony.runner import rare_collections
-from symphony.scheduler import UCB
-from symphony.scorer import EMCS
 from symphony.search.result import SearchResult, answer_records, node_records, problem_record
 from symphony.search.symphony import Symphony
 from symphony.search.tree import Tree

@@ -39,7 +39,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from transformers.utils import logging
 
 from symphony import config
-from symphony.agents import Agent
+from symphony.agents.session import Agent
 from symphony.models import hf
 from symphony.models.batcher import Batcher
 from symphony.models.hf import HFBackend

@@ -28,9 +28,9 @@ from typing import Any
 from engines import FILES
 
 from symphony import config
+from symphony.agents.scorer import EMCS, Plain, PTrue, TokenProbability
 from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.files import MODELS_VARIABLE
-from symphony.scorer import EMCS, Plain, PTrue, TokenProbability
 from symphony.types import Draw, Message, Phase, Problem, Request, Sampling, Turn
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from symphony.budget import LIMITS, money
+from symphony.agents.budget import LIMITS, money
 from symphony.runs import Run, models
 from symphony.types import Limit
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from symphony import forecast
+from symphony.agents.budget import LIMITS, Spent, money, read_ledger
 from symphony.bounds import bound, shown
-from symphony.budget import LIMITS, Spent, money, read_ledger
 from symphony.models.footprint import ALLOWANCE, LOAD_RATE, Footprint, fit, nearest, told
 from symphony.records.records import is_complete
 from symphony.runner import Place

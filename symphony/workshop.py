@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from symphony.agents import Agent, AgentPool
-from symphony.budget import Ledger, Purse
+from symphony.agents.budget import Ledger, Purse
+from symphony.agents.session import Agent, AgentPool
 from symphony.models.batcher import Batcher, Turns
 from symphony.models.devices import CARD, Device, LocalModel, Need, candidates, cards, spread
 from symphony.models.footprint import ALLOWANCE

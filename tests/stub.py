@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from symphony.agents import Agent, AgentPool, Session
-from symphony.budget import Budget, Meter
+from symphony.agents.budget import Budget, Meter
+from symphony.agents.session import Agent, AgentPool, Session
 from symphony.models.sizes import Size
 from symphony.types import (
     Alone,

@@ -149,7 +149,11 @@ FILES = {
 }
 """Whole files of one addition of each kind."""
 
-APPENDED = {"symphony/bandits.py": SCHEDULER, "symphony/scorer.py": SCORER, "symphony/memory.py": MEMORY}
+APPENDED = {
+    "symphony/agents/bandits.py": SCHEDULER,
+    "symphony/agents/scorer.py": SCORER,
+    "symphony/agents/memory.py": MEMORY,
+}
 
 SEEN = {
     "tests/conf/test_conf.py": (

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.agents import Agent, AgentPool, BudgetExceeded, NoAgentLeft, Session, digest
-from symphony.bandits import EXP3
-from symphony.budget import Budget, Meter
+from symphony.agents.bandits import EXP3
+from symphony.agents.budget import Budget, Meter
+from symphony.agents.scheduler import ArmStats, Fixed, RoundRobin
+from symphony.agents.session import Agent, AgentPool, BudgetExceeded, NoAgentLeft, Session, digest
 from symphony.models.endpoint import Price
 from symphony.models.sizes import Size
-from symphony.scheduler import ArmStats, Fixed, RoundRobin
 from symphony.types import Completion, Message, Phase, Request, Sampling, SymphonyError
 from tests.stub import Scripted, pool, problem, say, session
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import symphony.bandits
-import symphony.scheduler
-from symphony.bandits import EXP3, CostAwareUCB, LinUCB, SlidingWindowUCB, Thompson, features, relative_costs
-from symphony.ridge import Ridge
-from symphony.scheduler import UCB, ArmStats, Fixed, Pick, Scheduler, Trial
+import symphony.agents.bandits
+import symphony.agents.scheduler
+from symphony.agents.bandits import EXP3, CostAwareUCB, LinUCB, SlidingWindowUCB, Thompson, features, relative_costs
+from symphony.agents.ridge import Ridge
+from symphony.agents.scheduler import UCB, ArmStats, Fixed, Pick, Scheduler, Trial
 from symphony.types import Phase, SymphonyError
 
 RNG = random.Random(0)
@@ -26,7 +26,7 @@ def schedulers() -> list[Scheduler]:
     """One of every class of the two modules that picks and has a default for each of its fields."""
     classes = {
         cls
-        for module in (symphony.scheduler, symphony.bandits)
+        for module in (symphony.agents.scheduler, symphony.agents.bandits)
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if dataclasses.is_dataclass(cls) and hasattr(cls, "pick")
         if all(field.default is not dataclasses.MISSING for field in dataclasses.fields(cls))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from symphony.budget import Budget, Ledger, busy_seconds, money, read_ledger
+from symphony.agents.budget import Budget, Ledger, busy_seconds, money, read_ledger
 from symphony.models.endpoint import FREE, Price
 from symphony.records.records import CallRecord, ProblemRecord, read_records
 from symphony.runner import Place

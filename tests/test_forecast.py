@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from symphony.__main__ import main
+from symphony.agents.budget import LIMITS, Budget, Ledger, read_ledger
 from symphony.bounds import bound
-from symphony.budget import LIMITS, Budget, Ledger, read_ledger
 from symphony.config import plan
 from symphony.estimate import tell
 from symphony.forecast import carry_out_pilot, estimate, finished, pilots

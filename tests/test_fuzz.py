@@ -10,8 +10,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from symphony.agents.scorer import EMCS
 from symphony.chat.prompts import split_action
-from symphony.scorer import EMCS
 from symphony.tasks.gridworld import GridWorld
 from symphony.tasks.hotpotqa import HotpotQA
 from symphony.tasks.mini_code import MiniCode

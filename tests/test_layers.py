@@ -24,9 +24,9 @@ LAYERS = {
     "symphony.records.records.manifest": 1,
     "symphony.records.records": 1,
     "symphony.records.recorder": 1,
-    "symphony.ridge": 1,
-    "symphony.scheduler": 1,
-    "symphony.bandits": 1,
+    "symphony.agents.session.ridge": 1,
+    "symphony.agents.session.scheduler": 1,
+    "symphony.agents.session.bandits": 1,
     "symphony.search.tree": 1,
     "symphony.models": 1,
     "symphony.tasks": 2,
@@ -36,11 +36,11 @@ LAYERS = {
     "symphony.fetch": 2,
     "symphony.records.database": 2,
     "symphony.quantise": 2,
-    "symphony.scores": 1,
-    "symphony.scorer": 2,
-    "symphony.memory": 2,
-    "symphony.budget": 2,
-    "symphony.agents": 3,
+    "symphony.agents.session.scores": 1,
+    "symphony.agents.session.scorer": 2,
+    "symphony.agents.session.memory": 2,
+    "symphony.agents.session.budget": 2,
+    "symphony.agents.session": 3,
     "symphony.search": 4,
     "symphony.report": 4,
     "symphony.targets": 3,
@@ -70,7 +70,7 @@ FORBIDDEN = [
     ("symphony.report", "symphony.config"),
     ("symphony.tasks", "symphony.models"),
     ("symphony.config", "symphony.search"),
-    ("symphony.config", "symphony.agents"),
+    ("symphony.config", "symphony.agents.session"),
     ("symphony.runs", "symphony.search"),
     ("symphony.targets", "symphony.search"),
 ]
@@ -154,8 +154,8 @@ def test_packages_that_must_not_know_each_other_do_not(path: Path) -> None:
 
 
 COMMON = {
-    "symphony.scorer": {"FORMAT_REMINDER", "Scorer"},
-    "symphony.memory": {"Lessons", "Memory", "situation"},
+    "symphony.agents.session.scorer": {"FORMAT_REMINDER", "Scorer"},
+    "symphony.agents.session.memory": {"Lessons", "Memory", "situation"},
 }
 """What all scorers, and all memories, have in common."""
 

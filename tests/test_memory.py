@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.memory import Lessons, Memory, NoMemory, PoolFifo, PrivateFifo, Relevant, relevance, situation
+from symphony.agents.memory import Lessons, Memory, NoMemory, PoolFifo, PrivateFifo, Relevant, relevance, situation
 from symphony.types import Problem, Reflection, SymphonyError, Turn
 
 PROBLEM = Problem(id="1", prompt="Find the red door.", target=None)

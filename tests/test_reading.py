@@ -7,10 +7,10 @@ import random
 
 import pytest
 
+from symphony.agents.scorer import EMCS, Official
+from symphony.agents.scores import parse_score
 from symphony.chat.prompts import parse_proposal, split_action
 from symphony.chat.reasoning import ends_inside, is_mark, joined, opened, plain, spoken, stop_at
-from symphony.scorer import EMCS, Official
-from symphony.scores import parse_score
 from symphony.tasks.gridworld import GridWorld
 from symphony.tasks.hotpotqa import HotpotQA
 from symphony.tasks.mini_code import MiniCode

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from symphony.scheduler import UCB, ArmStats, Fixed, Held, RoundRobin, Scheduler, Uniform
+from symphony.agents.scheduler import UCB, ArmStats, Fixed, Held, RoundRobin, Scheduler, Uniform
 from symphony.types import Phase, SymphonyError
 
 RNG = random.Random(0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.scorer import (
+from symphony.agents.scorer import (
     EMCS,
     ONCE,
     Official,

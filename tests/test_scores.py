@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from symphony.scores import parse_score
+from symphony.agents.scores import parse_score
 
 
 @pytest.mark.parametrize(

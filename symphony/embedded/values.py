@@ -20,8 +20,8 @@ from typing import Any, Literal
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from symphony.agents.scorer import parse_score
 from symphony.embedded import dialect, episodes, rollouts, train
-from symphony.scorer import parse_score
 from symphony.tasks.sandbox import PythonSandbox
 from symphony.types import Message, ModelBackend, Turn, derive_rng
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from symphony.budget import money
+from symphony.agents.budget import money
 from symphony.files import check_own
 from symphony.report.stats import Estimate, holm
 from symphony.report.study import Study, open_study, query_names, query_text

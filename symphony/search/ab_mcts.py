@@ -11,9 +11,9 @@ from functools import reduce
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
-from symphony.agents import NoAgentLeft, Session
-from symphony.memory import Lessons
-from symphony.scheduler import Fixed
+from symphony.agents.memory import Lessons
+from symphony.agents.scheduler import Fixed
+from symphony.agents.session import NoAgentLeft, Session
 from symphony.search.course import conclude, walk
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method

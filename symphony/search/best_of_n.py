@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from symphony.scheduler import Held
+from symphony.agents.scheduler import Held
 from symphony.search.course import conclude, walk
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method

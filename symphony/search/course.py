@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from symphony.agents import Stop
-from symphony.scheduler import Held, Scheduler
+from symphony.agents.scheduler import Held, Scheduler
+from symphony.agents.session import Stop
 from symphony.search.evaluation import evaluate
 from symphony.search.phases import Phases
 from symphony.search.prefixes import prefixes

@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 from itertools import takewhile
 
-from symphony.agents import Stop, Ticket
+from symphony.agents.scorer import Scorer
+from symphony.agents.session import Stop, Ticket
 from symphony.chat.prompts import remind
-from symphony.scorer import Scorer
 from symphony.search.phases import Phases, Prompt
 from symphony.search.tree import Origin, Tree
 from symphony.types import Completion, Phase, Sampling, Score, Shorten, Turn

@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Generator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from symphony.agents import Session, Stop, Ticket
+from symphony.agents.session import Session, Stop, Ticket
 from symphony.types import Completion
 
 T = TypeVar("T")

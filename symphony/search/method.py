@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from symphony.agents import Session
-from symphony.memory import Memory
-from symphony.scheduler import Scheduler
-from symphony.scorer import Scorer
+from symphony.agents.memory import Memory
+from symphony.agents.scheduler import Scheduler
+from symphony.agents.scorer import Scorer
+from symphony.agents.session import Session
 from symphony.search.phases import Judge, Parts, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, check_choice, check_range
 from symphony.types import Problem, Sampling, SymphonyError, Task

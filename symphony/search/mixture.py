@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from symphony.agents import Session
-from symphony.scheduler import Held
+from symphony.agents.scheduler import Held
+from symphony.agents.session import Session
 from symphony.search.course import conclude, walk
 from symphony.search.method import Method
 from symphony.search.peers import ANSWERED, Peers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from symphony.scheduler import Held
+from symphony.agents.scheduler import Held
 from symphony.search.course import walk
 from symphony.search.phases import Phases
 from symphony.search.result import choose_answer, majority

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar
 
-from symphony.agents import Session, Stop, Ticket
+from symphony.agents.memory import Lessons, Memory, situation
+from symphony.agents.scheduler import Scheduler
+from symphony.agents.scorer import Scorer
+from symphony.agents.session import Session, Stop, Ticket
 from symphony.chat.prompts import remind
 from symphony.chat.reasoning import spoken
-from symphony.memory import Lessons, Memory, situation
-from symphony.scheduler import Scheduler
-from symphony.scorer import Scorer
 from symphony.search.lockstep import deferred, lockstep
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (

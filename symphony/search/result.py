@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from symphony.agents import Session, StopCause
-from symphony.memory import Memory
+from symphony.agents.memory import Memory
+from symphony.agents.scheduler import Scheduler
+from symphony.agents.scorer import Scorer
+from symphony.agents.session import Session, StopCause
 from symphony.records.records import AnswerRecord, NodeRecord, ProblemRecord
-from symphony.scheduler import Scheduler
-from symphony.scorer import Scorer
 from symphony.search.tree import ROOT, Node, Tree
 from symphony.types import Grade, Problem, State, SymphonyError, Task
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from symphony.budget import read_ledger
+from symphony.agents.budget import read_ledger
 from symphony.config import plan
 from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import CallStore

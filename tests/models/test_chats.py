@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from symphony.agents import Agent, AgentPool, BudgetExceeded, Session, digest
-from symphony.budget import Budget
+from symphony.agents.budget import Budget
+from symphony.agents.scheduler import Fixed
+from symphony.agents.scorer import FORMAT_REMINDER
+from symphony.agents.session import Agent, AgentPool, BudgetExceeded, Session, digest
 from symphony.chat.prompts import ChatPrompts, Shot, remind
 from symphony.models.batcher import Batcher
 from symphony.models.chats import ChatTokenizer
 from symphony.models.devices import Device, LocalModel, Need
 from symphony.models.hf import HFBackend
 from symphony.models.store import CallStore, StoredBackend
-from symphony.scheduler import Fixed
-from symphony.scorer import FORMAT_REMINDER
 from symphony.tasks.wording import FOLDER, read_prompts
 from symphony.types import Completion, Message, Phase, Problem, Request, Sampling, Turn
 from tests.stub import session

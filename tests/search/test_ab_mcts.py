@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from symphony.agents import Session
-from symphony.memory import Memory, NoMemory, PoolFifo
-from symphony.scheduler import Fixed, RoundRobin, Scheduler
-from symphony.scorer import Plain
+from symphony.agents.memory import Memory, NoMemory, PoolFifo
+from symphony.agents.scheduler import Fixed, RoundRobin, Scheduler
+from symphony.agents.scorer import Plain
+from symphony.agents.session import Session
 from symphony.search.ab_mcts import _NEEDS, ABMCTS
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError

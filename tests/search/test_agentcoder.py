@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from symphony.agents import Session
-from symphony.budget import Budget
-from symphony.memory import NoMemory
-from symphony.scheduler import RoundRobin
-from symphony.scorer import EMCS
+from symphony.agents.budget import Budget
+from symphony.agents.memory import NoMemory
+from symphony.agents.scheduler import RoundRobin
+from symphony.agents.scorer import EMCS
+from symphony.agents.session import Session
 from symphony.search.agentcoder import AgentCoder
 from symphony.search.result import SearchResult
 from symphony.tasks import rust_suite

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from symphony.agents import Session
-from symphony.memory import NoMemory
-from symphony.scheduler import UCB, RoundRobin, Scheduler
-from symphony.scorer import EMCS, Plain, Scorer
+from symphony.agents.memory import NoMemory
+from symphony.agents.scheduler import UCB, RoundRobin, Scheduler
+from symphony.agents.scorer import EMCS, Plain, Scorer
+from symphony.agents.session import Session
 from symphony.search.best_of_n import BestOfN
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from symphony.memory import PoolFifo
-from symphony.scheduler import UCB
-from symphony.scorer import EMCS
+from symphony.agents.memory import PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import EMCS
 from symphony.search.result import Search
 from symphony.types import Feedback, Phase, Request, State
 from tests.search.test_contract import MIXED, VARIANTS

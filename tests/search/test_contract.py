@@ -13,13 +13,13 @@ from importlib.util import find_spec
 import pytest
 
 import symphony.search
-from symphony.agents import Agent, AgentPool, Session
-from symphony.budget import Budget, Meter
-from symphony.memory import NoMemory, PoolFifo
+from symphony.agents.budget import Budget, Meter
+from symphony.agents.memory import NoMemory, PoolFifo
+from symphony.agents.scheduler import UCB, RoundRobin, Uniform
+from symphony.agents.scorer import EMCS
+from symphony.agents.session import Agent, AgentPool, Session
 from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
-from symphony.scheduler import UCB, RoundRobin, Uniform
-from symphony.scorer import EMCS
 from symphony.search.ab_mcts import ABMCTS
 from symphony.search.best_of_n import BestOfN
 from symphony.search.cot import CoT

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from symphony.agents import Session
-from symphony.budget import Budget
-from symphony.memory import NoMemory
-from symphony.scheduler import RoundRobin
-from symphony.scorer import EMCS
+from symphony.agents.budget import Budget
+from symphony.agents.memory import NoMemory
+from symphony.agents.scheduler import RoundRobin
+from symphony.agents.scorer import EMCS
+from symphony.agents.session import Session
 from symphony.search.debate import Debate
 from symphony.search.result import SearchResult
 from symphony.types import Request, SymphonyError

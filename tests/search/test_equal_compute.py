@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from symphony.agents import Agent, AgentPool, Session
-from symphony.budget import Budget, Meter
+from symphony.agents.budget import Budget, Meter
+from symphony.agents.memory import PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import EMCS
+from symphony.agents.session import Agent, AgentPool, Session
 from symphony.config import plan
-from symphony.memory import PoolFifo
 from symphony.models.endpoint import Price
 from symphony.models.sizes import Size
 from symphony.options import load
 from symphony.runs import build
-from symphony.scheduler import UCB
-from symphony.scorer import EMCS
 from symphony.search.result import SearchResult
 from symphony.types import Request
 from tests.search.test_contract import MIXED

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from symphony.agents import AgentPool
-from symphony.memory import Memory, NoMemory, PoolFifo
-from symphony.scheduler import UCB, Fixed, Scheduler
-from symphony.scorer import EMCS, Plain, Scorer
+from symphony.agents.memory import Memory, NoMemory, PoolFifo
+from symphony.agents.scheduler import UCB, Fixed, Scheduler
+from symphony.agents.scorer import EMCS, Plain, Scorer
+from symphony.agents.session import AgentPool
 from symphony.search.ab_mcts import ABMCTS
 from symphony.search.agentcoder import AgentCoder
 from symphony.search.best_of_n import BestOfN

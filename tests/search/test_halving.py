@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from symphony.memory import NoMemory
-from symphony.scheduler import UCB
-from symphony.scorer import Plain
+from symphony.agents.memory import NoMemory
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import Plain
 from symphony.search.halving import ROOT_RULES, considered_visits
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, Tree

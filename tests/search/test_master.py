@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from symphony.agents import Session
-from symphony.memory import PoolFifo
-from symphony.scheduler import UCB
-from symphony.scorer import Plain
+from symphony.agents.memory import PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import Plain
+from symphony.agents.session import Session
 from symphony.search.master import MASTER
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from symphony.agents import Session
-from symphony.budget import Budget
+from symphony.agents.budget import Budget
+from symphony.agents.memory import NoMemory
+from symphony.agents.scheduler import Fixed
+from symphony.agents.scorer import RandomScore, Scorer, SelfConsistency, TokenProbability
+from symphony.agents.session import Session
 from symphony.config import plan
-from symphony.memory import NoMemory
 from symphony.records.records import NodeRecord, read_records
 from symphony.runner import Place, run_group
 from symphony.runs import Parts, build
-from symphony.scheduler import Fixed
-from symphony.scorer import RandomScore, Scorer, SelfConsistency, TokenProbability
 from symphony.search.result import SearchResult, node_records
 from symphony.search.symphony import Symphony
 from symphony.types import Request

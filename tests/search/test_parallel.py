@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from symphony.agents import Agent, AgentPool, Session
-from symphony.budget import Budget
-from symphony.memory import NoMemory, PoolFifo
-from symphony.scheduler import UCB
-from symphony.scorer import EMCS, Plain
+from symphony.agents.budget import Budget
+from symphony.agents.memory import NoMemory, PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import EMCS, Plain
+from symphony.agents.session import Agent, AgentPool, Session
 from symphony.search.result import SearchResult, node_records
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, Tree

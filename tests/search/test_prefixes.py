@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
-from symphony.agents import Session
-from symphony.budget import Budget
-from symphony.memory import PoolFifo
-from symphony.scheduler import UCB
-from symphony.scorer import EMCS
+from symphony.agents.budget import Budget
+from symphony.agents.memory import PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import EMCS
+from symphony.agents.session import Session
 from symphony.search.cot import CoT
 from symphony.search.result import RANKS, Search, SearchResult, answer_records
 from symphony.search.symphony import Symphony

@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
-from symphony.agents import Session
-from symphony.memory import PoolFifo
-from symphony.scheduler import UCB
-from symphony.scorer import Plain, emcs
+from symphony.agents.memory import PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import Plain, emcs
+from symphony.agents.session import Session
 from symphony.search.quirks import BACKUP, SELECT, positional, rescaled, temperatures
 from symphony.search.result import SearchResult, choose_answer
 from symphony.search.symphony import Symphony

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from symphony.memory import PoolFifo
-from symphony.scheduler import UCB
-from symphony.scorer import Plain
+from symphony.agents.memory import PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import Plain
 from symphony.search.rap import RAP
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError

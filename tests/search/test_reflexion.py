@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from symphony.agents import Session
-from symphony.memory import Memory, NoMemory, PoolFifo
-from symphony.scheduler import UCB
-from symphony.scorer import Plain
+from symphony.agents.memory import Memory, NoMemory, PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import Plain
+from symphony.agents.session import Session
 from symphony.search.reflexion import Reflexion
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError

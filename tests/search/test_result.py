@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from symphony.memory import PoolFifo
+from symphony.agents.memory import PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import EMCS
 from symphony.records.records import ProblemRecord
-from symphony.scheduler import UCB
-from symphony.scorer import EMCS
 from symphony.search.result import choose_answer, node_records, problem_record
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, Tree

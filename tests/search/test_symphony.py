@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from symphony.agents import Session
-from symphony.budget import Budget
-from symphony.memory import NoMemory, PoolFifo
-from symphony.scheduler import UCB, RoundRobin
-from symphony.scorer import EMCS, FORMAT_REMINDER, Plain
+from symphony.agents.budget import Budget
+from symphony.agents.memory import NoMemory, PoolFifo
+from symphony.agents.scheduler import UCB, RoundRobin
+from symphony.agents.scorer import EMCS, FORMAT_REMINDER, Plain
+from symphony.agents.session import Session
 from symphony.search.lats import LATS
 from symphony.search.result import SearchResult
 from symphony.search.symphony import Symphony

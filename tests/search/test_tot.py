@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from symphony.agents import Agent, AgentPool, Session
-from symphony.budget import Budget, Meter
-from symphony.memory import PoolFifo
-from symphony.scheduler import UCB
-from symphony.scorer import Plain
+from symphony.agents.budget import Budget, Meter
+from symphony.agents.memory import PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import Plain
+from symphony.agents.session import Agent, AgentPool, Session
 from symphony.search.result import SearchResult
 from symphony.search.tot import ToT
 from symphony.types import Phase, Request, SymphonyError

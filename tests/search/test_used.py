@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from symphony.agents import Session
-from symphony.memory import PoolFifo
-from symphony.scheduler import UCB
-from symphony.scorer import EMCS, Asking, Plain
+from symphony.agents.memory import PoolFifo
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import EMCS, Asking, Plain
+from symphony.agents.session import Session
 from symphony.search import course
 from symphony.search.evaluation import used
 from symphony.search.lats import LATS

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from symphony.memory import NoMemory
-from symphony.scheduler import UCB
-from symphony.scorer import EMCS
+from symphony.agents.memory import NoMemory
+from symphony.agents.scheduler import UCB
+from symphony.agents.scorer import EMCS
 from symphony.search.result import choose_answer
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, Tree

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from symphony.agents.scorer import parse_score
 from symphony.chat.prompts import ChatPrompts, Shot, parse_proposal
 from symphony.config import plan
-from symphony.scorer import parse_score
 from symphony.tasks import jsonrows, rust_suite
 from symphony.tasks.extract import asserts
 from symphony.tasks.hotpotqa import HotpotQA

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 
-from symphony.budget import BudgetReason, Meter, Needs, reason, useful
-from symphony.memory import Lessons, Memory
+from symphony.agents.budget import BudgetReason, Meter, Needs, reason, useful
+from symphony.agents.memory import Lessons, Memory
+from symphony.agents.scheduler import ArmStats, Scheduler, Trial
 from symphony.models.endpoint import FREE, Price
 from symphony.models.sizes import Size, sizing
 from symphony.records.records import CallRecord, PickRecord, ReflectionRecord, TimingRecord
-from symphony.scheduler import ArmStats, Scheduler, Trial
 from symphony.types import (
     AsyncModel,
     Completion,

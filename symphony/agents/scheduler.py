@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from symphony.agents.ridge import Ridge
 from symphony.fields import FromZero, NotNegative, check_fields
-from symphony.ridge import Ridge
 from symphony.types import Phase, SymphonyError
 
 Scope = Literal["question", "run"]

@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
+from symphony.agents.scheduler import ArmStats, Pick, Scope, best_bound, log_calls, node_means
 from symphony.fields import Count, NotNegative, Positive, check_fields
-from symphony.scheduler import ArmStats, Pick, Scope, best_bound, log_calls, node_means
 from symphony.types import Phase
 
 DEPTH_UNIT = 10

@@ -11,9 +11,9 @@ from typing import Annotated, Protocol
 
 from annotated_types import Ge
 
+from symphony.agents.scores import parse_score
 from symphony.chat.reasoning import spoken
 from symphony.fields import Positive, Share, check_fields
-from symphony.scores import parse_score
 from symphony.types import Completion, Score, derive_rng
 
 FORMAT_REMINDER = "Answer with exactly one line of the form: Value: <0 to 1> Confidence: <0 to 1>"
