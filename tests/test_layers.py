@@ -21,12 +21,12 @@ LAYERS = {
     "symphony.fields": 1,
     "symphony.yaml_files": 1,
     "symphony.chat.prompts": 1,
-    "symphony.records.records.manifest": 1,
+    "symphony.records.manifest": 1,
     "symphony.records.records": 1,
     "symphony.records.recorder": 1,
-    "symphony.agents.session.ridge": 1,
-    "symphony.agents.session.scheduler": 1,
-    "symphony.agents.session.bandits": 1,
+    "symphony.agents.ridge": 1,
+    "symphony.agents.scheduler": 1,
+    "symphony.agents.bandits": 1,
     "symphony.search.tree": 1,
     "symphony.models": 1,
     "symphony.tasks": 2,
@@ -36,10 +36,10 @@ LAYERS = {
     "symphony.fetch": 2,
     "symphony.records.database": 2,
     "symphony.quantise": 2,
-    "symphony.agents.session.scores": 1,
-    "symphony.agents.session.scorer": 2,
-    "symphony.agents.session.memory": 2,
-    "symphony.agents.session.budget": 2,
+    "symphony.agents.scores": 1,
+    "symphony.agents.scorer": 2,
+    "symphony.agents.memory": 2,
+    "symphony.agents.budget": 2,
     "symphony.agents.session": 3,
     "symphony.search": 4,
     "symphony.report": 4,
@@ -154,8 +154,8 @@ def test_packages_that_must_not_know_each_other_do_not(path: Path) -> None:
 
 
 COMMON = {
-    "symphony.agents.session.scorer": {"FORMAT_REMINDER", "Scorer"},
-    "symphony.agents.session.memory": {"Lessons", "Memory", "situation"},
+    "symphony.agents.scorer": {"FORMAT_REMINDER", "Scorer"},
+    "symphony.agents.memory": {"Lessons", "Memory", "situation"},
 }
 """What all scorers, and all memories, have in common."""
 

@@ -278,7 +278,7 @@ def test_each_preset_changes_what_it_decides(conf: Path) -> None:
     assert seen["paper"].config["search"]["sim_value"] == "sum"
     assert seen["official-code"].config["search"]["sim_value"] == "code"
     assert seen["official-code"].config["scheduler"] == {
-        "_target_": "symphony.agents.session.scheduler.UCB",
+        "_target_": "symphony.agents.scheduler.UCB",
         "alpha": 20.0,
         "form": "inside",
         "mean": "per_call",
