@@ -14,12 +14,10 @@ from symphony import (
     config,
     doctor,
     estimate,
-    fetch,
     forecast,
     needs,
     options,
     progress,
-    quantise,
     recordings,
     runner,
     runs,
@@ -29,6 +27,7 @@ from symphony.models import footprint
 from symphony.records import database
 from symphony.report import figures, page, tables
 from symphony.types import SymphonyError, Task
+from symphony.weights import fetch, quantise
 
 # isort: split
 

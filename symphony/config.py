@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from symphony.fetch import recorded_revision
 from symphony.fields import check, kinds, shown
 from symphony.files import write_atomic
 from symphony.models.folder import PACKAGE
@@ -28,6 +27,7 @@ from symphony.runs import ModelSpec, Run, digest, models
 from symphony.schema import GROUPS, Root, allowed_at, check_option, check_parts, check_preset, check_root
 from symphony.targets import instantiate
 from symphony.types import SymphonyError, canonical_json
+from symphony.weights.fetch import recorded_revision
 from symphony.yaml_files import broken, load
 
 UNSCIENTIFIC = ("title", "question", "table", "reference", "against", "execution", "data_dir")

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from symphony.fetch import parse_source
 from symphony.fields import allowed, check, kinds, required, shown
 from symphony.types import SymphonyError
+from symphony.weights.fetch import parse_source
 
 MAKES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "task": [("problems", "reset", "parse", "step", "grade")],

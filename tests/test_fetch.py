@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import pytest
 
-from symphony import fetch as module
-from symphony.fetch import Source, data_folder, fetch, parse_source
 from symphony.types import SymphonyError
+from symphony.weights import fetch as module
+from symphony.weights.fetch import Source, data_folder, fetch, parse_source
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import pytest
 
 from symphony.config import plan
-from symphony.fetch import Source, fetch, parse_source
-from symphony.hub import HUB
 from symphony.types import SymphonyError
+from symphony.weights.fetch import Source, fetch, parse_source
+from symphony.weights.hub import HUB
 
 CONF = Path(__file__).parents[1] / "conf"
 CANARY = "hf_canary0123456789abcdefghijklmnopqr"

@@ -15,9 +15,9 @@ import pytest
 from symphony.models.folder import PACKAGE
 from symphony.models.hf import HFBackend
 from symphony.models.revision import revision_of, weights_digest
-from symphony.quantise import TEXT as SHIPPED
-from symphony.quantise import peak_memory, quantise
 from symphony.types import Draw, Message, Phase, Request, Sampling, SymphonyError
+from symphony.weights.quantise import TEXT as SHIPPED
+from symphony.weights.quantise import peak_memory, quantise
 from tests import tiny_gguf
 
 write_model = runpy.run_path(str(Path(__file__).parent / "models" / "conftest.py"))["write_model"]
@@ -173,8 +173,8 @@ def test_a_target_that_can_not_be_written_is_told_before_anything_is_loaded(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr("symphony.quantise.load_tokenizer", None)
-    monkeypatch.setattr("symphony.quantise.load_model", None)
+    monkeypatch.setattr("symphony.weights.quantise.load_tokenizer", None)
+    monkeypatch.setattr("symphony.weights.quantise.load_model", None)
     with pytest.raises(SymphonyError, match="allowed: a folder that can be written"):
         quantise(source, tmp_path / "file" / "q", "nf4")
 

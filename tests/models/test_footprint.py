@@ -54,7 +54,7 @@ def test_the_plan_is_within_two_percent_of_what_the_loaded_model_takes(wide: Pat
 
 
 def test_a_checkpoint_that_is_quantised_already_is_taken_as_it_is(tmp_path: Path) -> None:
-    from symphony.quantise import quantise
+    from symphony.weights.quantise import quantise
 
     source = PACKAGE / "embedded" / "weights" / "llama"
     manifest = quantise(source, tmp_path / "nf4", "nf4")

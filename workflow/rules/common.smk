@@ -10,7 +10,7 @@ from symphony.stop import listening
 with listening():
     from symphony.config import plan
     from symphony.options import model, sources, write_description
-    from symphony.fetch import data_folder
+    from symphony.weights.fetch import data_folder
     from symphony.report.figures import CAPTIONS, FIGURES
     from symphony.report.tables import TABLES, heading
     from symphony.runner import Place, withdraw

@@ -22,10 +22,10 @@ from typing import Any, BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 
-from symphony import hub
 from symphony.fields import check, shown
 from symphony.files import check_own, sha256, write_atomic
 from symphony.types import SymphonyError
+from symphony.weights import hub
 
 CHUNK = 1 << 20
 ATTEMPTS = 3
