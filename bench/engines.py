@@ -32,15 +32,15 @@ from typing import Any
 
 import numpy as np
 
-from symphony.config import plan
 from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.files import MODELS_VARIABLE
 from symphony.models.gguf.llama import Llama, Span
 from symphony.models.gguf.unpack import unpack
 from symphony.models.hf import CACHE_TOKENS, HFBackend
+from symphony.plan.compose import plan
+from symphony.plan.specs import Group, ModelSpec, groups
 from symphony.progress import watch
 from symphony.runner import Place, run_group
-from symphony.runs import Group, ModelSpec, groups
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
 
 ROOT = Path(__file__).parents[1]

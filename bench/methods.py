@@ -47,11 +47,11 @@ from symphony.agents.memory import NoMemory, PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import EMCS, Plain
 from symphony.agents.session import Agent, AgentPool, Session
-from symphony.config import plan
 from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
+from symphony.plan.compose import plan
+from symphony.plan.specs import build
 from symphony.runner import rare_collections
-from symphony.runs import build
 from symphony.search.ab_mcts import Attempt, Planner
 from symphony.search.halving import RootRule
 from symphony.search.result import Search, SearchResult

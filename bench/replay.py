@@ -23,11 +23,11 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from symphony.config import plan
+from symphony.plan.compose import plan
+from symphony.plan.specs import Group, freeze, groups, models
 from symphony.progress import watch
 from symphony.records.records import FILES, TimingRecord, WallRecord, read_records
 from symphony.runner import Place, run_group
-from symphony.runs import Group, freeze, groups, models
 from symphony.types import SymphonyError
 
 ROOT = Path(__file__).parents[1]

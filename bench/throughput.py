@@ -38,12 +38,12 @@ from shapes import write_tokenizer
 from transformers import AutoModelForCausalLM, LlamaConfig
 from transformers.utils import logging
 
-from symphony import config
 from symphony.agents.session import Agent
 from symphony.models import hf
 from symphony.models.batcher import Batcher
 from symphony.models.hf import HFBackend
 from symphony.models.store import StoredBackend
+from symphony.plan import compose
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
 
 EMBEDDED = Path(__file__).parents[1] / "symphony" / "embedded" / "weights" / "llama"
@@ -228,7 +228,7 @@ def measure_two_cores(folder: Path, rounds: int) -> float:
 
 def measure_early_ends(folder: Path, rounds: int) -> dict[str, float]:
     backend = HFBackend(folder)
-    texts = config.sample_prompts(EMBEDDED.parents[3] / "conf").splitlines()
+    texts = compose.sample_prompts(EMBEDDED.parents[3] / "conf").splitlines()
     asked = [request(text, str(n), draw, 48) for n, text in enumerate(texts) for draw in range(4)]
 
     def kept() -> int:

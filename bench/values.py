@@ -27,10 +27,10 @@ from typing import Any
 
 from engines import FILES
 
-from symphony import config
 from symphony.agents.scorer import EMCS, Plain, PTrue, TokenProbability
 from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.files import MODELS_VARIABLE
+from symphony.plan import compose
 from symphony.types import Draw, Message, Phase, Problem, Request, Sampling, Turn
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +49,7 @@ class Candidate:
 
 
 def candidates(paths: Sequence[Path], count: int, data: Path, wording: str) -> tuple[Any, list[Candidate]]:
-    task = config.task(["task=mbpp_py", f"problems={count}", f"task.wording={wording}"], conf=ROOT / "conf", data=data)
+    task = compose.task(["task=mbpp_py", f"problems={count}", f"task.wording={wording}"], conf=ROOT / "conf", data=data)
     problems = {problem.id: problem for problem in task.problems()}
     found = []
     for row in (json.loads(line) for path in paths for line in path.read_text().splitlines()):

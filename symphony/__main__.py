@@ -9,21 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony import (
-    byhand,
-    config,
-    doctor,
-    estimate,
-    forecast,
-    needs,
-    options,
-    progress,
-    recordings,
-    runner,
-    runs,
-    stop,
-)
+from symphony import byhand, doctor, estimate, forecast, progress, recordings, runner, stop
 from symphony.models import footprint
+from symphony.plan import compose, needs, options, specs
 from symphony.records import database
 from symphony.report import figures, page, tables
 from symphony.types import SymphonyError, Task
@@ -198,9 +186,9 @@ def _folder(key: str, path: Path) -> Path:
     return path
 
 
-def _runs(given: argparse.Namespace) -> list[runs.Run]:
+def _runs(given: argparse.Namespace) -> list[specs.Run]:
     data = _data_folder(given)
-    found = config.plan(given.study, given.overrides, experiment=given.experiment, conf=given.conf, data=data)
+    found = compose.plan(given.study, given.overrides, experiment=given.experiment, conf=given.conf, data=data)
     for name in ("task", "pool", "seed"):
         wanted = getattr(given, name)
         if wanted is not None:
@@ -237,7 +225,7 @@ def _run(given: argparse.Namespace) -> None:
     if (given.group is None) == (given.study is None):
         raise SymphonyError("found neither or both of a study and --group, allowed: one of them")
     place = _place(given)
-    groups = [runs.thaw(given.group / "plan.json")] if given.group else runs.groups(_runs(given))
+    groups = [specs.thaw(given.group / "plan.json")] if given.group else specs.groups(_runs(given))
     silent: list[str] = []
     with progress.watch() as bar:
         for group in groups:
@@ -277,7 +265,7 @@ def _tell(text: str) -> None:
 def _task(given: argparse.Namespace, overrides: list[str]) -> Task:
     if not any(item.startswith("task=") for item in overrides):
         raise SymphonyError("found no task=<name>, allowed: the name of an option of conf/task/")
-    task: Task = config.task(overrides, conf=given.conf, data=_data_folder(given))
+    task: Task = compose.task(overrides, conf=given.conf, data=_data_folder(given))
     return task
 
 
@@ -302,7 +290,7 @@ def _play(given: argparse.Namespace) -> None:
 def _quantise(given: argparse.Namespace) -> None:
     spec = options.model(given.model, conf=given.conf)
     data = _data_folder(given)
-    prompts = config.sample_prompts(given.conf)
+    prompts = compose.sample_prompts(given.conf)
     quantise.quantise(spec.file(data) or spec.folder(data), given.out, given.scheme, text=prompts, device=given.device)
 
 
@@ -313,7 +301,7 @@ def _train_pool(given: argparse.Namespace) -> None:
 
 def _fetch(given: argparse.Namespace) -> None:
     source = fetch.parse_source(given.option, options.source(given.option, conf=given.conf))
-    fetch.fetch(given.option, source, _data_folder(given), checksums=given.conf / config.CHECKSUMS)
+    fetch.fetch(given.option, source, _data_folder(given), checksums=given.conf / compose.CHECKSUMS)
 
 
 def _doctor(given: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from symphony.agents.budget import LIMITS, money
-from symphony.runs import Run, models
+from symphony.plan.specs import Run, models
 from symphony.types import Limit
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from symphony import config, options
 from symphony.models.chats import prompt_tokens
 from symphony.models.cores import usable_cores
 from symphony.models.devices import CARD, candidates
@@ -21,9 +20,10 @@ from symphony.models.endpoint import read_key
 from symphony.models.folder import MANIFEST, PACKAGE, locate
 from symphony.models.gguf.files import INSTALL, MODELS_VARIABLE
 from symphony.models.probe import PROMPT, Probe, probe
-from symphony.needs import has_data, unavailable, unplayed
+from symphony.plan import compose, options
+from symphony.plan.needs import has_data, unavailable, unplayed
+from symphony.plan.specs import ModelSpec, NotThere, models
 from symphony.records import provenance
-from symphony.runs import ModelSpec, NotThere, models
 from symphony.tasks.sandbox import PythonSandbox, shortfall
 from symphony.types import Message, SymphonyError
 
@@ -84,8 +84,8 @@ def examine(
         SymphonyError: No such pool or study, or one that does not compose.
     """
     options.check_files(conf)
-    asked = {name: config.pool(name, conf=conf) for name in pools}
-    runs = [run for name in studies for run in config.plan(name, conf=conf, data=data)]
+    asked = {name: compose.pool(name, conf=conf) for name in pools}
+    runs = [run for name in studies for run in compose.plan(name, conf=conf, data=data)]
     cards = _cards()
     yield from machine(outputs, data, cards)
     yield from (_model(path.stem, conf, data) for path in sorted((conf / "model").glob("*.yaml")))
@@ -271,7 +271,7 @@ def _key(key_env: str, remedy: str) -> Finding:
 
 def _data(name: str, conf: Path, data: Path) -> Finding:
     try:
-        task = config.task([f"task={name}", "problems=1"], conf=conf, data=data)
+        task = compose.task([f"task={name}", "problems=1"], conf=conf, data=data)
         if not hasattr(task, "files"):
             return Finding(name=f"task {name}", ok=True, told="generated, needs no data")
         files = task.files()

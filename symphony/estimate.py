@@ -11,9 +11,9 @@ from symphony import forecast
 from symphony.agents.budget import LIMITS, Spent, money, read_ledger
 from symphony.bounds import bound, shown
 from symphony.models.footprint import ALLOWANCE, LOAD_RATE, Footprint, fit, nearest, told
+from symphony.plan.specs import ModelSpec, NotThere, Run, models
 from symphony.records.records import is_complete
 from symphony.runner import Place
-from symphony.runs import ModelSpec, NotThere, Run, models
 from symphony.types import SymphonyError
 
 BYTES_A_TOKEN = 10

@@ -20,9 +20,9 @@ from typing import Any
 
 from symphony.files import read_json, write_atomic, write_bytes
 from symphony.models.calls import CallStore, Rows
+from symphony.plan.specs import Run
 from symphony.records import provenance
 from symphony.records.records import ProblemRecord, is_complete, read_records
-from symphony.runs import Run
 from symphony.types import SymphonyError
 
 MANIFEST = "manifest.json"

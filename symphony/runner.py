@@ -23,14 +23,14 @@ from symphony.agents.budget import Budget, Ledger, Meter
 from symphony.agents.memory import Lessons
 from symphony.agents.scheduler import ArmStats
 from symphony.agents.session import AgentPool, Session
-from symphony.config import to_yaml
 from symphony.files import discard, read_json, write_atomic
 from symphony.models.store import CallStore
+from symphony.plan.compose import to_yaml
+from symphony.plan.specs import Group, Parts, Run, build, models
 from symphony.progress import Calls, Made, Progress, Tally
 from symphony.records import provenance
 from symphony.records.recorder import Recorder
 from symphony.records.records import RunRecord, WallRecord, is_complete
-from symphony.runs import Group, Parts, Run, build, models
 from symphony.search.result import answer_records, node_records, problem_record
 from symphony.types import Problem, SymphonyError, canonical_json
 from symphony.workshop import MakeBackend, Workshop

@@ -21,7 +21,7 @@ from symphony.models.gguf.files import CELLS
 from symphony.models.hf import CACHE_TOKENS, MAX_BATCH_TOKENS
 from symphony.models.stepper import Stepper
 from symphony.models.store import CallStore, StoredBackend, StoredModel
-from symphony.runs import ModelSpec, Run, is_endpoint, models
+from symphony.plan.specs import ModelSpec, Run, is_endpoint, models
 from symphony.types import AsyncModel, Endpoint, ModelBackend, SymphonyError
 
 MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]

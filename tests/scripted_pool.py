@@ -7,12 +7,12 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony.config import plan
 from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import call_key
+from symphony.plan.compose import plan
+from symphony.plan.specs import Group, ModelSpec, groups
 from symphony.progress import Lines
 from symphony.runner import Place, run_group
-from symphony.runs import Group, ModelSpec, groups
 from symphony.types import Completion, Phase, Request
 
 ROOT = Path(__file__).parent.parent

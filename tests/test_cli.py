@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from symphony.__main__ import main
+from symphony.plan.specs import freeze
 from symphony.report import page
-from symphony.runs import freeze
 from tests.scripted_pool import one_group
 
 ROOT = Path(__file__).parent.parent

@@ -12,13 +12,13 @@ import pytest
 from symphony.__main__ import main
 from symphony.agents.budget import LIMITS, Budget, Ledger, read_ledger
 from symphony.bounds import bound
-from symphony.config import plan
 from symphony.estimate import tell
 from symphony.forecast import carry_out_pilot, estimate, finished, pilots
 from symphony.models.endpoint import Price
+from symphony.plan.compose import plan
+from symphony.plan.specs import Run, groups
 from symphony.records.records import CallRecord, ProblemRecord, is_complete, read_records
 from symphony.runner import Place, run_group
-from symphony.runs import Run, groups
 from symphony.types import Completion
 from tests.scripted_pool import CONF, Silent, backend
 

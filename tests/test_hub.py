@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from symphony.config import plan
+from symphony.plan.compose import plan
 from symphony.types import SymphonyError
 from symphony.weights.fetch import Source, fetch, parse_source
 from symphony.weights.hub import HUB

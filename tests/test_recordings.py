@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from symphony import progress, runner
-from symphony.config import plan
 from symphony.models.calls import CallStore
 from symphony.models.sizes import Size
+from symphony.plan.compose import plan
+from symphony.plan.specs import Run, groups
 from symphony.recordings import MANIFEST, outcomes, pack, read_into, shipped, told
-from symphony.runs import Run, groups
 from symphony.types import Completion, SymphonyError
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from symphony.models.scripted import ScriptedBackend
+from symphony.plan.specs import ModelSpec
 from symphony.progress import Bar, Lines, watch
 from symphony.records.records import (
     AnswerRecord,
@@ -21,7 +22,6 @@ from symphony.records.records import (
     read_records,
 )
 from symphony.runner import Place, run_group
-from symphony.runs import ModelSpec
 from symphony.types import SymphonyError, Task
 from tests.scripted_pool import Silent, backend, carry_out, one_group, records
 
@@ -218,7 +218,7 @@ def test_on_a_terminal_progress_is_a_bar_with_success_and_speed(tmp_path: Path) 
 
 
 def test_every_task_is_a_task() -> None:
-    from symphony.runs import build
+    from symphony.plan.specs import build
 
     for name in ("gridworld", "mini_qa", "mini_shop", "mini_code"):
         task: Task = build(one_group("react", "problems=2", task=name).runs[0].config).task

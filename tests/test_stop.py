@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from symphony.runs import freeze
+from symphony.plan.specs import freeze
 from symphony.stop import MESSAGE, listening
 from tests.scripted_pool import ROOT, one_group
 

@@ -11,8 +11,8 @@ import pytest
 from symphony import doctor
 from symphony.__main__ import main
 from symphony.models.folder import PACKAGE
-from symphony.options import model
-from symphony.runs import ModelSpec, NotThere
+from symphony.plan.options import model
+from symphony.plan.specs import ModelSpec, NotThere
 from symphony.types import SymphonyError, canonical_json
 
 ROOT = Path(__file__).parent.parent

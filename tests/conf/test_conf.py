@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from symphony.config import plan, task
 from symphony.models.folder import PACKAGE
-from symphony.needs import available, has_files
-from symphony.options import describe, reference, studies, write_description
-from symphony.runs import Run, build, digest, freeze, groups, models, thaw
+from symphony.plan.compose import plan, task
+from symphony.plan.needs import available, has_files
+from symphony.plan.options import describe, reference, studies, write_description
+from symphony.plan.specs import Run, build, digest, freeze, groups, models, thaw
+from symphony.plan.yaml_files import load
 from symphony.search.symphony import Symphony
 from symphony.types import SymphonyError
-from symphony.yaml_files import load
 
 CONF = Path(__file__).parents[2] / "conf"
 OPTIONS = sorted(

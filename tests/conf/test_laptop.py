@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from symphony import config
-from symphony.runs import Run
+from symphony.plan import compose
+from symphony.plan.specs import Run
 from tests.shared_data import DATA, needs
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -18,7 +18,7 @@ WORDING = {"mbpp_py": "programs_python", "mbpp_rs": "programs_rust", "hotpotqa":
 
 @pytest.fixture(scope="module")
 def runs() -> list[Run]:
-    return config.plan("laptop", conf=CONF, data=DATA)
+    return compose.plan("laptop", conf=CONF, data=DATA)
 
 
 @needs("mbpp/mbpp-py.jsonl", "mbpp/mbpp-rs.jsonl", "hotpotqa/hotpot_dev_distractor_sample.jsonl")
@@ -26,10 +26,10 @@ def test_no_problem_on_which_prompts_were_developed_is_reported(runs: list[Run])
     for task in {run.task for run in runs}:
         of = next(name for name in WORDING if task.startswith(name))
         apart = DEVELOPED[WORDING[of]]
-        shown = config.task([f"task={of}", f"problems={len(apart)}", f"task.first={apart[0]}"], conf=CONF, data=DATA)
-        reported = config.task([f"task={task}", "problems=40"], conf=CONF, data=DATA)
+        shown = compose.task([f"task={of}", f"problems={len(apart)}", f"task.first={apart[0]}"], conf=CONF, data=DATA)
+        reported = compose.task([f"task={task}", "problems=40"], conf=CONF, data=DATA)
         assert not {p.prompt for p in shown.problems()} & {p.prompt for p in reported.problems()}
-        assert config.task([f"task={task}"], conf=CONF, data=DATA).wording == "v2"
+        assert compose.task([f"task={task}"], conf=CONF, data=DATA).wording == "v2"
 
 
 @pytest.mark.parametrize("wording", sorted(DEVELOPED))

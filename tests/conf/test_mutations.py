@@ -18,14 +18,15 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 from omegaconf import OmegaConf
 
-from symphony import config, doctor, fields
-from symphony.options import model
-from symphony.runs import PARTS, build
-from symphony.schema import GROUPS, Root, _preset_fields, check_parts, check_preset
-from symphony.targets import class_of
+from symphony import doctor, fields
+from symphony.plan import compose
+from symphony.plan.options import model
+from symphony.plan.schema import GROUPS, Root, _preset_fields, check_parts, check_preset
+from symphony.plan.specs import PARTS, build
+from symphony.plan.targets import class_of
+from symphony.plan.yaml_files import plain
+from symphony.plan.yaml_files import whole as option
 from symphony.types import SymphonyError
-from symphony.yaml_files import plain
-from symphony.yaml_files import whole as option
 
 CONF = Path(__file__).parents[2] / "conf"
 OF_ALL_KINDS: tuple[Any, ...] = (
@@ -93,7 +94,7 @@ Path_ = tuple[str, ...]
 def root() -> dict[str, Any]:
     """The default config, composed; its pool is an endpoint, whose weights nobody has to read."""
     pool = {"agents": {"one": dict(plain(CONF / "model" / "api_local.yaml"))}}
-    return {**config.as_plain(config._compose(CONF, [])), "pool": pool}
+    return {**compose.as_plain(compose._compose(CONF, [])), "pool": pool}
 
 
 def of_root(schema: type = Root, at: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
@@ -142,7 +143,7 @@ def changed(root: dict[str, Any], at: Path_, value: Any) -> dict[str, Any]:
 
 def outcome(whole: dict[str, Any], at: Path_) -> str:
     try:
-        settled, _ = config.settle(whole, {}, CONF)
+        settled, _ = compose.settle(whole, {}, CONF)
         check_parts(settled)
         if at[0] == "preset":
             check_preset(whole["preset"], CONF)
@@ -160,7 +161,7 @@ def test_every_wrong_value_of_every_field_of_every_option_is_refused_by_its_key(
     counted: Counter[str] = Counter()
     told: list[str] = []
     for whole, found in options(root):
-        settled, _ = config.settle(copy.deepcopy(whole), {}, CONF)
+        settled, _ = compose.settle(copy.deepcopy(whole), {}, CONF)
         check_parts(settled)  # as it stands it is right
         for number, (at, kind) in enumerate(found):
             for value in wrong(kind, number):
@@ -223,7 +224,7 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def told(conf: Path, *overrides: str) -> str:
     """What the plan of one run says; "" where it plans."""
     try:
-        config.plan("presets", ["tasks=[gridworld]", "seeds=[0]", *overrides], experiment="default", conf=conf)
+        compose.plan("presets", ["tasks=[gridworld]", "seeds=[0]", *overrides], experiment="default", conf=conf)
     except SymphonyError as error:
         return str(error)
     return ""
@@ -356,12 +357,12 @@ def test_an_option_that_names_a_function_is_refused_though_its_keys_fit(conf: Pa
     words = f"[grade, task=mini_qa, {predictions}, --conf, {CONF}, --out, {victim}]"
     (conf / "search" / "mine.yaml").write_text(f"_target_: symphony.__main__.main\narguments: {words}\n")
     with pytest.raises(SymphonyError, match=r"search\._target_: found .*: a class of a search"):
-        build(config.plan("presets", ["tasks=[mini_qa]", "seeds=[0]", "search=mine"], conf=conf)[0].config)
+        build(compose.plan("presets", ["tasks=[mini_qa]", "seeds=[0]", "search=mine"], conf=conf)[0].config)
     assert victim.read_text() == "years of work"
 
 
 def test_an_override_of_a_task_applies_to_the_tasks_named(conf: Path) -> None:
-    (run,) = config.plan("presets", ["tasks=[mini_qa]", "seeds=[0]", "task.hops=[4]"], experiment="default", conf=conf)
+    (run,) = compose.plan("presets", ["tasks=[mini_qa]", "seeds=[0]", "task.hops=[4]"], experiment="default", conf=conf)
     assert run.config["task"]["hops"] == [4]
     message = told(conf, "tasks=[mini_qa,gridworld]", "task.hops=[4]")
     assert re.search(r"task gridworld: task\.hops=\[4\]: task\.hops: .*allowed: .*width, height", message)
@@ -378,16 +379,16 @@ def test_a_study_without_experiments_is_refused(conf: Path) -> None:
     folder = conf / "experiment" / "mine"
     folder.mkdir()
     with pytest.raises(SymphonyError, match=r"mine: found no experiment, allowed: a folder with at least one \.yaml"):
-        config.plan("mine", conf=conf)
+        compose.plan("mine", conf=conf)
     (folder / "one.yml").write_text("# @package _global_\n")
     with pytest.raises(SymphonyError, match=r"one\.yml: found a name that ends in \.yml, allowed: \.yaml"):
-        config.plan("mine", conf=conf)
+        compose.plan("mine", conf=conf)
 
 
 def test_by_hand_the_lists_of_a_study_are_refused(conf: Path) -> None:
     for given, one in (("tasks=[mini_qa]", "task=<one>"), ("seeds=[1,2]", "seed=<one>")):
         with pytest.raises(SymphonyError, match=f"allowed: {one}"):
-            config.task(["task=mini_qa", given], conf=conf)
+            compose.task(["task=mini_qa", given], conf=conf)
 
 
 def test_a_model_without_a_target_or_with_a_wrong_source_is_told_by_its_file(conf: Path) -> None:

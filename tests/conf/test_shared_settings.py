@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from symphony.options import load
-from symphony.targets import class_of
-from symphony.yaml_files import whole
+from symphony.plan.options import load
+from symphony.plan.targets import class_of
+from symphony.plan.yaml_files import whole
 
 CONF = Path(__file__).parents[2] / "conf"
 SEARCH = CONF / "search"

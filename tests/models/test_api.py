@@ -23,8 +23,8 @@ from symphony.models.chats import prompt_tokens
 from symphony.models.endpoint import Price
 from symphony.models.limits import PrefixQueue, Timing
 from symphony.models.store import CallStore, StoredModel
-from symphony.options import model as option
-from symphony.runs import ACCESS, digest, is_endpoint
+from symphony.plan.options import model as option
+from symphony.plan.specs import ACCESS, digest, is_endpoint
 from symphony.types import Completion, Message, Request, SymphonyError
 from tests.stub_server import Asked, Reply, Script, StubServer, said
 

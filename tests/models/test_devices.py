@@ -14,10 +14,10 @@ from symphony.models.batcher import Batcher, Turns
 from symphony.models.devices import Device, LocalModel, Need, candidates, spread, together
 from symphony.models.hf import HFBackend
 from symphony.models.scripted import ScriptedBackend
-from symphony.options import model
+from symphony.plan.options import model
+from symphony.plan.specs import Group, ModelSpec
 from symphony.records.records import WallRecord, read_records
 from symphony.runner import Place, run_group
-from symphony.runs import Group, ModelSpec
 from symphony.types import Completion, Request, SymphonyError
 from symphony.workshop import Workshop
 from tests.scripted_pool import Silent, one_group, records

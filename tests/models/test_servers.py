@@ -23,13 +23,13 @@ import pytest
 
 from symphony import doctor
 from symphony.__main__ import main
-from symphony.config import plan
 from symphony.models.api import APIModel
 from symphony.models.hf import HFBackend
 from symphony.models.probe import probe
+from symphony.plan.compose import plan
+from symphony.plan.specs import groups
 from symphony.records.records import CallRecord, NodeRecord, PickRecord, ProblemRecord, ReflectionRecord, read_records
 from symphony.runner import Place, run_group
-from symphony.runs import groups
 from symphony.types import Completion, Request
 from tests.own_pool import API, conf_with
 from tests.scripted_pool import ROOT, Silent

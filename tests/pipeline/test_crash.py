@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from symphony.runs import freeze
+from symphony.plan.specs import freeze
 from tests.scripted_pool import ROOT, carry_out, one_group, records
 
 CHILD = """

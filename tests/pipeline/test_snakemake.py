@@ -15,11 +15,11 @@ from threading import Thread
 
 import pytest
 
-from symphony.config import plan
 from symphony.models.hf import HFBackend
+from symphony.plan.compose import plan
+from symphony.plan.specs import freeze, groups
 from symphony.records.records import is_complete
 from symphony.runner import Place, run_group
-from symphony.runs import freeze, groups
 from tests.scripted_pool import ROOT, Silent, backend
 
 KEPT = ("symphony", "uniform", "single_llama")

@@ -14,11 +14,11 @@ from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import EMCS
 from symphony.agents.session import Agent, AgentPool, Session
-from symphony.config import plan
 from symphony.models.endpoint import Price
 from symphony.models.sizes import Size
-from symphony.options import load
-from symphony.runs import build
+from symphony.plan.compose import plan
+from symphony.plan.options import load
+from symphony.plan.specs import build
 from symphony.search.result import SearchResult
 from symphony.types import Request
 from tests.search.test_contract import MIXED

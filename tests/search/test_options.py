@@ -13,10 +13,10 @@ from symphony.agents.memory import NoMemory
 from symphony.agents.scheduler import Fixed
 from symphony.agents.scorer import RandomScore, Scorer, SelfConsistency, TokenProbability
 from symphony.agents.session import Session
-from symphony.config import plan
+from symphony.plan.compose import plan
+from symphony.plan.specs import Parts, build
 from symphony.records.records import NodeRecord, read_records
 from symphony.runner import Place, run_group
-from symphony.runs import Parts, build
 from symphony.search.result import SearchResult, node_records
 from symphony.search.symphony import Symphony
 from symphony.types import Request

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from symphony.config import task
+from symphony.plan.compose import task
 from symphony.types import State, SymphonyError, Task
 from tests.shared_data import DATA
 

@@ -12,7 +12,7 @@ import yaml
 
 from symphony.agents.scorer import parse_score
 from symphony.chat.prompts import ChatPrompts, Shot, parse_proposal
-from symphony.config import plan
+from symphony.plan.compose import plan
 from symphony.tasks import jsonrows, rust_suite
 from symphony.tasks.extract import asserts
 from symphony.tasks.hotpotqa import HotpotQA

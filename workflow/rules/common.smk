@@ -8,15 +8,15 @@ sys.path.insert(0, workflow.basedir)
 from symphony.stop import listening
 
 with listening():
-    from symphony.config import plan
-    from symphony.options import model, sources, write_description
+    from symphony.plan.compose import plan
+    from symphony.plan.options import model, sources, write_description
     from symphony.weights.fetch import data_folder
     from symphony.report.figures import CAPTIONS, FIGURES
     from symphony.report.tables import TABLES, heading
     from symphony.runner import Place, withdraw
-    from symphony.needs import available, has_data
+    from symphony.plan.needs import available, has_data
     from symphony.recordings import told
-    from symphony.runs import SHARED, freeze, groups, models
+    from symphony.plan.specs import SHARED, freeze, groups, models
     from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"

@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt, Interval, MinLen
 
 from symphony.fields import Count, Positive, Words, allowed, check, kinds, shown
-from symphony.runs import NOT_ARGUMENTS, PARTS, models, money_limits
-from symphony.targets import check_arguments, class_of, instantiate
+from symphony.plan.specs import NOT_ARGUMENTS, PARTS, models, money_limits
+from symphony.plan.targets import check_arguments, class_of, instantiate
+from symphony.plan.yaml_files import whole
 from symphony.types import Feedback, SymphonyError
-from symphony.yaml_files import whole
 
 StoreMode = Literal["live", "record", "replay", "strict"]
 Whole = Annotated[int, Gt(0)]

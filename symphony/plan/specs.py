@@ -17,7 +17,7 @@ from symphony.models.endpoint import FREE, Price, price_of
 from symphony.models.folder import MANIFEST, check_folder, locate
 from symphony.models.footprint import Footprint, footprint
 from symphony.models.revision import check_format
-from symphony.targets import class_of, instantiate
+from symphony.plan.targets import class_of, instantiate
 from symphony.types import Endpoint, SymphonyError, canonical_json
 
 SHARED = ("task", "pool", "seed")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from symphony.files import sha256
-from symphony.runs import Run, digest
-from symphony.targets import class_of, instantiate
+from symphony.plan.specs import Run, digest
+from symphony.plan.targets import class_of, instantiate
 from symphony.types import SymphonyError
 
 

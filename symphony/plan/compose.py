@@ -21,14 +21,14 @@ from symphony.fields import check, kinds, shown
 from symphony.files import write_atomic
 from symphony.models.folder import PACKAGE
 from symphony.models.revision import weights_digest
-from symphony.needs import has_files, named_by_data
-from symphony.options import check_files, experiments, reference, sized
-from symphony.runs import ModelSpec, Run, digest, models
-from symphony.schema import GROUPS, Root, allowed_at, check_option, check_parts, check_preset, check_root
-from symphony.targets import instantiate
+from symphony.plan.needs import has_files, named_by_data
+from symphony.plan.options import check_files, experiments, reference, sized
+from symphony.plan.schema import GROUPS, Root, allowed_at, check_option, check_parts, check_preset, check_root
+from symphony.plan.specs import ModelSpec, Run, digest, models
+from symphony.plan.targets import instantiate
+from symphony.plan.yaml_files import broken, load
 from symphony.types import SymphonyError, canonical_json
 from symphony.weights.fetch import recorded_revision
-from symphony.yaml_files import broken, load
 
 UNSCIENTIFIC = ("title", "question", "table", "reference", "against", "execution", "data_dir")
 """Root keys that cannot change a run's records; they are left out of its digest."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from symphony.files import write_atomic
-from symphony.runs import NOT_ARGUMENTS, ModelSpec, models
-from symphony.targets import check_arguments
+from symphony.plan.specs import NOT_ARGUMENTS, ModelSpec, models
+from symphony.plan.targets import check_arguments
+from symphony.plan.yaml_files import check_file, load
 from symphony.types import SymphonyError
-from symphony.yaml_files import check_file, load
 
 ALL_TASKS = "all tasks"
 """What a report calls the rows that pool every task."""

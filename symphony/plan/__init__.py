@@ -1,0 +1,1 @@
+"""Configs to runs: composed, checked, and named by their digests."""
