@@ -39,8 +39,8 @@ from symphony.models.gguf.unpack import unpack
 from symphony.models.hf import CACHE_TOKENS, HFBackend
 from symphony.plan.compose import plan
 from symphony.plan.specs import Group, ModelSpec, groups
-from symphony.progress import watch
-from symphony.runner import Place, run_group
+from symphony.run.progress import watch
+from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
 
 ROOT = Path(__file__).parents[1]

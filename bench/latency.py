@@ -30,9 +30,9 @@ from typing import Any
 from symphony.models.api import APIModel
 from symphony.plan.compose import plan
 from symphony.plan.specs import Group, ModelSpec, groups
-from symphony.progress import watch
 from symphony.records.records import CallRecord, WallRecord, read_records
-from symphony.runner import Place, run_group
+from symphony.run.progress import watch
+from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
 from tests.models.test_api_runs import talk
 from tests.stub_server import Asked, Reply, StubServer, said

@@ -51,7 +51,7 @@ from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
 from symphony.plan.compose import plan
 from symphony.plan.specs import build
-from symphony.runner import rare_collections
+from symphony.run.runner import rare_collections
 from symphony.search.ab_mcts import Attempt, Planner
 from symphony.search.halving import RootRule
 from symphony.search.result import Search, SearchResult

@@ -25,9 +25,9 @@ from pathlib import Path
 
 from symphony.plan.compose import plan
 from symphony.plan.specs import Group, freeze, groups, models
-from symphony.progress import watch
 from symphony.records.records import FILES, TimingRecord, WallRecord, read_records
-from symphony.runner import Place, run_group
+from symphony.run.progress import watch
+from symphony.run.runner import Place, run_group
 from symphony.types import SymphonyError
 
 ROOT = Path(__file__).parents[1]

@@ -40,7 +40,7 @@ from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
 from symphony.records.recorder import Recorder
 from symphony.records.records import RunRecord, WallRecord
-from symphony.runner import rare_collections
+from symphony.run.runner import rare_collections
 from symphony.search.result import SearchResult, answer_records, node_records, problem_record
 from symphony.search.symphony import Symphony
 from symphony.search.tree import Tree

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony import byhand, doctor, estimate, forecast, progress, recordings, runner, stop
+from symphony import byhand, doctor, estimate, forecast, stop
 from symphony.models import footprint
 from symphony.plan import compose, needs, options, specs
 from symphony.records import database
 from symphony.report import figures, page, tables
+from symphony.run import progress, recordings, runner
 from symphony.types import SymphonyError, Task
 from symphony.weights import fetch, quantise
 

@@ -13,7 +13,7 @@ from symphony.bounds import bound, shown
 from symphony.models.footprint import ALLOWANCE, LOAD_RATE, Footprint, fit, nearest, told
 from symphony.plan.specs import ModelSpec, NotThere, Run, models
 from symphony.records.records import is_complete
-from symphony.runner import Place
+from symphony.run.runner import Place
 from symphony.types import SymphonyError
 
 BYTES_A_TOKEN = 10

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from symphony.bounds import at_most
 from symphony.plan.specs import ModelSpec, Run, digest, groups, models
-from symphony.progress import Progress
 from symphony.records.records import CallRecord, ProblemRecord, TimingRecord, WallRecord, is_complete, read_records
-from symphony.runner import MakeBackend, Place, run_group
+from symphony.run.progress import Progress
+from symphony.run.runner import MakeBackend, Place, run_group
 from symphony.types import Phase
 
 PILOT = 3

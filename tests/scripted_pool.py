@@ -11,8 +11,8 @@ from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import call_key
 from symphony.plan.compose import plan
 from symphony.plan.specs import Group, ModelSpec, groups
-from symphony.progress import Lines
-from symphony.runner import Place, run_group
+from symphony.run.progress import Lines
+from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Phase, Request
 
 ROOT = Path(__file__).parent.parent

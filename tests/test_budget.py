@@ -19,7 +19,7 @@ from symphony.agents.budget import Budget, Ledger, busy_seconds, money, read_led
 from symphony.models.endpoint import FREE, Price
 from symphony.plan.specs import Group, freeze
 from symphony.records.records import CallRecord, ProblemRecord, read_records
-from symphony.runner import Place
+from symphony.run.runner import Place
 from symphony.types import Completion, SymphonyError
 from tests.scripted_pool import ROOT, carry_out, one_group, records
 

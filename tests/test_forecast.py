@@ -18,7 +18,7 @@ from symphony.models.endpoint import Price
 from symphony.plan.compose import plan
 from symphony.plan.specs import Run, groups
 from symphony.records.records import CallRecord, ProblemRecord, is_complete, read_records
-from symphony.runner import Place, run_group
+from symphony.run.runner import Place, run_group
 from symphony.types import Completion
 from tests.scripted_pool import CONF, Silent, backend
 

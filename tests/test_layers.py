@@ -31,7 +31,7 @@ LAYERS = {
     "symphony.models": 1,
     "symphony.tasks": 2,
     "symphony.records.provenance": 2,
-    "symphony.progress": 2,
+    "symphony.run.progress": 2,
     "symphony.weights.hub": 2,
     "symphony.weights.fetch": 2,
     "symphony.records.database": 2,
@@ -50,10 +50,10 @@ LAYERS = {
     "symphony.plan.compose": 4,
     "symphony.plan.options": 4,
     "symphony.bounds": 4,
-    "symphony.workshop": 4,
+    "symphony.run.pools": 4,
     "symphony.embedded": 4,
-    "symphony.recordings": 4,
-    "symphony.runner": 5,
+    "symphony.run.recordings": 4,
+    "symphony.run.runner": 5,
     "symphony.byhand": 5,
     "symphony.estimate": 5,
     "symphony.forecast": 5,
@@ -92,7 +92,7 @@ HEAVY = {
     ("hydra", "omegaconf"): ("symphony/plan/compose.py", "symphony/plan/yaml_files.py"),
     ("duckdb",): ("symphony/records/database.py", "symphony/report/", "symphony/tasks/jsonrows.py"),
     ("matplotlib", "jinja2"): ("symphony/report/",),
-    ("rich",): ("symphony/progress.py",),
+    ("rich",): ("symphony/run/progress.py",),
     ("openai", "httpx", "httpx2"): ("symphony/models/api.py",),
     ("Stemmer", "thefuzz", "spacy"): ("symphony/tasks/",),
     ("treequest", "pymc"): ("symphony/search/ab_mcts.py",),
@@ -192,4 +192,4 @@ def test_only_the_runner_and_grading_by_hand_ask_for_ground_truth() -> None:
                 callers.add(path.as_posix())
     # The embedded pool's training measures its models against ground truth; no search runs there.
     outside = {path for path in callers if not path.startswith("symphony/embedded/")}
-    assert outside == {"symphony/runner.py", "symphony/byhand.py"}
+    assert outside == {"symphony/run/runner.py", "symphony/byhand.py"}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from symphony.progress import Calls, Counts, Made
+from symphony.run.progress import Calls, Counts, Made
 
 
 def counts(done: int, share: float, seconds: float, monkeypatch: pytest.MonkeyPatch) -> Counts:
     run = Counts("run", 100, lambda *_: None)
     for _ in range(done):
         run.problem(success=True, calls=Calls(), made=Made(), share=share)
-    monkeypatch.setattr("symphony.progress.time.monotonic", lambda: run.started + seconds)
+    monkeypatch.setattr("symphony.run.progress.time.monotonic", lambda: run.started + seconds)
     return run
 
 

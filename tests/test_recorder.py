@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from symphony.plan.specs import ModelSpec
-from symphony.progress import Counts
 from symphony.records.recorder import Recorder
 from symphony.records.records import FILES, CallRecord, ProblemRecord, read_manifest, read_records
-from symphony.runner import Place, run_group
+from symphony.run.progress import Counts
+from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Request, SymphonyError
 from tests.scripted_pool import ROOT, Silent, answer, one_group
 from tests.test_records import CALL, PROBLEM, RUN, WALL

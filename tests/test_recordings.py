@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from symphony import progress, runner
 from symphony.models.calls import CallStore
 from symphony.models.sizes import Size
 from symphony.plan.compose import plan
 from symphony.plan.specs import Run, groups
-from symphony.recordings import MANIFEST, outcomes, pack, read_into, shipped, told
+from symphony.run import progress, runner
+from symphony.run.recordings import MANIFEST, outcomes, pack, read_into, shipped, told
 from symphony.types import Completion, SymphonyError
 
 CONF = Path(__file__).parents[1] / "conf"

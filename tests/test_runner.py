@@ -11,7 +11,6 @@ import pytest
 
 from symphony.models.scripted import ScriptedBackend
 from symphony.plan.specs import ModelSpec
-from symphony.progress import Bar, Lines, watch
 from symphony.records.records import (
     AnswerRecord,
     CallRecord,
@@ -21,7 +20,8 @@ from symphony.records.records import (
     is_complete,
     read_records,
 )
-from symphony.runner import Place, run_group
+from symphony.run.progress import Bar, Lines, watch
+from symphony.run.runner import Place, run_group
 from symphony.types import SymphonyError, Task
 from tests.scripted_pool import Silent, backend, carry_out, one_group, records
 

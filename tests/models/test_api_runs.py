@@ -23,11 +23,11 @@ from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import CallStore
 from symphony.plan.compose import plan
 from symphony.plan.specs import Group, ModelSpec, groups
-from symphony.progress import Counts
 from symphony.records.database import load, reading
 from symphony.records.records import AnswerRecord, CallRecord, ProblemRecord, TimingRecord, read_records
 from symphony.report import build
-from symphony.runner import Place, run_group
+from symphony.run.progress import Counts
+from symphony.run.runner import Place, run_group
 from symphony.types import SymphonyError
 from tests.own_pool import API, conf_with
 from tests.scripted_pool import ROOT, Silent, records

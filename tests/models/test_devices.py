@@ -17,9 +17,9 @@ from symphony.models.scripted import ScriptedBackend
 from symphony.plan.options import model
 from symphony.plan.specs import Group, ModelSpec
 from symphony.records.records import WallRecord, read_records
-from symphony.runner import Place, run_group
+from symphony.run.pools import Workshop
+from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Request, SymphonyError
-from symphony.workshop import Workshop
 from tests.scripted_pool import Silent, one_group, records
 
 if TYPE_CHECKING:

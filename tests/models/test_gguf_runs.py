@@ -11,11 +11,11 @@ from symphony.estimate import memory
 from symphony.models.gguf.files import MODELS_VARIABLE, file_sha256
 from symphony.plan.compose import plan
 from symphony.plan.specs import NotThere, Run, groups, models
-from symphony.progress import watch
 from symphony.records.records import CallRecord, TimingRecord, read_records
-from symphony.runner import Place, run_group
+from symphony.run.pools import Workshop
+from symphony.run.progress import watch
+from symphony.run.runner import Place, run_group
 from symphony.types import SymphonyError
-from symphony.workshop import Workshop
 from tests.own_pool import conf_with
 
 TARGET = "symphony.models.gguf.backend.GGUFBackend"

@@ -29,7 +29,7 @@ from symphony.models.probe import probe
 from symphony.plan.compose import plan
 from symphony.plan.specs import groups
 from symphony.records.records import CallRecord, NodeRecord, PickRecord, ProblemRecord, ReflectionRecord, read_records
-from symphony.runner import Place, run_group
+from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Request
 from tests.own_pool import API, conf_with
 from tests.scripted_pool import ROOT, Silent

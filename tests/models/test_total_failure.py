@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from symphony import runner
 from symphony.__main__ import main
 from symphony.models.scripted import ScriptedBackend
 from symphony.plan.specs import Group, ModelSpec, freeze, groups
-from symphony.progress import Bar, Calls, Counts, Lines, Made
 from symphony.records.records import CallRecord, ProblemRecord, is_complete, read_records
-from symphony.runner import Place, Unanswered, run_group
+from symphony.run import runner
+from symphony.run.progress import Bar, Calls, Counts, Lines, Made
+from symphony.run.runner import Place, Unanswered, run_group
 from symphony.types import Completion, Request
 from tests.models.test_api_runs import DETAILS, DOLLARS, PRICE, api_group, talk
 from tests.scripted_pool import CONF, Silent, backend, one_group

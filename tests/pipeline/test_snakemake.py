@@ -19,7 +19,7 @@ from symphony.models.hf import HFBackend
 from symphony.plan.compose import plan
 from symphony.plan.specs import freeze, groups
 from symphony.records.records import is_complete
-from symphony.runner import Place, run_group
+from symphony.run.runner import Place, run_group
 from tests.scripted_pool import ROOT, Silent, backend
 
 KEPT = ("symphony", "uniform", "single_llama")

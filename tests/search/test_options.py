@@ -16,7 +16,7 @@ from symphony.agents.session import Session
 from symphony.plan.compose import plan
 from symphony.plan.specs import Parts, build
 from symphony.records.records import NodeRecord, read_records
-from symphony.runner import Place, run_group
+from symphony.run.runner import Place, run_group
 from symphony.search.result import SearchResult, node_records
 from symphony.search.symphony import Symphony
 from symphony.types import Request

@@ -13,9 +13,9 @@ with listening():
     from symphony.weights.fetch import data_folder
     from symphony.report.figures import CAPTIONS, FIGURES
     from symphony.report.tables import TABLES, heading
-    from symphony.runner import Place, withdraw
+    from symphony.run.runner import Place, withdraw
     from symphony.plan.needs import available, has_data
-    from symphony.recordings import told
+    from symphony.run.recordings import told
     from symphony.plan.specs import SHARED, freeze, groups, models
     from symphony.types import SymphonyError
 

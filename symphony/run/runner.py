@@ -18,7 +18,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from symphony import recordings
 from symphony.agents.budget import Budget, Ledger, Meter
 from symphony.agents.memory import Lessons
 from symphony.agents.scheduler import ArmStats
@@ -27,13 +26,14 @@ from symphony.files import discard, read_json, write_atomic
 from symphony.models.store import CallStore
 from symphony.plan.compose import to_yaml
 from symphony.plan.specs import Group, Parts, Run, build, models
-from symphony.progress import Calls, Made, Progress, Tally
 from symphony.records import provenance
 from symphony.records.recorder import Recorder
 from symphony.records.records import RunRecord, WallRecord, is_complete
+from symphony.run import recordings
+from symphony.run.pools import MakeBackend, Workshop
+from symphony.run.progress import Calls, Made, Progress, Tally
 from symphony.search.result import answer_records, node_records, problem_record
 from symphony.types import Problem, SymphonyError, canonical_json
-from symphony.workshop import MakeBackend, Workshop
 
 _NAMED = 3  # runs that an error names, of many
 _YOUNG_OBJECTS = 20_000  # new objects after which the garbage collector looks for cycles among them

@@ -1,0 +1,1 @@
+"""Runs to records: models loaded, problems searched at once, answers kept."""
