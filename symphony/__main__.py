@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony import byhand, doctor, estimate, forecast, stop
+from symphony import byhand, stop
+from symphony.forecast import doctor, estimate, forecast
 from symphony.models import footprint
 from symphony.plan import compose, needs, options, specs
 from symphony.records import database

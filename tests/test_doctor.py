@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from symphony import doctor
 from symphony.__main__ import main
+from symphony.forecast import doctor
 from symphony.models.probe import Probe, probe
 from tests.stub_server import Asked, Reply, StubServer
 

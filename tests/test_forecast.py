@@ -11,9 +11,9 @@ import pytest
 
 from symphony.__main__ import main
 from symphony.agents.budget import LIMITS, Budget, Ledger, read_ledger
-from symphony.bounds import bound
-from symphony.estimate import tell
-from symphony.forecast import carry_out_pilot, estimate, finished, pilots
+from symphony.forecast.bounds import bound
+from symphony.forecast.estimate import tell
+from symphony.forecast.forecast import carry_out_pilot, estimate, finished, pilots
 from symphony.models.endpoint import Price
 from symphony.plan.compose import plan
 from symphony.plan.specs import Run, groups

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from symphony import doctor
 from symphony.__main__ import main
+from symphony.forecast import doctor
 from symphony.models.folder import PACKAGE
 from symphony.plan.options import model
 from symphony.plan.specs import ModelSpec, NotThere

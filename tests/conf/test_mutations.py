@@ -18,7 +18,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 from omegaconf import OmegaConf
 
-from symphony import doctor, fields
+from symphony import fields
+from symphony.forecast import doctor
 from symphony.plan import compose
 from symphony.plan.options import model
 from symphony.plan.schema import GROUPS, Root, _preset_fields, check_parts, check_preset

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from symphony.doctor import _weights
-from symphony.estimate import memory
+from symphony.forecast.doctor import _weights
+from symphony.forecast.estimate import memory
 from symphony.models.gguf.files import MODELS_VARIABLE, file_sha256
 from symphony.plan.compose import plan
 from symphony.plan.specs import NotThere, Run, groups, models

@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from symphony import doctor
 from symphony.__main__ import main
+from symphony.forecast import doctor
 from symphony.models.api import APIModel
 from symphony.models.hf import HFBackend
 from symphony.models.probe import probe

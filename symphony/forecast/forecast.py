@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from symphony.bounds import at_most
+from symphony.forecast.bounds import at_most
 from symphony.plan.specs import ModelSpec, Run, digest, groups, models
 from symphony.records.records import CallRecord, ProblemRecord, TimingRecord, WallRecord, is_complete, read_records
 from symphony.run.progress import Progress

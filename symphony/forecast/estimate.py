@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from symphony import forecast
 from symphony.agents.budget import LIMITS, Spent, money, read_ledger
-from symphony.bounds import bound, shown
+from symphony.forecast import forecast
+from symphony.forecast.bounds import bound, shown
 from symphony.models.footprint import ALLOWANCE, LOAD_RATE, Footprint, fit, nearest, told
 from symphony.plan.specs import ModelSpec, NotThere, Run, models
 from symphony.records.records import is_complete
