@@ -36,7 +36,7 @@ from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.files import MODELS_VARIABLE
 from symphony.models.gguf.llama import Llama, Span
 from symphony.models.gguf.unpack import unpack
-from symphony.models.hf import CACHE_TOKENS, HFBackend
+from symphony.models.hf.backend import CACHE_TOKENS, HFBackend
 from symphony.plan.compose import plan
 from symphony.plan.specs import Group, ModelSpec, groups
 from symphony.run.progress import watch

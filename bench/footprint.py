@@ -28,7 +28,7 @@ from shapes import SHAPES, TOYS, Shape, write
 from throughput import request
 
 from symphony.models.footprint import footprint
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
 
 ROWS, PROMPT, NEW = 16, 248, 4
 TURNS = 4  # tokens that the chat template adds to a prompt

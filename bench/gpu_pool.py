@@ -30,9 +30,9 @@ from shapes import SHAPES, TOYS, write
 from throughput import best, pipeline, raw, request
 from transformers.utils import logging
 
-from symphony.models.batching import release
 from symphony.models.footprint import footprint
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
+from symphony.models.hf.batching import release
 from symphony.types import Request
 
 SEQUENCES = (1, 16, 64)

@@ -39,9 +39,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from transformers.utils import logging
 
 from symphony.agents.session import Agent
-from symphony.models import hf
 from symphony.models.batcher import Batcher
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
 from symphony.models.store import StoredBackend
 from symphony.plan import compose
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
@@ -232,12 +231,12 @@ def measure_early_ends(folder: Path, rounds: int) -> dict[str, float]:
     asked = [request(text, str(n), draw, 48) for n, text in enumerate(texts) for draw in range(4)]
 
     def kept() -> int:
-        worth = hf._WORTH_KEEPING
-        hf._WORTH_KEEPING = 0.0
+        worth = backend._WORTH_KEEPING
+        backend._WORTH_KEEPING = 0.0
         try:
             return pipeline(backend, asked)
         finally:
-            hf._WORTH_KEEPING = worth
+            backend._WORTH_KEEPING = worth
 
     ours, static = best(rounds, lambda: pipeline(backend, asked), kept)
     return {

@@ -76,14 +76,14 @@ FORBIDDEN = [
 ]
 HEAVY = {
     ("torch", "transformers", "bitsandbytes", "safetensors", "tokenizers", "accelerate"): (
-        "symphony/models/batching.py",
-        "symphony/models/caches.py",
+        "symphony/models/hf/batching.py",
+        "symphony/models/hf/caches.py",
         "symphony/models/chats.py",
         "symphony/models/devices.py",
         "symphony/models/gguf/unpack.py",
-        "symphony/models/hf.py",
-        "symphony/models/loading.py",
-        "symphony/models/prefixes.py",
+        "symphony/models/hf/backend.py",
+        "symphony/models/hf/loading.py",
+        "symphony/models/hf/prefixes.py",
         "symphony/models/sampler.py",
         "symphony/weights/quantise.py",
         "symphony/records/provenance.py",  # the name of a GPU, where one is used

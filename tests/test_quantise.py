@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from symphony.models.folder import PACKAGE
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
 from symphony.models.revision import revision_of, weights_digest
 from symphony.types import Draw, Message, Phase, Request, Sampling, SymphonyError
 from symphony.weights.quantise import TEXT as SHIPPED

@@ -83,7 +83,9 @@ def test_doctor_refuses_it_too(
 
 
 def spec(path: object, *, pinned: bool = False) -> ModelSpec:
-    return ModelSpec(target="symphony.models.hf.HFBackend", arguments=canonical_json({"path": path}), pinned=pinned)
+    return ModelSpec(
+        target="symphony.models.hf.backend.HFBackend", arguments=canonical_json({"path": path}), pinned=pinned
+    )
 
 
 @pytest.mark.parametrize("name", ["llama_3_2_1b", "embedded_llama_nf4"])

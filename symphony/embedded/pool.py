@@ -16,7 +16,7 @@ import torch
 
 from symphony.embedded import dialect, episodes, rollouts, train, values
 from symphony.files import check_own_folder
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
 from symphony.tasks.generated import LEXICONS
 from symphony.tasks.gridworld import GridWorld
 from symphony.tasks.mini_code import MiniCode

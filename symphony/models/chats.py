@@ -11,7 +11,7 @@ from typing import Any
 
 from symphony.chat.reasoning import opened
 from symphony.models.folder import CONFIG, TOKENIZER, check_folder
-from symphony.models.loading import explained, load_config, load_tokenizer
+from symphony.models.hf.loading import explained, load_config, load_tokenizer
 from symphony.models.sampler import Row
 from symphony.models.sizes import Size
 from symphony.types import Completion, Message, Request, SymphonyError

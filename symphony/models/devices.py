@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from symphony.models.batching import TokenBudget, ran_out, release
+from symphony.models.hf.batching import TokenBudget, ran_out, release
 from symphony.models.sizes import Size, Sizing, sizing
 from symphony.types import Completion, ModelBackend, Request, SymphonyError
 

@@ -18,7 +18,7 @@ from symphony.models.batcher import Batcher, Turns
 from symphony.models.devices import CARD, Device, LocalModel, Need, candidates, cards, spread
 from symphony.models.footprint import ALLOWANCE
 from symphony.models.gguf.files import CELLS
-from symphony.models.hf import CACHE_TOKENS, MAX_BATCH_TOKENS
+from symphony.models.hf.backend import CACHE_TOKENS, MAX_BATCH_TOKENS
 from symphony.models.stepper import Stepper
 from symphony.models.store import CallStore, StoredBackend, StoredModel
 from symphony.plan.specs import ModelSpec, Run, is_endpoint, models

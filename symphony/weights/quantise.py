@@ -22,8 +22,8 @@ from symphony.models.folder import MANIFEST, check_folder
 from symphony.models.gguf import files
 from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.unpack import unpack
-from symphony.models.hf import HFBackend
-from symphony.models.loading import load_model, load_tokenizer
+from symphony.models.hf.backend import HFBackend
+from symphony.models.hf.loading import load_model, load_tokenizer
 from symphony.models.revision import weights_digest
 from symphony.types import Completion, Draw, Message, ModelBackend, Phase, Request, Sampling, SymphonyError
 

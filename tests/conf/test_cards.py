@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from symphony.models.footprint import ALLOWANCE, Footprint, fit, footprint
-from symphony.models.hf import CACHE_TOKENS, MAX_BATCH_TOKENS
+from symphony.models.hf.backend import CACHE_TOKENS, MAX_BATCH_TOKENS
 from symphony.plan.compose import pool
 
 CONF = Path(__file__).parents[2] / "conf"

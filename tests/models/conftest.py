@@ -12,7 +12,7 @@ import pytest
 from symphony.types import Draw, Message, Phase, Request, Sampling
 
 if TYPE_CHECKING:
-    from symphony.models.hf import HFBackend
+    from symphony.models.hf.backend import HFBackend
 
 FAMILIES = ("llama", "qwen3", "gpt_neox", "mistral")  # the last has a sliding window
 VOCABULARY = 320
@@ -90,7 +90,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def backends(folders: dict[str, Path]) -> Callable[[str], HFBackend]:
-    from symphony.models.hf import HFBackend
+    from symphony.models.hf.backend import HFBackend
 
     made: dict[str, HFBackend] = {}
 

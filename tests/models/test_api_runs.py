@@ -113,7 +113,7 @@ def api_group(
     agent = {"_target_": API, "base_url": url, **QUICK, **settings}
     agents = {"one": {"model": "one", **agent}, "two": {"model": "two", **agent}}
     if local:
-        agents["one"] = {"_target_": "symphony.models.hf.HFBackend", "path": "package:embedded/weights/llama"}
+        agents["one"] = {"_target_": "symphony.models.hf.backend.HFBackend", "path": "package:embedded/weights/llama"}
     if third:
         agents["third"] = {"model": "third", **agent, "base_url": third}
     conf = conf_with(tmp_path / "conf", "api", agents)

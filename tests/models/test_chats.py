@@ -20,7 +20,7 @@ from symphony.chat.prompts import ChatPrompts, Shot, remind
 from symphony.models.batcher import Batcher
 from symphony.models.chats import ChatTokenizer
 from symphony.models.devices import Device, LocalModel, Need
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
 from symphony.models.store import CallStore, StoredBackend
 from symphony.tasks.wording import FOLDER, read_prompts
 from symphony.types import Completion, Message, Phase, Problem, Request, Sampling, Turn

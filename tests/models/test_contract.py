@@ -16,7 +16,7 @@ from symphony.models.store import CallStore, StoredBackend
 from symphony.types import ModelBackend, Request, SymphonyError
 
 if TYPE_CHECKING:
-    from symphony.models.hf import HFBackend
+    from symphony.models.hf.backend import HFBackend
 
 Ask = Callable[..., Request]
 

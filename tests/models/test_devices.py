@@ -12,7 +12,7 @@ import pytest
 
 from symphony.models.batcher import Batcher, Turns
 from symphony.models.devices import Device, LocalModel, Need, candidates, spread, together
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
 from symphony.models.scripted import ScriptedBackend
 from symphony.plan.options import model
 from symphony.plan.specs import Group, ModelSpec

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from symphony.models.folder import PACKAGE, check_folder, header
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
 from symphony.types import Draw, Message, Phase, Request, Sampling, SymphonyError
 
 WHOLE = PACKAGE / "embedded" / "weights" / "llama"

@@ -46,7 +46,7 @@ def held(model: Any) -> int:
 
 @pytest.mark.parametrize("quantization", [None, "nf4", "fp4", "int8"])
 def test_the_plan_is_within_two_percent_of_what_the_loaded_model_takes(wide: Path, quantization: str | None) -> None:
-    from symphony.models.loading import load_model
+    from symphony.models.hf.loading import load_model
 
     planned = footprint(wide, dtype="float32", quantization=quantization).weights
     model = load_model(wide, dtype="float32", device="cpu", quantization=quantization)

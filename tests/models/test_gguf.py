@@ -23,7 +23,7 @@ from symphony.models.store import CallStore, StoredModel
 from symphony.types import Request, SymphonyError
 
 if TYPE_CHECKING:
-    from symphony.models.hf import HFBackend
+    from symphony.models.hf.backend import HFBackend
 
 Ask = Callable[..., Request]
 PROMPTS = ["one two", "one two three", "one two three four", "a", "the river of the town", "one two"]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
 from symphony.models.revision import revision_of
 from symphony.types import Completion, Request, SymphonyError
 

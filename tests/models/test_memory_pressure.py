@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from symphony.models.batching import TokenBudget, cut, in_order, ran_out
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
+from symphony.models.hf.batching import TokenBudget, cut, in_order, ran_out
 from symphony.models.sampler import Row
 from symphony.types import Completion, Request, Sampling
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.models.prefixes import Layers, PrefixTree, Prompt, common_prefix, of_like_rest, shared_prefixes
+from symphony.models.hf.prefixes import Layers, PrefixTree, Prompt, common_prefix, of_like_rest, shared_prefixes
 
 PROMPTS = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9).map(tuple), min_size=1, max_size=12)
 

@@ -24,7 +24,7 @@ import pytest
 from symphony.__main__ import main
 from symphony.forecast import doctor
 from symphony.models.api import APIModel
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
 from symphony.models.probe import probe
 from symphony.plan.compose import plan
 from symphony.plan.specs import groups

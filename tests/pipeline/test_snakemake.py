@@ -15,7 +15,7 @@ from threading import Thread
 
 import pytest
 
-from symphony.models.hf import HFBackend
+from symphony.models.hf.backend import HFBackend
 from symphony.plan.compose import plan
 from symphony.plan.specs import freeze, groups
 from symphony.records.records import is_complete

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from symphony.models.loading import LOCAL, explained
+from symphony.models.hf.loading import LOCAL, explained
 
 
 def unpack(file: Path, folder: Path) -> Path:

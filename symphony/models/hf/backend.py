@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from symphony.chat.reasoning import stop_at
 from symphony.fields import Count
-from symphony.models.batching import TokenBudget, cut, in_order, ran_out, release
-from symphony.models.caches import roomy_caches
 from symphony.models.chats import ChatTokenizer, context_of, load_chats
 from symphony.models.devices import candidates, cards
 from symphony.models.dtypes import Dtype, resolved
 from symphony.models.folder import CONFIG, GENERATION, TOKENIZER, check_folder
-from symphony.models.loading import Quantization, load_generation_config, load_model, load_tokenizer
-from symphony.models.prefixes import PrefixTree, Prompt, of_like_rest, shared_prefixes
+from symphony.models.hf.batching import TokenBudget, cut, in_order, ran_out, release
+from symphony.models.hf.caches import roomy_caches
+from symphony.models.hf.loading import Quantization, load_generation_config, load_model, load_tokenizer
+from symphony.models.hf.prefixes import PrefixTree, Prompt, of_like_rest, shared_prefixes
 from symphony.models.revision import revision_of
 from symphony.models.sampler import Decoder, Row, Sampler
 from symphony.models.sizes import Size

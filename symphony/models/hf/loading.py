@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from symphony.models.batching import ran_out
 from symphony.models.folder import CONFIG, GENERATION
 from symphony.models.footprint import BLOCK
+from symphony.models.hf.batching import ran_out
 from symphony.types import SymphonyError
 
 Quantization = Literal["nf4", "fp4", "int8"]
