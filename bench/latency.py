@@ -27,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from symphony.models.api import APIModel
+from symphony.models.api.backend import APIModel
 from symphony.plan.compose import plan
 from symphony.plan.specs import Group, ModelSpec, groups
 from symphony.records.records import CallRecord, WallRecord, read_records
@@ -83,7 +83,7 @@ def serve(latency: float, told: Any) -> None:
 def two_agents(url: str, problems: int) -> Group:
     overrides = ("tasks=[mini_qa]", "seeds=[0]", f"problems={problems}", f"execution.in_flight={problems}")
     (group,) = groups(plan("quickstart", overrides, experiment="symphony", conf=ROOT / "conf"))
-    agent = {"_target_": "symphony.models.api.APIModel", "base_url": url}
+    agent = {"_target_": "symphony.models.api.backend.APIModel", "base_url": url}
     agents = [{"name": name, "model": name, **agent} for name in ("one", "two")]
     (run,) = group.runs
     return replace(group, runs=(replace(run, config={**run.config, "pool": {"agents": agents}}),))

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.scripted_pool import CONF
 
-API = "symphony.models.api.APIModel"
+API = "symphony.models.api.backend.APIModel"
 
 
 def conf_with(folder: Path, pool: str, agents: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -12,7 +12,7 @@ import pytest
 
 from symphony.__main__ import main
 from symphony.forecast import doctor
-from symphony.models.probe import Probe, probe
+from symphony.models.api.probe import Probe, probe
 from tests.stub_server import Asked, Reply, StubServer
 
 ROOT = Path(__file__).parent.parent

@@ -22,7 +22,7 @@ from symphony.run.runner import Place, run_group
 from symphony.types import Completion
 from tests.scripted_pool import CONF, Silent, backend
 
-PRICED = {"_target_": "symphony.models.api.APIModel", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+PRICED = {"_target_": "symphony.models.api.backend.APIModel", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
 
 
 def planned(*overrides: str, experiment: str | None = "react") -> list[Run]:

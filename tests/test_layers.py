@@ -93,7 +93,7 @@ HEAVY = {
     ("duckdb",): ("symphony/records/database.py", "symphony/report/", "symphony/tasks/jsonrows.py"),
     ("matplotlib", "jinja2"): ("symphony/report/",),
     ("rich",): ("symphony/run/progress.py",),
-    ("openai", "httpx", "httpx2"): ("symphony/models/api.py",),
+    ("openai", "httpx", "httpx2"): ("symphony/models/api/backend.py",),
     ("Stemmer", "thefuzz", "spacy"): ("symphony/tasks/",),
     ("treequest", "pymc"): ("symphony/search/ab_mcts.py",),
 }

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from symphony.models.api.probe import PROMPT, Probe, probe
 from symphony.models.chats import prompt_tokens
 from symphony.models.cores import usable_cores
 from symphony.models.devices import CARD, candidates
 from symphony.models.endpoint import read_key
 from symphony.models.folder import MANIFEST, PACKAGE, locate
 from symphony.models.gguf.files import INSTALL, MODELS_VARIABLE
-from symphony.models.probe import PROMPT, Probe, probe
 from symphony.plan import compose, options
 from symphony.plan.needs import has_data, unavailable, unplayed
 from symphony.plan.specs import ModelSpec, NotThere, models

@@ -18,10 +18,10 @@ from urllib.parse import quote
 import pytest
 
 from symphony.chat.reasoning import spoken
-from symphony.models.api import SEED_RANGE, APIModel
+from symphony.models.api.backend import SEED_RANGE, APIModel
+from symphony.models.api.limits import PrefixQueue, Timing
 from symphony.models.chats import prompt_tokens
 from symphony.models.endpoint import Price
-from symphony.models.limits import PrefixQueue, Timing
 from symphony.models.store import CallStore, StoredModel
 from symphony.plan.options import model as option
 from symphony.plan.specs import ACCESS, digest, is_endpoint

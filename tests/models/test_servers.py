@@ -23,9 +23,9 @@ import pytest
 
 from symphony.__main__ import main
 from symphony.forecast import doctor
-from symphony.models.api import APIModel
+from symphony.models.api.backend import APIModel
+from symphony.models.api.probe import probe
 from symphony.models.hf.backend import HFBackend
-from symphony.models.probe import probe
 from symphony.plan.compose import plan
 from symphony.plan.specs import groups
 from symphony.records.records import CallRecord, NodeRecord, PickRecord, ProblemRecord, ReflectionRecord, read_records

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from symphony.models.api.limits import Breaker, PrefixQueue, RateLimit, Timing, pause, retry_after
+from symphony.models.api.replies import SHOWN, Fault, failure, understand, words
 from symphony.models.chats import NO_LIMIT, ChatTokenizer, load_chats
 from symphony.models.endpoint import Secret, check_key_env, check_number, host_of, price_of, read_key
-from symphony.models.limits import Breaker, PrefixQueue, RateLimit, Timing, pause, retry_after
-from symphony.models.replies import SHOWN, Fault, failure, understand, words
 from symphony.models.sizes import Size, estimate
 from symphony.types import Completion, Message, Request, SymphonyError, canonical_json
 

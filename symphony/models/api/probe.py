@@ -15,8 +15,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from symphony.models.api.replies import SHOWN, usage_of
 from symphony.models.endpoint import Secret, read_key
-from symphony.models.replies import SHOWN, usage_of
 
 TOKENS = 16
 """The limit of one completion."""
