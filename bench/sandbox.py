@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from symphony.tasks import python_suite, rust_suite
-from symphony.tasks.python_suite import Suite, checks
-from symphony.tasks.sandbox import Limits, PythonSandbox
+from symphony.tasks.programs import python_suite, rust_suite
+from symphony.tasks.programs.python_suite import Suite, checks
+from symphony.tasks.programs.sandbox import Limits, PythonSandbox
 
 WORKERS = 2
 TESTS = "assert f(3) == 6\nassert f(0) == 0\nassert f(10) == 45 + 10"

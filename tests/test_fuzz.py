@@ -17,9 +17,9 @@ from symphony.tasks.hotpotqa import HotpotQA
 from symphony.tasks.mini_code import MiniCode
 from symphony.tasks.mini_qa import MiniQA
 from symphony.tasks.mini_shop import MiniShop
-from symphony.tasks.program_data import Target
-from symphony.tasks.programs import Programs, _understand
-from symphony.tasks.python_suite import BrokenSuite
+from symphony.tasks.programs.data import Target
+from symphony.tasks.programs.python_suite import BrokenSuite
+from symphony.tasks.programs.task import Programs, _understand
 from symphony.tasks.webshop import WebShop
 from symphony.types import Completion, Task
 

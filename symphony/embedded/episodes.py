@@ -13,7 +13,7 @@ from symphony.tasks.gridworld import GridWorld
 from symphony.tasks.mini_code import Executor, MiniCode
 from symphony.tasks.mini_qa import MiniQA
 from symphony.tasks.mini_shop import MiniShop
-from symphony.tasks.sandbox import Execution
+from symphony.tasks.programs.sandbox import Execution
 from symphony.types import Message, Problem, State, Task, Turn
 
 DOMAINS = ("gridworld", "mini_qa", "mini_shop", "mini_code")

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from symphony.agents.scorer import parse_score
 from symphony.embedded import dialect, episodes, rollouts, train
-from symphony.tasks.sandbox import PythonSandbox
+from symphony.tasks.programs.sandbox import PythonSandbox
 from symphony.types import Message, ModelBackend, Turn, derive_rng
 
 CONTINUATIONS = 5

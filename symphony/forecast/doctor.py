@@ -24,7 +24,7 @@ from symphony.plan import compose, options
 from symphony.plan.needs import has_data, unavailable, unplayed
 from symphony.plan.specs import ModelSpec, NotThere, models
 from symphony.records import provenance
-from symphony.tasks.sandbox import PythonSandbox, shortfall
+from symphony.tasks.programs.sandbox import PythonSandbox, shortfall
 from symphony.types import Message, SymphonyError
 
 _GPU = """

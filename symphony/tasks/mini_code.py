@@ -27,7 +27,7 @@ from symphony.chat.prompts import ChatPrompts, parse_proposal, read_actions, spl
 from symphony.fields import Count, check_fields
 from symphony.tasks import generated
 from symphony.tasks.feedback import visible
-from symphony.tasks.sandbox import Execution, PythonSandbox, shortfall
+from symphony.tasks.programs.sandbox import Execution, PythonSandbox, shortfall
 from symphony.types import Feedback, Grade, Problem, Proposal, State
 
 HIDDEN = 4

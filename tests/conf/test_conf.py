@@ -330,7 +330,7 @@ def test_an_experiment_with_a_search_of_its_own_keeps_it_under_a_published_prese
 def test_a_task_that_the_machine_can_not_carry_out_is_left_out_of_a_study_and_told_once(
     conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("symphony.tasks.rust_suite.available", lambda: False)
+    monkeypatch.setattr("symphony.tasks.programs.rust_suite.available", lambda: False)
     runs = plan("quickstart", ["tasks=[gridworld,mbpp_rs]", "seeds=[0,1]"], conf=conf)
     told: list[str] = []
     assert {run.task for run in available(runs, told.append)} == {"gridworld"}

@@ -14,10 +14,10 @@ from symphony.agents.scorer import EMCS
 from symphony.agents.session import Session
 from symphony.search.agentcoder import AgentCoder
 from symphony.search.result import SearchResult
-from symphony.tasks import rust_suite
 from symphony.tasks.gridworld import GridWorld
 from symphony.tasks.mini_code import WANTED, MiniCode, line
-from symphony.tasks.programs import Programs
+from symphony.tasks.programs import rust_suite
+from symphony.tasks.programs.task import Programs
 from symphony.types import Request, SymphonyError
 from tests.stub import Script, pool, session
 from tests.tasks.test_programs import HALF, RIGHT, RUST, SQUARE

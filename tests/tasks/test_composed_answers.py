@@ -11,7 +11,7 @@ import textwrap
 
 import pytest
 
-from symphony.tasks.extract import python_program, rust_program
+from symphony.tasks.programs.extract import python_program, rust_program
 
 COUNT = 500
 """Answers a seed; there are five seeds a language."""

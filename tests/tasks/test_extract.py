@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.tasks.extract import asserts, python_program, rust_program
-from symphony.tasks.python_source import joined
-from symphony.tasks.rust_source import with_preamble
+from symphony.tasks.programs.extract import asserts, python_program, rust_program
+from symphony.tasks.programs.python_source import joined
+from symphony.tasks.programs.rust_source import with_preamble
 
 BODY = "def f(x):\n    return x[0]\n"
 

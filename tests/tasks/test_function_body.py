@@ -6,11 +6,11 @@ import ast
 
 import pytest
 
-from symphony.tasks.extract import python_program, rust_program
-from symphony.tasks.function_body import has_body, python_signature, rust_signature
-from symphony.tasks.program_data import OriginalRow, PythonRow
-from symphony.tasks.programs import Programs
-from symphony.tasks.python_source import with_preamble
+from symphony.tasks.programs.data import OriginalRow, PythonRow
+from symphony.tasks.programs.extract import python_program, rust_program
+from symphony.tasks.programs.function_body import has_body, python_signature, rust_signature
+from symphony.tasks.programs.python_source import with_preamble
+from symphony.tasks.programs.task import Programs
 
 HEAD = "def f(x: int) -> int:"
 BODY = "    y = 1\n    for _ in range(3):\n        y *= x\n    return y\n"

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from symphony.tasks import python_suite, rust_suite
-from symphony.tasks.command import Command, run_command
-from symphony.tasks.extract import without_main
-from symphony.tasks.python_suite import Suite, checks
-from symphony.tasks.sandbox import Limits, PythonSandbox
+from symphony.tasks.programs import python_suite, rust_suite
+from symphony.tasks.programs.command import Command, run_command
+from symphony.tasks.programs.extract import without_main
+from symphony.tasks.programs.python_suite import Suite, checks
+from symphony.tasks.programs.sandbox import Limits, PythonSandbox
 from symphony.types import SymphonyError
 
 WALL_S = 2.0

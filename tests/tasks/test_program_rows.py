@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from symphony.byhand import grade_file
-from symphony.tasks import jsonrows, plus_suite, rust_suite
-from symphony.tasks.plus_suite import PlusSuite
-from symphony.tasks.program_data import SOURCES
-from symphony.tasks.programs import Programs
-from symphony.tasks.sandbox import Limits, PythonSandbox
+from symphony.tasks import jsonrows
+from symphony.tasks.programs import plus_suite, rust_suite
+from symphony.tasks.programs.data import SOURCES
+from symphony.tasks.programs.plus_suite import PlusSuite
+from symphony.tasks.programs.sandbox import Limits, PythonSandbox
+from symphony.tasks.programs.task import Programs
 from symphony.types import SymphonyError
 from tests.shared_data import DATA, needs
 from tests.tasks.test_programs import RUST, SQUARE

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from symphony.search.symphony import Symphony
-from symphony.tasks import jsonrows, rust_suite
-from symphony.tasks.programs import Programs
-from symphony.tasks.python_suite import Suite, checks, judge
-from symphony.tasks.rust_suite import canonical, suite
-from symphony.tasks.sandbox import Limits, PythonSandbox
+from symphony.tasks import jsonrows
+from symphony.tasks.programs import rust_suite
+from symphony.tasks.programs.python_suite import Suite, checks, judge
+from symphony.tasks.programs.rust_suite import canonical, suite
+from symphony.tasks.programs.sandbox import Limits, PythonSandbox
+from symphony.tasks.programs.task import Programs
 from symphony.types import State, SymphonyError
 from tests.search.test_symphony import in_turn, search
 from tests.shared_data import DATA, needs

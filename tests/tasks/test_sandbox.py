@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from symphony.tasks import sandbox as module
-from symphony.tasks import sandbox_server
-from symphony.tasks.sandbox import LAYERS, MAX_CHARS, Execution, PythonSandbox
+from symphony.tasks.programs import sandbox as module
+from symphony.tasks.programs import sandbox_server
+from symphony.tasks.programs.sandbox import LAYERS, MAX_CHARS, Execution, PythonSandbox
 from symphony.types import SymphonyError
 
 WAYS = {

@@ -13,10 +13,11 @@ import yaml
 from symphony.agents.scorer import parse_score
 from symphony.chat.prompts import ChatPrompts, Shot, parse_proposal
 from symphony.plan.compose import plan
-from symphony.tasks import jsonrows, rust_suite
-from symphony.tasks.extract import asserts
+from symphony.tasks import jsonrows
 from symphony.tasks.hotpotqa import HotpotQA
-from symphony.tasks.programs import OWN_TESTS, Programs
+from symphony.tasks.programs import rust_suite
+from symphony.tasks.programs.extract import asserts
+from symphony.tasks.programs.task import OWN_TESTS, Programs
 from symphony.tasks.webshop import HINT, WebShop
 from symphony.tasks.wording import FOLDER, read_prompts
 from symphony.types import Message, Problem, SymphonyError, Turn

@@ -20,15 +20,16 @@ from annotated_types import Ge
 
 from symphony.chat.prompts import ChatPrompts
 from symphony.fields import Count, FromZero, check_fields
-from symphony.tasks import datafiles, plus_suite, python_source, python_suite, rust_source, rust_suite
-from symphony.tasks.answer_blocks import Block
-from symphony.tasks.extract import asserts, blocks, has_body, may_define, python_program, rust_program
+from symphony.tasks import datafiles
 from symphony.tasks.feedback import visible
-from symphony.tasks.plus_suite import PlusSuite
-from symphony.tasks.program_data import SOURCES, Dataset, Hidden, Target, read
-from symphony.tasks.python_suite import BrokenSuite, Report, Suite
-from symphony.tasks.rust_suite import RustSuite
-from symphony.tasks.sandbox import Limits, PythonSandbox, shortfall
+from symphony.tasks.programs import plus_suite, python_source, python_suite, rust_source, rust_suite
+from symphony.tasks.programs.answer_blocks import Block
+from symphony.tasks.programs.data import SOURCES, Dataset, Hidden, Target, read
+from symphony.tasks.programs.extract import asserts, blocks, has_body, may_define, python_program, rust_program
+from symphony.tasks.programs.plus_suite import PlusSuite
+from symphony.tasks.programs.python_suite import BrokenSuite, Report, Suite
+from symphony.tasks.programs.rust_suite import RustSuite
+from symphony.tasks.programs.sandbox import Limits, PythonSandbox, shortfall
 from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from symphony.tasks.sandbox_server import Server
+from symphony.tasks.programs.sandbox_server import Server
 from symphony.types import SymphonyError
 
 Outcome = Literal["ok", "error", "timeout", "killed"]

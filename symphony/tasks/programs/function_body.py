@@ -7,10 +7,10 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 
-from symphony.tasks.answer_blocks import pieces
-from symphony.tasks.python_source import parsed
-from symphony.tasks.python_statements import FUNCTION
-from symphony.tasks.rust_source import is_body
+from symphony.tasks.programs.answer_blocks import pieces
+from symphony.tasks.programs.python_source import parsed
+from symphony.tasks.programs.python_statements import FUNCTION
+from symphony.tasks.programs.rust_source import is_body
 
 _HEAD = re.compile(
     r"\s*(?:async|def|class|if|elif|else|for|while|with|try|except|finally|match|case|fn|impl|mod|pub|struct|trait)\b"

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from symphony.tasks.python_source import joined
-from symphony.tasks.sandbox import Evaluation, Limits, PythonSandbox
+from symphony.tasks.programs.python_source import joined
+from symphony.tasks.programs.sandbox import Evaluation, Limits, PythonSandbox
 
 Outcome = Literal["pass", "fail", "error", "timeout", "killed", "compile_error", "broken_test"]
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 
-from symphony.tasks.python_statements import (
+from symphony.tasks.programs.python_statements import (
     COMPLETE,
     FUNCTION,
     OTHER,

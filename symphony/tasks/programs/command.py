@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from symphony.tasks.sandbox import LAYERS, NOBODY, START_S, SYSTEM_PYTHON, bubblewrap
-from symphony.tasks.sandbox_server import Server
+from symphony.tasks.programs.sandbox import LAYERS, NOBODY, START_S, SYSTEM_PYTHON, bubblewrap
+from symphony.tasks.programs.sandbox_server import Server
 from symphony.types import SymphonyError
 
 

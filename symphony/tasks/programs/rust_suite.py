@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from symphony.tasks.command import Command, Ended, run_command
-from symphony.tasks.python_suite import Outcome, Report
+from symphony.tasks.programs.command import Command, Ended, run_command
+from symphony.tasks.programs.python_suite import Outcome, Report
 from symphony.types import SymphonyError
 
 COMPILE_S = 60.0

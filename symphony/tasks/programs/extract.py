@@ -6,10 +6,10 @@ import re
 from collections.abc import Set
 from functools import lru_cache
 
-from symphony.tasks.answer_blocks import Block, Tongue, read_blocks
-from symphony.tasks.function_body import has_body, python_body, rust_body
-from symphony.tasks.python_source import Answer, Python, parsed
-from symphony.tasks.rust_source import Rust, other_function, rust_defines, rust_items, without_main
+from symphony.tasks.programs.answer_blocks import Block, Tongue, read_blocks
+from symphony.tasks.programs.function_body import has_body, python_body, rust_body
+from symphony.tasks.programs.python_source import Answer, Python, parsed
+from symphony.tasks.programs.rust_source import Rust, other_function, rust_defines, rust_items, without_main
 
 _TONGUES: dict[str, Tongue] = {"python": Python(), "rust": Rust()}
 

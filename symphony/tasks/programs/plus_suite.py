@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from symphony.tasks.python_source import joined
-from symphony.tasks.python_suite import Report, literal, outcome_of
-from symphony.tasks.sandbox import Evaluation, Limits, PythonSandbox
+from symphony.tasks.programs.python_source import joined
+from symphony.tasks.programs.python_suite import Report, literal, outcome_of
+from symphony.tasks.programs.sandbox import Evaluation, Limits, PythonSandbox
 
 AS_SETS = {
     *("similar_elements", "find_char_long", "common_in_nested_lists", "extract_singly", "larg_nnum"),

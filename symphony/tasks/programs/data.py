@@ -15,12 +15,13 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import Field, StringConstraints
 
-from symphony.tasks import datafiles, python_suite, rust_suite
-from symphony.tasks.function_body import python_signature, rust_signature
-from symphony.tasks.plus_suite import PlusSuite, inputs
-from symphony.tasks.python_source import Definition, parsed
-from symphony.tasks.python_suite import BrokenSuite, Suite
-from symphony.tasks.rust_suite import RustSuite
+from symphony.tasks import datafiles
+from symphony.tasks.programs import python_suite, rust_suite
+from symphony.tasks.programs.function_body import python_signature, rust_signature
+from symphony.tasks.programs.plus_suite import PlusSuite, inputs
+from symphony.tasks.programs.python_source import Definition, parsed
+from symphony.tasks.programs.python_suite import BrokenSuite, Suite
+from symphony.tasks.programs.rust_suite import RustSuite
 from symphony.types import SymphonyError
 
 Dataset = Literal["mbpp_py", "mbpp_rs", "mbpp", "mbpp_plus", "humaneval"]

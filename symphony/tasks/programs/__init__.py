@@ -1,0 +1,1 @@
+"""Programs in Python and Rust: MBPP, MBPP+ and HumanEval."""
