@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from symphony.chat.prompts import parse_proposal, read_actions, read_answer
-from symphony.tasks.corpus import Paragraphs
+from symphony.tasks.hotpotqa.corpus import Paragraphs
 from symphony.types import Proposal
 
 FIND = ("search", "lookup", "finish", "think")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from symphony.agents.scorer import EMCS
 from symphony.chat.prompts import split_action
 from symphony.tasks.gridworld import GridWorld
-from symphony.tasks.hotpotqa import HotpotQA
+from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.tasks.mini_code import MiniCode
 from symphony.tasks.mini_qa import MiniQA
 from symphony.tasks.mini_shop import MiniShop

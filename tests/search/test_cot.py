@@ -12,8 +12,8 @@ from symphony.agents.session import Session
 from symphony.search.cot import CoT
 from symphony.search.result import SearchResult, majority
 from symphony.search.tree import Tree
-from symphony.tasks.corpus import Paragraphs
-from symphony.tasks.hotpotqa import Data, HotpotQA
+from symphony.tasks.hotpotqa.corpus import Paragraphs
+from symphony.tasks.hotpotqa.task import Data, HotpotQA
 from symphony.types import Request, State, SymphonyError
 from tests.stub import Script, Stub, pool, problem, session
 

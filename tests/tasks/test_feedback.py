@@ -16,7 +16,7 @@ from symphony.search.result import choose_answer
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, Tree
 from symphony.tasks.gridworld import GridWorld
-from symphony.tasks.hotpotqa import HotpotQA
+from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.tasks.mini_code import MiniCode
 from symphony.tasks.mini_qa import MiniQA
 from symphony.tasks.mini_shop import MiniShop

@@ -11,8 +11,8 @@ import pytest
 
 from symphony.search.symphony import Symphony
 from symphony.tasks import jsonrows
-from symphony.tasks.corpus import Page, Paragraphs
-from symphony.tasks.hotpotqa import HotpotQA
+from symphony.tasks.hotpotqa.corpus import Page, Paragraphs
+from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.types import Problem, State, SymphonyError
 from tests.search.test_symphony import in_turn, search
 from tests.shared_data import DATA, needs

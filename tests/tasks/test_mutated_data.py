@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from symphony.byhand import grade_file
-from symphony.tasks.hotpotqa import HotpotQA
+from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.tasks.mini_qa import MiniQA
 from symphony.tasks.webshop import WebShop
 from symphony.types import SymphonyError

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from symphony.tasks.corpus import Paragraphs
-from symphony.tasks.hotpotqa import Data, HotpotQA
+from symphony.tasks.hotpotqa.corpus import Paragraphs
+from symphony.tasks.hotpotqa.task import Data, HotpotQA
 from symphony.tasks.repeats import NOTICE
 from symphony.types import State
 

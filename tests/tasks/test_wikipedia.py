@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from symphony.tasks.corpus import Page
-from symphony.tasks.wikipedia import Wikipedia, sentences
+from symphony.tasks.hotpotqa.corpus import Page
+from symphony.tasks.hotpotqa.wikipedia import Wikipedia, sentences
 from symphony.types import SymphonyError
 
 EXTRACT = "Oak Hill is a village. It has a mill.\n\n\n== History ==\nAnn Rook built the mill. See also"

@@ -14,7 +14,7 @@ from symphony.agents.scorer import parse_score
 from symphony.chat.prompts import ChatPrompts, Shot, parse_proposal
 from symphony.plan.compose import plan
 from symphony.tasks import jsonrows
-from symphony.tasks.hotpotqa import HotpotQA
+from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.tasks.programs import rust_suite
 from symphony.tasks.programs.extract import asserts
 from symphony.tasks.programs.task import OWN_TESTS, Programs

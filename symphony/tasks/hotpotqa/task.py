@@ -23,10 +23,10 @@ from symphony.chat.reasoning import spoken
 from symphony.fields import Count, FromZero, check_fields
 from symphony.tasks import datafiles
 from symphony.tasks.answers import exact_match, f1, normalise
-from symphony.tasks.corpus import Corpus, Page, Paragraphs
 from symphony.tasks.feedback import visible
+from symphony.tasks.hotpotqa.corpus import Corpus, Page, Paragraphs
+from symphony.tasks.hotpotqa.wikipedia import Mode, Wikipedia
 from symphony.tasks.repeats import Repeats, Seen, told
-from symphony.tasks.wikipedia import Mode, Wikipedia
 from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 

@@ -19,7 +19,7 @@ from pydantic import model_validator
 
 from symphony.files import write_atomic
 from symphony.tasks import datafiles, jsonrows
-from symphony.tasks.corpus import SIMILAR, Page, spelling, unescaped
+from symphony.tasks.hotpotqa.corpus import SIMILAR, Page, spelling, unescaped
 from symphony.types import SymphonyError
 
 ADDRESS = "https://en.wikipedia.org/w/api.php"

@@ -1,0 +1,1 @@
+"""HotpotQA: questions over pages of Wikipedia."""
