@@ -20,7 +20,7 @@ from symphony.tasks.mini_shop import MiniShop
 from symphony.tasks.programs.data import Target
 from symphony.tasks.programs.python_suite import BrokenSuite
 from symphony.tasks.programs.task import Programs, _understand
-from symphony.tasks.webshop import WebShop
+from symphony.tasks.webshop.task import WebShop
 from symphony.types import Completion, Task
 
 EXAMPLES = 1200

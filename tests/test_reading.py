@@ -16,7 +16,7 @@ from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.tasks.mini_code import MiniCode
 from symphony.tasks.mini_qa import MiniQA
 from symphony.tasks.mini_shop import MiniShop
-from symphony.tasks.webshop import WebShop
+from symphony.tasks.webshop.task import WebShop
 from symphony.types import Completion
 from tests import composed
 from tests.shared_data import DATA, needs

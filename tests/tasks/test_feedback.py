@@ -21,7 +21,7 @@ from symphony.tasks.mini_code import MiniCode
 from symphony.tasks.mini_qa import MiniQA
 from symphony.tasks.mini_shop import MiniShop
 from symphony.tasks.programs.task import Programs
-from symphony.tasks.webshop import WebShop
+from symphony.tasks.webshop.task import WebShop
 from symphony.types import Feedback, Phase, Request, State, Task
 from tests.stub import pool, session
 from tests.tasks import test_hotpotqa, test_programs, test_webshop

@@ -16,7 +16,7 @@ import pytest
 from symphony.byhand import grade_file
 from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.tasks.mini_qa import MiniQA
-from symphony.tasks.webshop import WebShop
+from symphony.tasks.webshop.task import WebShop
 from symphony.types import SymphonyError
 
 PARAGRAPHS = [["Oak Hill", ["Oak Hill is a village.", "It has a mill."]], ["Vell", ["Vell is a valley."]]]

@@ -14,10 +14,10 @@ import pytest
 
 from symphony.records import provenance
 from symphony.search.symphony import Symphony
-from symphony.tasks import jsonrows, webshop_catalogue
+from symphony.tasks import jsonrows
 from symphony.tasks.bm25 import BM25
-from symphony.tasks.webshop import HINT, WebShop
-from symphony.tasks.webshop_goals import (
+from symphony.tasks.webshop import catalogue
+from symphony.tasks.webshop.goals import (
     Goal,
     judge,
     noun_finder,
@@ -25,6 +25,7 @@ from symphony.tasks.webshop_goals import (
     title_score,
     type_share,
 )
+from symphony.tasks.webshop.task import HINT, WebShop
 from symphony.types import Problem, State, SymphonyError
 from tests.search.test_symphony import in_turn, search
 from tests.shared_data import DATA, needs
@@ -161,9 +162,9 @@ def test_a_processed_catalogue_of_the_same_products_is_the_same_one(data):
 
 def test_a_catalogue_longer_than_a_piece_of_the_file_is_read_the_same(data, monkeypatch):
     path = data / "webshop" / "items_shuffle_1000.json"
-    whole = list(webshop_catalogue._array(path))
-    monkeypatch.setattr(webshop_catalogue, "_READ", 7)
-    assert list(webshop_catalogue._array(path)) == whole
+    whole = list(catalogue._array(path))
+    monkeypatch.setattr(catalogue, "_READ", 7)
+    assert list(catalogue._array(path)) == whole
     text = path.read_bytes()
     assert [json.loads(text[first:last]) for first, last, *_ in whole] == RAW
     lines = text.decode().split("\n")

@@ -18,7 +18,7 @@ from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.tasks.programs import rust_suite
 from symphony.tasks.programs.extract import asserts
 from symphony.tasks.programs.task import OWN_TESTS, Programs
-from symphony.tasks.webshop import HINT, WebShop
+from symphony.tasks.webshop.task import HINT, WebShop
 from symphony.tasks.wording import FOLDER, read_prompts
 from symphony.types import Message, Problem, SymphonyError, Turn
 from tests.shared_data import DATA, needs

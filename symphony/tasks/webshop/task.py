@@ -22,8 +22,8 @@ from symphony.chat.reasoning import spoken
 from symphony.fields import Count, FromZero, check_fields
 from symphony.tasks.feedback import visible
 from symphony.tasks.repeats import Repeats, Seen, told
-from symphony.tasks.webshop_catalogue import Catalogue, Mined, Product, Written, files, load, table
-from symphony.tasks.webshop_goals import Goal, Goals, Instructions, Nouns, Reward, goals, judge, noun_finder, nouns_by
+from symphony.tasks.webshop.catalogue import Catalogue, Mined, Product, Written, files, load, table
+from symphony.tasks.webshop.goals import Goal, Goals, Instructions, Nouns, Reward, goals, judge, noun_finder, nouns_by
 from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 

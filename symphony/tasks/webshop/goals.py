@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from thefuzz import fuzz
 
-from symphony.tasks.webshop_catalogue import Catalogue, Product
+from symphony.tasks.webshop.catalogue import Catalogue, Product
 from symphony.types import SymphonyError
 
 Instructions = Literal["human", "synthetic"]
