@@ -11,8 +11,8 @@ import pytest
 from symphony.__main__ import main
 from symphony.byhand import UNCOUNTED, grade_file, play
 from symphony.tasks.hotpotqa.task import HotpotQA
-from symphony.tasks.mini_qa import MiniQA
-from symphony.tasks.mini_shop import MiniShop
+from symphony.tasks.mini.mini_qa import MiniQA
+from symphony.tasks.mini.mini_shop import MiniShop
 from symphony.types import SymphonyError, Task
 from tests.tasks.test_hotpotqa import data  # noqa: F401
 

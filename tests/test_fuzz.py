@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from symphony.agents.scorer import EMCS
 from symphony.chat.prompts import split_action
-from symphony.tasks.gridworld import GridWorld
 from symphony.tasks.hotpotqa.task import HotpotQA
-from symphony.tasks.mini_code import MiniCode
-from symphony.tasks.mini_qa import MiniQA
-from symphony.tasks.mini_shop import MiniShop
+from symphony.tasks.mini.gridworld import GridWorld
+from symphony.tasks.mini.mini_code import MiniCode
+from symphony.tasks.mini.mini_qa import MiniQA
+from symphony.tasks.mini.mini_shop import MiniShop
 from symphony.tasks.programs.data import Target
 from symphony.tasks.programs.python_suite import BrokenSuite
 from symphony.tasks.programs.task import Programs, _understand

@@ -11,11 +11,11 @@ from symphony.agents.scorer import EMCS, Official
 from symphony.agents.scores import parse_score
 from symphony.chat.prompts import parse_proposal, split_action
 from symphony.chat.reasoning import ends_inside, is_mark, joined, opened, plain, spoken, stop_at
-from symphony.tasks.gridworld import GridWorld
 from symphony.tasks.hotpotqa.task import HotpotQA
-from symphony.tasks.mini_code import MiniCode
-from symphony.tasks.mini_qa import MiniQA
-from symphony.tasks.mini_shop import MiniShop
+from symphony.tasks.mini.gridworld import GridWorld
+from symphony.tasks.mini.mini_code import MiniCode
+from symphony.tasks.mini.mini_qa import MiniQA
+from symphony.tasks.mini.mini_shop import MiniShop
 from symphony.tasks.webshop.task import WebShop
 from symphony.types import Completion
 from tests import composed

@@ -154,7 +154,7 @@ def test_scope_run_carries_arms_and_lessons_from_problem_to_problem(tmp_path: Pa
 
 
 def test_each_answer_of_a_problem_is_graded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from symphony.tasks.mini_qa import MiniQA
+    from symphony.tasks.mini.mini_qa import MiniQA
 
     graded: list[str] = []
     truth = MiniQA.grade

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from types import MappingProxyType
 
-from symphony.tasks.generated import LEXICONS, Lexicon, Lexicons
+from symphony.tasks.mini.generated import LEXICONS, Lexicon, Lexicons
 
 MODELS = ("llama", "qwen3", "neox")
 _GROUPS = (("llama",), ("qwen3",), ("neox",), ("llama", "qwen3"), ("qwen3", "neox"), ("neox", "llama"))

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from symphony.embedded import dialect, experts
-from symphony.tasks.generated import LEXICONS, Lexicon, Lexicons, names, split_problem
-from symphony.tasks.gridworld import GridWorld
-from symphony.tasks.mini_code import Executor, MiniCode
-from symphony.tasks.mini_qa import MiniQA
-from symphony.tasks.mini_shop import MiniShop
+from symphony.tasks.mini.generated import LEXICONS, Lexicon, Lexicons, names, split_problem
+from symphony.tasks.mini.gridworld import GridWorld
+from symphony.tasks.mini.mini_code import Executor, MiniCode
+from symphony.tasks.mini.mini_qa import MiniQA
+from symphony.tasks.mini.mini_shop import MiniShop
 from symphony.tasks.programs.sandbox import Execution
 from symphony.types import Message, Problem, State, Task, Turn
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from symphony.tasks import gridworld, mini_code, mini_qa, mini_shop
+from symphony.tasks.mini import gridworld, mini_code, mini_qa, mini_shop
 from symphony.types import Problem, Proposal, State
 
 

@@ -17,11 +17,11 @@ import torch
 from symphony.embedded import dialect, episodes, rollouts, train, values
 from symphony.files import check_own_folder
 from symphony.models.hf.backend import HFBackend
-from symphony.tasks.generated import LEXICONS
-from symphony.tasks.gridworld import GridWorld
-from symphony.tasks.mini_code import MiniCode
-from symphony.tasks.mini_qa import MiniQA
-from symphony.tasks.mini_shop import MiniShop
+from symphony.tasks.mini.generated import LEXICONS
+from symphony.tasks.mini.gridworld import GridWorld
+from symphony.tasks.mini.mini_code import MiniCode
+from symphony.tasks.mini.mini_qa import MiniQA
+from symphony.tasks.mini.mini_shop import MiniShop
 from symphony.types import SymphonyError, Task
 
 MEASURE_SEED = 7_000_000  # its problems are neither trained on nor in any study

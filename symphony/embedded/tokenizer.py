@@ -10,7 +10,7 @@ from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordPiece
 from transformers import PreTrainedTokenizerFast
 
-from symphony.tasks.generated import LEXICONS, SYLLABLES
+from symphony.tasks.mini.generated import LEXICONS, SYLLABLES
 
 ROLES = ("<|user|>", "<|assistant|>", "<|system|>")
 END, PAD, UNKNOWN = "<|end|>", "<|pad|>", "<|unknown|>"

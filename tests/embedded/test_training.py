@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from symphony.embedded import dialect, episodes
-from symphony.tasks.generated import LEXICONS
+from symphony.tasks.mini.generated import LEXICONS
 from symphony.types import Turn
 
 NAMES = st.sampled_from(dialect.MODELS)

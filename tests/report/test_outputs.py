@@ -14,7 +14,7 @@ from symphony.records.database import load
 from symphony.report.figures import figure
 from symphony.report.page import render
 from symphony.report.tables import table
-from symphony.tasks.gridworld import GridWorld
+from symphony.tasks.mini.gridworld import GridWorld
 from symphony.types import SymphonyError
 
 WORK = b"years of work\n"

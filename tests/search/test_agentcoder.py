@@ -14,8 +14,8 @@ from symphony.agents.scorer import EMCS
 from symphony.agents.session import Session
 from symphony.search.agentcoder import AgentCoder
 from symphony.search.result import SearchResult
-from symphony.tasks.gridworld import GridWorld
-from symphony.tasks.mini_code import WANTED, MiniCode, line
+from symphony.tasks.mini.gridworld import GridWorld
+from symphony.tasks.mini.mini_code import WANTED, MiniCode, line
 from symphony.tasks.programs import rust_suite
 from symphony.tasks.programs.task import Programs
 from symphony.types import Request, SymphonyError

@@ -29,7 +29,7 @@ from symphony.search.reflexion import Reflexion
 from symphony.search.result import Search
 from symphony.search.symphony import Symphony
 from symphony.search.tot import ToT
-from symphony.tasks.gridworld import MOVES, GridWorld
+from symphony.tasks.mini.gridworld import MOVES, GridWorld
 from symphony.types import Phase, Problem, Request, Task
 from tests.search.test_contract import MIXED
 from tests.stub import Script, Stub, pool, problem, session, talk

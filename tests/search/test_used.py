@@ -23,10 +23,10 @@ from symphony.search.result import Search, choose_answer
 from symphony.search.symphony import Symphony
 from symphony.search.tot import ToT
 from symphony.search.tree import ROOT, Origin, Tree
-from symphony.tasks.gridworld import GridWorld
-from symphony.tasks.mini_code import MiniCode
-from symphony.tasks.mini_qa import MiniQA
-from symphony.tasks.mini_shop import MiniShop
+from symphony.tasks.mini.gridworld import GridWorld
+from symphony.tasks.mini.mini_code import MiniCode
+from symphony.tasks.mini.mini_qa import MiniQA
+from symphony.tasks.mini.mini_shop import MiniShop
 from symphony.types import Completion, Phase, Request, Score, State, Task
 from tests.stub import Script, pool, session
 

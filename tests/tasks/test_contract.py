@@ -6,10 +6,10 @@ import random
 import pytest
 
 from symphony.embedded import episodes
-from symphony.tasks.gridworld import GridWorld
-from symphony.tasks.mini_code import MiniCode
-from symphony.tasks.mini_qa import MiniQA
-from symphony.tasks.mini_shop import MiniShop
+from symphony.tasks.mini.gridworld import GridWorld
+from symphony.tasks.mini.mini_code import MiniCode
+from symphony.tasks.mini.mini_qa import MiniQA
+from symphony.tasks.mini.mini_shop import MiniShop
 from symphony.types import State, SymphonyError, Task
 
 TASKS = (GridWorld, MiniQA, MiniShop, MiniCode)

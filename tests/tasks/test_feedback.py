@@ -15,11 +15,11 @@ from symphony.agents.scorer import EMCS
 from symphony.search.result import choose_answer
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, Tree
-from symphony.tasks.gridworld import GridWorld
 from symphony.tasks.hotpotqa.task import HotpotQA
-from symphony.tasks.mini_code import MiniCode
-from symphony.tasks.mini_qa import MiniQA
-from symphony.tasks.mini_shop import MiniShop
+from symphony.tasks.mini.gridworld import GridWorld
+from symphony.tasks.mini.mini_code import MiniCode
+from symphony.tasks.mini.mini_qa import MiniQA
+from symphony.tasks.mini.mini_shop import MiniShop
 from symphony.tasks.programs.task import Programs
 from symphony.tasks.webshop.task import WebShop
 from symphony.types import Feedback, Phase, Request, State, Task

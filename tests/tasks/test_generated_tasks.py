@@ -3,11 +3,11 @@
 from itertools import pairwise
 
 from symphony.chat.prompts import split_action
-from symphony.tasks import generated
-from symphony.tasks.gridworld import MOVES, GridWorld, neighbour, route
-from symphony.tasks.mini_code import MiniCode, line, program
-from symphony.tasks.mini_qa import SHOWN, MiniQA
-from symphony.tasks.mini_shop import MiniShop
+from symphony.tasks.mini import generated
+from symphony.tasks.mini.gridworld import MOVES, GridWorld, neighbour, route
+from symphony.tasks.mini.mini_code import MiniCode, line, program
+from symphony.tasks.mini.mini_qa import SHOWN, MiniQA
+from symphony.tasks.mini.mini_shop import MiniShop
 
 
 def test_names_of_tests_are_never_in_training():

@@ -15,7 +15,7 @@ import pytest
 
 from symphony.byhand import grade_file
 from symphony.tasks.hotpotqa.task import HotpotQA
-from symphony.tasks.mini_qa import MiniQA
+from symphony.tasks.mini.mini_qa import MiniQA
 from symphony.tasks.webshop.task import WebShop
 from symphony.types import SymphonyError
 

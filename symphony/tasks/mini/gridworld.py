@@ -20,8 +20,8 @@ from annotated_types import Ge, Interval
 
 from symphony.chat.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.fields import Count, check_fields
-from symphony.tasks import generated
 from symphony.tasks.feedback import visible
+from symphony.tasks.mini import generated
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
 Cell = tuple[int, int]

@@ -21,9 +21,9 @@ from annotated_types import Interval, MinLen
 
 from symphony.chat.prompts import ChatPrompts, parse_proposal, read_answer, split_action
 from symphony.fields import Count, check_fields
-from symphony.tasks import generated
 from symphony.tasks.answers import exact_match, normalise
 from symphony.tasks.feedback import visible
+from symphony.tasks.mini import generated
 from symphony.types import Feedback, Grade, Problem, Proposal, State
 
 FACTS = 5

@@ -25,8 +25,8 @@ from annotated_types import Interval
 
 from symphony.chat.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.fields import Count, check_fields
-from symphony.tasks import generated
 from symphony.tasks.feedback import visible
+from symphony.tasks.mini import generated
 from symphony.tasks.programs.sandbox import Execution, PythonSandbox, shortfall
 from symphony.types import Feedback, Grade, Problem, Proposal, State
 

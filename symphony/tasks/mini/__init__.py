@@ -1,0 +1,1 @@
+"""Four generated tasks, which the embedded models know."""
