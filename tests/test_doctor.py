@@ -213,7 +213,7 @@ def test_a_pool_that_is_all_there_is_none(conf: Path, capsys: pytest.CaptureFixt
 def test_a_method_that_a_study_has_to_leave_out_is_told_and_is_no_error(
     conf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("symphony.search.ab_mcts.find_spec", lambda name: None)
+    monkeypatch.setattr("symphony.search.methods.ab_mcts.find_spec", lambda name: None)
     (conf / "experiment").unlink()
     (conf / "experiment" / "mine").mkdir(parents=True)
     for name in ("symphony", "ab_mcts_a"):

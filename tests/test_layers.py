@@ -95,7 +95,7 @@ HEAVY = {
     ("rich",): ("symphony/run/progress.py",),
     ("openai", "httpx", "httpx2"): ("symphony/models/api/backend.py",),
     ("Stemmer", "thefuzz", "spacy"): ("symphony/tasks/",),
-    ("treequest", "pymc"): ("symphony/search/ab_mcts.py",),
+    ("treequest", "pymc"): ("symphony/search/methods/ab_mcts.py",),
 }
 
 

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 
 from symphony.search.course import conclude, grow
 from symphony.search.evaluation import evaluate
-from symphony.search.halving import ROOT_RULES, RootRule
 from symphony.search.lessons import LESSONS, LessonsWritten
 from symphony.search.method import Method
+from symphony.search.methods.halving import ROOT_RULES, RootRule
 from symphony.search.phases import Distinct, Expansion, Judge, Phases, Shown
 from symphony.search.quirks import (
     AGAIN,

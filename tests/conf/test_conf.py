@@ -340,7 +340,7 @@ def test_a_task_that_the_machine_can_not_carry_out_is_left_out_of_a_study_and_to
 def test_a_method_that_can_not_play_a_task_is_left_out_of_it_and_told_once(
     conf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("symphony.search.ab_mcts.find_spec", lambda name: None if name == "pymc" else name)
+    monkeypatch.setattr("symphony.search.methods.ab_mcts.find_spec", lambda name: None if name == "pymc" else name)
     edit(
         conf / "experiment" / "quickstart" / "uniform.yaml",
         "defaults:\n",

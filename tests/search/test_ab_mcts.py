@@ -15,7 +15,7 @@ from symphony.agents.memory import Memory, NoMemory, PoolFifo
 from symphony.agents.scheduler import Fixed, RoundRobin, Scheduler
 from symphony.agents.scorer import Plain
 from symphony.agents.session import Session
-from symphony.search.ab_mcts import _NEEDS, ABMCTS
+from symphony.search.methods.ab_mcts import _NEEDS, ABMCTS
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError
 from tests.stub import Script, Stub, pool, problem, say, session, talk
@@ -173,7 +173,7 @@ async def test_the_generators_that_the_process_shares_neither_matter_nor_change(
 
 @pytest.mark.parametrize(("variant", "extra"), [("a", "ab-mcts"), ("m", "ab-mcts-m")])
 async def test_a_missing_library_is_told_with_the_command_that_installs_it(variant, extra, monkeypatch):
-    monkeypatch.setattr("symphony.search.ab_mcts.find_spec", lambda name: None)
+    monkeypatch.setattr("symphony.search.methods.ab_mcts.find_spec", lambda name: None)
     told = rf"search\.variant {variant}: found no treequest.*, allowed: after pip install -e '\.\[{extra}\]'"
     with pytest.raises(SymphonyError, match=told):
         await search(talk(WORD), method=ABMCTS(variant=variant))

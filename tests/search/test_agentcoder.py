@@ -12,7 +12,7 @@ from symphony.agents.memory import NoMemory
 from symphony.agents.scheduler import RoundRobin
 from symphony.agents.scorer import EMCS
 from symphony.agents.session import Session
-from symphony.search.agentcoder import AgentCoder
+from symphony.search.methods.agentcoder import AgentCoder
 from symphony.search.result import SearchResult
 from symphony.tasks.mini.gridworld import GridWorld
 from symphony.tasks.mini.mini_code import WANTED, MiniCode, line

@@ -10,7 +10,7 @@ from symphony.agents.memory import NoMemory
 from symphony.agents.scheduler import UCB, RoundRobin, Scheduler
 from symphony.agents.scorer import EMCS, Plain, Scorer
 from symphony.agents.session import Session
-from symphony.search.best_of_n import BestOfN
+from symphony.search.methods.best_of_n import BestOfN
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError
 from tests.stub import Script, Stub, pool, problem, say, session, talk

@@ -20,13 +20,13 @@ from symphony.agents.scorer import EMCS
 from symphony.agents.session import Agent, AgentPool, Session
 from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
-from symphony.search.ab_mcts import ABMCTS
-from symphony.search.best_of_n import BestOfN
-from symphony.search.cot import CoT
-from symphony.search.mixture import Mixture
+from symphony.search.methods.ab_mcts import ABMCTS
+from symphony.search.methods.best_of_n import BestOfN
+from symphony.search.methods.cot import CoT
+from symphony.search.methods.mixture import Mixture
+from symphony.search.methods.tot import ToT
 from symphony.search.result import Search, SearchResult, node_records
 from symphony.search.symphony import Symphony
-from symphony.search.tot import ToT
 from symphony.types import Problem, Request, Task
 from tests.stub import Script, Stub, pool, problem, say, session, talk
 

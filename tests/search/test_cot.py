@@ -9,7 +9,7 @@ from symphony.agents.memory import NoMemory
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import EMCS
 from symphony.agents.session import Session
-from symphony.search.cot import CoT
+from symphony.search.methods.cot import CoT
 from symphony.search.result import SearchResult, majority
 from symphony.search.tree import Tree
 from symphony.tasks.hotpotqa.corpus import Paragraphs

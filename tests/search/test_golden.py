@@ -15,20 +15,20 @@ from symphony.agents.memory import Memory, NoMemory, PoolFifo
 from symphony.agents.scheduler import UCB, Fixed, Scheduler
 from symphony.agents.scorer import EMCS, Plain, Scorer
 from symphony.agents.session import AgentPool
-from symphony.search.ab_mcts import ABMCTS
-from symphony.search.agentcoder import AgentCoder
-from symphony.search.best_of_n import BestOfN
-from symphony.search.cot import CoT
-from symphony.search.debate import Debate
-from symphony.search.lats import LATS
-from symphony.search.master import MASTER
-from symphony.search.mixture import Mixture
-from symphony.search.rap import RAP
-from symphony.search.react import React
-from symphony.search.reflexion import Reflexion
+from symphony.search.methods.ab_mcts import ABMCTS
+from symphony.search.methods.agentcoder import AgentCoder
+from symphony.search.methods.best_of_n import BestOfN
+from symphony.search.methods.cot import CoT
+from symphony.search.methods.debate import Debate
+from symphony.search.methods.lats import LATS
+from symphony.search.methods.master import MASTER
+from symphony.search.methods.mixture import Mixture
+from symphony.search.methods.rap import RAP
+from symphony.search.methods.react import React
+from symphony.search.methods.reflexion import Reflexion
+from symphony.search.methods.tot import ToT
 from symphony.search.result import Search
 from symphony.search.symphony import Symphony
-from symphony.search.tot import ToT
 from symphony.tasks.mini.gridworld import MOVES, GridWorld
 from symphony.types import Phase, Problem, Request, Task
 from tests.search.test_contract import MIXED

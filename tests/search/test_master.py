@@ -10,7 +10,7 @@ from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import Plain
 from symphony.agents.session import Session
-from symphony.search.master import MASTER
+from symphony.search.methods.master import MASTER
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError
 from tests.stub import Script, Stub, pool, problem, session

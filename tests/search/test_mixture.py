@@ -9,7 +9,7 @@ from symphony.agents.memory import NoMemory
 from symphony.agents.scheduler import RoundRobin
 from symphony.agents.scorer import EMCS
 from symphony.agents.session import Session
-from symphony.search.mixture import Mixture
+from symphony.search.methods.mixture import Mixture
 from symphony.search.result import SearchResult
 from symphony.types import Request, SymphonyError
 from tests.stub import Script, Stub, pool, problem, say, session

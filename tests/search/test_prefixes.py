@@ -11,7 +11,7 @@ from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import EMCS
 from symphony.agents.session import Session
-from symphony.search.cot import CoT
+from symphony.search.methods.cot import CoT
 from symphony.search.result import RANKS, Search, SearchResult, answer_records
 from symphony.search.symphony import Symphony
 from symphony.types import Feedback, Grade, Phase, Request, State

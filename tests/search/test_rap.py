@@ -7,7 +7,7 @@ import pytest
 from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import Plain
-from symphony.search.rap import RAP
+from symphony.search.methods.rap import RAP
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError
 from tests.stub import Stub, pool, problem, session

@@ -8,7 +8,7 @@ from symphony.agents.memory import Memory, NoMemory, PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import Plain
 from symphony.agents.session import Session
-from symphony.search.reflexion import Reflexion
+from symphony.search.methods.reflexion import Reflexion
 from symphony.search.result import SearchResult
 from symphony.types import Phase, Request, SymphonyError
 from tests.stub import Script, Stub, pool, problem, say, session

@@ -11,7 +11,7 @@ from symphony.agents.memory import NoMemory, PoolFifo
 from symphony.agents.scheduler import UCB, RoundRobin
 from symphony.agents.scorer import EMCS, FORMAT_REMINDER, Plain
 from symphony.agents.session import Session
-from symphony.search.lats import LATS
+from symphony.search.methods.lats import LATS
 from symphony.search.result import SearchResult
 from symphony.search.symphony import Symphony
 from symphony.types import Phase, Request, SymphonyError, Task

@@ -9,8 +9,8 @@ from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import Plain
 from symphony.agents.session import Agent, AgentPool, Session
+from symphony.search.methods.tot import ToT
 from symphony.search.result import SearchResult
-from symphony.search.tot import ToT
 from symphony.types import Phase, Request, SymphonyError
 from tests.stub import Scripted, Stub, pool, problem, session
 

@@ -16,12 +16,12 @@ from symphony.agents.scorer import EMCS, Asking, Plain
 from symphony.agents.session import Session
 from symphony.search import course
 from symphony.search.evaluation import used
-from symphony.search.lats import LATS
-from symphony.search.master import MASTER
-from symphony.search.rap import RAP
+from symphony.search.methods.lats import LATS
+from symphony.search.methods.master import MASTER
+from symphony.search.methods.rap import RAP
+from symphony.search.methods.tot import ToT
 from symphony.search.result import Search, choose_answer
 from symphony.search.symphony import Symphony
-from symphony.search.tot import ToT
 from symphony.search.tree import ROOT, Origin, Tree
 from symphony.tasks.mini.gridworld import GridWorld
 from symphony.tasks.mini.mini_code import MiniCode
