@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from symphony import stop
+
+# isort: split
 import argparse
 import math
 import os
@@ -9,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from symphony import byhand, stop
+from symphony import byhand
 from symphony.forecast import doctor, estimate, forecast
 from symphony.models import footprint
 from symphony.plan import compose, needs, options, specs

@@ -17,6 +17,7 @@ from symphony.models.endpoint import FREE, Price, price_of
 from symphony.models.folder import MANIFEST, check_folder, locate
 from symphony.models.footprint import Footprint, footprint
 from symphony.models.revision import check_format
+from symphony.plan.former import with_former_names
 from symphony.plan.targets import class_of, instantiate
 from symphony.types import Endpoint, SymphonyError, canonical_json
 
@@ -247,7 +248,8 @@ def digest(config: Mapping[str, Any]) -> str:
     pool = config.get("pool") or {}
     left_out = {*ACCESS, *COMPUTING} - ({"price"} if money_limits(config) else set())
     agents = [{key: agent[key] for key in agent if key not in left_out} for agent in pool.get("agents", ())]
-    return _sha({**config, "pool": {**pool, "agents": agents}} if agents else config)[:16]
+    named = with_former_names({**config, "pool": {**pool, "agents": agents}} if agents else dict(config))
+    return _sha(named)[:16]
 
 
 def money_limits(config: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from symphony.fields import allowed, check, kinds, required, shown
+from symphony.plan.former import present_name
 from symphony.types import SymphonyError
 from symphony.weights.fetch import parse_source
 
@@ -28,6 +29,8 @@ _HIDDEN = ("base_url", "key_env")
 def class_of(key: str, target: Any) -> Any:
     """The class that a `_target_` names, of the kind that its config group makes; nothing is called."""
     module, _, name = str(target).rpartition(".")
+    if (now := present_name(str(target))) != target:
+        raise SymphonyError(f"{key}._target_: found {target!r}, allowed: {now}, its new name")
     if not module.startswith("symphony."):
         raise SymphonyError(f"{key}._target_: found {shown(target)}, allowed: a class of symphony.*")
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from symphony.types import Problem, canonical_json
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 TOLD = ("symphony", "torch", "transformers", "tokenizers", "bitsandbytes", "numpy")
 
 

@@ -39,6 +39,18 @@ def read_prompts(task: str, wording: str) -> ChatPrompts:
 
 
 def _load(path: Path) -> Any:
+    """What a file says; with `like: <version>` the texts that it lacks are those of that version, beside it."""
+    node = _read(path)
+    if not isinstance(node, dict) or "like" not in node:
+        return node
+    whole = [file for file in sorted(path.parent.glob("*.yaml")) if file != path and "like" not in (_read(file) or ())]
+    if node["like"] not in [file.stem for file in whole]:
+        allowed = ", ".join(file.stem for file in whole) or "a version that is whole"
+        raise SymphonyError(f"{path}: like: found {node['like']!r}, allowed: {allowed}")
+    return {**_read(path.parent / f"{node.pop('like')}.yaml"), **node}
+
+
+def _read(path: Path) -> Any:
     import yaml
 
     try:

@@ -29,7 +29,7 @@ def test_no_problem_on_which_prompts_were_developed_is_reported(runs: list[Run])
         shown = compose.task([f"task={of}", f"problems={len(apart)}", f"task.first={apart[0]}"], conf=CONF, data=DATA)
         reported = compose.task([f"task={task}", "problems=40"], conf=CONF, data=DATA)
         assert not {p.prompt for p in shown.problems()} & {p.prompt for p in reported.problems()}
-        assert compose.task([f"task={task}"], conf=CONF, data=DATA).wording == "v2"
+        assert compose.task([f"task={task}"], conf=CONF, data=DATA).wording.startswith("v2")
 
 
 @pytest.mark.parametrize("wording", sorted(DEVELOPED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -66,6 +67,24 @@ def test_a_published_version_never_changes():
 
 def test_a_published_wording_of_answers_never_changes():
     assert {task: read_prompts(task, "v1").answer_digest for task in ANSWERS} == ANSWERS
+
+
+@pytest.mark.parametrize("language", ["python", "rust"])
+def test_where_tests_are_given_none_are_asked_for_and_nothing_else_differs(language):
+    base, given = (read_prompts(f"programs_{language}", version) for version in ("v2", "v2_given"))
+    assert dataclasses.replace(given, instructions=base.instructions) == base
+    assert "assert" in base.instructions
+    assert "assert" not in given.instructions
+
+
+@pytest.mark.parametrize("like", ["v9", "mine", "other", ["v1"], 3, None])
+def test_a_wording_is_like_a_whole_version_beside_it(like, tmp_path):
+    (tmp_path / "v1.yaml").write_text((FOLDER / "webshop" / "v1.yaml").read_text())
+    (tmp_path / "other.yaml").write_text("like: v1\ninstructions: Buy.\n")
+    assert read_prompts("webshop", str(tmp_path / "other.yaml")).instructions == "Buy."
+    (tmp_path / "mine.yaml").write_text(json.dumps({"like": like, "instructions": "Buy."}))
+    with pytest.raises(SymphonyError, match=r"mine\.yaml: like: found .*, allowed: v1$"):
+        read_prompts("webshop", str(tmp_path / "mine.yaml"))
 
 
 def test_tests_are_asked_for_without_a_program_and_as_many_as_are_run():

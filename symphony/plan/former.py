@@ -1,0 +1,47 @@
+"""Former names of classes in a `_target_`: what moved keeps its digest, and an old config is told the new name.
+
+The former names are told for one release.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MINI = ("gridworld", "mini_qa", "mini_shop", "mini_code")
+_METHODS = (
+    *("ab_mcts", "agentcoder", "best_of_n", "cot", "debate", "halving", "lats", "master", "mixture", "rap", "react"),
+    *("reflexion", "tot"),
+)
+FORMER = {
+    "symphony.agents.bandits": "symphony.bandits",
+    "symphony.agents.memory": "symphony.memory",
+    "symphony.agents.scheduler": "symphony.scheduler",
+    "symphony.agents.scorer": "symphony.scorer",
+    "symphony.models.api.backend": "symphony.models.api",
+    "symphony.models.hf.backend": "symphony.models.hf",
+    "symphony.tasks.hotpotqa.task": "symphony.tasks.hotpotqa",
+    "symphony.tasks.programs.task": "symphony.tasks.programs",
+    "symphony.tasks.webshop.task": "symphony.tasks.webshop",
+    **{f"symphony.tasks.mini.{name}": f"symphony.tasks.{name}" for name in _MINI},
+    **{f"symphony.search.methods.{name}": f"symphony.search.{name}" for name in _METHODS},
+}
+"""Module -> its former name."""
+_NOW = {former: module for module, former in FORMER.items()}
+
+
+def present_name(target: str) -> str:
+    """What a class is called now; the same where it was never moved."""
+    module, _, name = target.rpartition(".")
+    return f"{_NOW[module]}.{name}" if module in _NOW else target
+
+
+def with_former_names(config: Any) -> Any:
+    """A config with each `_target_` as it was called first, so that moving a class changes no digest."""
+    if isinstance(config, dict):
+        return {key: _former(value) if key == "_target_" else with_former_names(value) for key, value in config.items()}
+    return [with_former_names(one) for one in config] if isinstance(config, list) else config
+
+
+def _former(target: Any) -> Any:
+    module, _, name = str(target).rpartition(".")
+    return f"{FORMER[module]}.{name}" if module in FORMER else target
