@@ -156,7 +156,7 @@ APPENDED = {
 }
 
 SEEN = {
-    "tests/conf/test_conf.py": (
+    "tests/plan/test_compose.py": (
         "[task=added_task]", "[pool=added_pool]", "[search=added_search]", "[scheduler=added_scheduler]",
         "[scorer=added_scorer]", "[memory=added_memory]", "[methods-added_search]", "[quickstart-added_ablation]",
     ),
@@ -166,14 +166,14 @@ SEEN = {
     "tests/search/test_options.py": (
         "[scheduler=added_scheduler]", "[scorer=added_scorer]", "[memory=added_memory]"
     ),
-    "tests/test_bandits.py": ("[AddedScheduler",),
+    "tests/agents/test_bandits.py": ("[AddedScheduler",),
     "tests/report/test_tables.py": ("[added_table]",),
 }  # fmt: skip
 """Tests that go over what there is, and what they must name of the additions."""
 
 CATALOGUES = (
-    "tests/test_layers.py", "tests/test_cli.py", "tests/test_prompts.py", "tests/tasks/test_wording.py",
-    "tests/report/test_page.py", "tests/conf/test_packaging.py", "tests/conf/test_cards.py",
+    "tests/test_layers.py", "tests/test_cli.py", "tests/chat/test_prompts.py", "tests/tasks/test_wording.py",
+    "tests/report/test_page.py", "tests/plan/test_packaging.py", "tests/plan/test_cards.py",
 )  # fmt: skip
 """Tests that list what there is."""
 

@@ -22,8 +22,8 @@ from symphony.records.records import FILES, CallRecord, ProblemRecord, read_mani
 from symphony.run.progress import Counts
 from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Request, SymphonyError
+from tests.records.test_records import CALL, PROBLEM, RUN, WALL
 from tests.scripted_pool import ROOT, Silent, answer, one_group
-from tests.test_records import CALL, PROBLEM, RUN, WALL
 
 
 def write(folder: Path, order: Sequence[int]) -> Path:

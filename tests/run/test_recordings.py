@@ -16,7 +16,7 @@ from symphony.run import progress, runner
 from symphony.run.recordings import MANIFEST, outcomes, pack, read_into, shipped, told
 from symphony.types import Completion, SymphonyError
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 KEY, OTHER = b"k" * 32, b"o" * 32
 ANSWER = Completion(
     text="Thought: “ü”\nAction: go", finish_reason="stop", prompt_tokens=9, completion_tokens=4, logprob=-0.125

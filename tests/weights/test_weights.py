@@ -15,7 +15,7 @@ from symphony.plan.options import model
 from symphony.plan.specs import ModelSpec, NotThere
 from symphony.types import SymphonyError, canonical_json
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WHOLE = PACKAGE / "embedded" / "weights" / "llama"
 
 

@@ -20,7 +20,7 @@ from symphony.weights.quantise import TEXT as SHIPPED
 from symphony.weights.quantise import peak_memory, quantise
 from tests import tiny_gguf
 
-write_model = runpy.run_path(str(Path(__file__).parent / "models" / "conftest.py"))["write_model"]
+write_model = runpy.run_path(str(Path(__file__).parents[1] / "models" / "conftest.py"))["write_model"]
 EMBEDDED = PACKAGE / "embedded" / "weights" / "llama"
 TEXT = "Open the red door with the key."
 BALLAST = 1_500_000_000  # bytes, far more than the tiny models and their libraries take

@@ -15,7 +15,7 @@ from symphony.forecast import doctor
 from symphony.models.api.probe import Probe, probe
 from tests.stub_server import Asked, Reply, StubServer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CANARY = "sk-canary/0123456789+abcdefghijklmnopqrstuvwxyz"
 
 

@@ -18,7 +18,7 @@ from symphony.types import SymphonyError
 from symphony.weights.fetch import Source, fetch, parse_source
 from symphony.weights.hub import HUB
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 CANARY = "hf_canary0123456789abcdefghijklmnopqr"
 COMMIT, LATER = "a" * 40, "b" * 40
 WEIGHTS = bytes(range(256)) * 64
