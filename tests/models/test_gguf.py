@@ -255,6 +255,12 @@ def test_a_file_does_not_lie_in_memory_beside_the_weights(make, file: Path) -> N
     assert file.name not in Path("/proc/self/maps").read_text()
 
 
+def test_sizes_are_the_same_without_the_weights(make, file: Path, ask: Ask) -> None:
+    sizing, request = GGUFBackend.sizing(file, "gguf:0", cells=1024), ask("go")
+    assert sizing.size(request) == make().size(request)
+    assert sizing.size(request).completion > 0
+
+
 @pytest.mark.parametrize("wrong", ["abc", "A" * 64])
 def test_a_checksum_that_is_none_is_told(wrong: str, file: Path) -> None:
     with pytest.raises(SymphonyError, match=r"sha256: found .*, allowed: 64 of the digits"):

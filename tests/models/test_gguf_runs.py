@@ -11,7 +11,7 @@ from symphony.forecast.estimate import memory
 from symphony.models.gguf.files import MODELS_VARIABLE, file_sha256
 from symphony.plan.compose import plan
 from symphony.plan.specs import NotThere, Run, groups, models
-from symphony.records.records import CallRecord, TimingRecord, read_records
+from symphony.records.records import CallRecord, ProblemRecord, TimingRecord, read_records
 from symphony.run.pools import Workshop
 from symphony.run.progress import watch
 from symphony.run.runner import Place, run_group
@@ -57,6 +57,17 @@ def test_a_run_is_replayed_without_the_file(tmp_path: Path, file: Path, monkeypa
     again = carry_out(planned(tmp_path, file, "execution.store=replay"), tmp_path / "outputs")
     assert (again / "calls.jsonl").read_bytes() == before["calls.jsonl"]
     assert (again / "nodes.jsonl").read_bytes() == before["nodes.jsonl"]
+
+
+def test_a_limit_of_tokens_holds_to_the_token(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MODELS_VARIABLE, str(file.parent))
+    long = "search.expand_tokens=200"
+    whole = read_records(carry_out(planned(tmp_path, file, long), tmp_path / "whole"), ProblemRecord)
+    limit = min(one.prompt_tokens + one.completion_tokens for one in whole) * 2 // 3
+    run = planned(tmp_path, file, long, f"budget.problem.tokens={limit}")
+    for one in read_records(carry_out(run, tmp_path / "outputs"), ProblemRecord):
+        assert limit // 2 < one.prompt_tokens + one.completion_tokens <= limit
+        assert one.stop_reason == "tokens"
 
 
 def test_how_the_engine_computes_is_no_part_of_a_runs_name(tmp_path: Path, file: Path) -> None:

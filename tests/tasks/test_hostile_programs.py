@@ -242,6 +242,14 @@ def test_a_rust_program_that_is_right_in_some_orders_of_its_hash_map_only_does_n
     assert rust_suite.judge(program, suite, WALL_S).outcome == "fail"  # by chance only 1 in 256 passes
 
 
+@pytest.mark.skipif(not rust_suite.available(), reason="no rustc on this machine")
+def test_what_a_rust_program_shows_is_the_same_each_time_whatever_the_order_of_its_sets() -> None:
+    suite = rust_suite.suite("f", PROMPT, TEST)
+    digits = "(0..8).collect::<std::collections::HashSet<isize>>().into_iter().fold(1, |sum, one| 10 * sum + one)"
+    shown = {rust_suite.judge(f"fn f(x: isize) -> isize {{ x + {digits} }}", suite, WALL_S).shown for _ in range(3)}
+    assert len(shown) == 1
+
+
 def test_a_command_does_not_run_where_neither_landlock_nor_bubblewrap_is() -> None:
     with pytest.raises(SymphonyError, match="found neither landlock nor bubblewrap"):
         run_command(Command(words=("/usr/bin/true",)), b"", layers=("seccomp",))

@@ -96,7 +96,8 @@ class Vocabulary:
         self._alone = threading.Lock()
         self._pieces: dict[int, bytes] = {}
         self.size = int(self._lib.llama_vocab_n_tokens(self._vocab))
-        self.trained = int(self._lib.llama_model_n_ctx_train(self._model))
+        trained = self.meta(f"{self.meta('general.architecture')}.context_length") or ""
+        self.trained = int(trained) if trained.isdecimal() else 0  # llama.cpp tells it of loaded weights alone
         self.parameters = int(self._lib.llama_model_n_params(self._model))
 
     def meta(self, key: str) -> str | None:
