@@ -26,6 +26,12 @@ FORMER = {
     **{f"symphony.search.methods.{name}": f"symphony.search.{name}" for name in _METHODS},
 }
 """Module -> its former name."""
+CLASSES = {"symphony.search.official.Official": "symphony.search.symphony.Symphony"}
+"""A class that was parted from another -> that one."""
+KEYS: dict[str, dict[str, Any]] = {
+    name: {"consensus": "off"} for name in ("symphony.search.symphony.Symphony", "symphony.search.methods.lats.LATS")
+}
+"""A class -> the keys that it had, with what they were wherever it is used now."""
 _NOW = {former: module for module, former in FORMER.items()}
 
 
@@ -38,10 +44,14 @@ def present_name(target: str) -> str:
 def with_former_names(config: Any) -> Any:
     """A config with each `_target_` as it was called first, so that moving a class changes no digest."""
     if isinstance(config, dict):
-        return {key: _former(value) if key == "_target_" else with_former_names(value) for key, value in config.items()}
+        had = KEYS.get(str(config.get("_target_")), {})
+        named = {
+            key: _former(value) if key == "_target_" else with_former_names(value) for key, value in config.items()
+        }
+        return {**had, **named}
     return [with_former_names(one) for one in config] if isinstance(config, list) else config
 
 
 def _former(target: Any) -> Any:
     module, _, name = str(target).rpartition(".")
-    return f"{FORMER[module]}.{name}" if module in FORMER else target
+    return f"{FORMER[module]}.{name}" if module in FORMER else CLASSES.get(target, target)

@@ -47,7 +47,7 @@ class Method(ABC):
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.init}
         for key in COUNTS:
             check_range(key, own.get(key), 1)
         for key in FROM_ZERO:

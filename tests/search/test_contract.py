@@ -35,7 +35,7 @@ def methods() -> list[type]:
     """Every search class of the package: one with `solve` and a default for each of its fields."""
     found = {
         cls
-        for module in pkgutil.iter_modules(symphony.search.__path__, "symphony.search.")
+        for module in pkgutil.walk_packages(symphony.search.__path__, "symphony.search.")
         for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass)
         if dataclasses.is_dataclass(cls) and hasattr(cls, "solve") and not inspect.isabstract(cls)
     }

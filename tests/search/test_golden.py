@@ -27,6 +27,7 @@ from symphony.search.methods.rap import RAP
 from symphony.search.methods.react import React
 from symphony.search.methods.reflexion import Reflexion
 from symphony.search.methods.tot import ToT
+from symphony.search.official import Official
 from symphony.search.result import Search
 from symphony.search.symphony import Symphony
 from symphony.tasks.mini.gridworld import MOVES, GridWorld
@@ -37,7 +38,7 @@ from tests.stub import Script, Stub, pool, problem, session, talk
 FOLDER = Path(__file__).parent.parent / "golden"
 DEFAULT = Symphony(iterations=5, depth=6, sim_depth=3)
 PAPER = Symphony(iterations=5, depth=6, first_visit="prior", judge="every", sim_width=1, sim_depth=6, sim_value="sum")
-CODE = Symphony(
+CODE = Official(
     iterations=5,
     depth=6,
     c=math.sqrt(2),

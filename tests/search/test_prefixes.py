@@ -12,6 +12,7 @@ from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import EMCS
 from symphony.agents.session import Session
 from symphony.search.methods.cot import CoT
+from symphony.search.official import Official
 from symphony.search.result import RANKS, Search, SearchResult, answer_records
 from symphony.search.symphony import Symphony
 from symphony.types import Feedback, Grade, Phase, Request, State
@@ -22,7 +23,7 @@ VOTING = ("AgentCoder", "CoT", "Debate", "Mixture")
 """Their answer is no rank among the nodes: of smaller limits nothing is known, and nothing is said."""
 METHODS = {
     **{name: method for name, method in VARIANTS.items() if type(method).__name__ not in VOTING},
-    "Symphony, consensus": Symphony(n=3, sim_width=3, consensus="on"),
+    "Symphony, consensus": Official(n=3, sim_width=3, consensus="on"),
     "Symphony, 3 at once, short": Symphony(n=2, sim_depth=1, parallel=3),
 }
 GRADE = Grade(success=False, score=0.0)
@@ -103,7 +104,7 @@ async def test_of_an_answer_by_a_rule_of_the_published_code_no_prefix_is_told(po
 
 @pytest.mark.parametrize("quirk", [{"values": "positional"}, {"values": "rescaled"}, {"backup": "wrong_end"}])
 async def test_of_values_that_are_changed_after_the_fact_no_prefix_is_told(quirk):
-    _, whole = await solve(Symphony(**quirk), "oracle", 0, Budget(calls=60))
+    _, whole = await solve(Official(**quirk), "oracle", 0, Budget(calls=60))
     assert whole.prefixes is None
 
 

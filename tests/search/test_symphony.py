@@ -12,6 +12,7 @@ from symphony.agents.scheduler import UCB, RoundRobin
 from symphony.agents.scorer import EMCS, FORMAT_REMINDER, Plain
 from symphony.agents.session import Session
 from symphony.search.methods.lats import LATS
+from symphony.search.official import Official
 from symphony.search.result import SearchResult
 from symphony.search.symphony import Symphony
 from symphony.types import Phase, Request, SymphonyError, Task
@@ -383,7 +384,7 @@ async def test_a_simulation_backs_up_what_is_configured(settings, length, backed
 
 
 async def test_consensus_replaces_the_evaluator_in_simulations_only():
-    method = Symphony(n=4, iterations=1, sim_width=4, sim_depth=2, consensus="on", judge="every")
+    method = Official(n=4, iterations=1, sim_width=4, sim_depth=2, judge="every", consensus="on")
     result, ledger = await search(in_turn("go a"), task=Stub(length=9), method=method)
     assert Counter(call.phase for call in ledger.calls) == {"expand": 4, "evaluate": 1, "sim_expand": 4}
     assert [node.prior for node in result.tree.nodes if node.origin == "simulate"] == [0.9]
@@ -477,7 +478,7 @@ async def test_lats_is_the_loop_with_its_own_numbers():
 )
 def test_an_impossible_value_is_refused_with_its_key(wrong):
     with pytest.raises(SymphonyError, match=rf"search\.{next(iter(wrong))}"):
-        Symphony(**wrong)
+        Official(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"expand_tokens": 0}])

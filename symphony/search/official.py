@@ -1,4 +1,4 @@
-"""Where SYMPHONY's published code goes its own way: one strategy a switch of `Symphony`, each off unless it is named.
+"""Where SYMPHONY's published code goes its own way: one rule a switch of `Official`, each off unless it is named.
 
 docs/official-code.md lists all of the published behaviour and says which switch reproduces it. Sources are files and
 lines of ZHUWEI-hub/SYMPHONY, commit 3fbe298: hp is its folder hotpot, ws webshop, pg programming.
@@ -9,13 +9,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
-from typing import Literal
+from typing import ClassVar, Literal
 
-from symphony.search.evaluation import evaluate, scores
-from symphony.search.phases import Expansion, Phases
+from symphony.search.evaluation import scores
+from symphony.search.phases import Distinct, Expansion, Phases, Shown
+from symphony.search.result import SearchResult
+from symphony.search.rules import (
+    SIMULATION_VALUES,
+    LessonRule,
+    Rules,
+    ValueRule,
+    best,
+    nothing_before,
+    unpaid,
+)
+from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, FirstVisit, Node, Tree, UctMean
-from symphony.types import Score
+from symphony.types import Score, SymphonyError
 
 Select = Literal["close", "prune"]
 Limit = Literal["close", "stop"]
@@ -24,15 +36,18 @@ Backup = Literal["plain", "wrong_end", "children"]
 SimEnd = Literal["first", "last"]
 Consensus = Literal["off", "on", "nodes"]
 Resample = Literal["once", "never", "cooling"]
+ValueCache = Literal["off", "on"]
+LessonsWritten = Literal["each", "rewritten", "rewritten_by_reward", "each_attempt"]
+CANONICAL = Rules()
 
 # --------------------------------------------------------------------------- what becomes of an exhausted node
 
 
-def _close(tree: Tree, c: float, first_visit: FirstVisit, start: int, uct_mean: UctMean) -> int | None:
+def _close(tree: Tree, c: float, first_visit: FirstVisit, start: int, *, uct_mean: UctMean) -> int | None:
     return tree.select(c, first_visit, start, uct_mean=uct_mean)
 
 
-def _prune(tree: Tree, c: float, first_visit: FirstVisit, start: int, uct_mean: UctMean) -> int | None:
+def _prune(tree: Tree, c: float, first_visit: FirstVisit, start: int, *, uct_mean: UctMean) -> int | None:
     """A node whose children have all ended is taken from its parent; a parent emptied so is a leaf again.
 
     Source: hp/symphony.py:332-362, ws/symphony.py:687-713. There an exhausted root is an error or an endless loop; here
@@ -50,21 +65,17 @@ def _prune(tree: Tree, c: float, first_visit: FirstVisit, start: int, uct_mean: 
     return None if node.closed else node.id
 
 
-SELECT: dict[Select, Callable[[Tree, float, FirstVisit, int, UctMean], int | None]] = {
+SELECT: dict[Select, Callable[..., int | None]] = {
     "close": _close,
     "prune": _prune,
 }
-
-
-def _settle(tree: Tree, leaf: int) -> None:
-    tree.settle(leaf)
 
 
 def _leave(tree: Tree, leaf: int) -> None:
     """Selection finds out by itself."""
 
 
-SETTLE: dict[Select, Callable[[Tree, int], None]] = {"close": _settle, "prune": _leave}
+SETTLE: dict[Select, Callable[[Tree, int], None]] = {"close": CANONICAL.settle, "prune": _leave}
 
 LIMIT_CLOSES: dict[Limit, bool] = {"close": True, "stop": False}
 """Whether the depth limit closes a node and cuts simulations; else it does nothing but end the search when such a node
@@ -74,33 +85,6 @@ Source: ws/symphony.py:512-525, 717 (the search ends because there is no child t
 """
 
 # --------------------------------------------------------------------------- values of the children of an expansion
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValueRule:
-    """How new children get their values, and who is paid for them.
-
-    Attributes:
-        evaluate: Gives them their values; `places` is as in `evaluation.used`.
-        start: The child that a simulation starts from.
-        pays: Whether an end credits its agent with its reward as soon as it is made.
-        ended: What follows when a simulation ends at a node whose reward is visible.
-    """
-
-    evaluate: Callable[[Phases, Sequence[int], int], Awaitable[None]]
-    start: Callable[[Phases, Sequence[int]], int]
-    pays: Callable[[Node], bool]
-    ended: Callable[[Phases, int], None]
-
-
-def best(phases: Phases, ids: Sequence[int]) -> int:
-    """The node with the highest prior; ties go to the first."""
-    return max(ids, key=lambda id: phases.tree[id].prior or 0.0)
-
-
-def _best_unfinished(phases: Phases, ids: Sequence[int]) -> int:
-    """The best child that has not ended, else the best that has."""
-    return best(phases, [id for id in ids if not phases.tree[id].state.done] or ids)
 
 
 def positional(values: Sequence[float], ended: Sequence[bool]) -> list[float]:
@@ -141,7 +125,7 @@ def _dealing(deal: Callable[[Sequence[float], Sequence[bool]], list[float]]) -> 
         if stop is not None:
             raise stop
 
-    return ValueRule(evaluate=dealt_out, start=best, pays=_found, ended=_unpaid)
+    return ValueRule(evaluate=dealt_out, start=best, pays=_found, ended=unpaid)
 
 
 async def _progress(phases: Phases, ids: Sequence[int], places: int) -> None:
@@ -155,17 +139,9 @@ async def _progress(phases: Phases, ids: Sequence[int], places: int) -> None:
             phases.give(id, Score(value=passed, confidence=1.0, modulated=passed))
 
 
-def _always(node: Node) -> bool:
-    return True
-
-
 def _found(node: Node) -> bool:
     """Success of an expansion alone; other ends are paid what they are dealt. Source: hp/symphony.py:370-375."""
     return node.solved and node.origin == "expand"
-
-
-def _unpaid(phases: Phases, end: int) -> None:
-    """Nobody is paid, not even for success. Source: hp/symphony.py:411-418."""
 
 
 def _paid(phases: Phases, end: int) -> None:
@@ -174,17 +150,13 @@ def _paid(phases: Phases, end: int) -> None:
 
 
 VALUES: dict[Values, ValueRule] = {
-    "own": ValueRule(evaluate=evaluate, start=_best_unfinished, pays=_always, ended=_unpaid),
+    "own": CANONICAL.values,
     "positional": _dealing(positional),
     "rescaled": replace(_dealing(rescaled), ended=_paid),
-    "progress": ValueRule(evaluate=_progress, start=_best_unfinished, pays=_always, ended=_unpaid),
+    "progress": replace(CANONICAL.values, evaluate=_progress),
 }
 
 # --------------------------------------------------------------------------- backup
-
-
-def _plain(tree: Tree, children: Sequence[int], last: int, value: float) -> None:
-    tree.backup(last, value)
 
 
 def _wrong_end(tree: Tree, children: Sequence[int], last: int, value: float) -> None:
@@ -206,7 +178,7 @@ def _children(tree: Tree, children: Sequence[int], last: int, value: float) -> N
 
 
 BACKUP: dict[Backup, Callable[[Tree, Sequence[int], int, float], None]] = {
-    "plain": _plain,
+    "plain": CANONICAL.backup,
     "wrong_end": _wrong_end,
     "children": _children,
 }
@@ -217,24 +189,16 @@ BACKUP_PLACES: dict[Backup, int] = {"plain": 1, "wrong_end": 1, "children": 0}
 # --------------------------------------------------------------------------- steps of a simulation
 
 
-def _first(ends: Sequence[Node]) -> Node:
-    return ends[0]
-
-
 def _last(ends: Sequence[Node]) -> Node:
     """Source: hp/symphony.py:411-418, ws/symphony.py:638-647."""
     return ends[-1]
 
 
-SIM_END: dict[SimEnd, Callable[[Sequence[Node]], Node]] = {"first": _first, "last": _last}
+SIM_END: dict[SimEnd, Callable[[Sequence[Node]], Node]] = {"first": CANONICAL.end, "last": _last}
 """Which of the ends of a step a simulation takes where none is a success."""
 
 CONSENSUS_HIGH, CONSENSUS_LOW = 0.9, 0.7
 """R of the action that nearly all samples proposed, and of the others. Source: hp/symphony.py:434-439."""
-
-
-def _no_consensus(actions: Sequence[str], votes: Sequence[int], width: int) -> list[float] | None:
-    return None
 
 
 def _consensus(actions: Sequence[str], votes: Sequence[int], width: int) -> list[float] | None:
@@ -258,7 +222,7 @@ def _consensus_of_nodes(actions: Sequence[str], votes: Sequence[int], width: int
 
 
 CONSENSUS: dict[Consensus, Callable[[Sequence[str], Sequence[int], int], list[float] | None]] = {
-    "off": _no_consensus,
+    "off": CANONICAL.agreed,
     "on": _consensus,
     "nodes": _consensus_of_nodes,
 }
@@ -282,10 +246,6 @@ def temperatures(first: float) -> Iterator[float]:
         yield temperature
 
 
-async def _one_round(phases: Phases, parent: int, width: int) -> Expansion:
-    return await phases.expand(parent, width, "simulate")
-
-
 async def _cooling(phases: Phases, parent: int, width: int) -> Expansion:
     """Rounds at falling temperature until one brings a node; the published code then gives the problem up.
 
@@ -300,9 +260,168 @@ async def _cooling(phases: Phases, parent: int, width: int) -> Expansion:
 
 
 SIM_STEP: dict[Resample, Callable[[Phases, int, int], Awaitable[Expansion]]] = {
-    "once": _one_round,
-    "never": _one_round,
+    "once": CANONICAL.step,
+    "never": CANONICAL.step,
     "cooling": _cooling,
 }
 AGAIN: dict[Resample, bool] = {"once": True, "never": False, "cooling": False}
 """Whether a single completion without an action is sampled once more; the published code drops it."""
+
+# --------------------------------------------------------------------------- lessons
+
+MAX_FAILURES = 3
+"""Known failures above which nothing is reflected on any more. Source: hp/symphony.py:112, ws/symphony.py:295."""
+
+
+async def _nothing_after(phases: Phases, ids: Sequence[int]) -> None:
+    """No lesson is written after an expansion or a simulation."""
+
+
+def _wrong_answers(phases: Phases) -> list[int]:
+    """Ends without reward, one a failure key. Source: hp/symphony.py:146-157, 535-539."""
+    first: dict[str, int] = {}
+    for node in phases.tree.nodes:
+        if node.state.terminated and node.state.reward == 0:
+            first.setdefault(phases.parts.task.failure_key(node.state), node.id)
+    return list(first.values())
+
+
+def _partial_rewards(phases: Phases) -> list[int]:
+    """Ends with some reward, one a reward and one an expansion. Source: ws/symphony.py:795-804."""
+    first: dict[float, int] = {}
+    brought: set[tuple[int | None, int]] = set()
+    for node in phases.tree.nodes:
+        reward, expansion = node.state.reward or 0.0, (node.parent, node.iteration)
+        if node.state.terminated and 0 < reward < 1 and reward not in first and expansion not in brought:
+            first[reward] = node.id
+            brought.add(expansion)
+    return list(first.values())
+
+
+def _rewriting(failures: Callable[[Phases], list[int]]) -> LessonRule:
+    """All lessons are written anew when a failure has come, while there are fewer than 4; so the first 3 stay for good.
+
+    An expansion that brings a 4th at once leaves those before it as they are, be it none.
+    """
+
+    async def before(phases: Phases) -> None:
+        known = failures(phases)
+        if phases.parts.memory.reflects and len(phases.taught) < len(known) <= MAX_FAILURES:
+            phases.parts.session.lessons = ()
+            phases.taught.clear()
+            await phases.reflect(known)
+
+    return LessonRule(before=before, after=_nothing_after)
+
+
+async def _each_attempt(phases: Phases, ids: Sequence[int]) -> None:
+    """Every state that its visible tests found wrong, though the episode goes on. Source: pg/symphony.py:316, 375."""
+    await phases.reflect(ids, _found_wrong)
+
+
+def _found_wrong(node: Node) -> bool:
+    return node.state.progress is not None and node.state.progress < 1 and not node.solved
+
+
+LESSONS: dict[LessonsWritten, LessonRule] = {
+    "each": CANONICAL.lessons,
+    "rewritten": _rewriting(_wrong_answers),
+    "rewritten_by_reward": _rewriting(_partial_rewards),
+    "each_attempt": LessonRule(before=nothing_before, after=_each_attempt),
+}
+
+# --------------------------------------------------------------------------- the search
+
+
+def _stops(phases: Phases, leaf: int) -> bool:
+    """Whether a leaf lies at a depth limit that closes nothing, so that it was selected all the same."""
+    return phases.depth is not None and phases.tree[leaf].depth >= phases.depth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Official(Symphony):
+    """SYMPHONY with switches for what its published code does its own way; each is off unless it is named.
+
+    Attributes:
+        root_n: Actions sampled at the root, >= 1; None is `n`. 1 makes a first attempt that the search refines.
+        consensus: Whether near-unanimous simulation steps skip the evaluator: off, on (of samples) or by nodes.
+        uct_mean: Whether the mean of a visited child is divided by its visits once more ("double").
+        select: Whether an exhausted node is closed, or taken from its parent, which may so be expanded again ("prune").
+        limit: Whether `depth` closes a node, or ends the search when such a node is selected ("stop").
+        values: Whether a new child has the value of its own, one dealt by position ("positional", "rescaled"), or the
+            share of visible tests passed ("progress").
+        value_cache: Whether an evaluation of the same path under the same lessons is taken from the problem's earlier.
+        backup: Whether an end without reward records -1 for itself ("wrong_end"), and whether the children's own values
+            are backed up instead of the simulation's ("children").
+        sim_end: Which of several ends of a simulation step is taken.
+        resample: What becomes of completions without an action: asked for once more, dropped ("never"), or dropped
+            and, where none is left in a simulation, sampled at falling temperature ("cooling").
+        distinct: Whether equal actions of an expansion are one node, or only those with equal thoughts.
+        lessons: Whether each failure is reflected on once, the first three are, all anew at each new one ("rewritten"),
+            or each attempt is that its visible tests found wrong.
+        shown: Whether prompts carry all lessons in memory, or those drawn on the way to their node ("path").
+        reflect_temperature: Of lessons, >= 0 (published code for programs: 0.2).
+    """
+
+    CHOICES: ClassVar = {
+        **Symphony.CHOICES,
+        "consensus": Consensus,
+        "uct_mean": UctMean,
+        "select": Select,
+        "limit": Limit,
+        "values": Values,
+        "backup": Backup,
+        "sim_end": SimEnd,
+        "resample": Resample,
+        "distinct": Distinct,
+        "lessons": LessonsWritten,
+        "shown": Shown,
+        "value_cache": ValueCache,
+    }
+    root_n: int | None = None
+    consensus: Consensus = "off"
+    uct_mean: UctMean = "mean"
+    select: Select = "close"
+    limit: Limit = "close"
+    values: Values = "own"
+    value_cache: ValueCache = "off"
+    backup: Backup = "plain"
+    sim_end: SimEnd = "first"
+    resample: Resample = "once"
+    distinct: Distinct = "action"
+    lessons: LessonsWritten = "each"
+    shown: Shown = "pool"
+    reflect_temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        """One rule ties three fields together; the others are each field's own."""
+        Symphony.__post_init__(self)
+        if self.select == "prune" and (self.parallel > 1 or self.root != "uct"):
+            raise SymphonyError("search.select: found 'prune', allowed with it: parallel 1 and root uct")
+
+    def chosen_rules(self) -> Rules:
+        return Rules(
+            select=partial(SELECT[self.select], uct_mean=self.uct_mean),
+            settle=SETTLE[self.select],
+            ends=CANONICAL.ends if LIMIT_CLOSES[self.limit] else _stops,
+            values=VALUES[self.values],
+            backup=BACKUP[self.backup],
+            places=BACKUP_PLACES[self.backup],
+            step=SIM_STEP[self.resample],
+            end=SIM_END[self.sim_end],
+            agreed=CONSENSUS[self.consensus],
+            simulated=SIMULATION_VALUES[self.sim_value],
+            lessons=LESSONS[self.lessons],
+            reflect_temperature=self.reflect_temperature,
+            root_n=self.root_n,
+            again=AGAIN[self.resample],
+            closes=LIMIT_CLOSES[self.limit],
+            distinct=self.distinct,
+            shown=self.shown,
+            caches=self.value_cache == "on",
+        )
+
+    async def search(self, phases: Phases) -> SearchResult:
+        result = await Symphony.search(self, phases)
+        traced = self.values == "own" and self.backup == "plain"  # others change values of nodes after the fact
+        return result if traced else replace(result, prefixes=None)

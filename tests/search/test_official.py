@@ -11,9 +11,8 @@ from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import Plain, emcs
 from symphony.agents.session import Session
-from symphony.search.quirks import BACKUP, SELECT, positional, rescaled, temperatures
+from symphony.search.official import BACKUP, SELECT, Official, positional, rescaled, temperatures
 from symphony.search.result import SearchResult, choose_answer
-from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, Tree, UctMean
 from symphony.types import Phase, Request, State, SymphonyError, Task, Turn
 from tests.stub import Script, Stub, pool, problem, session
@@ -23,7 +22,7 @@ WRONG = State(observation="", reward=0.0, terminated=True)
 
 
 async def search(
-    method: Symphony, script: Script, *, task: Task | None = None, target: str = "zzz", scorer=None
+    method: Official, script: Script, *, task: Task | None = None, target: str = "zzz", scorer=None
 ) -> tuple[SearchResult, Session]:
     item = problem(target)
     ledger = session(pool(script), item)
@@ -89,7 +88,7 @@ def test_order_visits_new_children_as_they_were_made_whatever_their_value():
 
 
 def prune(tree: Tree) -> int | None:
-    return SELECT["prune"](tree, 0.0, "prior", ROOT, "mean")
+    return SELECT["prune"](tree, 0.0, "prior", ROOT, uct_mean="mean")
 
 
 def test_prune_takes_a_node_whose_children_have_all_ended_from_its_parent():
@@ -109,7 +108,7 @@ def test_prune_expands_an_emptied_parent_again_and_close_does_not():
     child = grow(closing, ROOT)
     grow(closing, child, WRONG)
     closing.settle(child)
-    assert SELECT["close"](closing, 0.0, "prior", ROOT, "mean") is None
+    assert SELECT["close"](closing, 0.0, "prior", ROOT, uct_mean="mean") is None
 
 
 def test_prune_ends_where_all_children_of_the_root_have_ended():
@@ -119,7 +118,7 @@ def test_prune_ends_where_all_children_of_the_root_have_ended():
 
 
 async def test_a_search_that_prunes_samples_the_same_actions_of_an_emptied_root_again():
-    method = Symphony(n=1, iterations=4, sim_depth=0, select="prune")
+    method = Official(n=1, iterations=4, sim_depth=0, select="prune")
     result, _ = await search(method, answering("go a"), task=Stub(length=2))
     assert [(node.parent, node.turn.action) for node in result.tree.nodes if node.turn] == [
         (0, "go a"),
@@ -128,13 +127,13 @@ async def test_a_search_that_prunes_samples_the_same_actions_of_an_emptied_root_
         (3, "go a"),
     ]
     assert result.stop_reason == "iterations"
-    result, _ = await search(Symphony(n=1, iterations=4, sim_depth=0), answering("go a"), task=Stub(length=2))
+    result, _ = await search(Official(n=1, iterations=4, sim_depth=0), answering("go a"), task=Stub(length=2))
     assert (result.stop_reason, len(result.tree)) == ("exhausted", 3)
 
 
 def test_pruning_goes_with_one_iteration_at_a_time():
     with pytest.raises(SymphonyError, match=r"search\.select: found 'prune', allowed with it: parallel 1 and root uct"):
-        Symphony(select="prune", parallel=2)
+        Official(select="prune", parallel=2)
 
 
 @pytest.mark.parametrize(("limit", "ended"), [("close", ("iterations", 3)), ("stop", ("exhausted", 2))])
@@ -144,14 +143,14 @@ async def test_stop_ends_the_search_where_one_branch_reaches_the_depth_limit(lim
     def judge(shown: str) -> str:
         return f"Value: {0.9 if shown.endswith('a') else 0.1} Confidence: 1"
 
-    method = Symphony(n=2, iterations=3, depth=2, sim_depth=0, c=0.0, limit=limit)
+    method = Official(n=2, iterations=3, depth=2, sim_depth=0, c=0.0, limit=limit)
     result, _ = await search(method, answering("go a", "go b", judge=judge), task=Stub(length=9))
     assert (result.stop_reason, result.iterations) == ended
 
 
 @pytest.mark.parametrize(("limit", "deepest"), [("close", 2), ("stop", 4)])
 async def test_a_limit_that_closes_nothing_cuts_no_simulation(limit, deepest):
-    method = Symphony(n=1, iterations=1, depth=2, sim_depth=3, sim_depth_from="extra", limit=limit)
+    method = Official(n=1, iterations=1, depth=2, sim_depth=3, sim_depth_from="extra", limit=limit)
     result, _ = await search(method, answering("go a"), task=Stub(length=9))
     assert max(node.depth for node in result.tree.nodes) == deepest
 
@@ -184,7 +183,7 @@ ENDS_FIRST = answering(
 
 async def test_positional_values_and_credit_are_the_neighbours_and_the_simulation_starts_from_the_best_of_all():
     """Judged .2 and .8 behind an end: the end gets .2, the first .8, the second 0."""
-    method = Symphony(n=3, iterations=1, sim_depth=0, sim_value="code", values="positional")
+    method = Official(n=3, iterations=1, sim_depth=0, sim_value="code", values="positional")
     result, ledger = await search(method, ENDS_FIRST)
     assert [node.prior for node in result.tree.nodes] == [None, 0.2, 0.8, 0.0]
     assert [node.score and node.score.value for node in result.tree.nodes] == [None, None, 0.2, 0.8]
@@ -193,7 +192,7 @@ async def test_positional_values_and_credit_are_the_neighbours_and_the_simulatio
 
 
 async def test_rescaled_values_credit_the_end_with_more_than_1_and_simulate_from_it():
-    method = Symphony(n=3, iterations=1, sim_depth=9, sim_value="code", values="rescaled")
+    method = Official(n=3, iterations=1, sim_depth=9, sim_value="code", values="rescaled")
     result, ledger = await search(method, ENDS_FIRST, task=Stub(partial=True), target="zzz")
     assert [node.prior for node in result.tree.nodes] == [None, pytest.approx(2.25), 1.0, 0.0]
     assert ledger.arms[0].reward == pytest.approx(3.25)
@@ -203,7 +202,7 @@ async def test_rescaled_values_credit_the_end_with_more_than_1_and_simulate_from
 
 @pytest.mark.parametrize(("values", "credits"), [("own", 2), ("positional", 1), ("rescaled", 2)])
 async def test_the_end_of_a_simulation_is_paid_in_webshop_and_not_in_hotpotqa(values, credits):
-    method = Symphony(n=1, iterations=1, sim_depth=1, sim_depth_from="extra", values=values, judge="every")
+    method = Official(n=1, iterations=1, sim_depth=1, sim_depth_from="extra", values=values, judge="every")
     _, ledger = await search(method, answering("go a"), task=Stub(length=2))
     assert ledger.arms[0].credits == credits
 
@@ -211,7 +210,7 @@ async def test_the_end_of_a_simulation_is_paid_in_webshop_and_not_in_hotpotqa(va
 @pytest.mark.parametrize(("value_cache", "calls"), [("off", 2), ("on", 1)])
 async def test_the_cache_judges_the_same_path_under_the_same_lessons_once(value_cache, calls):
     """The step that a simulation takes below `a` is expanded again, and judged again, in the next iteration."""
-    method = Symphony(n=1, iterations=2, sim_depth=2, value_cache=value_cache)
+    method = Official(n=1, iterations=2, sim_depth=2, value_cache=value_cache)
     _, ledger = await search(method, answering("go a"), task=Stub(length=9))
     judged = [call.prompt for call in ledger.calls if call.phase in ("evaluate", "sim_evaluate")]
     assert Counter(judged).most_common(1)[0][1] == calls
@@ -221,7 +220,7 @@ async def test_the_cache_gives_the_values_that_asking_gives():
     trees = []
     for value_cache in ("off", "on"):
         judge = answering("go a", "go b", judge=lambda shown: f"Value: 0.{len(shown) % 9} Confidence: 1")
-        result, _ = await search(Symphony(n=2, iterations=4, value_cache=value_cache), judge, task=Stub(length=9))
+        result, _ = await search(Official(n=2, iterations=4, value_cache=value_cache), judge, task=Stub(length=9))
         trees.append([(node.prior, node.visits, node.value_sum) for node in result.tree.nodes])
     assert trees[0] == trees[1]
 
@@ -245,7 +244,7 @@ async def test_of_several_ends_of_a_simulation_step_the_first_or_the_last_is_tak
             return ("Action: stop", "Action: go b")[request.draw.index]
         return "Action: go a" if request.draw.phase is Phase.EXPAND else "Value: 0.1 Confidence: 1"
 
-    method = Symphony(n=1, iterations=1, sim_width=2, sim_depth=2, sim_end=sim_end)
+    method = Official(n=1, iterations=1, sim_width=2, sim_depth=2, sim_end=sim_end)
     result, _ = await search(method, script, task=Stub(length=2))
     assert [node.state.data[0] for node in result.tree.nodes if node.origin == "simulate" and node.visits] == [word]
 
@@ -263,7 +262,7 @@ def mute_in_simulations(request: Request) -> str:
 
 @pytest.mark.parametrize(("resample", "calls"), [("once", 8), ("never", 4), ("cooling", 84)])
 async def test_a_simulation_step_without_any_action_costs_84_calls_at_falling_temperature(resample, calls):
-    method = Symphony(n=4, iterations=1, sim_depth=2, resample=resample)
+    method = Official(n=4, iterations=1, sim_depth=2, resample=resample)
     _, ledger = await search(method, mute_in_simulations)
     assert sum(call.phase == "sim_expand" for call in ledger.calls) == calls
 
@@ -271,7 +270,7 @@ async def test_a_simulation_step_without_any_action_costs_84_calls_at_falling_te
 @pytest.mark.parametrize(("resample", "calls"), [("once", 3), ("never", 2), ("cooling", 2)])
 async def test_the_published_code_drops_a_single_sample_without_an_action(resample, calls):
     _, ledger = await search(
-        Symphony(n=2, iterations=1, sim_depth=0, resample=resample),
+        Official(n=2, iterations=1, sim_depth=0, resample=resample),
         lambda request: (
             ("hm", "Action: go a", "Action: go b")[request.draw.index]
             if request.draw.phase is Phase.EXPAND
@@ -302,7 +301,7 @@ def musing(*thoughts: str) -> Script:
 
 @pytest.mark.parametrize(("distinct", "nodes"), [("action", 1), ("thought", 3)])
 async def test_equal_actions_stay_apart_where_their_thoughts_differ(distinct, nodes):
-    method = Symphony(n=4, iterations=1, sim_depth=0, distinct=distinct)
+    method = Official(n=4, iterations=1, sim_depth=0, distinct=distinct)
     result, _ = await search(method, musing("one", "two", "three", "one"), task=Thinking(length=9))
     assert len(result.tree) == 1 + nodes
 
@@ -313,7 +312,7 @@ async def test_equal_actions_stay_apart_where_their_thoughts_differ(distinct, no
 )
 async def test_consensus_of_nodes_wants_three_nodes_that_share_an_action(thoughts, priors):
     """n = 4: of samples all four agree in both cases, of nodes three do and then two, which is too few."""
-    method = Symphony(n=4, iterations=1, sim_depth=2, distinct="thought", consensus="nodes")
+    method = Official(n=4, iterations=1, sim_depth=2, distinct="thought", consensus="nodes")
     result, _ = await search(method, musing(*thoughts), task=Thinking(length=9))
     assert [node.prior for node in result.tree.nodes if node.origin == "simulate"] == priors
 
@@ -337,7 +336,7 @@ async def test_lessons_are_all_written_again_at_each_new_failure_before_the_next
             else ("Value: 0.5 Confidence: 1")
         )
 
-    method = Symphony(n=2, iterations=4, sim_depth=0, lessons="rewritten", first_visit="order")
+    method = Official(n=2, iterations=4, sim_depth=0, lessons="rewritten", first_visit="order")
     _, ledger = await search(method, script, task=Stub(length=9))
     assert [(lesson.iteration, lesson.key) for lesson in ledger.reflections] == [(3, "b"), (4, "b"), (4, "a")]
     assert [lesson.key for lesson in ledger.lessons] == ["b", "a"]
@@ -359,7 +358,7 @@ async def test_four_different_failures_at_once_bring_no_lesson_at_all_and_three_
             return f"Action: go {'e' if request.draw.node else first[request.draw.index]}"
         return "Lesson: no." if request.draw.phase is Phase.REFLECT else "Value: 0.5 Confidence: 1"
 
-    method = Symphony(n=len(first), iterations=3, sim_depth=0, lessons="rewritten")
+    method = Official(n=len(first), iterations=3, sim_depth=0, lessons="rewritten")
     _, ledger = await search(method, script, task=Guesses(length=9))
     assert [lesson.key for lesson in ledger.reflections] == lessons
 
@@ -374,7 +373,7 @@ async def test_in_webshop_a_failure_is_a_reward_not_seen_before_one_an_expansion
                 return State(observation="bought", reward=rewards[action], terminated=True, data=(action, "zzz"))
             return super().step(state, action)
 
-    method = Symphony(n=4, iterations=2, sim_depth=0, lessons="rewritten_by_reward")
+    method = Official(n=4, iterations=2, sim_depth=0, lessons="rewritten_by_reward")
     _, ledger = await search(method, answering("go a", "go b", "go c", "go d"), task=Buys(length=9))
     assert [lesson.key for lesson in ledger.reflections][:1] == ["go a"]
     assert len(ledger.lessons) == 1
@@ -398,7 +397,7 @@ class Attempts(Stub):
         )
 
 
-PROGRAMS = Symphony(
+PROGRAMS = Official(
     n=3,
     root_n=1,
     iterations=2,
@@ -454,7 +453,7 @@ async def test_a_prompt_carries_the_lessons_of_its_path_only(shown, lessons):
         return f"Action: go {'abc'[request.draw.index % 3]}"
 
     settings = {"n": 3, "root_n": 1, "iterations": 3, "sim_depth": 0, "values": "progress", "backup": "children"}
-    await search(Symphony(**settings, lessons="each_attempt", shown=shown), script, task=Attempts())
+    await search(Official(**settings, lessons="each_attempt", shown=shown), script, task=Attempts())
     assert seen[-1] == lessons
 
 
