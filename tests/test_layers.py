@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -142,6 +143,36 @@ def test_heavy_libraries_are_named_only_where_they_belong(path: Path) -> None:
     for libraries, homes in HEAVY.items():
         named = {target for target, _ in imports(path) if target.split(".")[0] in libraries}
         assert not named or str(path).startswith(homes), f"{path} imports {sorted(named)}"
+
+
+def needs() -> dict[str, set[str]]:
+    """Rooms that each room imports."""
+    found: dict[str, set[str]] = {}
+    for path in MODULES:
+        if name_of(path) != "symphony":
+            own = room(name_of(path))
+            targets = {room(target) for target, _ in imports(path) if target.startswith("symphony.")}
+            found[own] = found.get(own, set()) | (targets - {own})
+    return found
+
+
+def test_the_picture_of_the_house_is_that_of_the_code() -> None:
+    graph = needs()
+
+    def below(name: str) -> set[str]:
+        return set().union(*({one} | below(one) for one in graph[name]))
+
+    arrows = {
+        (name, one)
+        for name, others in graph.items()
+        for one in others
+        if not any(one in below(other) for other in others)
+    }
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    assert set(re.findall(r"^    (\w+) --> (\w+)$", text, re.MULTILINE)) == arrows
+    assert set(re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE)) == {
+        name for name in graph if (PACKAGE / name).is_dir()
+    }
 
 
 def test_the_rooms_are_those_that_exist_and_each_is_on_one_floor() -> None:

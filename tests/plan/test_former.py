@@ -1,0 +1,50 @@
+"""Classes that moved: their runs keep their names, and a config with a former name is told the present one."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from symphony.plan.former import CLASSES, FORMER, KEYS, present_name
+from symphony.plan.specs import digest
+from symphony.plan.targets import class_of
+from symphony.types import SymphonyError
+
+CONF = Path(__file__).parents[2] / "conf"
+TARGETS = sorted(
+    {
+        target
+        for path in CONF.glob("*/*.yaml")
+        for target in re.findall(r"^_target_: ([\w.]+)$", path.read_text(), re.MULTILINE)
+    }
+)
+
+
+def config(group: str, target: str, **others: Any) -> dict[str, Any]:
+    return {"seed": 0, group: {"_target_": target, **others}}
+
+
+@pytest.mark.parametrize(("module", "former"), sorted(FORMER.items()))
+def test_a_run_keeps_its_name_where_a_class_has_moved(module: str, former: str) -> None:
+    importlib.import_module(module)
+    assert digest(config("task", f"{module}.X")) == digest(config("task", f"{former}.X"))
+
+
+@pytest.mark.parametrize("target", [target for target in TARGETS if target.rpartition(".")[0] in FORMER])
+def test_a_config_with_a_former_name_is_told_the_present_one(target: str) -> None:
+    module, _, name = target.rpartition(".")
+    former = f"{FORMER[module]}.{name}"
+    assert present_name(former) == target
+    with pytest.raises(SymphonyError, match=f"task._target_: found '{former}', allowed: {target}, its new name"):
+        class_of("task", former)
+
+
+def test_a_class_that_was_parted_from_another_keeps_its_digests_too() -> None:
+    for target, before in CLASSES.items():
+        assert digest(config("search", target, consensus="on")) == digest(config("search", before, consensus="on"))
+    for target, had in KEYS.items():
+        assert digest(config("search", target)) == digest(config("search", target, **had))
