@@ -4,7 +4,7 @@
 
 Rates are nodes a second of this process's CPU time, the best of `REPEATS` runs: others on the machine can only slow a
 run down. Sizes take turns, so that a slow minute hits all alike. The cyclic garbage collector is on, as the runner
-sets it for every run (`symphony.runner.rare_collections`); the cost of a node at 10^5 against 10^3 is shown with
+sets it for every run (`symphony.run.runner.rare_collections`); the cost of a node at 10^5 against 10^3 is shown with
 Python's own setting as well, under which the collector's passes over the live tree make a node of a large tree about
 1.5 times as dear. Core trees are full trees of depth 5 whose branching grows with their size (4, 6 and 10 children:
 1,364, 9,330 and 111,110 nodes), so that the cost of a node may be compared between sizes: a walk costs depth times

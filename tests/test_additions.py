@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from symphony.prompts import ChatPrompts, parse_proposal, split_action
+from symphony.chat.prompts import ChatPrompts, parse_proposal, split_action
 from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State
 
@@ -93,7 +93,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from symphony.search.react import React
+from symphony.search.methods.react import React
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +139,9 @@ FILES = {
     "conf/experiment/methods/added_search.yaml": EXPERIMENT.format(
         "added search", "defaults:\n  - override /search: added_search\n", "methods"
     ),
-    "conf/scheduler/added_scheduler.yaml": "# The last one.\n_target_: symphony.bandits.AddedScheduler\n",
-    "conf/scorer/added_scorer.yaml": "# Plain.\n_target_: symphony.scorer.AddedScorer\n",
-    "conf/memory/added_memory.yaml": "# Fifo.\n_target_: symphony.memory.AddedMemory\n",
+    "conf/scheduler/added_scheduler.yaml": "# The last one.\n_target_: symphony.agents.bandits.AddedScheduler\n",
+    "conf/scorer/added_scorer.yaml": "# Plain.\n_target_: symphony.agents.scorer.AddedScorer\n",
+    "conf/memory/added_memory.yaml": "# Fifo.\n_target_: symphony.agents.memory.AddedMemory\n",
     "conf/experiment/quickstart/added_ablation.yaml": EXPERIMENT.format(
         "added ablation", "defaults:\n  - override /scheduler: added_scheduler\n", "ablation"
     ),

@@ -1,7 +1,7 @@
 """Which agent answers the next call (paper Eq. 1) and the null policies it is compared with.
 
 A policy has no state: what it decides on are the `ArmStats` of the session, one an agent, in pool order. Further
-policies are in `symphony.bandits`.
+policies are in `symphony.agents.bandits`.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
 
     Args:
         db_path: Replaced if it is there and was made here.
-        run_folders: Folders that `symphony.recorder` made.
+        run_folders: Folders that `symphony.records.recorder` made.
 
     Raises:
         SymphonyError: Another file is at `db_path`, a file is missing or malformed (names file and key) or not as it

@@ -3,7 +3,7 @@
 A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` a record type, `config.yaml`, `manifest.json` (how
 many lines each file has, and its digest) and, apart, what two equal runs may differ in: `timings.jsonl` and
 `wall.json`. Everything else is byte-identical when a run is repeated, resumed after a crash, or replayed from the call
-store. `symphony.recorder` writes it. Nothing changes a record; those made for every
+store. `symphony.records.recorder` writes it. Nothing changes a record; those made for every
 call and node are not frozen, because a frozen one takes four times as long to make.
 """
 
@@ -322,7 +322,7 @@ def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
 
 
 def is_complete(folder: str | Path) -> bool:
-    """Whether the run of this folder came to its end (`symphony.recorder`): every file is there."""
+    """Whether the run of this folder came to its end (`symphony.records.recorder`): every file is there."""
     return all((Path(folder) / name).is_file() for name in (*FILES.values(), CONFIG, MANIFEST))
 
 

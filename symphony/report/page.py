@@ -44,7 +44,7 @@ def build(
     """Everything: `tables/*`, `figures/*` and `report.html` in `out_dir`.
 
     Args:
-        db_path: Built by `symphony.database.load`.
+        db_path: Built by `symphony.records.database.load`.
         plan_json: The study's plan; see `open_study`.
         quantised: manifest.json files of quantised checkpoints.
 

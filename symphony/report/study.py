@@ -109,7 +109,7 @@ def open_study(
     """Opens a loaded database for the report.
 
     Args:
-        db_path: Built by `symphony.database.load`.
+        db_path: Built by `symphony.records.database.load`.
         plan_json: File with a field "experiments": name -> {title, question, table, against}; the order is the tables',
             the reference first. Experiments that it does not name follow by name, under their own name.
             "reference", the experiment that the others are compared with; else the first that feeds the table main.

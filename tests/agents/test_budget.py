@@ -48,7 +48,7 @@ def test_processes_that_write_at_once_break_no_line(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
-        from symphony.budget import Budget, Ledger
+        from symphony.agents.budget import Budget, Ledger
         from symphony.models.endpoint import FREE
         from symphony.types import Completion
         answer = Completion(text="x", finish_reason="stop", prompt_tokens=6, completion_tokens=2)
@@ -180,8 +180,8 @@ def test_a_raised_limit_goes_on_from_what_was_asked_before(tmp_path: Path) -> No
 CHILD = """
 import sys
 from pathlib import Path
-from symphony.runner import Place, run_group
-from symphony.runs import thaw
+from symphony.run.runner import Place, run_group
+from symphony.plan.specs import thaw
 from tests.scripted_pool import Logged, Silent
 plan, outputs, log = sys.argv[1:]
 run_group(thaw(Path(plan)), Place(outputs=Path(outputs)), Silent(), lambda spec: Logged(spec, Path(log), 0.02))

@@ -19,8 +19,8 @@ from tests.scripted_pool import ROOT, carry_out, one_group, records
 CHILD = """
 import sys
 from pathlib import Path
-from symphony.runner import Place, run_group
-from symphony.runs import thaw
+from symphony.run.runner import Place, run_group
+from symphony.plan.specs import thaw
 from tests.scripted_pool import Logged, Silent
 plan, outputs, log, seconds = sys.argv[1:]
 place = Place(outputs=Path(outputs))

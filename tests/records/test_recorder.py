@@ -75,7 +75,9 @@ def test_an_error_within_a_run_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
-    code = "import os, sys\nfrom symphony.recorder import Recorder\nRecorder(sys.argv[1]).__enter__()\nos._exit(9)"
+    code = (
+        "import os, sys\nfrom symphony.records.recorder import Recorder\nRecorder(sys.argv[1]).__enter__()\nos._exit(9)"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "killed")], env=environment, check=False)
     assert len(list(tmp_path.glob(".killed.*"))) == 1

@@ -335,7 +335,7 @@ def test_closing_leaves_no_process() -> None:
 
 def test_a_caller_that_dies_leaves_no_process(tmp_path: Path) -> None:
     script = (
-        "import os, sys\nfrom symphony.tasks.sandbox import PythonSandbox\ns = PythonSandbox()\ns.protection\n"
+        "import os, sys\nfrom symphony.tasks.programs.sandbox import PythonSandbox\ns = PythonSandbox()\ns.protection\n"
         "pids = [s._server.process.pid]\nfor p in pids:\n"
         "    pids += map(int, open(f'/proc/{p}/task/{p}/children').read().split())\n"
         "print(*pids, flush=True)\nos.kill(os.getpid(), 9)"
@@ -405,7 +405,7 @@ def test_no_interpreter_at_all_is_one_clear_error(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("layers", WAYS.values(), ids=WAYS)
 def test_an_ordinary_user_has_the_same_sandbox(layers: tuple[str, ...]) -> None:
     script = (
-        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom symphony.tasks.sandbox import PythonSandbox\n"
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom symphony.tasks.programs.sandbox import PythonSandbox\n"
         f"with PythonSandbox(layers={layers!r}) as s:\n"
         "    print(s.call('def f(a): return a', 'f', ['(4,)']).values, s.call('while 1: 1', 'f', []).outcome)"
     )
