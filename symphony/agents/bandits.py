@@ -1,8 +1,8 @@
 """Schedulers beyond the paper's: Thompson sampling, EXP3, sliding-window and cost-aware UCB, LinUCB.
 
 As in `symphony.agents.scheduler`, a policy has no state. The bounds that the sources prove are for rewards that come at
-once and for every pick; here they come late and not for all of them (see `Scheduler`). Each docstring says what its policy
-does until then.
+once and for every pick; here they come late and not for all of them (see `Scheduler`). Each docstring says what its
+policy does until then.
 """
 
 from __future__ import annotations
