@@ -30,10 +30,15 @@ VERBS = {"hotpotqa": ("search", "lookup", "finish"), "webshop": ("search", "clic
 # A published version never changes: a better wording is a new file.
 DIGESTS = {
     "hotpotqa/v1": "4ff46e6afc37467f",
+    "hotpotqa/v2": "30d6a07e738f6527",
     "programs_python/v1": "e1d6d9ce652f3226",
     "programs_python/v2": "17178710e98bb9f0",
+    "programs_python/v2_given": "a7f86945214c9f8a",
     "programs_rust/v1": "e1dd029ae82de51b",
+    "programs_rust/v2": "f1e20eff2365caa8",
+    "programs_rust/v2_given": "1f8b41fc38057a46",
     "webshop/v1": "6e72e4cff74a4caa",
+    "webshop/v2": "d7496c32f6538dd4",
 }
 ANSWERS = {
     "hotpotqa": "6cafa28ac793a356",
