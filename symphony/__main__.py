@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from symphony import byhand
@@ -296,7 +297,10 @@ def _quantise(given: argparse.Namespace) -> None:
     spec = options.model(given.model, conf=given.conf)
     data = _data_folder(given)
     prompts = compose.sample_prompts(given.conf)
-    quantise.quantise(spec.file(data) or spec.folder(data), given.out, given.scheme, text=prompts, device=given.device)
+    file = spec.file(data)
+    engine = partial(spec.build, data) if file else None
+    source = file or spec.folder(data)
+    quantise.quantise(source, given.out, given.scheme, text=prompts, device=given.device, engine=engine)
 
 
 def _train_pool(given: argparse.Namespace) -> None:

@@ -20,7 +20,6 @@ from symphony.models.devices import CPU, candidates, cards
 from symphony.models.dtypes import Dtype
 from symphony.models.folder import MANIFEST, check_folder
 from symphony.models.gguf import files
-from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.unpack import unpack
 from symphony.models.hf.backend import HFBackend
 from symphony.models.hf.loading import load_model, load_tokenizer
@@ -57,7 +56,13 @@ _MEASURED = (
 
 
 def quantise(
-    source: Path, target: Path, scheme: str, *, text: str | None = None, device: str = "cpu"
+    source: Path,
+    target: Path,
+    scheme: str,
+    *,
+    text: str | None = None,
+    device: str = "cpu",
+    engine: Callable[[], ModelBackend] | None = None,
 ) -> dict[str, Any]:
     """Writes the folder `target`: checkpoint, tokenizer and, last, manifest.json.
 
@@ -70,6 +75,7 @@ def quantise(
         scheme: One of `SCHEMES`.
         text: Prompts, one a line. The source answers them, and both are compared on these answers.
         device: Where both are loaded: see `devices.check_device`.
+        engine: Loads what answers from a GGUF file, in a process of its own; it is timed in place of the source.
 
     Returns:
         The manifest: source digest (of a file the beginning of its sha256), scheme, `source_bytes` and `target_bytes`
@@ -111,7 +117,7 @@ def quantise(
                 "target_bytes": _weight_bytes(draft),
                 "load_seconds": round(time.perf_counter() - begin, 3),
                 "memory_bytes": int(saved.get_memory_footprint()),
-                **_compare(folder, draft, (text or "").splitlines(), device, dtype, source if is_file else None),
+                **_compare(folder, draft, (text or "").splitlines(), device, dtype, engine),
             }
             del saved
             own = sorted([*(path.name for path in draft.iterdir()), MARK, MANIFEST])
@@ -178,13 +184,18 @@ def peak_memory(device: str) -> int:
 
 
 def _compare(
-    source: Path, target: Path, prompts: Sequence[str], device: str, dtype: Dtype, file: Path | None
+    source: Path,
+    target: Path,
+    prompts: Sequence[str],
+    device: str,
+    dtype: Dtype,
+    engine: Callable[[], ModelBackend] | None,
 ) -> dict[str, float | None]:
     """What quantisation changes where a search would notice it, and on plain text. Each model has a process of its own.
 
     Args:
         dtype: What the target computes in; the source computes in float32.
-        file: The GGUF file that the source was unpacked from: the engine for such files is timed in its place.
+        engine: As in `quantise`.
 
     Returns:
         Over the tokens that the source answers: `relative_logit_error` (2-norm of the difference over that of the
@@ -205,7 +216,7 @@ def _compare(
     ]
     before = _alone(_examine, source, device, "float32", requests, None)
     after = _alone(_examine, target, device, dtype, requests, before.answers)
-    speed, peak = _alone(_engine, file, requests) if file else (before.tokens_per_second, before.peak_memory)
+    speed, peak = _alone(_speed, engine, requests) if engine else (before.tokens_per_second, before.peak_memory)
     values = (
         float((((after.logits - before.logits) ** 2).sum(dtype=float) / (before.logits**2).sum(dtype=float)) ** 0.5),
         float((after.logits.argmax(-1) == before.logits.argmax(-1)).mean()),
@@ -234,9 +245,9 @@ def _alone(function: Callable[..., Any], *given: Any) -> Any:
         return process.submit(function, *given).result()
 
 
-def _engine(file: Path, requests: Sequence[Request]) -> tuple[float, int]:
-    """Completion tokens a second of the engine for GGUF files, and the most memory that it held."""
-    _, speed = _timed(GGUFBackend(file), requests)
+def _speed(engine: Callable[[], ModelBackend], requests: Sequence[Request]) -> tuple[float, int]:
+    """Completion tokens a second, and the most memory that the process held."""
+    _, speed = _timed(engine(), requests)
     return speed, peak_memory(CPU)
 
 

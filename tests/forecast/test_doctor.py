@@ -178,7 +178,9 @@ def conf(tmp_path: Path) -> Path:
 
 def remote(conf: Path, url: str, key: str = "SOME_API_KEY", tokenizer: str = "null") -> None:
     values = {"base_url": url, "model": "m", "key_env": key, "tokenizer": tokenizer}
-    text = "_target_: symphony.models.api.APIModel\n" + "".join(f"{name}: {value}\n" for name, value in values.items())
+    text = "_target_: symphony.models.api.backend.APIModel\n" + "".join(
+        f"{name}: {value}\n" for name, value in values.items()
+    )
     (conf / "model" / "api_some.yaml").write_text(text)
     (conf / "pool" / "remote.yaml").write_text("defaults:\n  - /model@agents.remote: api_some\n")
 

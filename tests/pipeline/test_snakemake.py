@@ -142,7 +142,7 @@ def test_a_pinned_download_is_fetched_by_its_rule(project: Path, tmp_path: Path)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         (project / "conf" / "model" / "tiny.yaml").write_text(
-            "_target_: symphony.models.hf.HFBackend\npath: model/tiny\nsource:\n"
+            "_target_: symphony.models.hf.backend.HFBackend\npath: model/tiny\nsource:\n"
             f"  address: http://127.0.0.1:{server.server_port}/{{revision}}\n  revision: v1\n  licence: MIT\n"
             f"  files: {{config.json: {hashlib.sha256(b'{}').hexdigest()}}}\n"
         )
@@ -205,4 +205,4 @@ def test_a_killed_workflow_leaves_no_lock_that_stops_the_next_one(project: Path)
 def test_a_misspelt_config_key_of_snakemake_is_refused(project: Path) -> None:
     told = snakemake(project, "--dry-run", "--config", "stdy=presets")
     assert told.returncode != 0
-    assert "--config stdy: found an unknown key, allowed: overrides, share, study" in told.stdout + told.stderr
+    assert "--config stdy: found an unknown key, allowed: overrides, share, size, study" in told.stdout + told.stderr

@@ -397,11 +397,11 @@ def test_a_model_without_a_target_or_with_a_wrong_source_is_told_by_its_file(con
     for text, message in (
         ("path: a\n", r"mine\.yaml: model: found no `_target_`"),
         (
-            "_target_: symphony.models.hf.HFBackend\npath: a\nsource: null\n",
+            "_target_: symphony.models.hf.backend.HFBackend\npath: a\nsource: null\n",
             r"mine\.yaml: model\.source: found null, allo",
         ),
         (
-            "_target_: symphony.models.hf.HFBackend\npath: a\nthreads: 0\n",
+            "_target_: symphony.models.hf.backend.HFBackend\npath: a\nthreads: 0\n",
             r"mine\.yaml: model\.threads: found 0, allowed",
         ),
     ):

@@ -7,12 +7,14 @@ import json
 import math
 import runpy
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from symphony.models.folder import PACKAGE
+from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.hf.backend import HFBackend
 from symphony.models.revision import revision_of, weights_digest
 from symphony.types import Draw, Message, Phase, Request, Sampling, SymphonyError
@@ -145,7 +147,8 @@ def test_a_gguf_file_is_read_as_the_numbers_that_it_stands_for(file: Path, tmp_p
 @pytest.mark.slow
 def test_a_gguf_file_is_compared_with_its_own_engine(file: Path, tmp_path: Path) -> None:
     pytest.importorskip("llama_cpp")
-    manifest = quantise(file, tmp_path / "q", "nf4", text=TEXT)
+    engine = partial(GGUFBackend, file, cells=1024)
+    manifest = quantise(file, tmp_path / "q", "nf4", text=TEXT, engine=engine)
     assert manifest["tokens_per_second_before"] > manifest["tokens_per_second_after"] > 0, (
         "llama.cpp is the quicker one"
     )

@@ -69,7 +69,7 @@ def test_doctor_refuses_it_too(
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     for path in (tmp_path / "conf" / "model").glob("*.yaml"):
         path.unlink()
-    text = f"_target_: symphony.models.hf.HFBackend\npath: {tmp_path}/mine\ndevice: auto\n"
+    text = f"_target_: symphony.models.hf.backend.HFBackend\npath: {tmp_path}/mine\ndevice: auto\n"
     (tmp_path / "conf" / "model" / "mine.yaml").write_text(text)
     (tmp_path / "conf" / "pool" / "mine.yaml").write_text("defaults:\n  - /model@agents.mine: mine\n")
     for path in (tmp_path / "conf" / "task").glob("*.yaml"):
