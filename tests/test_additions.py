@@ -183,10 +183,12 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project with one addition of each kind; the weights are the shipped ones."""
     copy = tmp_path_factory.mktemp("added") / "project"
     for name in ("symphony", "conf", "tests", "bench", "workflow", "docs", "data"):
-        ignored = shutil.ignore_patterns("__pycache__", "weights", "*.png")
-        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+        shutil.copytree(
+            ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors", "*.png")
+        )
     for file in [*ROOT.glob("*.md"), *ROOT.glob("*.toml"), *ROOT.glob("*.yml"), ROOT / "Snakefile", ROOT / "Makefile"]:
         shutil.copy(file, copy)
+    shutil.rmtree(copy / "symphony/embedded/weights")
     (copy / "symphony/embedded/weights").symlink_to(ROOT / "symphony/embedded/weights")
     for name, text in FILES.items():
         (copy / name).parent.mkdir(exist_ok=True)

@@ -30,7 +30,8 @@ BUSY = """
 import sys
 sys.argv[0] = "symphony"
 import asyncio, time
-from symphony import stop, __main__, runner
+from symphony import stop, __main__
+from symphony.run import runner
 def long(group, place, progress):
     async def work():
         {work}

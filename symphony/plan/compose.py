@@ -23,7 +23,16 @@ from symphony.models.folder import PACKAGE
 from symphony.models.revision import weights_digest
 from symphony.plan.needs import has_files, named_by_data
 from symphony.plan.options import check_files, experiments, reference, sized
-from symphony.plan.schema import GROUPS, Root, allowed_at, check_option, check_parts, check_preset, check_root
+from symphony.plan.schema import (
+    GROUPS,
+    Root,
+    allowed_at,
+    check_option,
+    check_parts,
+    check_preset,
+    check_root,
+    limits_of,
+)
 from symphony.plan.specs import ModelSpec, Run, digest, models
 from symphony.plan.targets import instantiate
 from symphony.plan.yaml_files import broken, load
@@ -36,8 +45,6 @@ UNFOLDED = ("tasks", "seeds", "preset", "tokens")
 """Root keys whose values a run's config has where they are used."""
 CHECKSUMS = "checksums.json"
 """File in conf/ of what first downloads found."""
-NAMED_LIMITS = {scope: ("calls", "tokens", "seconds") for scope in ("problem", "run")}
-"""Limits that a config holds even where they are null. The others came later, and runs keep their names."""
 ALONE = {"task": "tasks", "seed": "seeds"}
 """Keys that each run of a study gets from a list."""
 
@@ -360,28 +367,11 @@ def settle(plain: Mapping[str, Any], identity: Mapping[str, Any], conf: Path) ->
     # or was made from, or the commit that its download is pinned to, so that new weights are new runs.
     agents = plain["pool"]["agents"].items()
     named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents]
+    limits = limits_of(plain["budget"], identity.get("choices", {}).get("task"), _options(conf, "task"))
     execution = {**plain["execution"], "data_dir": plain["data_dir"]}
-    plain = {**plain, "pool": {"agents": named}, "budget": _limits(plain["budget"], identity, conf)}
+    plain = {**plain, "pool": {"agents": named}, "budget": limits}
     config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, *UNFOLDED)}
     return json.loads(canonical_json({**config, **identity})), execution
-
-
-def _limits(budget: Mapping[str, Any], identity: Mapping[str, Any], conf: Path) -> dict[str, dict[str, Any]]:
-    """The limits that hold for a run's task, without those of other tasks and without nulls that say nothing."""
-    known = _options(conf, "task")
-    for task in budget["tasks"]:
-        if task not in known:
-            raise SymphonyError(f"budget.tasks: found {task!r}, allowed: {', '.join(known)}")
-    own = budget["tasks"].get(identity.get("choices", {}).get("task"), {})
-    scopes = {scope: limits for scope, limits in budget.items() if scope != "tasks"}
-    scopes["problem"] = {**scopes["problem"], **own}
-    kept = {
-        scope: {
-            name: limit for name, limit in limits.items() if limit is not None or name in NAMED_LIMITS.get(scope, ())
-        }
-        for scope, limits in scopes.items()
-    }
-    return {scope: limits for scope, limits in kept.items() if limits}
 
 
 def _weights(agent: Mapping[str, Any], checksums: Path) -> dict[str, str]:

@@ -172,6 +172,34 @@ def _check_pool(pool: Mapping[str, Any]) -> None:
             check(f"{key}.made_from", agent["made_from"], str)
 
 
+NAMED_LIMITS = {scope: ("calls", "tokens", "seconds") for scope in ("problem", "run")}
+"""Limits that a config holds even where they are null. The others came later, and runs keep their names."""
+
+
+def limits_of(budget: Mapping[str, Any], task: str | None, known: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The limits that hold for a run's task, without those of other tasks and without nulls that say nothing.
+
+    Args:
+        known: The tasks that there are.
+
+    Raises:
+        SymphonyError: There is no task of a name in `tasks`.
+    """
+    for name in budget["tasks"]:
+        if name not in known:
+            raise SymphonyError(f"budget.tasks: found {name!r}, allowed: {', '.join(known)}")
+    own = budget["tasks"].get(task, {})
+    scopes = {scope: limits for scope, limits in budget.items() if scope != "tasks"}
+    scopes["problem"] = {**scopes["problem"], **own}
+    kept = {
+        scope: {
+            name: limit for name, limit in limits.items() if limit is not None or name in NAMED_LIMITS.get(scope, ())
+        }
+        for scope, limits in scopes.items()
+    }
+    return {scope: limits for scope, limits in kept.items() if limits}
+
+
 TASK_KEYS = ("repeats",)
 """Keys of a preset that some tasks alone read: known, too, where a conf/ holds none of these tasks."""
 
