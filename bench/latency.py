@@ -27,6 +27,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from symphony.models.api.backend import APIModel
 from symphony.plan.compose import plan
 from symphony.plan.specs import Group, ModelSpec, groups
@@ -36,8 +38,6 @@ from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
 from tests.models.test_api_runs import talk
 from tests.stub_server import Asked, Reply, StubServer, said
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 1200

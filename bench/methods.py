@@ -41,6 +41,8 @@ from pathlib import Path
 
 import treequest
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from bench.search_core import DEPTH, STATE, TURN, cpu_seconds, records
 from symphony.agents.budget import Budget, Meter
 from symphony.agents.memory import NoMemory, PoolFifo
@@ -59,8 +61,6 @@ from symphony.search.symphony import Symphony
 from symphony.search.tree import Tree
 from symphony.types import Completion, Phase, Request
 from tests.stub import Stub, problem, talk
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 CONF = Path(__file__).parents[1] / "conf"
 REPEATS = 5

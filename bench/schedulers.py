@@ -36,11 +36,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from symphony.agents.bandits import EXP3, CostAwareUCB, LinUCB, SlidingWindowUCB, Thompson
 from symphony.agents.scheduler import UCB, ArmStats, RoundRobin, Scheduler, Trial, Uniform
 from symphony.types import Phase
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 SEEDS = 200
 HORIZON = 1_000

@@ -31,6 +31,8 @@ from typing import Any
 
 import treequest
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from symphony.agents.budget import Budget, Meter
 from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
@@ -46,8 +48,6 @@ from symphony.search.symphony import Symphony
 from symphony.search.tree import Tree
 from symphony.types import Grade, Score, State, Turn
 from tests.stub import Stub, problem, talk
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 DEPTH = 5
 BRANCHING = {1_000: 4, 10_000: 6, 100_000: 10}

@@ -21,10 +21,10 @@ import time
 from itertools import accumulate
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
 from symphony.tasks.webshop.task import WebShop
 from symphony.types import State
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 VOCABULARY = 60_000
 WORDS = 110
