@@ -1,0 +1,42 @@
+"""The recorded answers that ship: each run that they hold is replayed without any model, and ends as it did."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from symphony.plan.compose import plan
+from symphony.plan.specs import groups
+from symphony.run.progress import watch
+from symphony.run.recordings import MANIFEST, OUTCOMES, outcomes, shipped
+from symphony.run.runner import Place, run_group
+from tests.shared_data import DATA, needs
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "recordings" / "laptop"
+RUNS = sorted({name[:2] for name in shipped(FOLDER)}) if (FOLDER / OUTCOMES).is_file() else []
+MOST = 20 << 20  # bytes
+
+
+@needs("mbpp/mbpp-py.jsonl", "mbpp/mbpp-rs.jsonl", "hotpotqa/hotpot_dev_distractor_sample.jsonl")
+@pytest.mark.parametrize(("experiment", "task"), RUNS)
+def test_a_replay_ends_as_the_run_that_was_recorded(
+    experiment: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SYMPHONY_MODELS", raising=False)
+    overrides = [f"tasks=[{task}]", "execution.store=replay", f"execution.recordings={FOLDER}"]
+    runs = plan("laptop", overrides, experiment=experiment, conf=ROOT / "conf", data=DATA)
+    with watch() as bar:
+        for group in groups(runs):
+            run_group(group, Place(outputs=tmp_path, data=DATA), bar)
+    wanted = {name: outcome for name, outcome in shipped(FOLDER).items() if name[:2] == (experiment, task)}
+    assert outcomes(runs, tmp_path) == wanted
+
+
+def test_the_recordings_are_small_and_say_what_made_them() -> None:
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MOST
+    made = json.loads((FOLDER / MANIFEST).read_text())["made"] if files else []
+    assert all(one.keys() == {"date", "commit", "machine", "calls"} for one in made)
