@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from symphony.models.cores import usable_cores
 from symphony.models.gguf.backend import GGUFBackend
-from symphony.models.gguf.drawing import draw
+from symphony.models.gguf.drawing import Drawer
 from symphony.models.gguf.files import MODELS_VARIABLE, revision_of, weights_file
 from symphony.models.gguf.llama import Vocabulary
 from symphony.models.gguf.sequences import Sequences, common_prefix
@@ -183,9 +183,9 @@ def test_a_common_prefix_is_the_longest(one: list[int], other: list[int]) -> Non
 def test_draws_are_as_frequent_as_their_probabilities() -> None:
     logits = np.log(np.array([0.1, 0.2, 0.7], np.float32))
     rng = np.random.Generator(np.random.PCG64(0))
-    counts = np.bincount([draw(logits, 1.0, rng)[0] for _ in range(20_000)], minlength=3) / 20_000
+    counts = np.bincount([Drawer().draw(logits, 1.0, rng)[0] for _ in range(20_000)], minlength=3) / 20_000
     assert counts == pytest.approx([0.1, 0.2, 0.7], abs=0.015)
-    cold = np.bincount([draw(logits, 0.5, rng)[0] for _ in range(20_000)], minlength=3) / 20_000
+    cold = np.bincount([Drawer().draw(logits, 0.5, rng)[0] for _ in range(20_000)], minlength=3) / 20_000
     assert cold == pytest.approx(np.array([0.01, 0.04, 0.49]) / 0.54, abs=0.015)
 
 
@@ -193,14 +193,29 @@ def test_draws_are_as_frequent_as_their_probabilities() -> None:
 def test_the_smallest_temperatures_are_greedy_and_the_largest_uniform() -> None:
     logits = np.array([1.0, 9.0, 2.0, -300.0], np.float32)
     rng = np.random.default_rng(0)
-    assert {draw(logits, cold, rng)[0] for cold in (5e-324, 1e-300, 1e-46, 1e-40, 1e-30)} == {1}
+    assert {Drawer().draw(logits, cold, rng)[0] for cold in (5e-324, 1e-300, 1e-46, 1e-40, 1e-30)} == {1}
     for hot in (1e39, 1e308):
-        assert {draw(logits, hot, rng)[0] for _ in range(100)} == {0, 1, 2, 3}
+        assert {Drawer().draw(logits, hot, rng)[0] for _ in range(100)} == {0, 1, 2, 3}
+
+
+@given(st.integers(1, 3000), st.floats(0.05, 5), st.integers(0, 2**32 - 1))
+def test_a_draw_is_the_first_token_at_which_the_sum_of_probabilities_passes_the_number(
+    size: int, temperature: float, seed: int
+) -> None:
+    drawer, rng = Drawer(), np.random.default_rng(seed)
+    for logits in rng.normal(0, 3, (2, size)).astype(np.float32):
+        weights = np.exp((logits - logits.max()) / np.float32(temperature)).astype(np.float64)
+        sums = np.cumsum(weights)
+        token, logprob = drawer.draw(logits, temperature, np.random.default_rng(seed))
+        passed = np.random.default_rng(seed).random() * sums[-1]
+        assert sums[token] - weights[token] <= passed * (1 + 1e-9)
+        assert passed <= sums[token] * (1 + 1e-9)
+        assert logprob == pytest.approx(float(logits[token] - np.logaddexp.reduce(logits.astype(np.float64))), abs=1e-5)
 
 
 def test_a_log_probability_is_that_at_temperature_1() -> None:
     logits = np.log(np.array([0.1, 0.2, 0.7], np.float32)) + 5
-    assert draw(logits, 0.0, np.random.default_rng(0)) == (2, pytest.approx(np.log(0.7), abs=1e-6))
+    assert Drawer().draw(logits, 0.0, np.random.default_rng(0)) == (2, pytest.approx(np.log(0.7), abs=1e-6))
 
 
 # --------------------------------------------------------------------------- among the searches

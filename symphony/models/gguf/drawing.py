@@ -1,4 +1,4 @@
-"""Draws a token from logits, each row from its own generator."""
+"""Draws tokens from logits, each row from its own generator."""
 
 from __future__ import annotations
 
@@ -6,22 +6,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 _COLDEST, _HOTTEST = 1e-25, 1e25  # that single precision divides by; beyond, draws are greedy or uniform all the same
+_BLOCK = 512  # tokens whose probabilities are summed before the sums are
 
 
-def draw(logits: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[int, float]:
-    """A token of softmax(logits / temperature), and its log-probability (nats) at temperature 1.
+class Drawer:
+    """Draws one token after another; its arrays stay, for fresh ones of a large vocabulary cost more than the sums.
 
-    One random number a token: the first token at which the sum of the probabilities passes it. Sums are taken in double
-    precision. At temperature 0 it is the most probable token.
-
-    Args:
-        logits: (vocabulary,).
-        temperature: >= 0.
+    Not for two threads at once.
     """
-    best = int(np.argmax(logits))
-    below = logits - logits[best]
-    token = best
-    if temperature > 0:
-        sums = np.cumsum(np.exp(below / np.float32(min(max(temperature, _COLDEST), _HOTTEST))), dtype=np.float64)
-        token = min(int(np.searchsorted(sums, rng.random() * sums[-1], side="right")), len(sums) - 1)
-    return token, float(below[token]) - float(np.log(np.exp(below).sum(dtype=np.float64)))
+
+    def __init__(self) -> None:
+        self._below, self._weights = np.empty(0, np.float32), np.empty(0, np.float32)
+        self._starts = np.empty(0, np.intp)
+
+    def draw(self, logits: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[int, float]:
+        """A token of softmax(logits / temperature), and its log-probability (nats) at temperature 1.
+
+        One random number a token: the first token at which the sum of the probabilities passes it. Sums are taken in
+        double precision. At temperature 0 it is the most probable token.
+
+        Args:
+            logits: (vocabulary,).
+            temperature: >= 0.
+        """
+        if len(logits) != len(self._below):
+            self._below, self._weights = np.empty_like(logits), np.empty_like(logits)
+            self._starts = np.arange(0, len(logits), _BLOCK)
+        best = token = int(np.argmax(logits))
+        below = np.subtract(logits, logits[best], out=self._below)
+        if temperature > 0:
+            token = self._drawn(below, min(max(temperature, _COLDEST), _HOTTEST), rng)
+        of_token = float(below[token])
+        return token, of_token - float(np.log(np.exp(below, out=below).sum(dtype=np.float64)))
+
+    def _drawn(self, below: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> int:
+        weights = np.divide(below, np.float32(temperature), out=self._weights)
+        np.exp(weights, out=weights)
+        blocks = np.add.reduceat(weights, self._starts, dtype=np.float64)
+        sums = np.cumsum(blocks)
+        passed = rng.random() * sums[-1]
+        block = _first_above(sums, passed)
+        begin = block * _BLOCK
+        within = np.cumsum(weights[begin : begin + _BLOCK], dtype=np.float64)
+        return begin + _first_above(within, passed - (sums[block] - blocks[block]))
+
+
+def _first_above(sums: NDArray[np.float64], passed: float) -> int:
+    return min(int(np.searchsorted(sums, passed, side="right")), len(sums) - 1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from symphony.chat.reasoning import is_mark, stop_at
-from symphony.models.gguf.drawing import draw
+from symphony.models.gguf.drawing import Drawer
 from symphony.models.gguf.llama import MOST_SEQUENCES, Llama, Span
 from symphony.models.gguf.sequences import Ints, Sequence, Sequences
 from symphony.models.sampler import Row
@@ -55,6 +55,7 @@ class Engine:
         self._llama, self._cells, self._rows = llama, cells, rows
         self._share = share and llama.shares
         self._sequences = Sequences(cells, MOST_SEQUENCES)
+        self._drawer = Drawer()
         self._waiting: deque[Row] = deque()
         self._going: list[_Going] = []
         self.prompted = self.reused = self.generated = 0
@@ -155,7 +156,7 @@ class Engine:
     def _go_on(self, going: _Going, logits: NDArray[np.float32]) -> Completion | None:
         """Draws the row's next token; its answer where that is the last."""
         row, vocabulary = going.row, self._llama.vocabulary
-        token, logprob = draw(logits, row.sampling.temperature, going.rng)
+        token, logprob = self._drawer.draw(logits, row.sampling.temperature, going.rng)
         going.tokens.append(token)
         going.logprob += logprob
         self.generated += 1
