@@ -26,9 +26,8 @@ def unpack(file: Path, folder: Path) -> Path:
     transformers_logging.disable_progress_bar()
     with explained(file, "a GGUF file that transformers can read (pip install gguf)"):
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, **LOCAL)
-        tokenizer.chat_template = tokenizer.chat_template or _template(
-            file
-        )  # it takes that of some architectures alone
+        # transformers takes the template of some architectures alone.
+        tokenizer.chat_template = tokenizer.chat_template or _template(file)
         tokenizer.save_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype="float32", **LOCAL)
         model.hf_quantizer = None  # its weights are float32 now, but it refuses to be saved as a quantised model
