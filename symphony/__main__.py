@@ -15,7 +15,7 @@ from pathlib import Path
 
 from symphony import byhand
 from symphony.forecast import doctor, estimate, forecast
-from symphony.models import footprint
+from symphony.models import placement
 from symphony.plan import compose, needs, options, specs
 from symphony.records import database
 from symphony.report import figures, page, tables
@@ -81,9 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--pilot", action="store_true", help=text)
     text = "of each device (10^9 bytes), e.g. 24 or 24,24: whether the pools fit"
     sub.add_argument("--memory", type=_gigabytes, metavar="GB", help=text)
-    text = f"that a swap of models loads a second; default: {footprint.LOAD_RATE / 1e9:g}"
-    sub.add_argument("--load-rate", type=float, default=footprint.LOAD_RATE / 1e9, metavar="GB", help=text)
-    sub.add_argument("--tokens", type=int, default=4096, metavar="N", help="of the longest sequence; default: 4096")
+    text = f"that a swap of models loads a second; default: {placement.LOAD_RATE / 1e9:g}"
+    sub.add_argument("--load-rate", type=float, default=placement.LOAD_RATE / 1e9, metavar="GB", help=text)
+    text = f"of the longest sequence; default: {placement.SEQUENCE_TOKENS}"
+    sub.add_argument("--tokens", type=int, default=placement.SEQUENCE_TOKENS, metavar="N", help=text)
     sub = command("run", _run, "carry out the runs of a study, or of one frozen group")
     _study(sub, optional=True)
     sub.add_argument("--group", type=_path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")

@@ -10,7 +10,8 @@ from types import MappingProxyType
 from symphony.agents.budget import LIMITS, Spent, money, read_ledger
 from symphony.forecast import forecast
 from symphony.forecast.bounds import bound, shown
-from symphony.models.footprint import ALLOWANCE, LOAD_RATE, Footprint, fit, nearest, told
+from symphony.models.footprint import Footprint
+from symphony.models.placement import ALLOWANCE, LOAD_RATE, fit, nearest, needed_by, reload_s, told
 from symphony.plan.specs import ModelSpec, NotThere, Run, models
 from symphony.records.records import is_complete
 from symphony.run.runner import Place
@@ -81,12 +82,11 @@ def memory(
             other = nearest({key: pool for key, pool in pools.items() if pool}, sizes, tokens)
             allowed = f"a pool that does, such as {other}" if other else "smaller or quantised models, or more memory"
             raise SymphonyError(f"pool {name}: found {_too_large(pools[name], sizes, tokens)}, allowed: {allowed}")
-    swapped = [name for name, one in found.items() if not one.resident]
-    return {name: sum(model.weights for model in pools[name].values()) / load_rate for name in swapped}
+    return {name: reload_s(pools[name], one, load_rate) for name, one in found.items() if one.swapped}
 
 
 def _too_large(pool: Mapping[str, Footprint], sizes: Sequence[float], tokens: int) -> str:
-    needed = {name: model.weights + model.cache_per_token * tokens for name, model in pool.items()}
+    needed = {name: needed_by(model, tokens) for name, model in pool.items()}
     name = max(needed, key=lambda name: needed[name])
     numbers = f"{name}: {needed[name] / 1e9:.1f} GB with one sequence, and {ALLOWANCE / 1e9:.1f} GB for the runtime"
     return f"a model that does not fit into {max(sizes) / 1e9:.1f} GB ({numbers})"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from symphony.models.hf.batching import TokenBudget, ran_out, release
 from symphony.models.sizes import Size, Sizing, sizing
 from symphony.types import Completion, ModelBackend, Request, SymphonyError
 
-Name = TypeVar("Name")
 AUTO, CPU, CARD = "auto", "cpu", "cuda"
 _DEVICE_FILES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")  # of CUDA (on Tegra, too), ROCm and WSL
 
@@ -76,21 +75,6 @@ def candidates(device: str, cards: Callable[[], Iterable[str]]) -> list[str]:
 def together(needs: Sequence[Need]) -> int:
     """Bytes that models take of one device when all are loaded and one answers."""
     return sum(need.weights + need.kept for need in needs) + max((need.cache for need in needs), default=0)
-
-
-def spread(needs: Mapping[Name, Need], room: Mapping[str, float]) -> dict[Name, str]:
-    """Puts models on devices: the largest first, each where most is left. A device may get more than it has room for.
-
-    Args:
-        needs: By model.
-        room: Free bytes by device, in the order in which ties are decided.
-    """
-    left = dict(room)
-    placed = {}
-    for name in sorted(needs, key=lambda name: -needs[name].weights):
-        placed[name] = max(left, key=lambda device: left[device])
-        left[placed[name]] -= needs[name].weights
-    return placed
 
 
 class Device:

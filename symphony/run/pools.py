@@ -15,10 +15,10 @@ from typing import Any, Self
 from symphony.agents.budget import Ledger, Purse
 from symphony.agents.session import Agent, AgentPool
 from symphony.models.batcher import Batcher, Turns
-from symphony.models.devices import CARD, Device, LocalModel, Need, candidates, cards, spread
-from symphony.models.footprint import ALLOWANCE
+from symphony.models.devices import CARD, Device, LocalModel, Need, candidates, cards
 from symphony.models.gguf.files import CELLS
 from symphony.models.hf.backend import CACHE_TOKENS, MAX_BATCH_TOKENS
+from symphony.models.placement import ALLOWANCE, needed_by, place
 from symphony.models.stepper import Stepper
 from symphony.models.store import CallStore, StoredBackend, StoredModel
 from symphony.plan.specs import ModelSpec, Run, is_endpoint, models
@@ -121,7 +121,7 @@ class Workshop:
 
     def _place(self, specs: Iterable[ModelSpec]) -> None:
         """Gives each local model that has none yet a device; nothing is loaded, but what can't tell its revision so."""
-        anywhere: dict[ModelSpec, Need] = {}
+        anywhere: dict[ModelSpec, int] = {}
         known: dict[ModelSpec, str] = {}
         for spec in specs:
             if spec in self._made or spec in self._local or spec in known:
@@ -133,11 +133,11 @@ class Workshop:
             known[spec] = told
             places = candidates(spec.device, self._cards)
             if len(places) > 1:
-                anywhere[spec] = self._need(spec)
+                anywhere[spec] = needed_by(spec.footprint(self._data))
             else:
                 self._settle(spec, spec if places == [spec.device] else spec.on(places[0]), told)
         left = {name: self._device(name).left for name in self._cards()} if anywhere else {}
-        for spec, name in spread(anywhere, left).items():
+        for spec, name in (place(anywhere, left) if anywhere else {}).items():
             self._settle(spec, spec.on(name), known[spec])
 
     def _settle(self, spec: ModelSpec, placed: ModelSpec, told: str) -> None:

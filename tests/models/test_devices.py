@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from symphony.models.batcher import Batcher, Turns
-from symphony.models.devices import Device, LocalModel, Need, candidates, spread, together
+from symphony.models.devices import Device, LocalModel, Need, candidates, together
 from symphony.models.hf.backend import HFBackend
 from symphony.models.scripted import ScriptedBackend
 from symphony.plan.options import model
@@ -33,27 +33,6 @@ def need(weights: int, cache: int = 0) -> Need:
 
 
 # --------------------------------------------------------------------------- where each lies
-
-
-def test_the_largest_model_goes_where_most_memory_is_free() -> None:
-    assert spread({"small": need(3), "large": need(9)}, {"cuda:0": 10, "cuda:1": 12}) == {
-        "large": "cuda:1",
-        "small": "cuda:0",
-    }
-
-
-def test_equal_models_on_equal_cards_are_dealt_out_in_order() -> None:
-    placed = spread({name: need(5) for name in "abcd"}, {"cuda:0": 24, "cuda:1": 24})
-    assert placed == {"a": "cuda:0", "b": "cuda:1", "c": "cuda:0", "d": "cuda:1"}
-
-
-def test_two_small_models_share_a_card_beside_a_large_one() -> None:
-    placed = spread({"large": need(14), "one": need(6), "two": need(7)}, {"cuda:0": 24, "cuda:1": 24})
-    assert placed["one"] == placed["two"] != placed["large"]
-
-
-def test_without_models_nothing_is_placed() -> None:
-    assert spread({}, {"cuda:0": 24}) == {}
 
 
 def test_models_together_take_all_weights_and_the_largest_cache() -> None:
