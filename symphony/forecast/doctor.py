@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,19 @@ count = torch.cuda.device_count() if torch.cuda.is_available() else 0
 found = [torch.cuda.get_device_properties(number) for number in range(count)]
 print(json.dumps([[one.name, one.total_memory] for one in found]))
 """
+_DECODE = """
+import sys
+from pathlib import Path
+import numpy as np
+from symphony.models.gguf.llama import Llama, Span
+from symphony.types import SymphonyError
+try:
+    model = Llama(Path(sys.argv[1]), cells=256, chunk=256, threads=1)
+    model.compute([Span(sequence=0, begin=0, tokens=np.zeros(32, np.int32), wanted=True)])
+except SymphonyError as error:
+    sys.exit(str(error))
+"""
+_PORTABLE = "CMAKE_ARGS=-DGGML_NATIVE=OFF pip install --force-reinstall --no-cache-dir --no-deps llama-cpp-python"
 _SECONDS = 180
 """For a process that only looks; importing torch takes seconds, more on a busy machine."""
 _PASSED_OVER = {
@@ -178,17 +192,34 @@ def _cores() -> Finding:
 
 
 def _engine() -> Finding:
-    """The engine for GGUF files, and the files that lie in the folder that the variable names."""
+    """The engine for GGUF files, whether it computes, and the files in the folder that the variable names."""
     folder = os.environ.get(MODELS_VARIABLE)
-    files = sorted(path.name for path in Path(folder).glob("*.gguf")) if folder else []
+    files = sorted(Path(folder).glob("*.gguf")) if folder else []
     none = "no GGUF file" if folder and Path(folder).is_dir() else "no such folder"
-    held = f"={folder}: {', '.join(files) or none}" if folder else " not set"
+    held = f"={folder}: {', '.join(file.name for file in files) or none}" if folder else " not set"
     lie = f"{MODELS_VARIABLE}{held}"
     try:
-        found = version("llama-cpp-python")
+        found = f"llama-cpp-python {version('llama-cpp-python')}"
     except PackageNotFoundError:
         return Finding(name="GGUF", ok=None, told=f"llama-cpp-python is not installed; {lie}", remedy=INSTALL)
-    return Finding(name="GGUF", ok=True, told=f"llama-cpp-python {found}; {lie}")
+    told, remedy = _decodes(min(files, key=lambda file: file.stat().st_size)) if files else ("", "")
+    return Finding(name="GGUF", ok=not told, told=f"{found}{told}; {lie}", remedy=remedy)
+
+
+def _decodes(file: Path) -> tuple[str, str]:
+    """Why llama.cpp computes no prompt with a file, and what to do; nothing where it does.
+
+    In a process of its own: a library that was compiled for other instructions than this machine's ends its process.
+    """
+    try:
+        done = subprocess.run([sys.executable, "-c", _DECODE, file], capture_output=True, text=True, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f" computes no prompt with {file.name} ({type(error).__name__})", "try again on an idle machine"
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        return f" crashes at the first prompt for {file.name} ({name})", f"compile it for any processor: {_PORTABLE}"
+    last = (done.stderr.strip().splitlines() or [""])[-1]
+    return (f" computes no prompt with {file.name} ({last})", "fetch the file again") if done.returncode else ("", "")
 
 
 def _sandbox() -> Finding:

@@ -296,3 +296,38 @@ def test_a_gpu_is_looked_for_in_a_process_of_its_own(monkeypatch: pytest.MonkeyP
     assert doctor._gpu(doctor._cards()).told == "H100, 80.0 GB"
     monkeypatch.setattr(doctor, "_GPU", "import nothing_of_that_name")
     assert doctor._gpu(doctor._cards()).ok is False
+
+
+# --------------------------------------------------------------------------- the engine for GGUF files
+
+
+def pretended(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> doctor.Finding:
+    """What is told of an engine whose library does what `source` says when it is imported."""
+    (folder / "llama_cpp").mkdir()
+    (folder / "llama_cpp" / "__init__.py").write_text(source)
+    info = folder / "llama_cpp_python-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: llama-cpp-python\nVersion: 9.9\n")
+    for size in (1, 2):
+        (folder / f"{size}.gguf").write_bytes(b"GGUF" * size)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
+    monkeypatch.setenv("SYMPHONY_MODELS", str(folder))
+    return doctor._engine()
+
+
+def test_an_engine_that_crashes_is_told_with_the_file_and_how_to_compile_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = pretended(tmp_path, monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert found.ok is False
+    assert "llama-cpp-python 9.9 crashes at the first prompt for 1.gguf (SIGSEGV)" in found.told
+    assert "-DGGML_NATIVE=OFF" in found.remedy
+
+
+def test_an_engine_that_computes_nothing_is_told_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = pretended(tmp_path, monkeypatch, "raise ImportError('built for another world')")
+    assert found.ok is False
+    assert "computes no prompt with 1.gguf (llama_cpp: found no such package" in found.told
