@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 class SymphonyError(Exception):
@@ -187,6 +187,18 @@ class Task(Protocol):
 
     def grade(self, problem: Problem, state: State) -> Grade:
         """Ground truth; asked for by the runner, and by `symphony grade` and `play`, never by a search."""
+
+
+@runtime_checkable
+class SlowSteps(Protocol):
+    """A task whose steps may take long, because they run a program or ask a server.
+
+    Attributes:
+        slow_steps: Whether they do with the settings of this task; a search then plays them in a thread.
+    """
+
+    @property
+    def slow_steps(self) -> bool: ...
 
 
 # --------------------------------------------------------------------------- models

@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from symphony.models.devices import Device, LocalModel
+from symphony.models.outside import outside
 from symphony.models.sizes import sizing
 from symphony.types import Completion, ModelBackend, Request, SymphonyError
 
@@ -28,8 +29,8 @@ class _Waiting:
 class Batcher:
     """An `AsyncModel` over a `ModelBackend`: one queue a model.
 
-    A batch is everything asked until the event loop has nothing more to do, in the order of asking; it depends on
-    the requests only, never on the clock. Searches that wait for the outside world (a sandbox) join a later batch.
+    A batch is everything asked until the event loop has nothing more to do and no work is under way outside it
+    (`outside`), in the order of asking; it depends on the requests only, never on the clock.
 
     Args:
         backend: What answers. Its own limits cut the batch further.
@@ -92,6 +93,9 @@ class Batcher:
         self._seen = count
         if self._idle < IDLE_PASSES:
             loop.call_soon(self._tick, loop)
+            return
+        self._idle = 0
+        if outside(loop).holds_up(lambda: self._tick(loop)):
             return
         self._ticking = False
         if self._turns is not None and not self._turns.may_go(self, loop):

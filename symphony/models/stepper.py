@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from symphony.models.batcher import IDLE_PASSES
+from symphony.models.outside import outside
 from symphony.types import Completion, Request
 
 Answers = list[tuple[int, Completion]]
@@ -89,6 +90,8 @@ class Stepper:
         if self._idle < IDLE_PASSES:
             loop.call_soon(self._tick, loop)
             return
+        if outside(loop).holds_up(lambda: self._resume(loop)):
+            return
         new, self._new, self._seen = self._new, [], 0
         if self._executor is None:
             try:
@@ -98,6 +101,11 @@ class Stepper:
             return
         running = loop.run_in_executor(self._executor, self._step, new, self._next - len(new))
         running.add_done_callback(lambda done: self._finish(loop, done))
+
+    def _resume(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Work outside the loop has ended: waits anew for what it lets the searches ask."""
+        self._idle = 0
+        self._tick(loop)
 
     def _step(self, new: list[Request], first: int) -> Answers:
         refused = self._backend.submit(new, first) if new else []

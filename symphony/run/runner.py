@@ -13,7 +13,7 @@ import fcntl
 import gc
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from symphony.agents.memory import Lessons
 from symphony.agents.scheduler import ArmStats
 from symphony.agents.session import AgentPool, Session
 from symphony.files import discard, read_json, write_atomic
+from symphony.models.outside import outside
 from symphony.models.store import CallStore
 from symphony.plan.compose import to_yaml
 from symphony.plan.specs import Group, Parts, Run, build, models
@@ -33,7 +34,8 @@ from symphony.run import recordings
 from symphony.run.pools import MakeBackend, Workshop
 from symphony.run.progress import Calls, Made, Progress, Tally
 from symphony.search.result import answer_records, node_records, problem_record
-from symphony.types import Problem, SymphonyError, canonical_json
+from symphony.search.tree import Tree
+from symphony.types import Grade, Problem, SlowSteps, SymphonyError, canonical_json
 
 _NAMED = 3  # runs that an error names, of many
 _YOUNG_OBJECTS = 20_000  # new objects after which the garbage collector looks for cycles among them
@@ -293,10 +295,7 @@ class _Driver:
         if parts.memory.scope == "run":
             self.lessons = session.lessons
         answers = result.answers(session.stood)
-        grades = {  # ground truth; asked for here and nowhere else
-            node: parts.task.grade(problem, result.tree[node].state)
-            for node in {result.answer, *(answer.node for answer in answers)}
-        }
+        grades = await self._grades(problem, result.tree, {result.answer, *(answer.node for answer in answers)})
         grade = grades[result.answer]
         self.recorder.add(
             index,
@@ -315,6 +314,14 @@ class _Driver:
         self.calls.add([(call.agent, call.error) for call in session.calls])
         self.done += 1
         self.bar.problem(success=grade.success, calls=self.calls, made=made, share=self._share())
+
+    async def _grades(self, problem: Problem, tree: Tree, nodes: Iterable[int]) -> dict[int, Grade]:
+        """Ground truth; asked for here and nowhere else."""
+
+        def grade() -> dict[int, Grade]:
+            return {node: self.parts.task.grade(problem, tree[node].state) for node in nodes}
+
+        return await outside().run(grade) if isinstance(self.parts.task, SlowSteps) else grade()
 
     def _share(self) -> float:
         """Of the run's tokens: what is spent, and half of what the calls in flight will take, over all problems.

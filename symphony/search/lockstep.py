@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
 from symphony.agents.session import Session, Stop, Ticket
+from symphony.models.outside import outside
 from symphony.types import Completion
 
 T = TypeVar("T")
@@ -19,10 +20,16 @@ def deferred(tickets: Sequence[Ticket]) -> Generator[Sequence[Ticket], list[Comp
     return (yield tickets)
 
 
+@types.coroutine
+def put_off(work: Callable[[], T]) -> Generator[Callable[[], T], T, T]:
+    """Awaited in a lane instead of `Outside.run`: leaves it to `lockstep` to have the work done."""
+    return (yield work)
+
+
 async def lockstep(session: Session, lanes: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Runs lanes in rounds: each goes on to its next calls, in order; then the calls of all lanes run together.
 
-    A lane awaits nothing but `deferred`, sees what the lanes before it did in the same round, and has a
+    A lane awaits nothing but `deferred` and `put_off`, sees what the lanes before it did in the same round, and has a
     `session.iteration` of its own.
 
     Returns:
@@ -48,7 +55,10 @@ async def _rounds(session: Session, lanes: Sequence[Coroutine[Any, Any, T]]) -> 
         for lane, received in answers.items():
             session.iteration = iterations[lane]
             try:
-                asked[lane] = lanes[lane].send(received)
+                waits_for = lanes[lane].send(received)
+                while callable(waits_for):
+                    waits_for = lanes[lane].send(await outside().run(waits_for))
+                asked[lane] = waits_for
             except StopIteration as end:
                 done[lane] = end.value
             except Stop as refused:

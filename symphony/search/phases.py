@@ -17,7 +17,8 @@ from symphony.agents.scorer import Scorer
 from symphony.agents.session import Session, Stop, Ticket
 from symphony.chat.prompts import remind
 from symphony.chat.reasoning import spoken
-from symphony.search.lockstep import deferred, lockstep
+from symphony.models.outside import outside
+from symphony.search.lockstep import deferred, lockstep, put_off
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (
     AnswerStyle,
@@ -29,6 +30,8 @@ from symphony.types import (
     Sampling,
     Score,
     Shorten,
+    SlowSteps,
+    State,
     Task,
     Turn,
 )
@@ -181,7 +184,7 @@ class Phases:
             answers, stop = await self.answers(tickets, stop)
             for index, (ticket, answer) in zip(lost, answers, strict=False):
                 found[index] = (ticket, self._understand(answer))
-        expansion = self._attach(parent, origin, [(who, what) for who, what in found if what is not None])
+        expansion = await self._attach(parent, origin, [(who, what) for who, what in found if what is not None])
         if stop is not None:
             raise stop
         return expansion
@@ -208,7 +211,7 @@ class Phases:
         ((_, completion),) = answers
         return "" if completion.error is not None else spoken(completion.text)
 
-    def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
+    async def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
         tree, session = self.tree, self.parts.session
         above = tree[parent]
         too_deep = self.closes and self.depth is not None and above.depth + 1 >= self.depth
@@ -218,13 +221,14 @@ class Phases:
         first: dict[object, int] = {}
         for ticket, proposal in proposals:
             first[same(proposal)] = min(ticket.call, first.get(same(proposal), ticket.call))
+        played = await self._play_slowly(above.state, [proposal.action for _, proposal in proposals])
         for ticket, proposal in proposals:
             if same(proposal) in known:
                 votes[known[same(proposal)]] += 1
                 continue
             known[same(proposal)] = len(votes)
             votes.append(1)
-            state = self.parts.task.step(above.state, proposal.action)
+            state = played.get(proposal.action) or self.parts.task.step(above.state, proposal.action)
             id = tree.add(
                 parent,
                 turn=Turn(thought=proposal.thought, action=proposal.action, observation=state.observation),
@@ -239,6 +243,20 @@ class Phases:
             if tree[id].prior is not None and self.pays(tree[id]):
                 self.credit(tree[id])
         return Expansion(ids=list(range(len(tree) - len(votes), len(tree))), votes=votes)
+
+    async def _play_slowly(self, state: State, actions: Sequence[str]) -> dict[str, State]:
+        """What each action of a task with slow steps leads to, found outside the event loop.
+
+        Empty where steps are quick.
+        """
+        task = self.parts.task
+        if not (isinstance(task, SlowSteps) and task.slow_steps):
+            return {}
+
+        def play() -> dict[str, State]:
+            return {action: task.step(state, action) for action in actions}
+
+        return await (put_off(play) if self.wait is deferred else outside().run(play))
 
     # ---- reflect
 

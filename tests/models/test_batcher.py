@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 from time import process_time
 
 import pytest
 
 from symphony.models.batcher import Batcher
+from symphony.models.outside import outside
 from symphony.models.scripted import ScriptedBackend
 from symphony.types import Completion, Request, SymphonyError
 
@@ -152,3 +155,26 @@ async def test_an_answer_from_the_store_has_waited_for_those_of_its_batch_that_w
     batcher = Batcher(ScriptedBackend([stored, replace(stored, from_store=False)]))
     answers = await asyncio.gather(batcher.complete(ask(index=0)), batcher.complete(ask(index=1)))
     assert all(answer.latency_s > 0 for answer in answers)
+
+
+async def test_a_batch_waits_for_work_outside_the_event_loop(ask: Ask) -> None:
+    backend = Watched()
+    batcher = Batcher(backend)
+    asked = Event()
+
+    async def one() -> None:
+        await batcher.complete(ask(problem="quick"))
+
+    async def other() -> None:
+        await outside().run(lambda: asked.wait(0.2))
+        await batcher.complete(ask(problem="slow"))
+
+    await asyncio.gather(one(), other())
+    assert backend.batches == [2]
+
+
+async def test_waiting_for_work_outside_takes_no_processor_time(ask: Ask) -> None:
+    batcher = Batcher(Watched())
+    begin = process_time()
+    await asyncio.gather(batcher.complete(ask()), outside().run(lambda: time.sleep(0.5)))
+    assert process_time() - begin < 0.2

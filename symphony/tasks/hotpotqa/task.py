@@ -140,6 +140,11 @@ class HotpotQA:
         option = _OPTIONS[self.split, self.setting]
         return (datafiles.find(self.data, self.name, names, option),)
 
+    @property
+    def slow_steps(self) -> bool:
+        """As `SlowSteps`: live pages are asked of a server."""
+        return self.pages == "live"
+
     def problems(self) -> Sequence[Problem]:
         (path,) = self.files()
         found = datafiles.items(path, self._chosen(path), self.first, self.count)

@@ -140,6 +140,11 @@ class Programs:
         return self.prompts.apart(found)
 
     @property
+    def slow_steps(self) -> bool:
+        """As `SlowSteps`: a step runs a program on its visible tests."""
+        return True
+
+    @property
     def protection(self) -> str:
         """What protects the machine from programs."""
         return self.box.protection
