@@ -38,7 +38,8 @@ from symphony.models.gguf.llama import Llama, Span
 from symphony.models.gguf.unpack import unpack
 from symphony.models.hf.backend import CACHE_TOKENS, HFBackend
 from symphony.plan.compose import plan
-from symphony.plan.specs import Group, ModelSpec, groups
+from symphony.plan.model_spec import ModelSpec
+from symphony.plan.specs import Group, groups
 from symphony.run.progress import watch
 from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Draw, Message, Phase, Request, Sampling
@@ -195,7 +196,7 @@ def play(folder: Path, data: Path) -> dict[str, Played]:
     played: dict[str, Played] = {}
 
     def make(spec: ModelSpec) -> Played:
-        file = json.loads(spec.arguments)["file"]
+        file = spec.settings["file"]
         played[file] = Played(GGUFBackend(folder, file=file, threads=1))
         return played[file]
 

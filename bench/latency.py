@@ -31,7 +31,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from symphony.models.api.backend import APIModel
 from symphony.plan.compose import plan
-from symphony.plan.specs import Group, ModelSpec, groups
+from symphony.plan.model_spec import ModelSpec
+from symphony.plan.specs import Group, groups
 from symphony.records.records import CallRecord, WallRecord, read_records
 from symphony.run.progress import watch
 from symphony.run.runner import Place, run_group

@@ -24,7 +24,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from symphony.plan.compose import plan
-from symphony.plan.specs import Group, freeze, groups, models
+from symphony.plan.model_spec import models
+from symphony.plan.specs import Group, freeze, groups
 from symphony.records.records import FILES, TimingRecord, WallRecord, read_records
 from symphony.run.progress import watch
 from symphony.run.runner import Place, run_group

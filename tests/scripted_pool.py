@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import call_key
 from symphony.plan.compose import plan
-from symphony.plan.specs import Group, ModelSpec, groups
+from symphony.plan.model_spec import ModelSpec
+from symphony.plan.specs import Group, groups
 from symphony.run.progress import Lines
 from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Phase, Request
@@ -39,7 +39,7 @@ def answer(request: Request) -> str:
 
 
 def backend(spec: ModelSpec) -> ScriptedBackend:
-    return ScriptedBackend(answer, revision=str(json.loads(spec.arguments)["path"]))
+    return ScriptedBackend(answer, revision=str(spec.settings["path"]))
 
 
 class Logged:

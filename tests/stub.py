@@ -119,6 +119,9 @@ class Stub:
     def failure_key(self, state: State) -> str:
         return str(state.data[0])
 
+    def submission(self, prediction: str) -> Sequence[str]:
+        return prediction.splitlines()
+
     def grade(self, problem: Problem, state: State) -> Grade:
         raise AssertionError("a search called grade")
 

@@ -34,7 +34,7 @@ def test_every_line_gets_a_grade_and_none_is_lost(tmp_path):
         json.dumps({"id": right.id, "prediction": "again"}),
         json.dumps({"prediction": "x"}),
     ]
-    file, out, told = tmp_path / "p.jsonl", tmp_path / "g.jsonl", []
+    file, out, told = tmp_path / "p.jsonl", tmp_path / "g.jsonl", list[str]()
     file.write_text("\n".join(given))
     grade_file(TASK, file, out, told.append)
     grades = lines(out)
@@ -132,7 +132,7 @@ def test_what_is_no_action_of_the_task_is_still_a_step(tmp_path):
 )
 def test_a_line_that_cannot_be_used_is_told_with_its_place_and_the_others_are_graded(line, told, tmp_path):
     right = TASK.problems()[0]
-    file, said = tmp_path / "p.jsonl", []
+    file, said = tmp_path / "p.jsonl", list[str]()
     file.write_text(f"{json.dumps({'id': right.id, 'prediction': right.target.answer})}\n{line}\n")
     graded = grade_file(TASK, file, tmp_path / "g.jsonl", said.append)
     assert [one.outcome for one in graded] == ["pass", "malformed"]

@@ -15,6 +15,7 @@ from symphony.agents.budget import BudgetReason, Meter, Needs, reason, useful
 from symphony.agents.memory import Lessons, Memory
 from symphony.agents.scheduler import ArmStats, Scheduler, Trial
 from symphony.models.endpoint import FREE, Price
+from symphony.models.outside import run_outside
 from symphony.models.sizes import Size, sizing
 from symphony.records.records import CallRecord, PickRecord, ReflectionRecord, TimingRecord
 from symphony.types import (
@@ -220,8 +221,7 @@ class Session:
 
     def stop(self) -> BudgetExceeded | None:
         """Why no further call may be made; None where one may."""
-        why = self.meter.exceeded()
-        return None if why is None else BudgetExceeded(why)
+        return None if (why := self.meter.exceeded()) is None else BudgetExceeded(why)
 
     def ask(
         self, arm: int, phase: Phase, node: int, prompt: Shorten, sampling: Sampling, *, lessons: int = 0
@@ -235,8 +235,8 @@ class Session:
         Raises:
             BudgetExceeded: Too few tokens are left for the prompt and a useful completion; the pick is taken back.
         """
-        index = next(self._draws[node, phase])
-        draw = Draw(seed=self.seed, problem=self.problem.id, node=node, phase=phase, index=index)
+        number = next(self._draws[node, phase])
+        draw = Draw(seed=self.seed, problem=self.problem.id, node=node, phase=phase, index=number)
         request = Request(messages=prompt(0), sampling=sampling, draw=draw, shorten=prompt)
         request, size, reserved, cut = self._within(arm, request)
         self.meter.charge(calls=1, reserved=reserved)
@@ -257,11 +257,9 @@ class Session:
 
     def _within(self, arm: int, request: Request) -> tuple[Request, Size | None, int, BudgetReason | None]:
         """The request with a limit that keeps to the tokens left, its size uncut, what it may take, and what cut it."""
-        left = self.meter.left()
-        if left is None:
+        if (left := self.meter.left()) is None:
             return request, None, 0, None
-        tokens, limit = left
-        size = self._sizes[arm](request)
+        (tokens, limit), size = left, self._sizes[arm](request)
         room = min(size.completion, tokens - size.prompt)
         if room < useful(size):
             self._take_back(arm)
@@ -280,6 +278,8 @@ class Session:
         self._trials.pop()
         self.arms[arm].calls -= 1
         self.arms[arm].trials.pop()
+
+    outside = staticmethod(run_outside)
 
     async def answers(self, tickets: Sequence[Ticket]) -> list[Completion]:
         """Runs the calls together and books them in the order asked. A failed call is an answer with an error.

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from symphony.agents.budget import LIMITS, money
-from symphony.plan.specs import Run, models
+from symphony.plan.model_spec import models
+from symphony.plan.specs import Run
 from symphony.types import Limit
 
 
@@ -30,7 +31,7 @@ def bound(runs: Sequence[Run], limit: Limit) -> Bound:
     whole = Bound(amount=None, why=_listed(one.why for one in each if one.amount is None))
     if len(amounts) == len(each):
         whole = Bound(amount=sum(amounts), why=_listed(one.why for one in each))
-    study = runs[0].config["budget"].get("study", {}).get(limit)
+    study = getattr(runs[0].settings.budget.study, limit)
     return _least([whole, Bound(amount=study, why=f"budget.study.{limit}, of what is asked anew")])
 
 
@@ -47,8 +48,8 @@ def shown(limit: Limit, amount: float | None) -> str:
 
 
 def _of_run(run: Run, limit: Limit) -> Bound:
-    budget, problems = run.config["budget"], run.config["problems"]
-    own, whole = budget["problem"].get(limit), budget["run"].get(limit)
+    budget, problems = run.settings.budget, run.settings.problems
+    own, whole = getattr(budget.problem, limit), getattr(budget.run, limit)
     bounds = [
         Bound(amount=None, why=f"no budget limits {limit}"),
         Bound(amount=None if own is None else own * problems, why=f"budget.problem.{limit}"),

@@ -22,8 +22,8 @@ from symphony.models.endpoint import read_key
 from symphony.models.folder import MANIFEST, PACKAGE, locate
 from symphony.models.gguf.files import INSTALL, MODELS_VARIABLE
 from symphony.plan import compose, options
+from symphony.plan.model_spec import ModelSpec, NotThere, models
 from symphony.plan.needs import has_data, unavailable, unplayed
-from symphony.plan.specs import ModelSpec, NotThere, models
 from symphony.records import provenance
 from symphony.tasks.programs.sandbox import PythonSandbox, shortfall
 from symphony.types import Message, SymphonyError
@@ -284,7 +284,7 @@ def keys(conf: Path) -> Iterator[Finding]:
             spec = options.model(path.stem, conf=conf)
         except SymphonyError:
             continue  # told among the models
-        if key_env := json.loads(spec.arguments).get("key_env"):
+        if key_env := spec.settings.get("key_env"):
             named.setdefault(str(key_env), []).append(path.stem)
     for key_env, users in sorted(named.items()):
         yield _key(key_env, f"for {', '.join(users)}")
@@ -323,7 +323,7 @@ def _agent(name: str, spec: ModelSpec, data: Path, cards: Sequence[tuple[str, in
         except SymphonyError as error:
             ok, told = False, f"{told}; {error}"
         return Finding(name=name, ok=ok, told=told, remedy=remedy, asked=True)
-    settings = json.loads(spec.arguments)
+    settings = dict(spec.settings)
     model = spec.build(data)
     try:
         model.ready()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +11,8 @@ from symphony.forecast import forecast
 from symphony.forecast.bounds import bound, shown
 from symphony.models.footprint import Footprint
 from symphony.models.placement import ALLOWANCE, LOAD_RATE, fit, nearest, needed_by, reload_s, told
-from symphony.plan.specs import ModelSpec, NotThere, Run, models
+from symphony.plan.model_spec import ModelSpec, NotThere, models
+from symphony.plan.specs import Run
 from symphony.records.records import is_complete
 from symphony.run.runner import Place
 from symphony.types import SymphonyError
@@ -122,7 +122,7 @@ def tell(runs: Sequence[Run], place: Place, say: Say, loading: Mapping[str, floa
     done = sum(is_complete(place.run(run)) for run in runs)
     parts = {name: len({getattr(run, name) for run in runs}) for name in ("experiment", "task", "pool", "seed")}
     counted = ", ".join(_count(count, name) for name, count in parts.items())
-    problems = sum(run.config["problems"] for run in runs)
+    problems = sum(run.settings.problems for run in runs)
     say(f"{study}: {_count(len(runs), 'run')} of {_count(problems, 'problem')} ({counted}); finished: {done:,}")
     if ledger := read_ledger(place.ledger(study)):
         say(f"asked of its models so far: {_asked(ledger)} ({place.ledger(study)})")
@@ -197,5 +197,5 @@ def _bytes(size: float) -> str:
 
 
 def _called(spec: ModelSpec) -> str:
-    arguments = json.loads(spec.arguments)
+    arguments = spec.settings
     return str(arguments.get("model", arguments.get("path", spec.target)))

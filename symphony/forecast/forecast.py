@@ -12,7 +12,8 @@ from itertools import groupby
 from pathlib import Path
 
 from symphony.forecast.bounds import at_most
-from symphony.plan.specs import ModelSpec, Run, digest, groups, models
+from symphony.plan.model_spec import ModelSpec, models
+from symphony.plan.specs import Run, digest, groups
 from symphony.records.records import CallRecord, ProblemRecord, TimingRecord, WallRecord, is_complete, read_records
 from symphony.run.progress import Progress
 from symphony.run.runner import MakeBackend, Place, run_group
@@ -125,9 +126,9 @@ def pilots(runs: Sequence[Run]) -> dict[Cell, Run]:
 
 
 def _shortened(run: Run) -> Run:
-    if run.config["problems"] <= PILOT:
+    if run.settings.problems <= PILOT:
         return run
-    config = {**run.config, "problems": PILOT, "task": {**run.config["task"], "count": PILOT}}
+    config = {**run.config, "problems": PILOT, "task": {**run.settings.task, "count": PILOT}}
     return replace(run, config=config, digest=digest(config))
 
 
@@ -166,7 +167,7 @@ def estimate(runs: Sequence[Run], place: Place) -> Estimate | None:
         return None
     problems: Counter[Cell] = Counter()
     for run in runs:
-        problems[run.experiment, run.task] += run.config["problems"]
+        problems[run.experiment, run.task] += run.settings.problems
     pools = {(run.experiment, run.task): run.pool for run in runs}
     weighed = [(problems[cell], some) for cell, some in samples.items()]
     speed = _speed([run for some in sources.values() for run in some], place)
@@ -197,7 +198,7 @@ def _rounds(runs: Sequence[Run], longest: Mapping[Cell, int]) -> dict[str, int]:
     pools = {run.pool for run in runs} - {run.pool for run in runs if (run.experiment, run.task) not in longest}
     for group in groups(run for run in runs if run.pool in pools):
         waves = math.ceil(
-            sum(run.config["problems"] for run in group.runs) / max(run.execution["in_flight"] for run in group.runs)
+            sum(run.settings.problems for run in group.runs) / max(run.how.in_flight for run in group.runs)
         )
         found[group.runs[0].pool] += waves * max(longest[run.experiment, run.task] for run in group.runs)
     return dict(found)

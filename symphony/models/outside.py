@@ -46,6 +46,11 @@ class Outside:
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Outside] = WeakKeyDictionary()
 
 
-def outside(loop: asyncio.AbstractEventLoop | None = None) -> Outside:
-    """The work outside an event loop; None is the running one."""
-    return _of_loop.setdefault(loop or asyncio.get_running_loop(), Outside())
+def outside(loop: asyncio.AbstractEventLoop) -> Outside:
+    """The work outside an event loop."""
+    return _of_loop.setdefault(loop, Outside())
+
+
+async def run_outside(function: Callable[[], T]) -> T:
+    """See `Outside.run`; outside the running event loop."""
+    return await outside(asyncio.get_running_loop()).run(function)

@@ -21,6 +21,7 @@ from symphony.fields import check, kinds, shown
 from symphony.files import write_atomic
 from symphony.models.folder import PACKAGE
 from symphony.models.revision import weights_digest
+from symphony.plan.model_spec import ModelSpec, models
 from symphony.plan.needs import has_files, named_by_data
 from symphony.plan.options import check_files, experiments, reference, sized
 from symphony.plan.schema import (
@@ -33,7 +34,7 @@ from symphony.plan.schema import (
     check_root,
     limits_of,
 )
-from symphony.plan.specs import ModelSpec, Run, digest, models
+from symphony.plan.specs import Run, digest
 from symphony.plan.targets import instantiate
 from symphony.plan.yaml_files import broken, load
 from symphony.types import SymphonyError, canonical_json
@@ -111,6 +112,8 @@ def _check_overrides(overrides: Sequence[str], refused: Mapping[str, str], form:
             key, value = one.key_or_group, one.value()
         except (HydraException, ValueError) as error:
             raise SymphonyError(f"{item:.80}: found {_line(error)}, allowed: key=value") from error
+        if key == "experiment":
+            raise SymphonyError(f"experiment: found {item}, allowed: --experiment NAME for one experiment of the study")
         if key in refused:
             raise SymphonyError(
                 f"{key}: found {item}, allowed: {refused[key]}={form.format('' if one.is_delete() else value)}"
@@ -306,6 +309,8 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     misspelt = siblings is not None and "not in the config" in text
     known = [str(name) for name in siblings or () if name != "hydra"] if misspelt else []
     allowed = ", ".join(known) or allowed_at(key)
+    if misspelt and "." in key and not given.startswith("+"):
+        allowed = "; ".join(filter(None, (allowed, f"+{given or f'{key}=<value>'} adds a key that is not there")))
     if allowed and not known:
         text = f"found what is not allowed ({text.rstrip('.')})"
     return ": ".join(filter(None, (where, key, text))) + (f", allowed: {allowed}" if allowed else "")

@@ -36,14 +36,14 @@ def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
 
 def unplayed(run: Run) -> str:
     """Why the method of a run can't be carried out on its task; "" where it can."""
-    if not hasattr(class_of("search", run.config["search"]["_target_"]), "unavailable"):
+    if not hasattr(class_of("search", run.settings.search["_target_"]), "unavailable"):
         return ""
-    return str(instantiate("search", run.config["search"]).unavailable(instantiate("task", run.config["task"])))
+    return str(instantiate("search", run.settings.search).unavailable(instantiate("task", run.settings.task)))
 
 
 def unavailable(run: Run) -> str:
     """Why this machine can't carry out a run's task; "" where it can."""
-    node = run.config["task"]
+    node = run.settings.task
     asks = hasattr(class_of("task", node["_target_"]), "unavailable")
     return str(instantiate("task", node).unavailable()) if asks else ""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from symphony.files import write_atomic
-from symphony.plan.specs import NOT_ARGUMENTS, ModelSpec, models
+from symphony.plan.model_spec import NOT_ARGUMENTS, ModelSpec, models
 from symphony.plan.targets import check_arguments
 from symphony.plan.yaml_files import check_file, load
 from symphony.types import SymphonyError
@@ -83,6 +83,10 @@ def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("c
         if one.against and one.against not in names:
             path = folder / f"{one.name}.yaml"
             raise SymphonyError(f"{path}: against: found {one.against!r}, allowed: {', '.join(names)}")
+    for item in overrides:
+        key, _, name = item.lstrip("+").partition("=")
+        if key == "against" and name not in (*names, "null"):
+            raise SymphonyError(f"against: found {name!r}, allowed: {', '.join(names)}")
     chosen = given[-1] if given else next(iter(found), _reference(conf / "config.yaml"))
     if chosen in (None, "null"):
         return describe(study, conf=conf)[0].name

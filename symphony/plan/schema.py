@@ -10,32 +10,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from annotated_types import Gt, Interval, MinLen
+from annotated_types import Interval, MinLen
 
-from symphony.fields import Count, Positive, Words, allowed, check, kinds, shown
-from symphony.plan.specs import NOT_ARGUMENTS, PARTS, models, money_limits
+from symphony.fields import Count, Words, allowed, check, kinds, shown
+from symphony.plan.model_spec import NOT_ARGUMENTS, models
+from symphony.plan.run_config import Execution, Limits
+from symphony.plan.specs import PARTS, money_limits
 from symphony.plan.targets import check_arguments, class_of, instantiate
 from symphony.plan.yaml_files import whole
 from symphony.types import Feedback, SymphonyError
 
-StoreMode = Literal["live", "record", "replay", "strict"]
-Whole = Annotated[int, Gt(0)]
 Seed = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 """As large as the database holds."""
 GIVEN = ("name", "weights")
 """Keys of an agent that a run's config has and that no YAML sets."""
-
-
-@dataclass
-class Limits:
-    """A budget; null is no limit. Units: model calls, tokens (prompt + completion), dollars, seconds of wall-clock."""
-
-    calls: Whole | None = None
-    tokens: Whole | None = None
-    money: Positive | None = None
-    seconds: Positive | None = None
 
 
 @dataclass
@@ -54,16 +44,6 @@ class Tokens:
     action: Count = 48
     evaluation: Count = 40
     lesson: Count = 64
-
-
-@dataclass
-class Execution:
-    """How runs are carried out; changes no record."""
-
-    in_flight: Count = 64
-    store: Annotated[str, StoreMode] = "record"
-    memory_gb: Positive | None = None
-    recordings: str | None = None
 
 
 @dataclass

@@ -28,8 +28,10 @@ _HIDDEN = ("base_url", "key_env")
 
 def class_of(key: str, target: Any) -> Any:
     """The class that a `_target_` names, of the kind that its config group makes; nothing is called."""
-    module, _, name = str(target).rpartition(".")
-    if (now := present_name(str(target))) != target:
+    if not isinstance(target, str):
+        raise SymphonyError(f"{key}._target_: found {shown(target)}, allowed: a class of symphony.*, by its path")
+    module, _, name = target.rpartition(".")
+    if (now := present_name(target)) != target:
         raise SymphonyError(f"{key}._target_: found {target!r}, allowed: {now}, its new name")
     if not module.startswith("symphony."):
         raise SymphonyError(f"{key}._target_: found {shown(target)}, allowed: a class of symphony.*")

@@ -14,32 +14,12 @@ from symphony.files import check_own, discard
 from symphony.records.manifest import Part, check_contents, check_lines, damaged
 from symphony.records.records import (
     FILES,
-    AnswerRecord,
-    CallRecord,
-    NodeRecord,
-    PickRecord,
-    ProblemRecord,
-    ReflectionRecord,
-    RunRecord,
-    TimingRecord,
-    WallRecord,
+    TABLES,
     check_keys,
     field_types,
     read_manifest,
 )
 from symphony.types import SymphonyError
-
-TABLES: dict[str, type[Any]] = {
-    "runs": RunRecord,
-    "problems": ProblemRecord,
-    "answers": AnswerRecord,
-    "nodes": NodeRecord,
-    "calls": CallRecord,
-    "picks": PickRecord,
-    "reflections": ReflectionRecord,
-    "timings": TimingRecord,
-    "walls": WallRecord,
-}
 
 _SQL_TYPES = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE", bool: "BOOLEAN"}
 _INTEGERS = ("UBIGINT", "BIGINT")

@@ -293,18 +293,22 @@ AnyRecord = (
 )
 Record = TypeVar("Record", bound=AnyRecord)
 
-FILES: dict[type[Any], str] = {
-    RunRecord: "runs.jsonl",
-    ProblemRecord: "problems.jsonl",
-    AnswerRecord: "answers.jsonl",
-    NodeRecord: "nodes.jsonl",
-    CallRecord: "calls.jsonl",
-    PickRecord: "picks.jsonl",
-    ReflectionRecord: "reflections.jsonl",
-    TimingRecord: "timings.jsonl",
-    WallRecord: WALL,
+TABLES: dict[str, type[Any]] = {
+    "runs": RunRecord,
+    "problems": ProblemRecord,
+    "answers": AnswerRecord,
+    "nodes": NodeRecord,
+    "calls": CallRecord,
+    "picks": PickRecord,
+    "reflections": ReflectionRecord,
+    "timings": TimingRecord,
+    "walls": WallRecord,
 }
-"""Record type -> file inside a run's folder; the file's stem, in the plural, is the table's name."""
+"""DuckDB table -> type of its rows, in the order in which they are loaded."""
+FILES: dict[type[Any], str] = {
+    record: WALL if record is WallRecord else f"{table}.jsonl" for table, record in TABLES.items()
+}
+"""Record type -> file inside a run's folder."""
 APART = (FILES[TimingRecord], WALL)
 """Files in which equal runs may differ."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,7 +20,8 @@ from symphony.models.hf.backend import CACHE_TOKENS, MAX_BATCH_TOKENS
 from symphony.models.placement import ALLOWANCE, needed_by, place
 from symphony.models.stepper import Stepper
 from symphony.models.store import CallStore, StoredBackend, StoredModel
-from symphony.plan.specs import ModelSpec, Run, is_endpoint, models
+from symphony.plan.model_spec import ModelSpec, is_endpoint, models
+from symphony.plan.specs import Run
 from symphony.types import AsyncModel, Endpoint, ModelBackend, SymphonyError
 
 MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]
@@ -96,7 +96,7 @@ class Workshop:
             if spec not in self._made and (self._make or spec.is_endpoint):
                 self._made[spec] = self._new(spec)
         self._place(specs.values())
-        ready = {name: self._model(spec, run.execution["store"], specs) for name, spec in specs.items()}
+        ready = {name: self._model(spec, run.how.store, specs) for name, spec in specs.items()}
         agents = tuple(Agent(name, model, specs[name].price) for name, (model, _) in ready.items())
         return AgentPool(run.pool, agents), {name: told for name, (_, told) in ready.items()}
 
@@ -153,7 +153,7 @@ class Workshop:
 
     def _need(self, spec: ModelSpec) -> Need:
         found = spec.footprint(self._data)
-        given = json.loads(spec.arguments)
+        given = spec.settings
         if spec.is_stepped:  # its cache is there as long as it is loaded
             return Need(weights=found.weights + found.cache_per_token * given.get("cells", CELLS))
         return Need(
@@ -191,7 +191,7 @@ class Workshop:
         name = local.device.name if local else spec.device
         devices = {one.device.name for one in self._local.values()}
         beside = len(devices) > 1 or any(is_endpoint(self._made.get(one)) for one in pool.values())
-        if spec.is_stepped and mode == "strict" and not json.loads(spec.arguments).get("exact"):
+        if spec.is_stepped and mode == "strict" and not spec.settings.get("exact"):
             told = "a model whose draws depend a little on who shares its batches"
             raise SymphonyError(f"execution.store: found strict for {told}, allowed: `exact: true` at every GGUF model")
         if spec.is_stepped and mode != "strict" and not (local and local.device.crowded):

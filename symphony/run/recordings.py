@@ -109,7 +109,7 @@ def read_into(store: CallStore, folder: Path, task: str, pool: str, *, needed: b
 
 def told(runs: Iterable[Run]) -> list[str]:
     """What made the recorded answers that runs are replayed from: date, commit, machine and how many answers."""
-    folders = {str(run.execution.get("recordings") or "") for run in runs if run.execution["store"] == "replay"} - {""}
+    folders = {run.how.recordings or "" for run in runs if run.how.store == "replay"} - {""}
     made = [one for folder in sorted(folders) if _is_there(Path(folder)) for one in _manifest(Path(folder))["made"]]
     return [
         f"{one['date']}, commit {str(one['commit'])[:7]}, {one['machine']}: {one['calls']:,} answers" for one in made

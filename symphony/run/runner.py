@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from symphony.agents.budget import Budget, Ledger, Meter
@@ -23,10 +23,11 @@ from symphony.agents.memory import Lessons
 from symphony.agents.scheduler import ArmStats
 from symphony.agents.session import AgentPool, Session
 from symphony.files import discard, read_json, write_atomic
-from symphony.models.outside import outside
+from symphony.models.outside import run_outside
 from symphony.models.store import CallStore
 from symphony.plan.compose import to_yaml
-from symphony.plan.specs import Group, Parts, Run, build, models
+from symphony.plan.model_spec import models
+from symphony.plan.specs import Group, Parts, Run, build
 from symphony.records import provenance
 from symphony.records.recorder import Recorder
 from symphony.records.records import RunRecord, WallRecord, is_complete
@@ -96,7 +97,7 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
         stack.enter_context(_only_one(stores / f"{group.store}.lock", progress))
         missing = [run for run in group.runs if not is_complete(place.run(run))]
         if missing:
-            modes = {str(run.execution["store"]) for run in missing}
+            modes = {run.how.store for run in missing}
             file = stores / f"{group.store}.sqlite"
             store = None if modes == {"live"} else stack.enter_context(CallStore(file, progress.note))
             if store is not None:
@@ -104,7 +105,7 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
             ledger = _ledger(missing, place)
             if ledger:
                 stack.enter_context(ledger)
-            limits = [run.execution["memory_gb"] for run in missing if run.execution.get("memory_gb") is not None]
+            limits = [run.how.memory_gb for run in missing if run.how.memory_gb is not None]
             memory = min(limits, default=None)
             workshop = stack.enter_context(Workshop(store, place.data, make_backend, ledger=ledger, memory_gb=memory))
             silent = asyncio.run(_carry_out_all(missing, workshop, place, progress))
@@ -114,9 +115,9 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
 
 
 def _take_recorded(store: CallStore, runs: Sequence[Run]) -> None:
-    for folder in dict.fromkeys(run.execution.get("recordings") for run in runs):
+    for folder in dict.fromkeys(run.how.recordings for run in runs):
         if folder:
-            needed = any(run.execution["store"] == "replay" for run in runs)
+            needed = any(run.how.store == "replay" for run in runs)
             recordings.read_into(store, Path(folder), runs[0].task, runs[0].pool, needed=needed)
 
 
@@ -175,7 +176,7 @@ async def _carry_out_all(runs: Sequence[Run], workshop: Workshop, place: Place, 
     Returns:
         Of each run in which an agent never answered, its name and why.
     """
-    turns = _Turns(asyncio.Semaphore(max(int(run.execution["in_flight"]) for run in runs)), asyncio.Lock())
+    turns = _Turns(asyncio.Semaphore(max(run.how.in_flight for run in runs)), asyncio.Lock())
     timed = [run for run in runs if _timed(run)]
     try:
         async with asyncio.TaskGroup() as together:
@@ -199,7 +200,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _timed(run: Run) -> bool:
-    return any(run.config["budget"][scope]["seconds"] is not None for scope in ("problem", "run"))
+    return any(limits.seconds is not None for limits in (run.settings.budget.problem, run.settings.budget.run))
 
 
 async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progress, turns: _Turns) -> str:
@@ -242,7 +243,7 @@ class _Driver:
 
     def __init__(self, run: Run, parts: Parts, pool: AgentPool, recorder: Recorder, bar: Tally, turns: _Turns) -> None:
         self.run, self.parts, self.pool, self.recorder, self.bar, self.turns = run, parts, pool, recorder, bar, turns
-        self.meter = Meter(Budget(**run.config["budget"]["run"]), scope="run")
+        self.meter = Meter(Budget(**asdict(run.settings.budget.run)), scope="run")
         self.arms: list[ArmStats] | None = None
         if parts.scheduler.scope == "run":
             self.arms = [ArmStats() for _ in pool.agents]
@@ -279,7 +280,7 @@ class _Driver:
             seed=run.seed,
             problem=problem,
             pool=self.pool,
-            meter=Meter(Budget(**run.config["budget"]["problem"]), self.meter),
+            meter=Meter(Budget(**asdict(run.settings.budget.problem)), self.meter),
             arms=self.arms,
             lessons=self.lessons,
         )
@@ -321,7 +322,7 @@ class _Driver:
         def grade() -> dict[int, Grade]:
             return {node: self.parts.task.grade(problem, tree[node].state) for node in nodes}
 
-        return await outside().run(grade) if isinstance(self.parts.task, SlowSteps) else grade()
+        return await run_outside(grade) if isinstance(self.parts.task, SlowSteps) else grade()
 
     def _share(self) -> float:
         """Of the run's tokens: what is spent, and half of what the calls in flight will take, over all problems.
@@ -339,25 +340,25 @@ class _Driver:
 def _run_record(
     run: Run, parts: Parts, problems: Sequence[Problem], revisions: dict[str, str], devices: Sequence[str]
 ) -> RunRecord:
-    choices = run.config["choices"]
+    choices, limits = run.settings.choices, run.settings.budget.problem
     return RunRecord(
         run=run.digest,
         study=run.study,
         experiment=run.experiment,
         task=run.task,
         feedback=parts.task.feedback,
-        search=choices["search"],
-        scheduler=choices["scheduler"],
-        scorer=choices["scorer"],
-        memory=choices["memory"],
-        preset=choices["preset"],
+        search=choices.search,
+        scheduler=choices.scheduler,
+        scorer=choices.scorer,
+        memory=choices.memory,
+        preset=choices.preset,
         pool=run.pool,
         agents=list(revisions),
         models=canonical_json(revisions),
         seed=run.seed,
         problems=len(problems),
-        call_limit=run.config["budget"]["problem"]["calls"],
-        token_limit=run.config["budget"]["problem"]["tokens"],
+        call_limit=limits.calls,
+        token_limit=limits.tokens,
         prompts=parts.task.prompts.digest,
         dataset=provenance.dataset(problems),
         commit=provenance.commit(),
@@ -377,10 +378,10 @@ def _made(session: Session) -> Made:
 
 def _ledger(runs: Sequence[Run], place: Place) -> Ledger | None:
     """The ledger of the runs' study, where a limit needs it, or a price."""
-    limits = runs[0].config["budget"].get("study", {})
-    if not limits and not any(spec.is_endpoint for run in runs for spec in models(run.config).values()):
+    limits = Budget(**asdict(runs[0].settings.budget.study))
+    if limits == Budget() and not any(spec.is_endpoint for run in runs for spec in models(run.config).values()):
         return None
-    return Ledger(place.ledger(runs[0].study), Budget(**limits))
+    return Ledger(place.ledger(runs[0].study), limits)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from symphony.agents.session import Session, Stop, Ticket
-from symphony.models.outside import outside
 from symphony.types import Completion
 
 T = TypeVar("T")
@@ -22,7 +21,7 @@ def deferred(tickets: Sequence[Ticket]) -> Generator[Sequence[Ticket], list[Comp
 
 @types.coroutine
 def put_off(work: Callable[[], T]) -> Generator[Callable[[], T], T, T]:
-    """Awaited in a lane instead of `Outside.run`: leaves it to `lockstep` to have the work done."""
+    """Awaited in a lane instead of `Session.outside`: leaves it to `lockstep` to have the work done."""
     return (yield work)
 
 
@@ -57,7 +56,7 @@ async def _rounds(session: Session, lanes: Sequence[Coroutine[Any, Any, T]]) -> 
             try:
                 waits_for = lanes[lane].send(received)
                 while callable(waits_for):
-                    waits_for = lanes[lane].send(await outside().run(waits_for))
+                    waits_for = lanes[lane].send(await session.outside(waits_for))
                 asked[lane] = waits_for
             except StopIteration as end:
                 done[lane] = end.value

@@ -17,7 +17,6 @@ from symphony.agents.scorer import Scorer
 from symphony.agents.session import Session, Stop, Ticket
 from symphony.chat.prompts import remind
 from symphony.chat.reasoning import spoken
-from symphony.models.outside import outside
 from symphony.search.lockstep import deferred, lockstep, put_off
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (
@@ -256,7 +255,7 @@ class Phases:
         def play() -> dict[str, State]:
             return {action: task.step(state, action) for action in actions}
 
-        return await (put_off(play) if self.wait is deferred else outside().run(play))
+        return await (put_off(play) if self.wait is deferred else self.parts.session.outside(play))
 
     # ---- reflect
 

@@ -7,6 +7,7 @@ import inspect
 import math
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,7 +25,7 @@ RNG = random.Random(0)
 
 def schedulers() -> list[Scheduler]:
     """One of every class of the two modules that picks and has a default for each of its fields."""
-    classes = {
+    classes: set[type[Any]] = {
         cls
         for module in (symphony.agents.scheduler, symphony.agents.bandits)
         for _, cls in inspect.getmembers(module, inspect.isclass)
@@ -93,7 +94,7 @@ def test_thompson_draws_from_beta_posteriors_of_fractional_rewards():
     pick = made(Thompson(), [ArmStats(calls=9, credits=4, reward=2.5), ArmStats()], noted, (Phase.EXPAND, 0))
     assert noted.asked == [(3.5, 2.5), (1, 1)]  # Beta(1 + S, 1 + F), F = 4 - 2.5
     assert pick.arm == 0  # 3.5 / 6 against 1 / 2
-    assert pick.means == (0.625, 0)
+    assert pick.means == (0.625, 0.0)
     assert pick.bonuses == pytest.approx((3.5 / 6 - 0.625, 0.5))
 
 
@@ -159,7 +160,7 @@ def test_the_window_forgets_calls_and_their_rewards_together():
     # t = 5 calls; of the last 3 (times 2, 3, 4) the first agent made one, not rewarded yet, and the second two
     arms = [called((0, 1.0), (1, 1.0), (3, None)), called((2, 0.25), (4, 0.75))]
     pick = made(SlidingWindowUCB(window=3, xi=2), arms, RNG, (Phase.EXPAND, 0))
-    assert pick.means == (0, 0.5)
+    assert pick.means == (0.0, 0.5)
     assert pick.bonuses == pytest.approx((math.sqrt(2 * math.log(3)), math.sqrt(2 * math.log(3) / 2)))
     assert pick.arm == 1  # 1.548 against .5 + 1.048 = 1.5482
 
@@ -336,13 +337,13 @@ def test_the_sliding_window_leaves_an_agent_that_became_bad_sooner_than_ucb1():
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: Thompson(posterior="cauchy"), r"scheduler\.posterior"),
+        (lambda: Thompson(posterior="cauchy"), r"scheduler\.posterior"),  # type: ignore[arg-type]
         (lambda: EXP3(gamma=0), r"scheduler\.gamma"),
         (lambda: SlidingWindowUCB(window=0), r"scheduler\.window"),
         (lambda: SlidingWindowUCB(xi=0), r"scheduler\.xi"),
         (lambda: CostAwareUCB(alpha=-1), r"scheduler\.alpha"),
         (lambda: LinUCB(alpha=float("nan")), r"scheduler\.alpha"),
-        (lambda: LinUCB(scope="week"), r"scheduler\.scope"),
+        (lambda: LinUCB(scope="week"), r"scheduler\.scope"),  # type: ignore[arg-type]
     ],
 )
 def test_an_impossible_value_is_refused_with_its_key(make, key):

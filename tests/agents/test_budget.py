@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,12 +222,12 @@ def test_a_killed_study_counts_every_call_that_it_stored_and_asks_for_none_again
 
 # ------------------------------------------------------------------ damaged ledgers
 
-SPENT = {"began": 1.0, "ended": 2.0, "model": "m", "calls": 1, "tokens": 3, "money": None}
-WRONG = [
+SPENT: dict[str, Any] = {"began": 1.0, "ended": 2.0, "model": "m", "calls": 1, "tokens": 3, "money": None}
+WRONG: list[Any] = [
     *({**SPENT, key: value} for key in ("began", "ended", "calls", "tokens") for value in ("x", None, -1, True, [1])),
     *({**SPENT, key: value} for key in SPENT for value in (math.nan, math.inf)),
-    *({**SPENT, "model": value} for value in (None, 7, [], "")),
-    *({**SPENT, "money": value} for value in ("x", -1, [])),
+    *({**SPENT, "model": value} for value in (None, 7, list[int](), "")),
+    *({**SPENT, "money": value} for value in ("x", -1, list[int]())),
     {**SPENT, "calls": 1.5}, {key: SPENT[key] for key in SPENT if key != "calls"}, {**SPENT, "more": 1},
     7, None, [1], "x",
 ]  # fmt: skip

@@ -121,7 +121,7 @@ def test_relevant_shows_at_most_size_of_at_most_keep_and_never_what_it_forgot(si
     ("make", "key"),
     [
         (lambda: PoolFifo(size=0), r"memory\.size"),
-        (lambda: PrivateFifo(scope="week"), r"memory\.scope"),
+        (lambda: PrivateFifo(scope="week"), r"memory\.scope"),  # type: ignore[arg-type]
         (lambda: Relevant(size=3, keep=2), r"memory\.keep"),
     ],
 )

@@ -15,7 +15,7 @@ AT = (Phase.EXPAND, 0)
 
 
 def picks(scheduler: Scheduler, arms: list[ArmStats], count: int) -> list[int]:
-    chosen = []
+    chosen: list[int] = []
     for _ in range(count):
         pick = scheduler.pick(arms, random.Random(len(chosen)), *AT)
         assert pick is not None
@@ -113,16 +113,18 @@ def test_an_agent_is_held_until_it_is_suspended_and_then_the_other_scheduler_pic
     held = Held(1, RoundRobin())
     assert picks(held, [ArmStats(), ArmStats(calls=9), ArmStats(calls=3)], 3) == [1, 1, 1]
     arms = [ArmStats(calls=5), ArmStats(suspended=True), ArmStats(calls=3)]
-    assert held.pick(arms, RNG, *AT).arm == 2
+    pick = held.pick(arms, RNG, *AT)
+    assert pick is not None
+    assert pick.arm == 2
 
 
 @pytest.mark.parametrize(
     ("make", "key"),
     [
         (lambda: UCB(alpha=-1), "scheduler.alpha"),
-        (lambda: UCB(form="beside"), "scheduler.form"),
-        (lambda: UCB(mean="median"), "scheduler.mean"),
-        (lambda: Uniform(scope="week"), "scheduler.scope"),
+        (lambda: UCB(form="beside"), "scheduler.form"),  # type: ignore[arg-type]
+        (lambda: UCB(mean="median"), "scheduler.mean"),  # type: ignore[arg-type]
+        (lambda: Uniform(scope="week"), "scheduler.scope"),  # type: ignore[arg-type]
         (lambda: Fixed(arm=-1), "scheduler.arm"),
         (lambda: Fixed(arm=2).pick([ArmStats()], RNG, *AT), "scheduler.arm"),
     ],

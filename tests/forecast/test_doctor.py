@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ CANARY = "sk-canary/0123456789+abcdefghijklmnopqrstuvwxyz"
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.endswith("_API_KEY"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(doctor, "_GPU", "print('[]')")  # importing torch takes seconds, and is looked at once below
-    return None
 
 
 def server(asked: Asked, *, ignoring: tuple[str, ...] = ()) -> Any:

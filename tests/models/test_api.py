@@ -23,8 +23,9 @@ from symphony.models.api.limits import PrefixQueue, Timing
 from symphony.models.chats import prompt_tokens
 from symphony.models.endpoint import Price
 from symphony.models.store import CallStore, StoredModel
+from symphony.plan.model_spec import is_endpoint
 from symphony.plan.options import model as option
-from symphony.plan.specs import ACCESS, digest, is_endpoint
+from symphony.plan.specs import ACCESS, digest
 from symphony.types import Completion, Message, Request, SymphonyError
 from tests.stub_server import Asked, Reply, Script, StubServer, said
 
@@ -787,8 +788,8 @@ def test_a_price_is_that_of_the_three_kinds_of_tokens() -> None:
 
 
 def test_an_api_model_is_an_endpoint() -> None:
-    assert is_endpoint(APIModel)
     assert is_endpoint(APIModel("http://host/v1", "m"))
+    assert is_endpoint(APIModel)
 
 
 def test_how_an_endpoint_is_reached_is_no_part_of_a_runs_digest() -> None:

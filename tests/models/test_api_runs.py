@@ -22,7 +22,8 @@ from symphony.agents.budget import read_ledger
 from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import CallStore
 from symphony.plan.compose import plan
-from symphony.plan.specs import Group, ModelSpec, groups
+from symphony.plan.model_spec import ModelSpec
+from symphony.plan.specs import Group, groups
 from symphony.records.database import load, reading
 from symphony.records.records import AnswerRecord, CallRecord, ProblemRecord, TimingRecord, read_records
 from symphony.report import build
@@ -167,7 +168,7 @@ def test_under_faults_every_problem_ends_with_a_result_or_a_typed_reason(faulty:
     assert {problem.stop_reason for problem in problems} <= {"solved", "iterations", "exhausted", "tokens", "error"}
     assert sum(problem.nodes_tree > 0 for problem in problems) > 4
     calls = read_records(faulty[1], CallRecord)
-    errors = {call.agent: set() for call in calls}
+    errors: dict[str, set[str]] = {call.agent: set() for call in calls}
     for call in calls:
         if call.error is not None:
             errors[call.agent].add(call.error.partition(":")[0])
@@ -295,7 +296,7 @@ def test_an_interrupted_run_asks_for_nothing_again_that_was_stored(
 # ------------------------------------------------------------------ money
 
 PRICE = {"prompt": 2.0, "cached": 0.5, "completion": 10.0}
-DETAILS = {"prompt_tokens_details": {"cached_tokens": 4}}
+DETAILS: dict[str, Any] = {"prompt_tokens_details": {"cached_tokens": 4}}
 DOLLARS = ((7 - 4) * 2.0 + 4 * 0.5 + 3 * 10.0) / 1e6
 """Of one call of the stub server: 7 prompt tokens, 4 of them cached, and 3 completion tokens."""
 

@@ -13,7 +13,7 @@ from time import process_time
 import pytest
 
 from symphony.models.batcher import Batcher
-from symphony.models.outside import outside
+from symphony.models.outside import run_outside
 from symphony.models.scripted import ScriptedBackend
 from symphony.types import Completion, Request, SymphonyError
 
@@ -166,7 +166,7 @@ async def test_a_batch_waits_for_work_outside_the_event_loop(ask: Ask) -> None:
         await batcher.complete(ask(problem="quick"))
 
     async def other() -> None:
-        await outside().run(lambda: asked.wait(0.2))
+        await run_outside(lambda: asked.wait(0.2))
         await batcher.complete(ask(problem="slow"))
 
     await asyncio.gather(one(), other())
@@ -176,5 +176,5 @@ async def test_a_batch_waits_for_work_outside_the_event_loop(ask: Ask) -> None:
 async def test_waiting_for_work_outside_takes_no_processor_time(ask: Ask) -> None:
     batcher = Batcher(Watched())
     begin = process_time()
-    await asyncio.gather(batcher.complete(ask()), outside().run(lambda: time.sleep(0.5)))
+    await asyncio.gather(batcher.complete(ask()), run_outside(lambda: time.sleep(0.5)))
     assert process_time() - begin < 0.2

@@ -21,7 +21,7 @@ from symphony.models.batcher import Batcher
 from symphony.models.chats import ChatTokenizer
 from symphony.models.devices import Device, LocalModel, Need
 from symphony.models.hf.backend import HFBackend
-from symphony.models.store import CallStore, StoredBackend
+from symphony.models.store import CallStore, Mode, StoredBackend
 from symphony.tasks.wording import FOLDER, read_prompts
 from symphony.types import Completion, Message, Phase, Problem, Request, Sampling, Turn
 from tests.stub import session
@@ -258,7 +258,8 @@ async def test_what_was_dropped_is_on_record_and_replayed_without_a_model(
         raise AssertionError("a model was loaded")
 
     records = []
-    for source, mode in ((backends("llama"), "record"), (forbidden, "replay")):
+    sources: dict[Mode, HFBackend | Callable[[], HFBackend]] = {"record": backends("llama"), "replay": forbidden}
+    for mode, source in sources.items():
         with CallStore(tmp_path / "a.sqlite") as store:
             stored = StoredBackend(source, store, mode, revision=backends("llama").revision)
             ledger = session(AgentPool("one", (Agent("A", Batcher(stored)),)), PROBLEM)

@@ -100,6 +100,21 @@ def void(_: object) -> None:
     return None
 
 
+def config_as_folder(folder: Path) -> None:
+    (folder / CONFIG).unlink()
+    (folder / CONFIG).mkdir()
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def as_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("x")
+
+
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 MUTATIONS: dict[str, Mutate] = {
     "config.json: none": without(CONFIG),
@@ -111,7 +126,7 @@ MUTATIONS: dict[str, Mutate] = {
     "config.json: null": text(CONFIG, "null"),
     "config.json: nested too deep": text(CONFIG, "[" * 100_000),
     "config.json: a number of 5,000 digits": text(CONFIG, '{"model_type": ' + "9" * 5000 + "}"),
-    "config.json: a folder": lambda folder: (without(CONFIG)(folder), (folder / CONFIG).mkdir())[1],
+    "config.json: a folder": config_as_folder,
     "config.json: no architecture": keys(CONFIG, model_type=...),
     "config.json: a number format that is none": keys(CONFIG, torch_dtype="nonsense"),
     "config.json: a number format that is no text": keys(CONFIG, dtype=7),
@@ -200,9 +215,9 @@ MUTATIONS: dict[str, Mutate] = {
     "chat template: the same of any chat": text("chat_template.jinja", "{{ bos_token }}x"),
     "chat template: roles alone": text("chat_template.jinja", "{% for one in messages %}{{ one.role }}{% endfor %}"),
     "chat template: not UTF-8": raw("chat_template.jinja", b"\xff\xfe\x00"),
-    "folder: empty": lambda folder: void([path.unlink() for path in folder.iterdir()]),
+    "folder: empty": empty,
     "folder: none": lambda folder: shutil.rmtree(folder),
-    "folder: a file": lambda folder: (shutil.rmtree(folder), void(folder.write_text("x")))[1],
+    "folder: a file": as_file,
 }
 
 

@@ -10,7 +10,8 @@ from symphony.forecast.doctor import _weights
 from symphony.forecast.estimate import memory
 from symphony.models.gguf.files import MODELS_VARIABLE, file_sha256
 from symphony.plan.compose import plan
-from symphony.plan.specs import NotThere, Run, groups, models
+from symphony.plan.model_spec import NotThere, models
+from symphony.plan.specs import Run, groups
 from symphony.records.records import CallRecord, ProblemRecord, TimingRecord, read_records
 from symphony.run.pools import Workshop
 from symphony.run.progress import watch

@@ -104,7 +104,7 @@ def test_prefixes_are_computed_from_the_root_to_the_leaves() -> None:
 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=20))
 def test_rows_of_a_group_differ_by_little_more_than_a_factor_of_two(rests: list[int]) -> None:
-    asked = {(number,): rest for number, rest in enumerate(rests)}
+    asked: dict[Prompt, int] = {(number,): rest for number, rest in enumerate(rests)}
     groups = of_like_rest(asked)
     assert sorted(prompt for group in groups for prompt in group) == sorted(asked)
     for group in groups:

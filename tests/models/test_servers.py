@@ -230,7 +230,9 @@ def write_gguf(folder: Path, path: Path) -> None:
         if name.endswith(("q_proj.weight", "k_proj.weight")):  # llama.cpp turns neighbours, transformers halves
             count = heads if "q_proj" in name else config["num_key_value_heads"]
             weights = weights.reshape(count, 2, width // 2, -1).swapaxes(1, 2).reshape(weights.shape)
-        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), weights.astype("float32"))
+        told = names.get_name(name, try_suffixes=(".weight",))
+        assert told is not None
+        writer.add_tensor(told, weights.astype("float32"))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -153,7 +153,7 @@ def test_every_part_of_a_request_is_in_the_key() -> None:
             for change in ({"temperature": 0.5}, {"max_tokens": 5}, {"stop": ("x",)})
         ),
         *(
-            replace(base, draw=replace(base.draw, **change))  # type: ignore[arg-type]
+            replace(base, draw=replace(base.draw, **change))
             for change in ({"seed": 2}, {"problem": "q"}, {"node": 3}, {"phase": Phase.EVALUATE}, {"index": 4})
         ),
     ]

@@ -11,7 +11,8 @@ import pytest
 
 from symphony.__main__ import main
 from symphony.models.scripted import ScriptedBackend
-from symphony.plan.specs import Group, ModelSpec, freeze, groups
+from symphony.plan.model_spec import ModelSpec
+from symphony.plan.specs import Group, freeze, groups
 from symphony.records.records import CallRecord, ProblemRecord, is_complete, read_records
 from symphony.run import runner
 from symphony.run.progress import Bar, Calls, Counts, Lines, Made

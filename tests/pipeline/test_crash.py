@@ -35,7 +35,7 @@ def start(arguments: list[str]) -> subprocess.Popen[bytes]:
 
 def stored(outputs: Path) -> set[str]:
     """Keys of the calls in the group's store."""
-    (path,) = (outputs / "calls").glob("*.sqlite") or (None,)
+    (path,) = (outputs / "calls").glob("*.sqlite")
     with sqlite3.connect(path) as connection:
         keys = {bytes(key).hex() for (key,) in connection.execute("SELECT key FROM calls")}
     connection.close()

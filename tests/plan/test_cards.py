@@ -115,7 +115,7 @@ def test_a_pool_for_a_card_stays_in_it_whole_and_takes_what_it_says(
     models: dict[str, Footprint] = {}
     caches, batches = {}, {}
     for agent, spec in pool(name, conf=CONF).items():
-        given = json.loads(spec.arguments)
+        given = spec.settings
         (tmp_path / agent).mkdir()
         models[agent] = planned(tmp_path / agent, given["path"].removeprefix("model/"), given["quantization"])
         assert given.get("max_batch_tokens", MAX_BATCH_TOKENS) <= 4096 * sequences

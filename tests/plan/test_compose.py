@@ -11,9 +11,10 @@ import pytest
 
 from symphony.models.folder import PACKAGE
 from symphony.plan.compose import plan, task
+from symphony.plan.model_spec import models
 from symphony.plan.needs import available, has_files
 from symphony.plan.options import describe, reference, studies, write_description
-from symphony.plan.specs import Run, build, digest, freeze, groups, models, thaw
+from symphony.plan.specs import Run, build, digest, freeze, groups, thaw
 from symphony.plan.yaml_files import load
 from symphony.search.symphony import Symphony
 from symphony.types import SymphonyError

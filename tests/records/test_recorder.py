@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from symphony.plan.specs import ModelSpec
+from symphony.plan.model_spec import ModelSpec
 from symphony.records.recorder import Recorder
 from symphony.records.records import FILES, CallRecord, ProblemRecord, read_manifest, read_records
 from symphony.run.progress import Counts
@@ -140,7 +140,7 @@ class Quick:
     """Answers at once and keeps nothing."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.revision = str(json.loads(spec.arguments)["path"])
+        self.revision = str(spec.settings["path"])
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         return [Completion(text=answer(request), finish_reason="stop", prompt_tokens=9) for request in requests]

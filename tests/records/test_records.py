@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -217,7 +218,8 @@ def test_a_slip_in_a_file_is_named_with_its_key(tmp_path: Path, file: str, old: 
     "total", ["calls", "prompt_tokens", "completion_tokens", "errors", "nodes_tree", "nodes_simulated"]
 )
 def test_a_total_that_differs_from_the_ledger_is_refused(tmp_path: Path, total: str) -> None:
-    folder = write(tmp_path, problem=dataclasses.replace(PROBLEM, **{total: 7}))
+    wrong: dict[str, Any] = {total: 7}
+    folder = write(tmp_path, problem=dataclasses.replace(PROBLEM, **wrong))
     with pytest.raises(SymphonyError, match=f"run r1, problem p1: {total}: found 7 in the total"):
         load(tmp_path / "study.duckdb", [folder])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class SyntheticRun:
             swap_s=0.0,
         )
         target = folder / self.run.run
-        tables = [
+        tables: list[Sequence[Any]] = [
             self.problems,
             _answers(self) if self.answers is None else self.answers,
             self.nodes,

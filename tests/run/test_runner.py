@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from symphony.models.scripted import ScriptedBackend
-from symphony.plan.specs import ModelSpec
+from symphony.plan.model_spec import ModelSpec
 from symphony.records.records import (
     AnswerRecord,
     CallRecord,

@@ -108,7 +108,9 @@ async def test_tests_of_rust_are_put_into_main(data):
     wrong = "```rust\nfn square(x: isize) -> isize { x + 2 }\nfn main() { assert_eq!(square(1), 3); }\n```"
     result, _ = await search(data, team(tests, wrong, wrong.replace("+ 2", "* x")), dataset="mbpp_rs")
     assert result.stop_reason == "solved"
-    assert "fn main() {\n    assert_eq!(square(2), 4);\n    assert_eq!(square(-3), 9);\n}" in result.tree[1].turn.action
+    turn = result.tree[1].turn
+    assert turn is not None
+    assert "fn main() {\n    assert_eq!(square(2), 4);\n    assert_eq!(square(-3), 9);\n}" in turn.action
 
 
 @pytest.mark.parametrize("internal", ["first_assert", "hidden_asserts"])

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import EMCS
-from symphony.search.result import Search
+from symphony.search.method import Method
 from symphony.types import Feedback, Phase, Request, State
-from tests.search.test_contract import MIXED, VARIANTS
+from tests.search.test_contract import MIXED, MIXED_MODEL, VARIANTS
 from tests.stub import Stub, pool, problem, session
 
 BANDIT = {"a": 0.2, "b": 0.5, "c": 0.9, "d": 0.1}
 # The mean below a is .5, below b .3; the best end lies behind b, and behind the worse step again.
 TREE = {"aaa": 0.5, "aab": 0.5, "aba": 0.5, "abb": 0.5, "baa": 0.1, "bab": 0.1, "bba": 0.1, "bbb": 0.9}
-ENOUGH = {"n": 40, "iterations": 200, "breadth": 8, "answer": "oracle_best"}
+ENOUGH: dict[str, Any] = {"n": 40, "iterations": 200, "breadth": 8, "answer": "oracle_best"}
 FEW = {**ENOUGH, "n": 8}
 """Enough of attempts between which a model is fitted for seconds."""
 
 
-def given(method: Search, settings: dict[str, object]) -> Search:
+def given(method: Method, settings: dict[str, Any]) -> Method:
     known = {field.name for field in dataclasses.fields(method)}
     return dataclasses.replace(method, **{key: settings[key] for key in settings if key in known})
 
@@ -35,7 +36,7 @@ searches = pytest.mark.parametrize(
             for name, method in VARIANTS.items()
             if "n" in {field.name for field in dataclasses.fields(method)}  # one trajectory searches nothing
         ),
-        pytest.param(*(given(method, FEW) for method in MIXED.values), id=MIXED.id, marks=MIXED.marks),
+        pytest.param(given(MIXED_MODEL, FEW), id=MIXED.id, marks=MIXED.marks),
     ],
 )
 

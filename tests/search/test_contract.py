@@ -62,8 +62,9 @@ def steps(method: Search, usual: int) -> int:
 HEARD = re.compile(r"lesson (You|Another agent|An agent) answered, rightly or wrongly: ")
 """What a prompt carries of other answers, where a method tells them."""
 
+MIXED_MODEL = ABMCTS(variant="m", models="ucb", n=2)
 MIXED = pytest.param(
-    ABMCTS(variant="m", models="ucb", n=2),
+    MIXED_MODEL,
     id="ABMCTS, a mixed model",
     marks=[
         pytest.mark.slow,  # seconds a decision

@@ -115,4 +115,4 @@ async def test_the_iterations_of_a_search_are_spread_as_planned():
 
 def test_an_unknown_rule_is_refused_with_what_is_allowed():
     with pytest.raises(SymphonyError, match=r"search\.root: found 'best', allowed: uct, sequential_halving"):
-        Symphony(root="best")
+        Symphony(root="best")  # type: ignore[arg-type]

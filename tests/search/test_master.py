@@ -60,7 +60,7 @@ async def test_selection_turns_away_from_a_path_whose_answers_failed():
     values = {"a": 0.6, "b": 0.5, "aa": 0.55, "ba": 0.1}
     item = problem("zz")
 
-    def script(request: Request) -> str:
+    def script(request: Request) -> str | None:
         if request.draw.phase is Phase.EXPAND and request.draw.node and request.draw.index % 2:
             return "Action: stop"
         return tells(values)(request)

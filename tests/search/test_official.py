@@ -187,7 +187,8 @@ async def test_positional_values_and_credit_are_the_neighbours_and_the_simulatio
     result, ledger = await search(method, ENDS_FIRST)
     assert [node.prior for node in result.tree.nodes] == [None, 0.2, 0.8, 0.0]
     assert [node.score and node.score.value for node in result.tree.nodes] == [None, None, 0.2, 0.8]
-    assert (ledger.arms[0].credits, ledger.arms[0].reward) == (3, pytest.approx(1.0))
+    assert ledger.arms[0].credits == 3
+    assert ledger.arms[0].reward == pytest.approx(1.0)
     assert [node.visits for node in result.tree.nodes] == [1, 0, 1, 0]
 
 
@@ -251,7 +252,8 @@ async def test_of_several_ends_of_a_simulation_step_the_first_or_the_last_is_tak
 
 def test_21_rounds_fall_from_0_2_to_0_01():
     rounds = list(temperatures(0.2))
-    assert (len(rounds), rounds[:3], rounds[-1]) == (21, [0.2, 0.2, pytest.approx(0.19)], pytest.approx(0.01))
+    assert (len(rounds), rounds[:2]) == (21, [0.2, 0.2])
+    assert (rounds[2], rounds[-1]) == pytest.approx((0.19, 0.01))
 
 
 def mute_in_simulations(request: Request) -> str:
@@ -452,8 +454,17 @@ async def test_a_prompt_carries_the_lessons_of_its_path_only(shown, lessons):
         seen.append(text.count("lesson "))
         return f"Action: go {'abc'[request.draw.index % 3]}"
 
-    settings = {"n": 3, "root_n": 1, "iterations": 3, "sim_depth": 0, "values": "progress", "backup": "children"}
-    await search(Official(**settings, lessons="each_attempt", shown=shown), script, task=Attempts())
+    method = Official(
+        n=3,
+        root_n=1,
+        iterations=3,
+        sim_depth=0,
+        values="progress",
+        backup="children",
+        lessons="each_attempt",
+        shown=shown,
+    )
+    await search(method, script, task=Attempts())
     assert seen[-1] == lessons
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import EMCS
 from symphony.agents.session import Session
+from symphony.search.method import Method
 from symphony.search.methods.cot import CoT
 from symphony.search.official import Official
 from symphony.search.result import RANKS, Search, SearchResult, answer_records
@@ -63,11 +65,12 @@ def reached(result: SearchResult, node: int) -> tuple[list[str], State]:
     return [turn.action for turn in result.tree.turns(node)], result.tree[node].state
 
 
-def policies(method: Search) -> list[Search]:
+def policies(method: Method) -> list[Method]:
     """The method under each policy that may choose its answer."""
     if "answer" not in {field.name for field in dataclasses.fields(method)}:
         return [method]
-    return [dataclasses.replace(method, answer=policy) for policy in RANKS]
+    answers: list[dict[str, Any]] = [{"answer": policy} for policy in RANKS]
+    return [dataclasses.replace(method, **answer) for answer in answers]
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())

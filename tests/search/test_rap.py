@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from symphony.agents.memory import PoolFifo
@@ -37,7 +39,9 @@ async def search(iterations: int, **task) -> tuple[SearchResult, set[str]]:
 async def test_the_mean_of_the_children_is_backed_up_from_the_leaf():
     """By hand. Root: (0.2 + 0.6) / 2 = 0.4. Then b, since 2 * 0.6 exceeds 2 * 0.2: (0.5 + 0.7) / 2 = 0.6."""
     result, _ = await search(2, length=9)
-    counts = {node.state.data[0]: (node.visits, pytest.approx(node.value_sum)) for node in result.tree.nodes}
+    counts: dict[str, tuple[int, Any]] = {
+        node.state.data[0]: (node.visits, pytest.approx(node.value_sum)) for node in result.tree.nodes
+    }
     assert counts == {"": (2, 1.0), "a": (0, 0.0), "b": (1, 0.6), "ba": (0, 0.0), "bb": (0, 0.0)}
 
 

@@ -83,9 +83,10 @@ async def test_the_depth_limit_closes_one_branch_only():
         in_turn("go a", "go b"), task=task, method=Symphony(depth=2, iterations=2, n=2, sim_depth=0)
     )
     tree = result.tree
-    below = [node.parent for node in tree.nodes if node.depth == 2]
+    above = next(node.parent for node in tree.nodes if node.depth == 2)
     assert all(node.closed for node in tree.nodes if node.depth == 2)
-    assert tree[below[0]].closed
+    assert above is not None
+    assert tree[above].closed
     assert [tree[id].closed for id in tree[0].children].count(True) == 1
     assert not tree[0].closed
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from symphony.search.symphony import Symphony
-from symphony.search.tree import ROOT, FirstVisit, Tree, uct
+from symphony.search.tree import ROOT, FirstVisit, Origin, Tree, uct
 from symphony.types import State, Turn
 
 OPEN = State(observation="")
@@ -21,7 +21,7 @@ RIGHT = State(observation="", reward=1.0, terminated=True)
 
 def grow(tree: Tree, parent: int, state: State = OPEN, *, prior: float | None = None, simulated: bool = False) -> int:
     turn = Turn(thought="", action=f"a{len(tree)}", observation=state.observation)
-    origin = "simulate" if simulated else "expand"
+    origin: Origin = "simulate" if simulated else "expand"
     id = tree.add(parent, turn=turn, state=state, agent=0, origin=origin, iteration=1)
     if prior is not None:
         tree[id].prior = prior

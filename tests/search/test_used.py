@@ -16,6 +16,7 @@ from symphony.agents.scorer import EMCS, Asking, Plain
 from symphony.agents.session import Session
 from symphony.search import course
 from symphony.search.evaluation import used
+from symphony.search.method import Method
 from symphony.search.methods.lats import LATS
 from symphony.search.methods.master import MASTER
 from symphony.search.methods.rap import RAP
@@ -166,7 +167,7 @@ async def unread(method: Search, make: type, feedback: str) -> tuple[int, int]:
     return sum(not evaluation.count for evaluation in scorer.evaluations), len(scorer.evaluations)
 
 
-METHODS: dict[str, Search] = {
+METHODS: dict[str, Method] = {
     "symphony": Symphony(iterations=5, temperature=0.2),
     "symphony, simulating alone": Symphony(iterations=5, sim_width=1, sim_depth=None),
     "symphony, cut soon": Symphony(iterations=5, sim_width=1, sim_depth=1, sim_depth_from="extra"),
@@ -193,7 +194,8 @@ async def test_no_evaluation_is_made_that_nobody_reads(method, make, feedback):
 @pytest.mark.parametrize("method", ["symphony, simulating alone", "lats", "master"])
 async def test_where_a_source_judges_every_node_some_are_read_by_nobody(method):
     """The count above can fail."""
-    wasted, all_of_them = await unread(replace(METHODS[method], judge="every", n=1), MiniQA, "oracle")
+    every: dict[str, Any] = {"judge": "every", "n": 1}
+    wasted, all_of_them = await unread(replace(METHODS[method], **every), MiniQA, "oracle")
     assert 0 < wasted <= all_of_them
 
 

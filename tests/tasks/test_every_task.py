@@ -18,7 +18,7 @@ every_task = pytest.mark.parametrize("option", OPTIONS)
 
 @cache
 def made(option: str, seed: int = 3) -> Task:
-    return task([f"task={option}", "problems=2", f"seed={seed}"], conf=CONF, data=DATA)  # type: ignore[no-any-return]
+    return task([f"task={option}", "problems=2", f"seed={seed}"], conf=CONF, data=DATA)
 
 
 @cache

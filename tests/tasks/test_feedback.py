@@ -20,7 +20,7 @@ from symphony.tasks.mini.gridworld import GridWorld
 from symphony.tasks.mini.mini_code import MiniCode
 from symphony.tasks.mini.mini_qa import MiniQA
 from symphony.tasks.mini.mini_shop import MiniShop
-from symphony.tasks.programs.task import Programs
+from symphony.tasks.programs.task import Internal, Programs
 from symphony.tasks.webshop.task import WebShop
 from symphony.types import Feedback, Phase, Request, State, Task
 from tests.stub import pool, session
@@ -49,7 +49,7 @@ def webshop(data: Path, **settings: Any) -> Task:
 def programs(data: Path, feedback: Feedback = "oracle", **settings: Any) -> Task:
     (data / "mbpp").mkdir(exist_ok=True)
     (data / "mbpp" / "mbpp-py.jsonl").write_text(json.dumps(test_programs.SQUARE))
-    internal = "hidden_asserts" if feedback == "oracle" else "first_assert"
+    internal: Internal = "hidden_asserts" if feedback == "oracle" else "first_assert"
     return Programs(dataset="mbpp_py", count=1, data=data, internal=internal, feedback=feedback, **settings)
 
 
@@ -130,6 +130,7 @@ def test_a_timeout_never_outranks_a_wrong_answer(name, policy, feedback, tmp_pat
     make, (idle, *_), wrong = TASKS[name]
     task = make(tmp_path, feedback=feedback, max_steps=2)
     (item,) = task.problems()
+    assert wrong is not None
     tree = Tree(task.reset(item))
     first = tree.add(ROOT, turn=None, state=State(observation=""), agent=0, origin="expand", iteration=1)
     for state in (cut(task, idle), task.step(task.reset(item), wrong)):

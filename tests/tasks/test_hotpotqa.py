@@ -139,7 +139,8 @@ def test_finish_ends_with_exact_match_as_the_reward(data, answer, reward):
 def test_success_is_exact_match_and_the_score_is_f1(data):
     task = HotpotQA(count=1, data=data)
     grade = task.grade(task.problems()[0], walk(task, "finish[Ann]"))
-    assert (grade.success, grade.score, grade.detail) == (False, pytest.approx(2 / 3), "Ann")
+    assert (grade.success, grade.detail) == (False, "Ann")
+    assert grade.score == pytest.approx(2 / 3)
 
 
 def test_without_feedback_the_end_says_nothing_of_the_answer(data):
@@ -188,7 +189,9 @@ def test_the_horizon_truncates(data):
     ],
 )
 def test_colons_and_brackets_inside_an_action_survive(data, text, action):
-    assert HotpotQA(count=1, data=data).parse(text).action == action
+    found = HotpotQA(count=1, data=data).parse(text)
+    assert found is not None
+    assert found.action == action
 
 
 @pytest.mark.parametrize(
@@ -210,7 +213,9 @@ def test_the_published_reading_cuts_at_colons_and_takes_the_last_action(data, te
 
 def test_what_the_published_reading_keeps_without_brackets_is_an_invalid_action(data):
     task = HotpotQA(count=1, data=data, reading="official")
-    assert walk(task, task.parse("x\nAction 1: wait").action).invalid
+    found = task.parse("x\nAction 1: wait")
+    assert found is not None
+    assert walk(task, found.action).invalid
 
 
 @pytest.mark.parametrize(
@@ -295,7 +300,10 @@ def test_another_title_is_not_a_spelling(title, searched):
 
 def test_of_two_spellings_that_are_pages_each_is_its_own():
     pages = Paragraphs({"R\u00e9sum\u00e9": ["A."], "Resume": ["B."]})
-    assert [pages.find(title).sentences for title in ("resume", "r\u00e9sum\u00e9")] == [("B.",), ("A.",)]
+    for title, sentence in (("resume", "B."), ("r\u00e9sum\u00e9", "A.")):
+        page = pages.find(title)
+        assert isinstance(page, Page)
+        assert page.sentences == (sentence,)
 
 
 @pytest.mark.parametrize(

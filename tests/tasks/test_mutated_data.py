@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from symphony.byhand import grade_file
 from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.tasks.mini.mini_qa import MiniQA
+from symphony.tasks.webshop.goals import Instructions
 from symphony.tasks.webshop.task import WebShop
 from symphony.types import SymphonyError
 
@@ -49,8 +51,8 @@ def hotpotqa(data: Path) -> None:
     task.reset(task.problems()[0])
 
 
-def webshop(instructions: str) -> Callable[[Path], None]:
-    return lambda data: WebShop(count=None, price_seed=0, data=data, instructions=instructions).problems() and None  # type: ignore[arg-type, func-returns-value]
+def webshop(instructions: Instructions) -> Callable[[Path], object]:
+    return lambda data: WebShop(count=None, price_seed=0, data=data, instructions=instructions).problems()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ class File:
 
     name: str
     rows: list[Any]
-    read: Callable[[Path], None]
+    read: Callable[[Path], object]
     lines: bool = True
     beside: dict[str, Any] = field(default_factory=dict)
     free: frozenset[tuple[Place, str]] = frozenset()
@@ -150,13 +152,17 @@ def changed(rows: list[Any], at: Place, change: Callable[[Any, Any], None]) -> l
     return rows
 
 
+def putting(value: Any) -> Callable[[Any, Any], None]:
+    return lambda inner, key: inner.__setitem__(key, value)
+
+
 def mutations(file: File) -> Iterator[tuple[str, bytes]]:
     """A name, and a content with one thing wrong."""
     for at, value in places(file.rows[0]):
         for other in (None, 7, True, "text", ["x"], {"x": 1}):
             same = isinstance(value, (int, float)) and other == 7
             if type(other) is not type(value) and not same and (at, type(other).__name__) not in file.free:
-                rows = changed(file.rows, at, lambda inner, key, other=other: inner.__setitem__(key, other))
+                rows = changed(file.rows, at, putting(other))
                 yield f"{at}: {other}", file.text(rows).encode()
         optional = (
             at[-1] in ("type", "Rating", "instruction", "pricing")
@@ -256,7 +262,7 @@ def test_a_data_file_with_one_thing_wrong_is_refused_in_one_line(kind, tmp_path)
     for number, (name, content) in enumerate(mutations(file)):
         folder = tmp_path / str(number)
         write(folder, file, content)
-        found = outcome(lambda folder=folder: file.read(folder), Path(file.name).name)
+        found = outcome(partial(file.read, folder), Path(file.name).name)
         counts[found if found == "clear" else f"{found} ({name})"] += 1
     print(f"{kind}: {counts['clear']} of {counts.total()}")
     assert list(counts) == ["clear"]

@@ -15,7 +15,7 @@ import pytest
 from symphony.byhand import grade_file
 from symphony.tasks import jsonrows
 from symphony.tasks.programs import plus_suite, rust_suite
-from symphony.tasks.programs.data import SOURCES
+from symphony.tasks.programs.data import SOURCES, Dataset
 from symphony.tasks.programs.plus_suite import PlusSuite
 from symphony.tasks.programs.sandbox import Limits, PythonSandbox
 from symphony.tasks.programs.task import Programs
@@ -24,7 +24,7 @@ from tests.shared_data import DATA, needs
 from tests.tasks.test_programs import RUST, SQUARE
 
 rustc = pytest.mark.skipif(not rust_suite.available(), reason="no rustc on this machine")
-ROWS: dict[str, dict[str, Any]] = {
+ROWS: dict[Dataset, dict[str, Any]] = {
     "mbpp_py": SQUARE,
     "mbpp_rs": RUST,
     "mbpp": {
@@ -56,7 +56,7 @@ ROWS: dict[str, dict[str, Any]] = {
 OTHERS: tuple[Any, ...] = (None, 3, 1.5, True, "", "  ", [], ["a"], [None], [[None]], {}, {"a": 1})
 
 
-def write(folder: Path, dataset: str, text: str | bytes) -> Programs:
+def write(folder: Path, dataset: Dataset, text: str | bytes) -> Programs:
     source = SOURCES[dataset]
     path = folder / source.folder / source.file
     path.parent.mkdir(exist_ok=True)
@@ -64,7 +64,7 @@ def write(folder: Path, dataset: str, text: str | bytes) -> Programs:
     return Programs(dataset=dataset, count=None, data=folder)
 
 
-def written(folder: Path, dataset: str, *rows: dict[str, Any]) -> Programs:
+def written(folder: Path, dataset: Dataset, *rows: dict[str, Any]) -> Programs:
     return write(folder, dataset, "\n".join(map(json.dumps, rows)))
 
 
@@ -136,7 +136,7 @@ def test_the_files_themselves_are_accepted(tmp_path):
 
 # --------------------------------------------------------------------------- broken tests
 
-BROKEN = {
+BROKEN: dict[Dataset, list[dict[str, Any]]] = {
     "mbpp_py": [
         {"test": "def check(candidate):\n    assert candidate(2) = 4\n"},
         {"test": "def check(candidate):\n    assert candidate(2) == four\n"},
@@ -175,7 +175,7 @@ def test_a_broken_test_is_told_once_and_ends_nothing(dataset, change, tmp_path):
     other = {**copy.deepcopy(row), id: 2 if dataset == "mbpp" else "other", **change}
     task = written(tmp_path, dataset, other, row)
     answer = "def square(x):\n    return x * x\n"
-    file, said = tmp_path / "p.jsonl", []
+    file, said = tmp_path / "p.jsonl", list[str]()
     file.write_text("\n".join(json.dumps({"id": problem.id, "prediction": answer}) for problem in task.problems()))
     graded = grade_file(task, file, None, said.append)
     assert [(one.outcome, one.passed) for one in graded] == [("broken_test", False), ("pass", True)]
@@ -243,7 +243,7 @@ def test_uses_of_a_rust_prompt_stand_before_every_program(tmp_path):
 def test_every_humaneval_reference_passes_as_a_function_alone():
     task = Programs(dataset="humaneval", count=None, data=DATA)
     rows = {row["task_id"]: row for row in jsonrows.rows(DATA / "humaneval/HumanEval.jsonl")}
-    found = Counter()
+    found = Counter[str]()
     for problem in task.problems():
         row = rows[problem.id]
         whole = row["prompt"] + row["canonical_solution"]
@@ -332,7 +332,7 @@ ENDINGS = {
 @pytest.mark.parametrize("ending", sorted(ENDINGS))
 @pytest.mark.parametrize("dataset", [name for name in sorted(ROWS) if name != "mbpp_rs"])
 def test_a_program_that_reaches_not_every_test_is_graded_by_those_that_it_reached(
-    dataset: str, ending: str, tmp_path: Path
+    dataset: Dataset, ending: str, tmp_path: Path
 ) -> None:
     tests = {"test": "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(3) == 9\n"}
     tests = {"humaneval": tests, "mbpp_py": {"test": f"{tests['test']}\ncheck(square)\n"}}.get(dataset, {})

@@ -10,6 +10,7 @@ import pytest
 from symphony.search.symphony import Symphony
 from symphony.tasks import jsonrows
 from symphony.tasks.programs import rust_suite
+from symphony.tasks.programs.data import Dataset
 from symphony.tasks.programs.python_suite import Suite, checks, judge
 from symphony.tasks.programs.rust_suite import canonical, suite
 from symphony.tasks.programs.sandbox import Limits, PythonSandbox
@@ -143,6 +144,7 @@ def test_two_branches_know_nothing_of_each_other_s_tests(data):
 
 def test_an_answer_is_thought_and_fenced_program(data):
     proposal = Programs(dataset="mbpp_py", count=1).parse(f"Thought: multiply: x by x.\nAction:\n{RIGHT}\nDone.")
+    assert proposal is not None
     assert proposal.thought == "multiply: x by x."
     assert proposal.action == RIGHT
 
@@ -267,7 +269,7 @@ def test_a_row_of_another_data_set_is_refused(data):
 # --------------------------------------------------------------------------- the published rows
 
 
-def outcomes(dataset: str, programs: dict[str, str]) -> dict[str, str]:
+def outcomes(dataset: Dataset, programs: dict[str, str]) -> dict[str, str]:
     task = Programs(dataset=dataset, count=None, data=DATA)
     found = {}
     for problem in task.problems():

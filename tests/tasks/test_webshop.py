@@ -35,7 +35,7 @@ WORDS = noun_finder("words")
 LAMPS = " \u203a ".join(["Home", "Lighting", "Lamps"])
 
 
-def product(asin: str, name: str, pricing: str | None = "$12.00", **other: Any) -> dict[str, Any]:
+def product(asin: str, name: str | None, pricing: str | None = "$12.00", **other: Any) -> dict[str, Any]:
     return {
         "asin": asin,
         "name": name,
@@ -98,7 +98,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def shop(data: Path, **settings: Any) -> WebShop:
-    return WebShop(**({"count": 1, "price_seed": 0, "nouns": "words", "data": data} | settings))
+    usual: dict[str, Any] = {"count": 1, "price_seed": 0, "nouns": "words", "data": data}
+    return WebShop(**usual | settings)
 
 
 def walk(task: WebShop, *actions: str) -> State:
@@ -592,7 +593,8 @@ def test_the_original_s_random_rollout_ends_with_its_reward_and_shows_its_pages(
             assert clicked or simple(state.observation) == [part.strip() for part in shown]
         elif "Page 1" in after:
             assert re.findall(r"\bB0\w{8}\b", after) == re.findall(r"\bB0\w{8}\b", state.observation)
-    assert (state.terminated, state.reward) == (True, pytest.approx(1 / 9))
+    assert state.terminated
+    assert state.reward == pytest.approx(1 / 9)
 
 
 def printed_sessions() -> list[dict[str, Any]]:
@@ -665,7 +667,9 @@ def test_the_published_reading_cuts_at_colons_and_takes_any_text_for_an_action(d
 
 def test_a_text_without_an_action_is_an_invalid_one_under_the_published_reading(data):
     task = shop(data, reading="official")
-    state = walk(task, task.parse("I do not know").action)
+    found = task.parse("I do not know")
+    assert found is not None
+    state = walk(task, found.action)
     assert (state.invalid, state.done) == (True, False)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from symphony.plan.compose import plan
 from symphony.tasks import jsonrows
 from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.tasks.programs import rust_suite
+from symphony.tasks.programs.data import Dataset
 from symphony.tasks.programs.extract import asserts
 from symphony.tasks.programs.task import OWN_TESTS, Programs
 from symphony.tasks.webshop.task import HINT, WebShop
@@ -129,10 +131,12 @@ def test_roles_alternate_from_user_to_user_in_every_prompt(task):
 def test_evaluations_are_asked_for_and_shown_as_labelled_lines(task):
     prompts = read_prompts(task, "v1")
     assert re.search(r"(?m)^Value: <.*\nConfidence: <", prompts.evaluate)
+    values: list[float] = []
     for shot in prompts.evaluate_shots:
         assert re.fullmatch(r"Value: [01]\.\d+\nConfidence: [01]\.\d+", shot.answer)
-        assert parse_score(shot.answer) is not None
-    values = [value for value, _ in map(parse_score, (shot.answer for shot in prompts.evaluate_shots))]
+        score = parse_score(shot.answer)
+        assert score is not None
+        values.append(score[0])
     assert not values or (max(values) > 0.7 and min(values) < 0.3)
 
 
@@ -172,9 +176,11 @@ def test_what_the_environments_say_in_examples_is_what_they_say():
         assert f"up to {OWN_TESTS} " in read_prompts(task, "v1").instructions
 
 
-def play(shot: Shot, dataset: str, folder: Path) -> None:
+def play(shot: Shot, dataset: Dataset, folder: Path) -> None:
     """Has the environment answer an example's path, whose observations must be the same."""
-    entry = re.search(r"(?:def|fn) (\w+)", shot.problem)[1]
+    named = re.search(r"(?:def|fn) (\w+)", shot.problem)
+    assert named is not None
+    entry = named[1]
     row = {"name": "x", "prompt": shot.problem, "entry_point": entry}
     if dataset == "mbpp_py":
         row["test"] = f"def check(candidate):\n    assert candidate is not {entry}\n    assert candidate() == 1\n"
@@ -187,7 +193,9 @@ def play(shot: Shot, dataset: str, folder: Path) -> None:
     task = Programs(dataset=dataset, count=1, data=folder, wording=str(own))
     state = task.reset(task.problems()[0])
     for turn in shot.path:
-        state = task.step(state, task.parse(f"{turn.thought}\n{turn.action}").action)
+        found = task.parse(f"{turn.thought}\n{turn.action}")
+        assert found is not None
+        state = task.step(state, found.action)
         told = [text.partition("\nerror: aborting")[0] for text in (state.observation, turn.observation)]
         assert told[0] == told[1]  # what compilers say at the end differs by version
 
@@ -196,8 +204,9 @@ def test_python_examples_are_true_and_their_mended_programs_pass(tmp_path):
     prompts = read_prompts("programs_python", "v1")
     for shot in prompts.shots:
         play(shot, "mbpp_py", tmp_path)
+    assert prompts.refine_shots
     for shot in prompts.refine_shots:
-        names = {}
+        names: dict[str, Any] = {}
         exec(shot.answer.partition("```python\n")[2].removesuffix("```"), names)
         assert len(asserts(shot.answer, "ferry_trips")) == OWN_TESTS
 
@@ -220,7 +229,7 @@ def own_file(folder: Path, example: str) -> str:
     return str(path)
 
 
-def rows(folder: Path, name: str, *found: dict[str, object]) -> Path:
+def rows(folder: Path, name: str, *found: Mapping[str, object]) -> Path:
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text("".join(json.dumps(row) + "\n" for row in found))
     return folder
@@ -249,7 +258,7 @@ def test_a_function_that_is_an_example_is_refused_whatever_its_text(tmp_path):
 
 @needs("webshop/documents_1k.jsonl")
 def test_an_instruction_that_is_an_example_is_refused(tmp_path):
-    settings = {"count": 1, "price_seed": 0, "instructions": "synthetic", "data": DATA}
+    settings: dict[str, Any] = {"count": 1, "price_seed": 0, "instructions": "synthetic", "data": DATA}
     (problem,) = WebShop(**settings).problems()
     with pytest.raises(SymphonyError, match="found problem fixed_0 as a worked example"):
         WebShop(**settings, wording=own_file(tmp_path, problem.prompt.upper())).problems()

@@ -11,8 +11,8 @@ import pytest
 from symphony.__main__ import main
 from symphony.forecast import doctor
 from symphony.models.folder import PACKAGE
+from symphony.plan.model_spec import ModelSpec, NotThere
 from symphony.plan.options import model
-from symphony.plan.specs import ModelSpec, NotThere
 from symphony.types import SymphonyError, canonical_json
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,8 @@ with listening():
     from symphony.run.runner import Place, withdraw
     from symphony.plan.needs import available, has_data
     from symphony.run.recordings import told
-    from symphony.plan.specs import SHARED, freeze, groups, models
+    from symphony.plan.model_spec import models
+    from symphony.plan.specs import SHARED, freeze, groups
     from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"

@@ -19,6 +19,22 @@ def roomy_caches(layers: int) -> Callable[[int, Sequence[Held], int], Any]:
     A DynamicCache copies everything at each step, which was a third of the time of small models on a CPU.
     """
     from transformers import Cache
+
+    new_layer = _layer_class()
+
+    def make(length: int, held: Sequence[Held] = (), width: int = 0) -> Any:
+        made = [new_layer(length) for _ in range(layers)]
+        for row, pieces in enumerate(held):
+            for begin, piece in pieces:
+                for layer, (keys, values) in zip(made, piece, strict=True):
+                    layer.fill(len(held), row, begin, keys, values, width)
+        return Cache(layers=made)
+
+    return make
+
+
+def _layer_class() -> Any:
+    """Made when it is asked for: importing transformers takes seconds."""
     from transformers.cache_utils import DynamicLayer
 
     class RoomyLayer(DynamicLayer):
@@ -73,12 +89,4 @@ def roomy_caches(layers: int) -> Callable[[int, Sequence[Held], int], Any]:
             super().batch_select_indices(indices)
             self.buffers = None
 
-    def make(length: int, held: Sequence[Held] = (), width: int = 0) -> Any:
-        made = [RoomyLayer(length) for _ in range(layers)]
-        for row, pieces in enumerate(held):
-            for begin, piece in pieces:
-                for layer, (keys, values) in zip(made, piece, strict=True):
-                    layer.fill(len(held), row, begin, keys, values, width)
-        return Cache(layers=made)
-
-    return make
+    return RoomyLayer

@@ -1,0 +1,223 @@
+"""A model that is not loaded yet: what its option says, where its weights lie, and how it is made."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeGuard
+
+from symphony.fields import shown
+from symphony.files import read_json
+from symphony.models.devices import CPU, check_device
+from symphony.models.endpoint import FREE, Price, price_of
+from symphony.models.folder import MANIFEST, check_folder, locate
+from symphony.models.footprint import Footprint, footprint
+from symphony.models.revision import check_format
+from symphony.plan.targets import class_of
+from symphony.types import Endpoint, SymphonyError, canonical_json
+
+NOT_ARGUMENTS = ("name", "_target_", "source", "made_from", "weights", "takes")
+"""Keys of an agent that its model's constructor does not take."""
+
+
+class NotThere(SymphonyError):
+    """Weights that a command can bring, and has not brought, or not wholly.
+
+    Attributes:
+        command: That brings them.
+    """
+
+    def __init__(self, told: str, command: str) -> None:
+        super().__init__(f"{told}; `{command}` brings it")
+        self.command = command
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A model that is not loaded yet: equal specs are one model.
+
+    Attributes:
+        arguments: Of its class, as canonical JSON, by which specs are compared; `settings` has them as values.
+        origin: Digest of the weights that a quantised checkpoint has to be made from; "" where it is not made here.
+        pinned: Whether its option has a `source` to download it from; no part of what it is.
+        takes: What its option says that it takes of memory, for a plan without its files; None where it says nothing.
+    """
+
+    target: str
+    arguments: str
+    origin: str = ""
+    pinned: bool = field(default=False, compare=False)
+    takes: Footprint | None = field(default=None, compare=False)
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """Arguments of its class by name."""
+        return MappingProxyType(json.loads(self.arguments))
+
+    @property
+    def is_endpoint(self) -> bool:
+        """Whether making it gives an `Endpoint`, which answers each request by itself."""
+        return is_endpoint(class_of("model", self.target))
+
+    @property
+    def is_stepped(self) -> bool:
+        """Whether making it gives a `Stepped` backend, which takes requests in at every step."""
+        return hasattr(class_of("model", self.target), "step")
+
+    @property
+    def price(self) -> Price:
+        """What its tokens cost; nothing where it runs on this machine."""
+        return price_of(self.settings.get("price")) if self.is_endpoint else FREE
+
+    @property
+    def device(self) -> str:
+        """Where a local model is to compute: see `devices.check_device`."""
+        return str(self.settings.get("device", CPU))
+
+    def on(self, device: str) -> ModelSpec:
+        """The same model on a device."""
+        return replace(self, arguments=canonical_json({**self.settings, "device": device}))
+
+    def footprint(self, data: Path) -> Footprint:
+        """What a local model takes of memory, by its files' headers.
+
+        Raises:
+            SymphonyError: Its weights are not there, or are not safetensors.
+        """
+        found: Footprint = self._ask("footprint", self.folder(data), default=footprint)
+        return found
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it is loaded from a folder."""
+        return not self.is_endpoint and "path" in self.settings
+
+    @property
+    def brought_by(self) -> str:
+        """The command that downloads or makes its weights; "" where none does."""
+        path = str(self.settings.get("path"))
+        if path.startswith("outputs:quantised/"):
+            return f"snakemake outputs/{path.removeprefix('outputs:')}/{MANIFEST}"
+        return f"symphony fetch {path}" if self.pinned and path.startswith("model/") else ""
+
+    def check(self) -> None:
+        """Raises SymphonyError where its arguments are none of a model; nothing is loaded, and no key is needed."""
+        if self.is_endpoint:
+            self.build(Path())
+            return
+        check_device(self.device)
+        self._ask("check_settings", default=check_format)
+
+    def folder(self, data: Path) -> Path:
+        """Where its weights lie, as a whole model.
+
+        Raises:
+            NotThere: They are not there, or not whole, and a command brings them.
+            SymphonyError: The same where none does, or they were made from other weights than the config says.
+        """
+        if self.is_endpoint:
+            raise SymphonyError("model: found one behind an API, allowed: one with weights")
+        path = self.settings.get("path")
+        folder = locate(path, data)
+        try:
+            self._ask("check_weights", folder, default=check_folder)
+        except SymphonyError as error:
+            if self.brought_by and not (folder / MANIFEST).is_file():
+                raise NotThere(str(error), self.brought_by) from error
+            raise
+        if self.origin and (found := _origin(folder)) != self.origin:
+            raise SymphonyError(f"model.path: found {path!r} made from weights {found}, allowed: from {self.origin}")
+        return folder
+
+    def file(self, data: Path) -> Path | None:
+        """The one file that its weights are, where that is what it is loaded from."""
+        found = self._ask("check_weights", self.folder(data))
+        return found if isinstance(found, Path) else None
+
+    def build(self, data: Path) -> Any:
+        """Constructs the backend. `data` is where downloads lie."""
+        arguments = dict(self.settings)
+        if "path" in arguments:
+            arguments["path"] = str(self.folder(data))
+        if arguments.get("tokenizer"):
+            arguments["tokenizer"] = str(locate(arguments["tokenizer"], data))
+        return class_of("model", self.target)(**arguments)
+
+    def sizing(self, data: Path, revision: str) -> Any:
+        """What knows the sizes of a local model's prompts without loading its weights; None where its kind has none."""
+        return self._ask("sizing", self.folder(data), revision)
+
+    def revision(self, data: Path) -> str | None:
+        """What answers, without loading it; None where only the loaded model can tell."""
+        if self.is_endpoint:
+            return str(self.build(data).revision)
+        if not hasattr(class_of("model", self.target), "revision_of"):
+            return None
+        known = self.settings.get("sha256")  # then a replay needs no file
+        folder = locate(self.settings["path"], data) if known else self.folder(data)
+        return str(self._ask("revision_of", folder))
+
+    def _ask(self, name: str, *given: Any, default: Callable[..., Any] | None = None) -> Any:
+        """What a static function of the model's class says, handed those of the arguments that it takes; without such
+        a function, what `default` says.
+        """
+        function = getattr(class_of("model", self.target), name, default)
+        if function is None:
+            return None
+        known = list(inspect.signature(function).parameters)[len(given) :]
+        settings = {key: value for key, value in self.settings.items() if key in known}
+        return function(*given, **settings)
+
+
+def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
+    """The models of a run's pool by agent name, in the pool's order; nothing is loaded."""
+    specs = {}
+    for agent in config["pool"]["agents"]:
+        arguments = {key: value for key, value in agent.items() if key not in NOT_ARGUMENTS}
+        pinned = _pinned_sha256(agent)
+        if pinned and arguments.setdefault("sha256", pinned) != pinned:
+            told = f"{agent['name']}.sha256: found {shown(arguments['sha256'])}"
+            raise SymphonyError(f"{told}, allowed: the one in its source.files, or none")
+        origin = agent["weights"] if "made_from" in agent and "weights" in agent else ""
+        specs[agent["name"]] = ModelSpec(
+            target=agent["_target_"],
+            arguments=canonical_json(arguments),
+            origin=origin,
+            pinned=agent.get("source") is not None,
+            takes=_takes(agent),
+        )
+    return specs
+
+
+def _takes(agent: Mapping[str, Any]) -> Footprint | None:
+    given = agent.get("takes")
+    if given is None:
+        return None
+    names = list(Footprint.__slots__)
+    wrong = not isinstance(given, Mapping) or set(given) != set(names)
+    if wrong or not all(type(number) is int and number > 0 for number in given.values()):
+        raise SymphonyError(f"{agent['name']}.takes: found {given}, allowed: {', '.join(names)}, each a number > 0")
+    return Footprint(**given)
+
+
+def _pinned_sha256(agent: Mapping[str, Any]) -> str:
+    """The checksum that an agent's `source` has for its one `file`; "" where it has none."""
+    entry = ((agent.get("source") or {}).get("files") or {}).get(agent.get("file"))
+    return str((entry.get("sha256") if isinstance(entry, Mapping) else entry) or "")
+
+
+def is_endpoint(model: Any) -> TypeGuard[Endpoint]:
+    """Whether a model, or a class of models, has what makes an `Endpoint`."""
+    return all(hasattr(model, name) for name in ("complete", "ready"))
+
+
+def _origin(folder: Path) -> str:
+    """What the manifest of a quantised checkpoint says it was made from."""
+    manifest = folder / MANIFEST
+    found = read_json(manifest, "the manifest of a quantised checkpoint") if manifest.is_file() else {}
+    return str(found.get("source_digest", "that it does not name"))
