@@ -71,6 +71,11 @@ def test_an_action_that_a_sentence_is_about_comes_last(text, action):
         "['search[a [b]]', 'click[c]']",
         '["search[a [b]]","click[c]"]',
         "1. search[a [b]]\n2. click[c]",
+        "1) search[a [b]] 2) click[c]",
+        "search[a [b]], then click[c]",
+        "search[a [b]] and then click[c]",
+        "search[a [b]] click[c]",
+        "Step 1: search[a [b]]\nStep 2: click[c]",
     ],
 )
 def test_every_action_of_a_file_is_read_whatever_joins_them(text):
@@ -94,6 +99,11 @@ def test_separators_in_an_argument_part_nothing(text):
         "\\boxed{Blue Lake}",
         "It is $\\boxed{\\text{Blue Lake}}$.",
         "The answer is finish[Blue Lake].",
+        "The answer is Blue Lake",
+        "The correct answer is: Blue Lake",
+        "Based on the page, the answer is Blue Lake",
+        "They met there.\n#### Blue Lake",
+        "Blue Lake\n\nExplanation: the page says so.",
         "I'd say so, hence Finish [Blue Lake]",
         "Action: finish[Blue Lake]\nAnswer: W",
         "Blue Lake",

@@ -220,7 +220,7 @@ def read_action(text: str, parse: Callable[[str], Proposal | None]) -> str:
 
 def read_actions(text: str, parse: Callable[[str], Proposal | None]) -> tuple[str, ...]:
     """The actions of a text, one a line; a line without a bracket is prose, as it is around a completion's action."""
-    parts = [part for line in plain(text).split("\n") for part in _apart(line)]
+    parts = [part for line in plain(text).split("\n") for part in _apart(_STEP.sub("", line))]
     return tuple([read_action(part, parse) for part in parts if _ATTEMPT.match(part)])
 
 
@@ -239,8 +239,9 @@ def read_answer(text: str, parse: Callable[[str], Proposal | None]) -> str:
     """The action that finishes with an answer: given bare, behind a label, or as that action at a text's end, say."""
     actions = (read_action(text, parse), *read_actions(text, parse))
     said = plain(text).strip()
-    told = _ENDS.search(said) or _BOXED.search(said) or _labelled_answer(said)
-    answer = f"finish[{' '.join((told['answer'] if told else said).split())}]"
+    told = _ENDS.search(said) or _BOXED.search(said) or _labelled_answer(said) or _EXPLAINED.match(said)
+    groups = told.groupdict() if told else {"answer": said}
+    answer = f"finish[{' '.join((groups['answer'] or groups['marked']).split())}]"
     return next((action for action in actions if split_action(action)[0] == "finish"), answer)
 
 
@@ -257,19 +258,33 @@ _NUMBER = r"(?:[^\S\n]|[*_`\"'])*+(?:[#(\[]?[0-9]{1,3}[)\]]?)?(?:[^\S\n]|[*_`\"'
 _WORDS = r"(?:[^\W\d_]+(?:[ \t]+[0-9]{1,3})?(?:[ \t]+[-\u2013\u2014])?[ \t]+){0,2}?"
 _NOTE = r"(?:\([^()\[\]\n]{1,40}\)[ \t]*)?"
 _SEPARATOR = r"(?:[:\uff1a=|\].\u2013\u2014\u2192]|-+>?|(?=[ \t]*\r?\n)|(?<=[*_`]))"
-_LABEL = rf"(?:Act(?:ion)?{_NUMBER}{_NOTE}{_SEPARATOR}|<[ \t]*action[ \t]*>)"
+_LABEL = (
+    rf"(?:Act(?:ion)?{_NUMBER}{_NOTE}(?:[)\]][*_ \t]*[:\uff1a]|[:\uff1a]?[ \t]*\u2192|{_SEPARATOR})"
+    r"|<[ \t]*action[ \t]*>)"
+)
 _LONG_LABEL = rf"{_WORDS}Actions?(?:[ \t]+[^\W\d_]+){{0,2}}?{_NUMBER}[:\uff1a]"
 _GAP = r"(?:```\w*[ \t]*\r?\n|[\s*_`>\"'\u201c\u2018(\[{-]|[0-9]{1,3}[.)](?=\s))*+"
 _THOUGHT = re.compile(r"^[\s>*_`#~+\u2022-]*Thoughts?[ \t*_]*[0-9]*[ \t*_]*[:\uff1a][*_]*", re.IGNORECASE)
+_STEP = re.compile(r"^\W*Step[ \t]*[0-9]{1,3}[*_ \t]*[:.)\uff1a-][*_ \t]*(?=\w+[*_`]*[ \t]*\[)", re.IGNORECASE)
 _ATTEMPT = re.compile(rf"{_BEGIN}(?:{_LABEL}{_GAP})?\w+[*_`]*[ \t]*\[", re.IGNORECASE)
-_JOIN = re.compile(r"[\s\"'`]*(?:,|;|->|=>|\u2192|\|)[\s\"'`]*(?=[A-Za-z]+[ \t]?\[)")
+_JOIN = re.compile(
+    r"[\s\"'`]*(?:(?:,|;|->|=>|\u2192|\|)?\s*(?:and[ \t]+)?(?:then[ \t]+)?(?:\(?[0-9]{1,3}[.)][ \t]+)?)[\s\"'`]*"
+    r"(?=[A-Za-z]+[ \t]?\[)"
+)
 _ENDS = re.compile(r"\bfinish[ \t]?\[(?P<answer>[^\n]*)\][\s.*_`\"')]*\Z", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{(?:\\text\{)?(?P<answer>[^{}\n]+)\}+[\s.$*]*\Z")
 _ANSWER = re.compile(
-    r"^[\s>*_#-]*(?:(?:so|thus|hence|therefore),?[ \t]+)?(?:(?:the|my)[ \t]+)?(?:(?:final|short)[ \t]+)?"
-    r"answer(?:[ \t]+is)?[ \t*_]*[:\uff1a][ \t*_]*\s*(?P<answer>\S[^\n]*)",
+    r"^[\s>*_#-]*(?:(?:so|thus|hence|therefore),?[ \t]+|(?:based on|according to)[^\n,]{1,80},[ \t]+)?"
+    r"(?:(?:the|my)[ \t]+)?(?:(?:final|short|correct)[ \t]+)?answer"
+    r"(?:(?:[ \t]+is)?[ \t*_]*[:\uff1a][ \t*_]*\s*|[ \t]+is[ \t*_]+)"
+    r"(?P<answer>\S[^\n]*)|^[ \t]*####[ \t]+(?P<marked>\S[^\n]*)\Z",
     re.IGNORECASE | re.MULTILINE,
 )
+_EXPLAINED = re.compile(
+    r"(?P<answer>\S[^\n]*)\n\s*[*_#]*(?:explanation|reason(?:ing)?|note|rationale|justification)[*_]*[ \t]*[:\uff1a]",
+    re.IGNORECASE,
+)
+"""An answer, and below it why."""
 _SUBJECT = re.compile(
     r"[*_`\"']*[ \t]+(?:is|was|would|will|seems|looks|might|may|could|should|can|does|ends|when|if|isn't|won't)\b",
     re.IGNORECASE,
@@ -284,7 +299,10 @@ def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], 
     """Up to an action's bracket: its label begins its line, or a sentence in it; or it begins the line unlabelled."""
     verb, bracket = rf"(?P<verb>{'|'.join(verbs)})[*_`]*\s*", r"(?P<escaped>\\?)\["
     action = rf"{verb}(?::[ \t]*)?{bracket}"
-    sentence = rf"(?:(?<=[.!?;:,)\]\"\u201d|>\u2192\u2013\u2014])(?:[ \t]+[*_\"']*|[\"'])|\t[*_]*){_LABEL}"
+    sentence = (
+        rf"(?:(?<=[.!?;:,)\]\"\u201d|>\u2192\u2013\u2014])(?:[ \t]+[*_\"']*|[\"'])|(?<=[.!?])(?-i:(?=Act))|\t[*_]*)"
+        rf"{_LABEL}"
+    )
     flags = re.IGNORECASE | re.MULTILINE
     return (
         re.compile(rf"{_BEGIN}{_LABEL}{_GAP}{action}", flags),

@@ -33,10 +33,10 @@ _MARKS = re.compile(
 )
 _OPENED = re.compile(rf"(?:{_OPEN}|{_CHANNEL.format('(?!final)[a-z]+')})\s*\Z", re.IGNORECASE)
 _QUOTES = "`\"'\u201c\u2018"
-_NAMED = re.compile(
-    r"[ \t]*(?:(?:tags?|blocks?|tokens?|sections?|elements?|markers?|mode)\b|[,;:)?!]|\.(?!\.))", re.IGNORECASE
-)
+_NOUN = r"[ \t]*(?:tags?|blocks?|tokens?|sections?|elements?|markers?|mode)\b"
+_NAMED = re.compile(rf"{_NOUN}|[ \t]*(?:[,;:)?!]|\.(?!\.)|(?:and|or)[ \t]+<)", re.IGNORECASE)
 """What stands behind a tag that is talked about: "the <think> tag"."""
+_NAMED_CLOSE = re.compile(_NOUN, re.IGNORECASE)
 CONTROL = (
     r"(?:<\|im_start\|>|<start_of_turn>)\s*(?:assistant|model)\b|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>"
     r"|<\|[\w/-]{1,32}\|>|<\uff5c[^<>|\n]{1,32}\uff5c>|</?s>|<(?:bos|eos|end_of_turn)>|\[/INST\]"
@@ -50,26 +50,39 @@ NEXT_TURN = (
 )
 """How somebody else's turn begins, a pattern without regard to case."""
 _NEXT = re.compile(rf"\S\s*(?P<cut><\|endoftext\|>|<\|end_of_text\|>|{NEXT_TURN})", re.IGNORECASE)
+_BEGINNING = r"(?:\s|</?s>|<bos>|<\|(?:begin_of_text|endoftext|startoftext)\|>)*+"
+_ECHO = re.compile(
+    rf"\A{_BEGINNING}(?:<\|im_start\|>\s*(?:user|system)\b|<\|(?:user|system)\|>|\[INST\]|<start_of_turn>\s*user\b"
+    r"|<\|start_header_id\|>\s*(?:user|system)\b).*?"
+    r"(?:<\|im_start\|>\s*assistant\b|<\|assistant\|>|\[/INST\]|<start_of_turn>\s*model\b"
+    r"|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A prompt that the completion repeats, up to the assistant's turn."""
+_EMPHASIS = re.compile(r"</?(?:b|i|u|em|strong|code)>", re.IGNORECASE)
 
 
 def spoken(text: str) -> str:
-    """What a completion says, without its reasoning.
+    """What a completion says, without its reasoning and without a prompt that it repeats.
 
     A block that was cut off reaches to the end. A closing tag without an opening one ends a block that began with the
     completion, since many templates put the opening tag into the prompt.
     """
+    if "[" in text or "<" in text:
+        text = _ECHO.sub("", text, count=1)
     return "\n".join([text[begin:end] for begin, end in _spans(text)])
 
 
 def plain(text: str) -> str:
-    """What a completion says in lines, also without the control tokens that some endpoints leave in it.
+    """What a completion says in lines, also without the control tokens that some endpoints leave in it and without
+    emphasis in HTML.
 
     It ends where a model that was not stopped goes on with somebody else's turn or with another text. Not for programs,
     whose strings may hold anything.
     """
     said = spoken(text)
     turn = _NEXT.search(said)
-    return _TOKENS.sub("", said[: turn.start("cut")] if turn else said)
+    return _EMPHASIS.sub("", _TOKENS.sub("", said[: turn.start("cut")] if turn else said))
 
 
 def stop_at(text: str, stops: Sequence[str]) -> int | None:
@@ -109,13 +122,14 @@ def _spans(text: str) -> list[tuple[int, int]]:
     named = -1
     for mark in marks:
         kind = str(mark.lastgroup)
-        if kind == "open" and not inside and _is_named(text, at, mark):
+        if kind == "open" and not inside and _is_named(text, at, mark, _NAMED):
             named = mark.end()
             continue
         if kind == "close":
             paired = not inside and named >= 0 and "\n" not in text[named : mark.start()]
             named = -1
-            if paired or ((not inside or mark.start() < last) and _is_quoted(text, mark)):
+            told = _is_quoted(text, mark) or _is_named(text, at, mark, _NAMED_CLOSE)
+            if paired or ((not inside or mark.start() < last) and told):
                 continue
         if inside and (kind == "close" or (kind == "end" and inside == "channel")):
             inside, closed = "", True
@@ -144,8 +158,8 @@ def _is_quoted(text: str, mark: re.Match[str]) -> bool:
     return before != "" and after != "" and before in _QUOTES and after in (*_QUOTES, "\u201d", "\u2019")
 
 
-def _is_named(text: str, at: int, mark: re.Match[str]) -> bool:
-    """Whether an opening tag is talked about: quoted, or called a tag in the middle of a line."""
+def _is_named(text: str, at: int, mark: re.Match[str], behind: re.Pattern[str]) -> bool:
+    """Whether a tag is talked about: quoted, or called a tag in the middle of a line."""
     before = text[max(at, text.rfind("\n", 0, mark.start()) + 1) : mark.start()]
     quoted = before != "" and before[-1] in _QUOTES
-    return quoted or (re.search(r"\w", before) is not None and _NAMED.match(text, mark.end()) is not None)
+    return quoted or (re.search(r"\w", before) is not None and behind.match(text, mark.end()) is not None)

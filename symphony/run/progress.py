@@ -99,7 +99,7 @@ class Made:
     """What models really computed, the call store aside.
 
     Attributes:
-        generated: Completion tokens by agent.
+        generated: Completion tokens by agent, 0 where its answers were empty.
         prompt, cached: Prompt tokens, and how many of them a cache held.
     """
 
@@ -117,6 +117,11 @@ class Made:
         self.generated.update(other.generated)
         self.prompt += other.prompt
         self.cached += other.cached
+
+    @property
+    def asked(self) -> bool:
+        """Whether a model answered a call, be it with nothing."""
+        return bool(self.generated)
 
     def told(self, seconds: float) -> str:
         """Tokens a second, by agent where there are several, and what came from a cache; "" where nothing was made."""
@@ -207,8 +212,9 @@ class Counts:
             told.append("no call was answered")
         elif self.done and not self.calls.unmeasured:
             told.append(f"success {self.solved / self.done:.2f}")
-        if made := self.made.told(self.seconds):
-            told.append(f"{self.calls.count} calls, {made}")
+        made = self.made.told(self.seconds)
+        if made or self.made.asked:
+            told.append(", ".join(filter(None, [f"{self.calls.count} calls", made or "empty answers"])))
         elif self.calls.count and not self.calls.failed:
             told.append("from the store")
         return "; ".join(filter(None, (", ".join([*told, *filter(None, [seconds])]), self.calls.trouble())))

@@ -132,17 +132,22 @@ def test_labels_in_bold_are_labels():
     assert (proposal.thought, proposal.action) == ("so", "search[x]")
 
 
+def action(text: str, bare: bool = False) -> str | None:
+    found = parse_proposal(text, VERBS, bare=bare)
+    return None if found is None else found.action
+
+
 def test_an_action_without_its_label_counts_where_it_may_and_none_has_one():
     text = "I would finish[no], but\nAction: search[x]"
     assert parse_proposal("Well: search[x]", VERBS) is None
-    assert parse_proposal("Well:\nsearch[x]", VERBS, bare=True).action == "search[x]"
-    assert parse_proposal(text, VERBS, bare=True).action == "search[x]"
+    assert action("Well:\nsearch[x]", bare=True) == "search[x]"
+    assert action(text, bare=True) == "search[x]"
     assert parse_proposal("dosearch[x]", VERBS, bare=True) is None
-    assert parse_proposal("Thought: I may search[y] first.\n> `search[x]`", VERBS, bare=True).action == "search[x]"
+    assert action("Thought: I may search[y] first.\n> `search[x]`", bare=True) == "search[x]"
 
 
 def test_letters_that_equal_others_only_if_case_is_ignored_are_read():
-    assert parse_proposal("Action: \u017fearch[x]", VERBS).action == "search[x]"
+    assert action("Action: \u017fearch[x]") == "search[x]"
 
 
 def balanced(text: str) -> bool:

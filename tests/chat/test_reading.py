@@ -17,14 +17,14 @@ from symphony.tasks.mini.mini_code import MiniCode
 from symphony.tasks.mini.mini_qa import MiniQA
 from symphony.tasks.mini.mini_shop import MiniShop
 from symphony.tasks.webshop.task import WebShop
-from symphony.types import Completion
+from symphony.types import Completion, Task
 from tests import composed
 from tests.shared_data import DATA, needs
 
 VERBS = ("search", "lookup", "finish", "think")
 EACH = 3000
 """Completions composed for each task."""
-ACTIONS = {
+ACTIONS: dict[str, tuple[Task, tuple[str, ...]]] = {
     "gridworld": (GridWorld(seed=0, count=1), ("move[east]", "take[red key]")),
     "mini_qa": (MiniQA(seed=0, count=1), ("search[Blue Lake]", "lookup[weds]", "finish[Blue Lake]")),
     "mini_shop": (MiniShop(seed=0, count=1), ("search[coat]", "click[B3]", "click[buy]")),
@@ -66,6 +66,21 @@ def test_value_and_confidence_are_found_in_every_composed_evaluation():
         ("Thought: I may use Action: finish[answer] when sure.\nAction: search[X]", "search[X]"),
         ("**Action 1**: search[X]", "search[X]"),
         ("Thought: so. Action: search[X]", "search[X]"),
+        ("Thought: so.Action: search[X]", "search[X]"),
+        ("[Action]: search[X]", "search[X]"),
+        ("**[Action]:** search[X]", "search[X]"),
+        ("(Action): search[X]", "search[X]"),
+        ("Action: \u2192 search[X]", "search[X]"),
+        ("<b>Action:</b> search[X]", "search[X]"),
+        ("<s>[INST] Q [/INST] Action: search[X]</s>", "search[X]"),
+        (
+            "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nAction: search[X]",
+            "search[X]",
+        ),
+        (
+            "Action: search[X]<|im_end|>\n<|im_start|>user\nO<|im_end|>\n<|im_start|>assistant\nAction: search[Y]",
+            "search[X]",
+        ),
         ("Action: <search[title], lookup[word] or finish[answer]>\nAction: search[X]", "search[X]"),
         ("<think>Maybe.\nAction: search[Wrong Lake]\n</think> Action: search[Blue Lake]", "search[Blue Lake]"),
         ("Maybe.\nAction: search[Wrong Lake]\n</think>\nAction: search[Blue Lake]", "search[Blue Lake]"),
@@ -133,6 +148,8 @@ def test_reasoning_is_known_by_the_word_in_its_tag(block):
     [
         "The `<think>` tag is not needed here: S",
         "I won't use <think> tags: S",
+        "Remove the </think> tag: S",
+        "Drop <think> and </think>: S",
         "No <thinking>, no <scratchpad>: S",
         'The page says "<think> different" was theirs: S',
         "re.sub(r'<think>.*?</think>', '', S)",

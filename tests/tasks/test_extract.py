@@ -2,6 +2,7 @@
 # ruff: noqa: E501
 
 import ast
+from collections.abc import Set
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,18 @@ from symphony.tasks.programs.python_source import joined
 from symphony.tasks.programs.rust_source import with_preamble
 
 BODY = "def f(x):\n    return x[0]\n"
+
+
+def python(text: str, also: Set[str] = frozenset()) -> str:
+    found = python_program(text, "f", also)
+    assert found is not None
+    return found
+
+
+def rust(text: str) -> str:
+    found = rust_program(text, "f")
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
@@ -40,7 +53,7 @@ BODY = "def f(x):\n    return x[0]\n"
     ],
 )
 def test_a_python_program_is_found(answer):
-    assert python_program(answer, "f").strip() == BODY.strip()
+    assert python(answer).strip() == BODY.strip()
 
 
 def test_imports_and_helpers_are_kept():
@@ -167,6 +180,16 @@ def fence(code: str, tag: str = "python") -> str:
         ),
         "statements on one line": (fence("import math; print(1)\ndef f(x): return math.pi"), "import math\ndef f(x): return math.pi"),
         "cut off below the function": (f"```python\n{CUBE}\nprint(f(", CUBE),
+        "the prompt before it": (f"<s>[INST] Write f. [/INST]\n{fence(CUBE)}</s>", CUBE),
+        "turns before it": (f"<bos><start_of_turn>user\nWrite f.<end_of_turn>\n<start_of_turn>model\n{CUBE}", CUBE),
+        "an interpreter's prompts without a fence": (">>> def f(x):\n...     return x**3\n...\n>>> f(2)\n8", CUBE),
+        "a table filled by a comprehension": (
+            fence("t = []\n[t.append(i) for i in range(3)]\ndef f(x):\n    return t[x]\n[print(f(i)) for i in t]"),
+            "t = []\n[t.append(i) for i in range(3)]\ndef f(x):\n    return t[x]",
+        ),
+        "a closing tag in a comment": (
+            fence("def f(x):\n    # strip the </think> tag\n    return x**3"), CUBE
+        ),
         "im_end": (f"{CUBE}<|im_end|>", CUBE),
         "endoftext in the fence, then more": (f"```python\n{CUBE.rstrip()}<|endoftext|>\nHuman: don't", CUBE),
         "im_end on the line of code": (f"{CUBE.rstrip()}<|im_end|>", CUBE),
@@ -202,8 +225,8 @@ def test_constants_stand_in_asserts_in_place_of_their_names():
 
 def test_what_the_tests_use_is_kept_on_demand():
     text = fence("class Node:\n    pass\n" + CUBE)
-    assert "Node" not in python_program(text, "f")
-    assert "Node" in python_program(text, "f", {"Node"})
+    assert "Node" not in python(text)
+    assert "Node" in python(text, {"Node"})
 
 
 def test_future_imports_come_first():
@@ -228,7 +251,7 @@ RUST_CUBE = "fn f(x: isize) -> isize { x * x * x }"
     ],
 )
 def test_the_last_complete_rust_function_counts(answer):
-    assert rust_program(answer, "f").strip() == RUST_CUBE
+    assert rust(answer).strip() == RUST_CUBE
 
 
 def test_rust_items_that_the_function_lacks_come_from_other_blocks():
@@ -237,7 +260,7 @@ def test_rust_items_that_the_function_lacks_come_from_other_blocks():
         "fn f(x: isize) -> isize { h(x) }",
         "fn h(x: isize) -> isize { let _: HashMap<u8, u8>; x }",
     )
-    found = rust_program("\n".join(fence(block, "rust") for block in blocks), "f")
+    found = rust("\n".join(fence(block, "rust") for block in blocks))
     assert all(block in found for block in blocks)
 
 
@@ -258,7 +281,7 @@ def test_rust_items_that_the_function_lacks_come_from_other_blocks():
     ],
 )
 def test_what_rust_uses_without_its_name_comes_from_other_blocks(blocks):
-    found = rust_program("\n".join(fence(block, "rust") for block in blocks), "f")
+    found = rust("\n".join(fence(block, "rust") for block in blocks))
     assert all(block in found for block in blocks)
 
 

@@ -18,7 +18,6 @@ _MOST_TOKENS = 2**31  # a count beyond is a slip, and would not fit a record
 _ENDED: dict[str, Literal["stop", "length"]] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_str"), "stop"),
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
-    "none": "stop",  # the field is null or missing
 }
 """What endpoints call the end of a completion. Any other reason is an error: nothing says that the text is whole."""
 _REASONING = ("reasoning_content", "reasoning")
@@ -82,7 +81,7 @@ def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Comp
     message = choice.get("message")
     text = message.get("content") if isinstance(message, dict) else None
     reason = choice.get("finish_reason")
-    ended = _ENDED.get(str(reason).lower())
+    ended = "stop" if reason is None else _ENDED.get(str(reason).lower())  # some leave the field out
     if ended is None:
         return failure(Fault.REPLY, f"found finish_reason {clean(repr(reason))}, allowed: stop, length", usage)
     text = _whole(message, text)

@@ -185,12 +185,18 @@ def _scan(lines: list[str], tongue: Tongue) -> list[Block]:
     found, at = [], 0
     for source, end in [*tongue.programs(lines, len(lines)), ("", len(lines))]:
         gap = lines[at : end - source.count("\n") - 1 if source else end]
-        plain = [part for line in gap for part in _plain(line).split("\n")]
+        typed = any(line.lstrip().startswith(">>>") for line in gap)
+        plain = [part for line in gap for part in _plain(_untyped(line) if typed else line).split("\n")]
         if plain != gap:
             found += [Block(source=text) for text, _ in tongue.programs(plain, len(plain))]
         found += [Block(source=source)] if source else []
         at = end
     return found
+
+
+def _untyped(line: str) -> str:
+    """A line without an interpreter's prompt."""
+    return _TYPED.sub(lambda found: found[1] or "", line)
 
 
 def _plain(line: str) -> str:

@@ -145,8 +145,11 @@ def _read(table: symtable.SymbolTable, *, top: bool) -> Iterator[str]:
 def _changed(node: ast.AST) -> Iterator[str]:
     yield from _stored(node)
     for part in ast.walk(node):
-        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
-            function, given = part.value.func, part.value.args
+        done = part.value if isinstance(part, ast.Expr) else None
+        if isinstance(done, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):  # written for what its elements do
+            done = done.elt
+        if isinstance(done, ast.Call):
+            function, given = done.func, done.args
             if isinstance(function, ast.Attribute):
                 yield from roots(function)
             if not (isinstance(function, ast.Name) and function.id in _NO_CHANGE):
