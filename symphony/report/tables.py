@@ -14,6 +14,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -220,36 +221,45 @@ def _plain(cell: Cell) -> Any:
 
 
 def as_markdown(table: Table) -> str:
-    lines = []
-    for part in table.parts():
-        lines += [f"## {part.title}", ""]
-        lines += [f"> **{warning}**" for warning in part.warnings] + [""] * bool(part.warnings)
-        if part.rows:
-            lines += [_pipes(part.columns), _pipes("---:" if n else "---" for n in numeric_columns(part))]
-            lines += [_pipes(row) for row in shown(part)]
-        else:
-            lines.append("*No rows: this study has no runs for this table.*")
-        lines.append("")
-    return "\n".join([*lines, table.caption, "", table.conditions, ""])
+    """One pipe table a part, with its warnings above; the caption and the conditions below all."""
+    return _render("table.md.j2", table)
 
 
 def as_latex(table: Table) -> str:
     """A table environment for booktabs, one a part; nothing in it needs another package."""
-    return "\n".join(map(_environment, table.parts()))
+    return _render("table.tex.j2", table)
 
 
-def _environment(table: Table) -> str:
-    body = " \\\\\n    ".join(" & ".join(map(_tex, row)) for row in shown(table))
-    spec = "".join("r" if number else "l" for number in numeric_columns(table))
-    notes = " ".join([*(f"\\textbf{{{_tex(w)}}}" for w in table.warnings), _tex(table.caption), _tex(table.conditions)])
-    return (
-        f"{_LATEX}\n"
-        "\\begin{table}\n  \\centering\n  \\small\n"
-        f"  \\caption{{{_tex(table.title)}. {notes}}}\n  \\label{{tab:{table.name}}}\n"
-        f"  \\begin{{tabular}}{{{spec}}}\n    \\toprule\n"
-        f"    {' & '.join(_tex(name) for name in table.columns)} \\\\\n    \\midrule\n"
-        f"    {body}{' ' + chr(92) * 2 if body else ''}\n    \\bottomrule\n  \\end{{tabular}}\n\\end{{table}}\n"
+def _render(template: str, table: Table) -> str:
+    return _templates().get_template(template).render(table=table, parts=table.parts(), begin=_LATEX)
+
+
+@cache
+def _templates() -> Any:
+    """Of Markdown and LaTeX; delimiters are those of neither."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("symphony.report", "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
     )
+    environment.filters |= {
+        "pipes": _pipes,
+        "tex": _tex,
+        "shown": shown,
+        "numeric": numeric_columns,
+        "alignments": _alignments,
+    }
+    return environment
 
 
 def numeric_columns(table: Table) -> tuple[bool, ...]:
@@ -258,6 +268,11 @@ def numeric_columns(table: Table) -> tuple[bool, ...]:
         all(isinstance(row[i], (int, float, Estimate, type(None))) for row in table.rows)
         for i in range(len(table.columns))
     )
+
+
+def _alignments(table: Table) -> list[str]:
+    """Of the columns, as Markdown writes them."""
+    return ["---:" if number else "---" for number in numeric_columns(table)]
 
 
 def shown(table: Table) -> list[list[str]]:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from dataclasses import dataclass
 
 from symphony.agents.memory import Memory
 from symphony.agents.scheduler import Scheduler
 from symphony.agents.scorer import Scorer
 from symphony.agents.session import Session
-from symphony.search.phases import Judge, Parts, Phases
-from symphony.search.result import AnswerPolicy, SearchResult, check_choice, check_range
-from symphony.types import Problem, Sampling, SymphonyError, Task
+from symphony.fields import Count, NotNegative, check_fields
+from symphony.search.phases import Parts, Phases
+from symphony.search.result import SearchResult
+from symphony.types import Problem, Sampling, Task
 
-COUNTS = (
-    "n", "iterations", "trials", "samples", "rounds", "layers", "debaters", "proposers", "breadth", "depth",
-    "max_misses", "parallel", "root_n", "sim_width", "evaluate_tokens", "reflect_tokens", "tests_tokens",
-    "expand_tokens",
-)  # fmt: skip
-"""Fields that are >= 1, or None for no limit, in whichever method they stand."""
-FROM_ZERO = ("c", "temperature", "aggregator", "sim_depth", "reflect_temperature")
-"""Fields that are >= 0, or None."""
+SQRT_2 = math.sqrt(2)
+"""The exploration constant of UCT for rewards in [0, 1] (Kocsis & Szepesvari 2006)."""
 PHASES = ("depth", "evaluate_tokens", "reflect_tokens", "judge")
 """Fields of `Phases` that a method may have, too."""
 
@@ -32,7 +26,6 @@ class Method(ABC):
     """A search method (`result.Search`): its fields are its hyper-parameters, of which these are every method's.
 
     Attributes:
-        CHOICES: Field -> Literal type of its values.
         temperature: Actions are sampled at, >= 0.
         expand_tokens: Completion tokens of an action, >= 1.
         stop: Strings that end an action.
@@ -41,22 +34,12 @@ class Method(ABC):
         SymphonyError: A field is out of range.
     """
 
-    CHOICES: ClassVar[Mapping[str, object]] = {}
-    temperature: float = 0.8
-    expand_tokens: int = 48
+    temperature: NotNegative = 0.8
+    expand_tokens: Count = 48
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.init}
-        for key in COUNTS:
-            check_range(key, own.get(key), 1)
-        for key in FROM_ZERO:
-            check_range(key, own.get(key), 0)
-        if not 0 <= own.get("threshold", 0) <= 1:
-            raise SymphonyError(f"search.threshold: found {own['threshold']}, allowed: 0 to 1")
-        for key, allowed in {"answer": AnswerPolicy, "judge": Judge, **self.CHOICES}.items():
-            if key in own:
-                check_choice(key, own[key], allowed)
+        check_fields("search", self)
         self.sampling()
 
     def sampling(self) -> Sampling:

@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import ClassVar, Literal
+from typing import Literal
 
+from symphony.fields import Count, NotNegative
 from symphony.search.evaluation import scores
 from symphony.search.official_lessons import LESSONS, LessonsWritten
 from symphony.search.phases import Distinct, Expansion, Phases, Shown
@@ -298,22 +299,7 @@ class Official(Symphony):
         reflect_temperature: Of lessons, >= 0 (published code for programs: 0.2).
     """
 
-    CHOICES: ClassVar = {
-        **Symphony.CHOICES,
-        "consensus": Consensus,
-        "uct_mean": UctMean,
-        "select": Select,
-        "limit": Limit,
-        "values": Values,
-        "backup": Backup,
-        "sim_end": SimEnd,
-        "resample": Resample,
-        "distinct": Distinct,
-        "lessons": LessonsWritten,
-        "shown": Shown,
-        "value_cache": ValueCache,
-    }
-    root_n: int | None = None
+    root_n: Count | None = None
     consensus: Consensus = "off"
     uct_mean: UctMean = "mean"
     select: Select = "close"
@@ -326,7 +312,7 @@ class Official(Symphony):
     distinct: Distinct = "action"
     lessons: LessonsWritten = "each"
     shown: Shown = "pool"
-    reflect_temperature: float = 0.0
+    reflect_temperature: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         """One rule ties three fields together; the others are each field's own."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 from symphony.agents.memory import Memory
 from symphony.agents.scheduler import Scheduler
@@ -14,7 +14,7 @@ from symphony.agents.scorer import Scorer
 from symphony.agents.session import Session, StopCause
 from symphony.records.records import AnswerRecord, NodeRecord, ProblemRecord
 from symphony.search.tree import ROOT, Node, Tree
-from symphony.types import Grade, Problem, State, SymphonyError, Task
+from symphony.types import Grade, Problem, State, Task
 
 StopReason = StopCause | Literal["solved", "accepted", "iterations", "exhausted"]
 """Why a search ended: success shown by the environment, an end that an agent accepted, all its iterations done, nothing
@@ -178,22 +178,6 @@ def majority(tree: Tree, ids: Sequence[int], key: Callable[[State], str]) -> int
     voters = [tree[id] for id in ids if tree[id].state.terminated] or [tree[id] for id in ids]
     votes = Counter(key(node.state) for node in voters)
     return max(voters, key=lambda node: votes[key(node.state)], default=tree[ROOT]).id
-
-
-# --------------------------------------------------------------------------- checks of hyper-parameters
-
-
-def check_range(key: str, found: float | None, least: float) -> None:
-    """Raises SymphonyError when what was found is no number, or one below `least`; None passes."""
-    if found is not None and not (isinstance(found, (int, float)) and found >= least):
-        raise SymphonyError(f"search.{key}: found {found}, allowed: >= {least:g}")
-
-
-def check_choice(key: str, found: str, allowed: object) -> None:
-    """Raises SymphonyError when `found` is not one of the Literal type's values."""
-    options: Iterable[str] = get_args(allowed)
-    if found not in options:
-        raise SymphonyError(f"search.{key}: found {found!r}, allowed: {', '.join(options)}")
 
 
 # --------------------------------------------------------------------------- records

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
+from symphony.fields import Count, FromZero, NotNegative
 from symphony.search.course import conclude, grow
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
@@ -56,32 +57,25 @@ class Symphony(Method):
         rules: How the steps are carried out; those of the canonical algorithm.
     """
 
-    CHOICES: ClassVar = {
-        "first_visit": FirstVisit,
-        "root": RootRule,
-        "sim_depth_from": SimulationDepth,
-        "sim_value": SimulationValue,
-        "reflect_on": ReflectOn,
-    }
-    n: int = 4
-    iterations: int = 10
-    depth: int | None = 7
-    c: float = 2.0
+    n: Count = 4
+    iterations: Count = 10
+    depth: Count | None = 7
+    c: NotNegative = 2.0
     first_visit: FirstVisit = "virtual"
-    sim_width: int | None = None
-    sim_depth: int | None = 4
+    sim_width: Count | None = None
+    sim_depth: FromZero | None = 4
     sim_depth_from: SimulationDepth = "absolute"
     sim_value: SimulationValue = "mean"
     sim_cut: float = -1.0
     judge: Judge = "used"
     reflect_on: ReflectOn = "failure_or_limit"
-    max_misses: int = 2
+    max_misses: Count = 2
     root: RootRule = "uct"
-    parallel: int = 1
+    parallel: Count = 1
     answer: AnswerPolicy = "oracle_best"
-    temperature: float = 0.2
-    evaluate_tokens: int = 16
-    reflect_tokens: int = 48
+    temperature: NotNegative = 0.2
+    evaluate_tokens: Count = 16
+    reflect_tokens: Count = 48
     rules: Rules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

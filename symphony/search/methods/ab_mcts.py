@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
 from importlib.util import find_spec
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from symphony.agents.memory import Lessons
 from symphony.agents.scheduler import Fixed
 from symphony.agents.session import NoAgentLeft, Session
+from symphony.fields import Count, NotNegative
 from symphony.search.course import conclude, walk
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
@@ -158,16 +159,15 @@ class ABMCTS(Method):
         SymphonyError: A value out of range.
     """
 
-    CHOICES: ClassVar = {"variant": Variant, "models": ModelChoice}
     variant: Variant = "a"
     models: ModelChoice = "thompson"
-    n: int = 10
-    depth: int | None = 20
-    max_misses: int = 2
+    n: Count = 10
+    depth: Count | None = 20
+    max_misses: Count = 2
     answer: AnswerPolicy = "oracle_best"
-    temperature: float = 1.0
-    evaluate_tokens: int = 16
-    reflect_tokens: int = 48
+    temperature: NotNegative = 1.0
+    evaluate_tokens: Count = 16
+    reflect_tokens: Count = 48
 
     def unavailable(self, task: Task) -> str:
         """Why this machine can't carry it out; "" where it can."""

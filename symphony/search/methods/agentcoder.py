@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
+from symphony.fields import Count
 from symphony.search.course import conclude, walk
 from symphony.search.method import Method
 from symphony.search.phases import Phases
@@ -46,10 +47,10 @@ class AgentCoder(Method):
     """
 
     asks_alone: ClassVar[bool] = True
-    depth: int | None = 5
-    max_misses: int = 2
-    expand_tokens: int = 1024
-    tests_tokens: int = 512
+    depth: Count | None = 5
+    max_misses: Count = 2
+    expand_tokens: Count = 1024
+    tests_tokens: Count = 512
 
     def unavailable(self, task: Task) -> str:
         """Why the method can't play the task; "" where it can."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from symphony.agents.scheduler import Held
+from symphony.fields import Count, NotNegative
 from symphony.search.course import conclude, walk
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
@@ -37,14 +38,13 @@ class BestOfN(Method):
         evaluate_tokens: Completion tokens of an evaluation.
     """
 
-    CHOICES: ClassVar = {"per": Per}
-    n: int = 10
+    n: Count = 10
     per: Per = "step"
-    depth: int | None = 20
-    max_misses: int = 2
+    depth: Count | None = 20
+    max_misses: Count = 2
     answer: AnswerPolicy = "oracle_best"
-    temperature: float = 1.0
-    evaluate_tokens: int = 16
+    temperature: NotNegative = 1.0
+    evaluate_tokens: Count = 16
 
     async def search(self, phases: Phases) -> SearchResult:
         """Iterations are trajectories."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from symphony.fields import Count, NotNegative
 from symphony.search.course import conclude
 from symphony.search.method import Method
 from symphony.search.phases import Phases
@@ -36,13 +37,12 @@ class CoT(Method):
         samples: At most, >= 1.
     """
 
-    CHOICES: ClassVar = {"style": AnswerStyle}
     asks_alone: ClassVar[bool] = True
     depth: ClassVar[int] = 1
     style: AnswerStyle = "cot"
-    samples: int = 10
-    temperature: float = 0.7
-    expand_tokens: int = 256
+    samples: Count = 10
+    temperature: NotNegative = 0.7
+    expand_tokens: Count = 256
 
     async def search(self, phases: Phases) -> SearchResult:
         """Iterations are samples; a sample without an answer has no vote."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from symphony.fields import Count
 from symphony.search.course import conclude
 from symphony.search.method import Method
 from symphony.search.peers import ANSWERED, Peers
@@ -32,10 +33,10 @@ class Debate(Method):
         max_misses: Steps without any action after which a trajectory is given up, >= 1.
     """
 
-    debaters: int | None = None
-    rounds: int = 2
-    depth: int | None = 20
-    max_misses: int = 2
+    debaters: Count | None = None
+    rounds: Count = 2
+    depth: Count | None = 20
+    max_misses: Count = 2
 
     async def search(self, phases: Phases) -> SearchResult:
         """Iterations are rounds; a round that is cut leaves the votes of those who had finished."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from symphony.fields import Count, NotNegative
+from symphony.search.method import SQRT_2
 from symphony.search.symphony import Symphony
 
 
@@ -23,7 +24,7 @@ class LATS(Symphony):
         iterations, temperature: As in `Symphony`, with LATS's own numbers.
     """
 
-    n: int = 5
-    iterations: int = 30
-    c: float = math.sqrt(2)
-    temperature: float = 1.0
+    n: Count = 5
+    iterations: Count = 30
+    c: NotNegative = SQRT_2
+    temperature: NotNegative = 1.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 
+from symphony.fields import Count, NotNegative, Share
 from symphony.search.course import conclude, grow
 from symphony.search.evaluation import evaluate
-from symphony.search.method import Method
+from symphony.search.method import SQRT_2, Method
 from symphony.search.phases import Judge, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import ROOT
@@ -46,15 +46,15 @@ class MASTER(Method):
         stop: Strings that end an action.
     """
 
-    n: int = 4
-    iterations: int = 10
-    depth: int | None = 7
-    c: float = math.sqrt(2)
-    threshold: float = 0.7
-    max_misses: int = 2
+    n: Count = 4
+    iterations: Count = 10
+    depth: Count | None = 7
+    c: NotNegative = SQRT_2
+    threshold: Share = 0.7
+    max_misses: Count = 2
     judge: Judge = "used"
     answer: AnswerPolicy = "oracle_best"
-    evaluate_tokens: int = 16
+    evaluate_tokens: Count = 16
 
     async def search(self, phases: Phases) -> SearchResult:
         """Stop reason "accepted": an end passed its validation; the best judged is the answer."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from symphony.agents.scheduler import Held
 from symphony.agents.session import Session
+from symphony.fields import Count, FromZero
 from symphony.search.course import conclude, walk
 from symphony.search.method import Method
 from symphony.search.peers import ANSWERED, Peers
@@ -38,11 +39,11 @@ class Mixture(Method):
         max_misses: Steps without any action after which a trajectory is given up, >= 1.
     """
 
-    proposers: int | None = None
-    layers: int = 1
-    aggregator: int | None = None
-    depth: int | None = 20
-    max_misses: int = 2
+    proposers: Count | None = None
+    layers: Count = 1
+    aggregator: FromZero | None = None
+    depth: Count | None = 20
+    max_misses: Count = 2
 
     def check_pool(self, size: int) -> None:
         """Raises SymphonyError where a pool of this size has no such aggregator."""

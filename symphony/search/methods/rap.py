@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar
 
+from symphony.fields import Count, NotNegative
 from symphony.search.course import conclude, grow
-from symphony.search.method import Method
+from symphony.search.method import SQRT_2, Method
 from symphony.search.phases import Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import FirstVisit
@@ -37,15 +36,14 @@ class RAP(Method):
         stop: Strings that end an action.
     """
 
-    CHOICES: ClassVar = {"first_visit": FirstVisit}
-    n: int = 4
-    iterations: int = 10
-    depth: int | None = 7
-    c: float = math.sqrt(2)
+    n: Count = 4
+    iterations: Count = 10
+    depth: Count | None = 7
+    c: NotNegative = SQRT_2
     first_visit: FirstVisit = "twice"
-    max_misses: int = 2
+    max_misses: Count = 2
     answer: AnswerPolicy = "most_visited"
-    evaluate_tokens: int = 16
+    evaluate_tokens: Count = 16
 
     async def search(self, phases: Phases) -> SearchResult:
         """See `Search.solve`."""

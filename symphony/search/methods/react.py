@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from symphony.fields import Count, NotNegative
 from symphony.search.course import conclude, walk
 from symphony.search.method import Method
 from symphony.search.phases import Phases
@@ -21,9 +22,9 @@ class React(Method):
         max_misses: Steps without any action after which it is given up, >= 1.
     """
 
-    depth: int | None = 20
-    max_misses: int = 2
-    temperature: float = 0.2
+    depth: Count | None = 20
+    max_misses: Count = 2
+    temperature: NotNegative = 0.2
 
     async def search(self, phases: Phases) -> SearchResult:
         """Stop reason "iterations": the trajectory ended; "exhausted": it was given up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from symphony.fields import Count, Share
 from symphony.search.course import conclude, walk
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
@@ -36,13 +37,13 @@ class Reflexion(Method):
         stop: Strings that end an action.
     """
 
-    trials: int = 10
-    depth: int | None = 20
-    max_misses: int = 2
-    threshold: float = 0.7
+    trials: Count = 10
+    depth: Count | None = 20
+    max_misses: Count = 2
+    threshold: Share = 0.7
     answer: AnswerPolicy = "oracle_best"
-    evaluate_tokens: int = 16
-    reflect_tokens: int = 48
+    evaluate_tokens: Count = 16
+    reflect_tokens: Count = 48
 
     async def search(self, phases: Phases) -> SearchResult:
         """Iterations are trials; stop reason "accepted": an end passed without feedback."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
+from symphony.fields import Count, Share
 from symphony.search.course import conclude
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
@@ -45,16 +46,15 @@ class ToT(Method):
         stop: Strings that end an action.
     """
 
-    CHOICES: ClassVar = {"order": Order}
     order: Order = "bfs"
-    n: int = 4
-    breadth: int = 3
-    threshold: float = 0.0
-    iterations: int = 20
-    depth: int | None = None
+    n: Count = 4
+    breadth: Count = 3
+    threshold: Share = 0.0
+    iterations: Count = 20
+    depth: Count | None = None
     judge: Judge = "used"
     answer: AnswerPolicy = "oracle_best"
-    evaluate_tokens: int = 16
+    evaluate_tokens: Count = 16
 
     def __post_init__(self) -> None:
         """One rule ties two fields together; the others are each field's own."""
