@@ -59,7 +59,7 @@ async def walk(
         The last node, and whether the trajectory was given up.
     """
     at, missed = ROOT, 0
-    while not (phases.tree[at].state.done or phases.solved() or phases.depth == phases.tree[at].depth):
+    while not (phases.tree[at].state.done or phases.solved() or phases.settings.depth == phases.tree[at].depth):
         ids = (await phases.expand(at, 1, by=by, told=told)).ids
         agent = phases.tree[ids[0]].agent if keep and ids else None
         if by is None and agent is not None:

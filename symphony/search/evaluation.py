@@ -45,10 +45,10 @@ async def evaluate(phases: Phases, ids: Sequence[int], places: int = 0) -> None:
     Raises:
         Stop: A call was refused; the answers to those before it have been applied.
     """
-    if phases.judge == "used":
+    if phases.settings.judge == "used":
         ids = used(phases.tree, ids, places)
     ids = [id for id in ids if phases.tree[id].prior is None]
-    if phases.judged is None:
+    if not phases.settings.caches:
         found, stop = await _asked(phases, ids)
     else:
         said, stop = await scores(phases, ids)
@@ -61,7 +61,7 @@ async def evaluate(phases: Phases, ids: Sequence[int], places: int = 0) -> None:
 
 async def scores(phases: Phases, ids: Sequence[int]) -> tuple[list[Score], Stop | None]:
     """What scheduled agents say of the nodes, without applying it; fewer scores and the reason when refused."""
-    if phases.judged is None:
+    if not phases.settings.caches:
         found, stop = await _asked(phases, ids)
         return [score for score, _ in found], stop
     texts = tuple([lesson.text for lesson in phases.parts.session.lessons])
@@ -95,7 +95,7 @@ async def _drawn(
     """Asks about each node as often as the scorer wants; as `_asked`, for as many as could be asked about."""
     scorer = phases.parts.scorer
     asking = scorer.asking
-    sampling = Sampling(temperature=asking.temperature, max_tokens=asking.tokens or phases.evaluate_tokens)
+    sampling = Sampling(temperature=asking.temperature, max_tokens=asking.tokens or phases.settings.evaluate_tokens)
     tickets, stop = phases.ask([id for id in ids for _ in range(asking.draws)], phase, prompt, sampling)
     answers, stop = await phases.answers(tickets, stop)
     found: list[tuple[Score | None, int]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from symphony.agents.memory import Memory
 from symphony.agents.scheduler import Scheduler
@@ -13,12 +13,11 @@ from symphony.agents.session import Session
 from symphony.fields import Count, NotNegative, check_fields
 from symphony.search.phases import Parts, Phases
 from symphony.search.result import SearchResult
+from symphony.search.settings import Settings
 from symphony.types import Problem, Sampling, Task
 
 SQRT_2 = math.sqrt(2)
 """The exploration constant of UCT for rewards in [0, 1] (Kocsis & Szepesvari 2006)."""
-PHASES = ("depth", "evaluate_tokens", "reflect_tokens", "judge")
-"""Fields of `Phases` that a method may have, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +45,17 @@ class Method(ABC):
         """Of actions."""
         return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
 
+    def settings(self) -> Settings:
+        """Of its phases: those of its fields that are named as there."""
+        known = [one.name for one in fields(Settings)]
+        return Settings(**{name: getattr(self, name) for name in known if hasattr(self, name)})
+
     async def solve(
         self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
     ) -> SearchResult:
         """See `Search.solve`."""
         parts = Parts(problem=problem, task=task, session=session, scheduler=scheduler, scorer=scorer, memory=memory)
-        shared = {key: getattr(self, key) for key in PHASES if hasattr(self, key)}
-        return await self.search(Phases(parts=parts, expand_sampling=self.sampling(), **shared))
+        return await self.search(Phases(parts=parts, expand_sampling=self.sampling(), settings=self.settings()))
 
     @abstractmethod
     async def search(self, phases: Phases) -> SearchResult:

@@ -16,7 +16,7 @@ from typing import Literal
 from symphony.fields import Count, NotNegative
 from symphony.search.evaluation import scores
 from symphony.search.official_lessons import LESSONS, LessonsWritten
-from symphony.search.phases import Distinct, Expansion, Phases, Shown
+from symphony.search.phases import Expansion, Phases
 from symphony.search.result import SearchResult
 from symphony.search.rules import (
     SIMULATION_VALUES,
@@ -25,6 +25,7 @@ from symphony.search.rules import (
     best,
     unpaid,
 )
+from symphony.search.settings import Distinct, Shown
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, FirstVisit, Node, Tree, UctMean
 from symphony.types import Score, SymphonyError
@@ -271,7 +272,7 @@ AGAIN: dict[Resample, bool] = {"once": True, "never": False, "cooling": False}
 
 def _stops(phases: Phases, leaf: int) -> bool:
     """Whether a leaf lies at a depth limit that closes nothing, so that it was selected all the same."""
-    return phases.depth is not None and phases.tree[leaf].depth >= phases.depth
+    return phases.settings.depth is not None and phases.tree[leaf].depth >= phases.settings.depth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from symphony.agents.memory import Lessons, Memory, situation
+from symphony.agents.memory import Memory, situation
 from symphony.agents.scheduler import Scheduler
 from symphony.agents.scorer import Scorer
 from symphony.agents.session import Session, Stop, Ticket
 from symphony.chat.prompts import remind
 from symphony.chat.reasoning import spoken
 from symphony.search.lockstep import deferred, lockstep, put_off
+from symphony.search.settings import DISTINCT, SHOWN, Settings
 from symphony.search.tree import ROOT, Node, Origin, Tree
 from symphony.types import (
     AnswerStyle,
@@ -40,23 +41,6 @@ T = TypeVar("T")
 LESSON_PREFIX = "Lesson:"
 
 _EXPAND: dict[Origin, Phase] = {"expand": Phase.EXPAND, "simulate": Phase.SIM_EXPAND}
-
-Distinct = Literal["action", "thought"]
-DISTINCT: dict[Distinct, Callable[[Proposal], object]] = {
-    "action": lambda proposal: proposal.action,
-    "thought": lambda proposal: (proposal.thought, proposal.action),
-}
-"""What two samples of an expansion have in common that are one node."""
-
-Judge = Literal["used", "every"]
-"""Which nodes are judged: those whose value the search uses (`evaluation.used`), or every new one."""
-
-Shown = Literal["pool", "path"]
-SHOWN: dict[Shown, Callable[[Lessons, Tree, int], Lessons]] = {
-    "pool": lambda lessons, tree, node: lessons,
-    "path": lambda lessons, tree, node: tuple([lesson for lesson in lessons if lesson.node in tree.path(node)]),
-}
-"""Which of the lessons in memory a prompt for a node carries: all, or those drawn on the way to it."""
 
 Prompt = Callable[[tuple[Turn, ...], tuple[str, ...]], Shorten]
 """Makes the messages for the path to a node and the lessons of an agent."""
@@ -87,21 +71,9 @@ class Phases:
     """One problem's search in the making.
 
     Attributes:
-        depth: Nodes at this depth are not expanded; None is no limit.
         expand_sampling: For actions; evaluation is as the scorer asks (paper App. D: greedy).
-        evaluate_tokens, reflect_tokens: Completion tokens allowed.
-        reflect_temperature: Of lessons (paper App. D: greedy).
-        limit_fails: Whether an episode that is cut, by `depth` or by its horizon, is a failure to reflect on.
-        again: Whether a completion without an action is sampled once more.
-        distinct: Whether equal actions of an expansion are one node, or only those with equal thoughts.
-        closes: Whether `depth` closes the nodes there.
-        shown: Which lessons a prompt carries.
-        judge: Which nodes are judged.
-        judged: What evaluators said of paths under lessons, to be said again without a call; None asks each time.
-        pays: Whether an end whose reward is visible credits its agent as soon as it is made.
-        accept: Least value Z with which an end whose reward is not shown passes, in [0, 1]; one judged lower is a
-            failure. None: no judgement is a verdict.
         amend: What becomes of a proposal before it is played; None is nothing.
+        judged: What evaluators said of paths under lessons, where `settings.caches`.
         unparsed: Completions without an action, so far. fallbacks: Evaluations by default, so far.
         taught: Keys of the failures that have been, or are being, reflected on.
         wait: How the answers to calls are awaited.
@@ -109,20 +81,9 @@ class Phases:
 
     parts: Parts
     expand_sampling: Sampling
-    depth: int | None = None
-    evaluate_tokens: int = 16
-    reflect_tokens: int = 48
-    reflect_temperature: float = 0.0
-    limit_fails: bool = True
-    again: bool = True
-    distinct: Distinct = "action"
-    closes: bool = True
-    shown: Shown = "pool"
-    judge: Judge = "used"
-    judged: dict[object, Score] | None = None
-    pays: Callable[[Node], bool] = lambda node: True
-    accept: float | None = None
+    settings: Settings = field(default_factory=Settings)
     amend: Callable[[Proposal], Proposal] | None = None
+    judged: dict[object, Score] = field(default_factory=dict)
     tree: Tree = field(init=False)
     unparsed: int = 0
     fallbacks: int = 0
@@ -178,7 +139,7 @@ class Phases:
         answers, stop = await self.answers(tickets, stop)
         found = [(ticket, self._understand(answer)) for ticket, answer in answers]
         lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
-        if lost and stop is None and self.again:
+        if lost and stop is None and self.settings.again:
             tickets, stop = ask([parent] * len(lost), prompt=again)
             answers, stop = await self.answers(tickets, stop)
             for index, (ticket, answer) in zip(lost, answers, strict=False):
@@ -213,8 +174,8 @@ class Phases:
     async def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
         tree, session = self.tree, self.parts.session
         above = tree[parent]
-        too_deep = self.closes and self.depth is not None and above.depth + 1 >= self.depth
-        same = DISTINCT[self.distinct]
+        too_deep = self.settings.closes and self.settings.depth is not None and above.depth + 1 >= self.settings.depth
+        same = DISTINCT[self.settings.distinct]
         known: dict[object, int] = {}
         votes: list[int] = []
         first: dict[object, int] = {}
@@ -239,7 +200,7 @@ class Phases:
                 pick=ticket.pick,
                 made=first[same(proposal)] + 1,
             )
-            if tree[id].prior is not None and self.pays(tree[id]):
+            if tree[id].prior is not None and self.settings.pays(tree[id]):
                 self.credit(tree[id])
         return Expansion(ids=list(range(len(tree) - len(votes), len(tree))), votes=votes)
 
@@ -280,7 +241,7 @@ class Phases:
         def prompt(path: tuple[Turn, ...], _: tuple[str, ...]) -> Shorten:
             return partial(self.parts.task.prompts.reflection, self.parts.problem, path)
 
-        sampling = Sampling(temperature=self.reflect_temperature, max_tokens=self.reflect_tokens)
+        sampling = Sampling(temperature=self.settings.reflect_temperature, max_tokens=self.settings.reflect_tokens)
         tickets, stop = self.ask(list(failures.values()), Phase.REFLECT, prompt, sampling)
         self.taught.update(list(failures)[: len(tickets)])
         answers, stop = await self.answers(tickets, stop)
@@ -296,17 +257,19 @@ class Phases:
         """
         state = node.state
         if state.terminated and state.reward is None:
-            return self.accept is not None and node.score is not None and not self.passes(node)
+            return self.settings.accept is not None and node.score is not None and not self.passes(node)
         if state.terminated:
             return not node.solved
-        return self.limit_fails and (state.truncated or (self.depth is not None and node.depth >= self.depth))
+        return self.settings.limit_fails and (
+            state.truncated or (self.settings.depth is not None and node.depth >= self.settings.depth)
+        )
 
     def passes(self, node: Node) -> bool:
         """Whether a scheduled agent accepted this end: its verdict was understood and is at least `accept`."""
         score = node.score
-        if self.accept is None or score is None or score.fallback:
+        if self.settings.accept is None or score is None or score.fallback:
             return False
-        return node.state.terminated and score.value >= self.accept
+        return node.state.terminated and score.value >= self.settings.accept
 
     def _learn(self, key: str, id: int, arm: int, answer: Completion) -> None:
         text = spoken(answer.text).strip().removeprefix(LESSON_PREFIX).strip()
@@ -354,7 +317,7 @@ class Phases:
         told: tuple[str, ...] = (),
     ) -> tuple[list[Ticket], Stop | None]:
         """Picks an agent for each node's call and charges it; stops at the first call that may not be made."""
-        session, memory, shown = self.parts.session, self.parts.memory, SHOWN[self.shown]
+        session, memory, shown = self.parts.session, self.parts.memory, SHOWN[self.settings.shown]
         tickets: list[Ticket] = []
         at = -1
         path: tuple[Turn, ...] = ()

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from symphony.search.evaluation import evaluate
-from symphony.search.phases import Distinct, Expansion, Phases, Shown
+from symphony.search.phases import Expansion, Phases
+from symphony.search.settings import Distinct, Settings, Shown
 from symphony.search.tree import FirstVisit, Node, Tree
 
 # --------------------------------------------------------------------------- value of a simulation
@@ -209,12 +210,15 @@ class Rules:
     shown: Shown = "pool"
     caches: bool = False
 
-    def settled(self, phases: Phases) -> None:
-        """Hands the phases what they need to know of the rules."""
-        phases.again = self.again
-        phases.reflect_temperature = self.reflect_temperature
-        phases.distinct = self.distinct
-        phases.closes = self.closes
-        phases.shown = self.shown
-        phases.judged = {} if self.caches else None
-        phases.pays = self.values.pays
+    def settings(self, own: Settings) -> Settings:
+        """The settings of a method's phases, with what the rules want of them."""
+        return replace(
+            own,
+            again=self.again,
+            reflect_temperature=self.reflect_temperature,
+            distinct=self.distinct,
+            closes=self.closes,
+            shown=self.shown,
+            caches=self.caches,
+            pays=self.values.pays,
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from symphony.fields import Count, FromZero, NotNegative
@@ -12,9 +12,10 @@ from symphony.search.course import conclude, grow
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
 from symphony.search.methods.halving import ROOT_RULES, RootRule
-from symphony.search.phases import Expansion, Judge, Phases
+from symphony.search.phases import Expansion, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.rules import SIMULATION_VALUES, Rules, SimulationValue, best
+from symphony.search.settings import Judge, Settings
 from symphony.search.tree import ROOT, FirstVisit, Node, Tree
 from symphony.types import Score
 
@@ -85,9 +86,10 @@ class Symphony(Method):
     def chosen_rules(self) -> Rules:
         return Rules(simulated=SIMULATION_VALUES[self.sim_value])
 
+    def settings(self) -> Settings:
+        return replace(self.rules.settings(Method.settings(self)), limit_fails=self.reflect_on == "failure_or_limit")
+
     async def search(self, phases: Phases) -> SearchResult:
-        self.rules.settled(phases)
-        phases.limit_fails = self.reflect_on == "failure_or_limit"
         return await conclude(phases, self._search(phases), self.answer)
 
     # ---- Algorithm 1
@@ -170,7 +172,9 @@ class Symphony(Method):
         """The depth at which a simulation from this node is cut."""
         limit = math.inf if self.sim_depth is None else self.sim_depth
         limit += start.depth if self.sim_depth_from == "extra" else 0
-        return min(limit, phases.depth) if phases.depth is not None and phases.closes else limit
+        return (
+            min(limit, phases.settings.depth) if phases.settings.depth is not None and phases.settings.closes else limit
+        )
 
     async def _next(self, phases: Phases, step: Expansion) -> Node:
         """Where a simulation goes: to success, to an end whose reward is visible, else to the best node."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from symphony.fields import Count, NotNegative, Share
 from symphony.search.course import conclude, grow
 from symphony.search.evaluation import evaluate
 from symphony.search.method import SQRT_2, Method
-from symphony.search.phases import Judge, Phases
+from symphony.search.phases import Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
+from symphony.search.settings import Judge, Settings
 from symphony.search.tree import ROOT
 
 
@@ -56,9 +57,11 @@ class MASTER(Method):
     answer: AnswerPolicy = "oracle_best"
     evaluate_tokens: Count = 16
 
+    def settings(self) -> Settings:
+        return replace(Method.settings(self), accept=self.threshold)
+
     async def search(self, phases: Phases) -> SearchResult:
         """Stop reason "accepted": an end passed its validation; the best judged is the answer."""
-        phases.accept = self.threshold
         return await conclude(phases, self._search(phases), self.answer)
 
     def _places(self, phases: Phases) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from symphony.fields import Count, Share
 from symphony.search.course import conclude, walk
@@ -10,6 +10,7 @@ from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
 from symphony.search.phases import Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
+from symphony.search.settings import Settings
 from symphony.search.tree import ROOT
 
 
@@ -45,9 +46,11 @@ class Reflexion(Method):
     evaluate_tokens: Count = 16
     reflect_tokens: Count = 48
 
+    def settings(self) -> Settings:
+        return replace(Method.settings(self), accept=self.threshold)
+
     async def search(self, phases: Phases) -> SearchResult:
         """Iterations are trials; stop reason "accepted": an end passed without feedback."""
-        phases.accept = self.threshold
         return await conclude(phases, self._search(phases), self.answer)
 
     async def _search(self, phases: Phases) -> StopReason:

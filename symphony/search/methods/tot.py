@@ -10,8 +10,9 @@ from symphony.fields import Count, Share
 from symphony.search.course import conclude
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
-from symphony.search.phases import Judge, Phases
+from symphony.search.phases import Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
+from symphony.search.settings import Judge
 from symphony.search.tree import ROOT
 from symphony.types import SymphonyError
 
