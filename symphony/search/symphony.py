@@ -172,9 +172,8 @@ class Symphony(Method):
         """The depth at which a simulation from this node is cut."""
         limit = math.inf if self.sim_depth is None else self.sim_depth
         limit += start.depth if self.sim_depth_from == "extra" else 0
-        return (
-            min(limit, phases.settings.depth) if phases.settings.depth is not None and phases.settings.closes else limit
-        )
+        depth = phases.settings.depth if phases.settings.closes else None
+        return limit if depth is None else min(limit, depth)
 
     async def _next(self, phases: Phases, step: Expansion) -> Node:
         """Where a simulation goes: to success, to an end whose reward is visible, else to the best node."""
