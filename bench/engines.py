@@ -1,6 +1,6 @@
 """The engine for GGUF files against a bare llama.cpp loop and against transformers, on real models.
 
-    SYMPHONY_MODELS=FOLDER python bench/engines.py [--hf] [--models NAME ...]
+    SYMPHONY_MODELS=FOLDER python bench/engines.py [--hf] [--models NAME ...] [--played [--wording v1]]
 
 Needs the extra `gguf`, the files of pool `laptop` in the folder, and for the played run the data of mbpp_py (--data).
 One thread but where it says otherwise; speeds are tokens a CPU-second, so that other load disturbs them little.
@@ -9,7 +9,9 @@ One thread but where it says otherwise; speeds are tokens a CPU-second, so that 
                        stop strings, text), in turn
   gguf_share_of_raw    the engine's decoding over the bare loop's, the least of all models and batches
   trie_ratio           prompt tokens computed over distinct tokens of the trie of all prompts, in a run of SYMPHONY on
-                       three problems of mbpp_py by the two smaller models; 1.0 is the limit
+                       three problems of mbpp_py by the two smaller models (--wording: of its prompts)
+  trie_ratio_generated the same over the distinct tokens that no completion had generated: these lie in the cache, too,
+                       when a later prompt repeats them, so 1.0 is the limit of this one
   cached               share of the run's prompt tokens that came from the cache
   gguf_speedup_over_hf with --hf: CPU-seconds of the Hugging Face backend (float32, the same weights, the calls of that
                        run in the batches in which they were asked) over the engine's; it keeps nothing across calls,
@@ -157,15 +159,25 @@ def speeds(file: Path) -> dict[str, Any]:
 
 @dataclass
 class Played:
-    """A model that keeps the prompts and the batches of what it was asked."""
+    """A model that keeps the prompts and the batches of what it was asked, and the tokens of each row."""
 
     backend: GGUFBackend
     batches: list[list[Request]] = field(default_factory=list)
     prompts: list[tuple[int, ...]] = field(default_factory=list)
+    sequences: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
     took: float = 0.0
 
     def __post_init__(self) -> None:
         self.revision, self.size, self.counter = self.backend.revision, self.backend.size, self.backend.counter
+        engine, go_on = self.backend.engine, self.backend.engine._go_on
+
+        def noted(going: Any, logits: Any) -> Completion | None:
+            answer = go_on(going, logits)
+            if answer is not None:
+                self.sequences.append((len(going.row.prompt), (*going.row.prompt, *going.tokens)))
+            return answer
+
+        engine._go_on = noted  # type: ignore[method-assign]
 
     def submit(self, requests: Sequence[Request], first: int = 0) -> list[tuple[int, Completion]]:
         self.batches.append(list(requests))
@@ -185,14 +197,16 @@ class Played:
         raise NotImplementedError
 
 
-def small_pool(data: Path) -> Group:
+def small_pool(data: Path, wording: str | None) -> Group:
     """SYMPHONY on three problems of mbpp_py by the two smaller models."""
-    overrides = ("tasks=[mbpp_py]", "seeds=[0]", "problems=3", "pool=laptop", "~pool.agents.coder_1_5b")
+    overrides = ["tasks=[mbpp_py]", "seeds=[0]", "problems=3", "pool=laptop", "~pool.agents.coder_1_5b"]
+    if wording:
+        overrides.append(f"task.wording={wording}")
     (group,) = groups(plan("sample", overrides, experiment="programs", conf=ROOT / "conf"))
     return group
 
 
-def play(folder: Path, data: Path) -> dict[str, Played]:
+def play(folder: Path, data: Path, wording: str | None) -> dict[str, Played]:
     played: dict[str, Played] = {}
 
     def make(spec: ModelSpec) -> Played:
@@ -201,7 +215,7 @@ def play(folder: Path, data: Path) -> dict[str, Played]:
         return played[file]
 
     with tempfile.TemporaryDirectory() as outputs, watch() as progress:
-        run_group(small_pool(data), Place(outputs=Path(outputs), data=data), progress, make)
+        run_group(small_pool(data, wording), Place(outputs=Path(outputs), data=data), progress, make)
     return played
 
 
@@ -214,6 +228,25 @@ def distinct(prompts: Sequence[tuple[int, ...]]) -> int:
         count += len(prompt) - common
         before = prompt
     return count
+
+
+def never_generated(prompts: Sequence[tuple[int, ...]], sequences: Sequence[tuple[int, tuple[int, ...]]]) -> int:
+    """Nodes of the trie of all prompts, without those that a completion generated.
+
+    Args:
+        sequences: Of each row: length of its prompt, and all of its tokens.
+    """
+    trie: dict[tuple[int, int], int] = {}
+
+    def nodes(tokens: Sequence[int]) -> list[int]:
+        found, at = [], 0
+        for token in tokens:
+            at = trie.setdefault((at, token), len(trie) + 1)
+            found.append(at)
+        return found
+
+    asked = {node for prompt in prompts for node in nodes(prompt)}
+    return len(asked - {node for length, tokens in sequences for node in nodes(tokens)[length:]})
 
 
 def by_transformers(file: Path, batches: Sequence[Sequence[Request]], cache_tokens: int) -> float:
@@ -260,19 +293,24 @@ def main() -> None:
     parser.add_argument("--hf", action="store_true")
     parser.add_argument("--models", nargs="+", default=list(FILES), choices=list(FILES))
     parser.add_argument("--data", type=Path, default=ROOT / "data")
+    parser.add_argument("--played", action="store_true", help="the played run alone")
+    parser.add_argument("--wording")
     given = parser.parse_args()
     folder = Path(os.environ[MODELS_VARIABLE])
     figures: dict[str, Any] = {}
-    table = {name: speeds(folder / FILES[name]) for name in given.models}
+    table = {name: speeds(folder / FILES[name]) for name in given.models if not given.played}
     for name, found in table.items():
         print(name, ", ".join(f"{key} {value:.1f}" for key, value in found.items()), flush=True)
     shares = [found[f"decode {rows}"] / found[f"bare {rows}"] for found in table.values() for rows in BATCHES]
-    figures["gguf_share_of_raw"] = min(shares)
-    played = play(folder, given.data)
+    if shares:
+        figures["gguf_share_of_raw"] = min(shares)
+    played = play(folder, given.data, given.wording)
     computed = sum(one.backend.engine.prompted - one.backend.engine.reused for one in played.values())
     prompted = sum(one.backend.engine.prompted for one in played.values())
     figures["calls"] = sum(len(one.prompts) for one in played.values())
     figures["trie_ratio"] = computed / sum(distinct(one.prompts) for one in played.values())
+    least = sum(never_generated(one.prompts, one.sequences) for one in played.values())
+    figures["trie_ratio_generated"] = computed / least
     figures["cached"] = 1 - computed / prompted
     ours = sum(one.took for one in played.values())
     figures["engine_cpu_s"] = ours
@@ -280,7 +318,8 @@ def main() -> None:
         for name, cache_tokens in (("gguf_speedup_over_hf", 0), ("gguf_speedup_over_hf_with_tree", CACHE_TOKENS)):
             theirs = sum(by_transformers(folder / file, one.batches, cache_tokens) for file, one in played.items())
             figures[name] = theirs / ours
-    figures["busy_neighbour_share"] = busy_share(folder / FILES[given.models[-1]])
+    if not given.played:
+        figures["busy_neighbour_share"] = busy_share(folder / FILES[given.models[-1]])
     print(json.dumps({key: round(value, 3) for key, value in figures.items()}))
 
 

@@ -48,7 +48,7 @@ HEAVY = {
         "symphony/records/provenance.py",  # the name of a GPU, where one is used
         "symphony/embedded/",
     ),
-    ("hydra", "omegaconf"): ("symphony/plan/compose.py", "symphony/plan/yaml_files.py"),
+    ("hydra", "omegaconf"): ("symphony/plan/compose.py", "symphony/plan/sweeps.py", "symphony/plan/yaml_files.py"),
     ("duckdb",): ("symphony/records/database.py", "symphony/report/", "symphony/tasks/jsonrows.py"),
     ("matplotlib", "jinja2"): ("symphony/report/",),
     ("rich",): ("symphony/run/progress.py",),

@@ -21,6 +21,7 @@ from symphony.fields import check, kinds, shown
 from symphony.files import write_atomic
 from symphony.models.folder import PACKAGE
 from symphony.models.revision import weights_digest
+from symphony.plan import sweeps
 from symphony.plan.model_spec import ModelSpec, models
 from symphony.plan.needs import has_files, named_by_data
 from symphony.plan.options import check_files, experiments, reference, sized
@@ -40,7 +41,7 @@ from symphony.plan.yaml_files import broken, load
 from symphony.types import SymphonyError, canonical_json
 from symphony.weights.fetch import recorded_revision
 
-UNSCIENTIFIC = ("title", "question", "table", "reference", "against", "execution", "data_dir")
+UNSCIENTIFIC = ("title", "question", "table", "reference", "against", "sweep", "execution", "data_dir")
 """Root keys that cannot change a run's records; they are left out of its digest."""
 UNFOLDED = ("tasks", "seeds", "preset", "tokens")
 """Root keys whose values a run's config has where they are used."""
@@ -65,8 +66,9 @@ def plan(
 
     Args:
         study: Folder under conf/experiment/.
-        overrides: Hydra overrides for every experiment, e.g. `problems=4`; `size=quick` is a file in its `sizes`.
-        experiment: Only this one of the study.
+        overrides: Hydra overrides for every experiment, e.g. `problems=4`; `size=quick` is a file in its `sizes`, and
+            values separated by commas are a sweep (`plan.sweeps`).
+        experiment: Only this one of the study, or what its sweep makes of it.
         conf: The folder with config.yaml.
         data: Folder of the data sets, unless `data_dir` in the config names another.
         cache: Folder for composed plans; None composes anew. Entries are named by the digest of every input of the
@@ -76,17 +78,19 @@ def plan(
         SymphonyError: A misspelt key, an unknown option, a value out of range: with the key's full name.
     """
     check_files(conf, study)
-    names = experiments(conf, study)
-    overrides = sized(study, overrides, conf)
+    given = sized(study, overrides, conf)
+    overrides, _ = sweeps.apart(given)
     _check_overrides(overrides, ALONE, "[{}]", conf)
-    if experiment is not None and experiment not in names:
+    swept = experiments(conf, study, given)
+    names = [one.name for one in swept]
+    if experiment is not None and experiment not in (*names, *(one.base for one in swept)):
         raise SymphonyError(f"experiment: found {experiment!r}, allowed: {', '.join(names)}")
-    reference(study, overrides, conf=conf)
-    names = [name for name in names if experiment in (None, name)]
-    entry = cache / f"{_inputs_digest(study, [*names, *overrides], conf)}.json" if cache else None
+    reference(study, given, conf=conf)
+    swept = [one for one in swept if experiment in (None, one.name, one.base)]
+    entry = cache / f"{_inputs_digest(study, [*(one.name for one in swept), *given], conf)}.json" if cache else None
     runs = _cached(entry)
     if runs is None:
-        runs = [run for name in names for run in _experiment_runs(study, name, overrides, conf)]
+        runs = [run for one in swept for run in _experiment_runs(study, one, overrides, conf)]
         if entry:
             write_atomic(entry, json.dumps([asdict(run) for run in runs]))
     _check_study_budget(runs)
@@ -170,21 +174,16 @@ def sample_prompts(conf: Path = Path("conf")) -> str:
     return "\n".join(texts)
 
 
-def to_yaml(config: Mapping[str, Any]) -> str:
-    """The config as a file for people."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_yaml(OmegaConf.create(dict(config)))
-
-
 # --------------------------------------------------------------------------- composition
 
 
-def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path) -> Iterator[Run]:
+def _experiment_runs(study: str, one: sweeps.Variant, given: Sequence[str], conf: Path) -> Iterator[Run]:
     """Composes once a task, and resolves once a seed."""
-    file = conf / "experiment" / study / f"{name}.yaml"
+    file = conf / "experiment" / study / f"{one.base}.yaml"
     _check_experiment(file)
-    chosen = f"+experiment={study}/{name}"
+    _check_overrides(one.overrides, ALONE, "[{}]", conf)
+    overrides = [*given, *one.overrides]
+    chosen = f"+experiment={study}/{one.base}"
     # Which tasks there are does not depend on the keys of one task, and not every task has those that are overridden.
     general = [item for item in overrides if not item.lstrip("+~").startswith("task.")]
     first = _compose(conf, [chosen, *general])
@@ -194,7 +193,7 @@ def _experiment_runs(study: str, name: str, overrides: Sequence[str], conf: Path
         try:
             composed = first.hydra.runtime.choices.task == task and len(general) == len(overrides)
             cfg = first if composed else _compose(conf, [chosen, *overrides, f"task={task}"])
-            yield from _task_runs(study, name, task, cfg, conf)
+            yield from _task_runs(study, one.name, file, task, cfg, conf)
         except SymphonyError as error:
             told = str(error).removeprefix(f"{file}: ")
             raise SymphonyError(f"{file}, task {task}: {told}") from error
@@ -221,12 +220,12 @@ def _check_experiment(file: Path) -> None:
             raise SymphonyError(f"{file}: found one {key}, allowed: {ALONE[key]}, a list")
 
 
-def _task_runs(study: str, name: str, task: str, cfg: Any, conf: Path) -> Iterator[Run]:
+def _task_runs(study: str, name: str, file: Path, task: str, cfg: Any, conf: Path) -> Iterator[Run]:
     chosen = _choices(cfg, conf)
     choices = {group: chosen[group] for group in GROUPS}
     options = sorted(f"model/{name}" for group, name in chosen.items() if group.startswith("model@"))
     identity = {"study": study, "experiment": name, "choices": choices, "options": options}
-    seeds = _listed(cfg, "seeds", conf / "experiment" / study / f"{name}.yaml")
+    seeds = _listed(cfg, "seeds", file)
     for seed in seeds:
         config, execution = _resolve(cfg, identity, conf, seed=seed, whole=seed == seeds[0])
         yield Run(

@@ -11,6 +11,7 @@ from typing import Any
 
 from symphony.files import write_atomic
 from symphony.plan.model_spec import NOT_ARGUMENTS, ModelSpec, models
+from symphony.plan.sweeps import KEY, Variant, apart, variants
 from symphony.plan.targets import check_arguments
 from symphony.plan.yaml_files import check_file, load
 from symphony.types import SymphonyError
@@ -35,11 +36,12 @@ def studies(conf: Path) -> list[str]:
     return sorted(path.name for path in (conf / "experiment").glob("*") if path.is_dir())
 
 
-def experiments(conf: Path, study: str) -> list[str]:
-    """Names of a study's experiments, sorted.
+def experiments(conf: Path, study: str, overrides: Sequence[str] = ()) -> list[Variant]:
+    """A study's experiments, sorted by their files; each as often as its sweep, or that of the overrides, says.
 
     Raises:
-        SymphonyError: There is no such study, it has no experiment, or a file whose name ends in .yml.
+        SymphonyError: There is no such study, it has no experiment, a file whose name ends in .yml, or a sweep that is
+            none.
     """
     if study not in studies(conf):
         raise SymphonyError(f"study: found {study!r}, allowed: {', '.join(studies(conf))}")
@@ -49,17 +51,28 @@ def experiments(conf: Path, study: str) -> list[str]:
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     if not names:
         raise SymphonyError(f"{folder}: found no experiment, allowed: a folder with at least one .yaml file")
-    return names
+    _, sweeps = apart(overrides)
+    found = []
+    for name in names:
+        path = folder / f"{name}.yaml"
+        node = load(path)
+        found += variants(name, str(path), node.get(KEY) if isinstance(node, Mapping) else None, sweeps)
+    return found
 
 
-def describe(study: str, *, conf: Path = Path("conf")) -> list[Experiment]:
+def describe(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("conf")) -> list[Experiment]:
     """What the report says of a study's experiments, without composing them; those of the main table first."""
+    known = experiments(conf, study, overrides)
     described = []
-    for name in experiments(conf, study):
-        node = load(conf / "experiment" / study / f"{name}.yaml")
+    for one in known:
+        node = load(conf / "experiment" / study / f"{one.base}.yaml")
         words = {key: str(node.get(key) or "") for key in ("title", "question", "table", "against")}
-        described.append(Experiment(name=name, **words))
-    return sorted(described, key=lambda one: (one.table != "main", one.table, one.name))
+        if one.suffix:
+            words["title"] = one.titled(words["title"] or one.base)
+        if any(f"{words['against']}{one.suffix}" == other.name for other in known):  # swept in the same way
+            words["against"] += one.suffix
+        described.append(Experiment(name=one.name, **words))
+    return sorted(described, key=lambda one: (one.table != "main", one.table))
 
 
 def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("conf")) -> str:
@@ -71,17 +84,18 @@ def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("c
     Raises:
         SymphonyError: The study has no experiment of that name, or its experiments name several.
     """
-    names = experiments(conf, study)
+    names = [one.name for one in experiments(conf, study, overrides)]
     given = [item.lstrip("+").partition("=")[2] for item in overrides if item.lstrip("+").startswith("reference=")]
     folder = conf / "experiment" / study
-    told = {name: one for name in names if (one := _reference(folder / f"{name}.yaml")) is not None}
+    files = sorted(path.stem for path in folder.glob("*.yaml"))
+    told = {name: one for name in files if (one := _reference(folder / f"{name}.yaml")) is not None}
     found = list(told.values())
     if any(one != found[0] for one in found):
         several = ", ".join(f"{one!r} in {name}.yaml" for name, one in told.items())
         raise SymphonyError(f"{folder}: reference: found {several}, allowed: one for the whole study")
-    for one in describe(study, conf=conf):
+    for one in describe(study, overrides, conf=conf):
         if one.against and one.against not in names:
-            path = folder / f"{one.name}.yaml"
+            path = folder / f"{one.name.partition('[')[0]}.yaml"
             raise SymphonyError(f"{path}: against: found {one.against!r}, allowed: {', '.join(names)}")
     for item in overrides:
         key, _, name = item.lstrip("+").partition("=")
@@ -89,7 +103,7 @@ def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("c
             raise SymphonyError(f"against: found {name!r}, allowed: {', '.join(names)}")
     chosen = given[-1] if given else next(iter(found), _reference(conf / "config.yaml"))
     if chosen in (None, "null"):
-        return describe(study, conf=conf)[0].name
+        return describe(study, overrides, conf=conf)[0].name
     if chosen not in names:
         raise SymphonyError(f"reference: found {chosen!r}, allowed: {', '.join(names)}")
     return str(chosen)
@@ -130,7 +144,7 @@ def write_description(
         left_out: What `needs.available` told.
         recorded: What made the answers that are replayed (`recordings.told`).
     """
-    described = describe(study, conf=conf)
+    described = describe(study, overrides, conf=conf)
     words = {one.name: {key: value for key, value in asdict(one).items() if key != "name"} for one in described}
     chosen = reference(study, overrides, conf=conf)
     plan = {"study": study, "reference": chosen, "experiments": words, "left_out": list(left_out)}

@@ -186,3 +186,10 @@ def broken(error: Exception, path: object = "conf") -> SymphonyError:
     where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
     text = getattr(error, "problem", None) or str(error).strip().splitlines()[0]
     return SymphonyError(f"{where}: found no YAML ({text}), allowed: YAML")
+
+
+def to_yaml(config: Mapping[str, Any]) -> str:
+    """The config as a file for people."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(dict(config)))

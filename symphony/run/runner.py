@@ -25,9 +25,9 @@ from symphony.agents.session import AgentPool, Session
 from symphony.files import discard, read_json, write_atomic
 from symphony.models.outside import run_outside
 from symphony.models.store import CallStore
-from symphony.plan.compose import to_yaml
 from symphony.plan.model_spec import models
 from symphony.plan.specs import Group, Parts, Run, build
+from symphony.plan.yaml_files import to_yaml
 from symphony.records import provenance
 from symphony.records.recorder import Recorder
 from symphony.records.records import RunRecord, WallRecord, is_complete
