@@ -126,7 +126,7 @@ def _read(lines: list[str], at: int, tongue: Tongue, found: list[Block]) -> int 
             found.append(Block(source=over[0]))
             return done + over[1]
         behind = next((number for number in range(done, start) if _split(lines, number)), None)
-        found += _scan(lines[done : start if behind is None else behind + 1], tongue)
+        found += _scan(lines[done : start if behind is None else behind + 1], tongue, typed=True)
         if behind is not None:
             return behind + 1
         if token is not None:
@@ -180,13 +180,17 @@ def _broken(token: Token) -> Block:
     return Block(source=token.content, tag=token.info.strip().partition(" ")[0].lower(), fenced=True, sound=False)
 
 
-def _scan(lines: list[str], tongue: Tongue) -> list[Block]:
-    """The programs between lines of prose; leftovers go where no program is found with them."""
+def _scan(lines: list[str], tongue: Tongue, *, typed: bool = False) -> list[Block]:
+    """The programs between lines of prose; leftovers go where no program is found with them.
+
+    Args:
+        typed: Whether code may stand behind an interpreter's prompts.
+    """
     found, at = [], 0
     for source, end in [*tongue.programs(lines, len(lines)), ("", len(lines))]:
         gap = lines[at : end - source.count("\n") - 1 if source else end]
-        typed = any(line.lstrip().startswith(">>>") for line in gap)
-        plain = [part for line in gap for part in _plain(_untyped(line) if typed else line).split("\n")]
+        prompts = typed and any(line.lstrip().startswith(">>>") for line in gap)
+        plain = [part for line in gap for part in _plain(_untyped(line) if prompts else line).split("\n")]
         if plain != gap:
             found += [Block(source=text) for text, _ in tongue.programs(plain, len(plain))]
         found += [Block(source=source)] if source else []
