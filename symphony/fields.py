@@ -1,8 +1,8 @@
-"""What a value of a config may be. Types, ranges and choices stand at the fields, as annotations; this reads them.
+"""Checks config values against the annotations of their fields, which give types, ranges and choices.
 
-A config's values are JSON. A whole number is no truth value and no 1.5, a number is finite, a text is not empty, and
-null is allowed only where the annotation says `None`. An annotation of another kind (a path, an object) is for callers
-in Python: no value of a config fits it.
+Config values are JSON. Booleans are not numbers, 1.5 is not an integer, numbers are finite, text is not empty, and null
+is allowed only if the annotation says `None`. Any other annotation (a path, an object) is for Python callers: no config
+value fits it.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 Words = Annotated[str, MinLen(0)]
-"""A text that may be empty."""
+"""Text that may be empty."""
 
 _LISTS = (list, tuple, Sequence)
 _MAPPINGS = (dict, Mapping)
 _NO_TEXT = re.compile("[\\0\ud800-\udfff]")
 _SHOWN = 80
-"""Characters of a value in an error."""
+"""Maximum characters of a value in an error message."""
 
 
 @cache
 def kinds(made: Any) -> Mapping[str, Any]:
-    """Parameter -> annotation of what constructs a class."""
+    """Returns the annotation of each parameter of a class's constructor."""
     hints = get_type_hints(made if is_dataclass(made) else made.__init__, include_extras=True)
     return {name: hints.get(name, Any) for name in signature(made).parameters}
 
 
 @cache
 def required(made: Any) -> tuple[str, ...]:
-    """Parameters that have no default."""
+    """Returns the constructor parameters that have no default."""
     return tuple(name for name, one in signature(made).parameters.items() if one.default is one.empty)
 
 
@@ -54,21 +54,21 @@ def check(key: str, value: Any, kind: Any) -> None:
     """Checks one value of a config.
 
     Args:
-        key: As it is overridden on the command line, e.g. `search.n`.
+        key: The key as overridden on the command line, e.g. `search.n`.
         kind: The annotation of its field.
 
     Raises:
-        SymphonyError: It does not fit.
+        SymphonyError: The value does not fit.
     """
     if not fits(value, kind):
         raise SymphonyError(f"{key}: found {shown(value)}, allowed: {allowed(kind)}")
 
 
 def check_fields(part: str, made: Any) -> None:
-    """Checks the fields of an object that a config may set; for `__post_init__`.
+    """Checks all fields of an object that a config may set; for use in `__post_init__`.
 
     Raises:
-        SymphonyError: One is out of range; it is named `<part>.<field>`.
+        SymphonyError: A field is out of range; the message names it `<part>.<field>`.
     """
     made_of: Any = type(made)
     for name, kind in kinds(made_of).items():
@@ -101,7 +101,7 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def allowed(kind: Any) -> str:
-    """What fits an annotation, in words; "" where no value of a config does."""
+    """Describes in words what fits an annotation; "" if no config value does."""
     base, limits = _apart(kind)
     origin, inner = get_origin(base), get_args(base)
     if origin in (Union, UnionType):
@@ -127,7 +127,7 @@ def allowed(kind: Any) -> str:
 
 
 def is_json(value: Any) -> bool:
-    """Whether a value is what JSON holds: finite numbers, and names of text."""
+    """Whether a value can be written as JSON: its numbers are finite and its keys are text."""
     if isinstance(value, Mapping):
         return all(_is_text(name) and is_json(one) for name, one in value.items())
     if isinstance(value, (list, tuple)):
@@ -136,13 +136,13 @@ def is_json(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value as an error tells it, in one line."""
+    """Formats a value for an error message, on one line."""
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=True)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _apart(kind: Any) -> tuple[Any, list[Any]]:
-    """An annotation without its limits, and these."""
+    """Splits an annotation into its base and its limits."""
     if get_origin(kind) is not Annotated:
         return kind, []
     base, *limits = get_args(kind)
@@ -150,7 +150,7 @@ def _apart(kind: Any) -> tuple[Any, list[Any]]:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether a value is a text that a file and a path can hold."""
+    """Whether a value is text that a file and a path can hold."""
     return isinstance(value, str) and not _NO_TEXT.search(value)
 
 
@@ -163,7 +163,7 @@ def _of_literals(value: str, limits: Iterable[Any]) -> bool:
 
 
 def _bounds(limits: Iterable[Any]) -> list[tuple[str, float]]:
-    """The limits of a number: the names of a comparison of `operator`, and what is compared with."""
+    """Returns the limits of a number: the name of a comparison in `operator`, and the bound."""
     named = [(name, getattr(limit, name, None)) for limit in limits for name in ("ge", "gt", "le")]
     return [(name, bound) for name, bound in named if bound is not None]
 

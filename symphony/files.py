@@ -1,4 +1,4 @@
-"""Small files that are whole or not there, and what a file is."""
+"""Writes small files atomically, and checks and reads files."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 
 from symphony.types import SymphonyError
 
-_HEAD = 1 << 13  # bytes, enough for every mark of what a command makes
+_HEAD = 1 << 13  # bytes, enough to recognise any file that a command makes
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """As `write_bytes`, a text."""
+    """Writes text as `write_bytes` does."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a temporary sibling, forces it to disk and renames it.
+    """Writes a temporary file next to `path`, flushes it to disk and renames it to `path`.
 
     Raises:
-        SymphonyError: The disk is full or may not be written; what was at `path` is unchanged.
+        SymphonyError: The disk is full or not writable; what was at `path` is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -42,19 +42,19 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def discard(path: Path) -> None:
-    """Removes a file if it is there and can be removed; what went wrong before is what is to be told."""
+    """Removes a file if possible; ignores errors, so that an earlier error is the one reported."""
     with suppress(OSError):
         path.unlink()
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Reads the JSON object in a file.
 
     Args:
-        what: What the file should be, for the error.
+        what: What the file should be, for the error message.
 
     Raises:
-        SymphonyError: It is not there, can not be read, or holds something else.
+        SymphonyError: The file does not exist, cannot be read, or holds something else.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -70,13 +70,13 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 
 def check_own(path: Path, own: Callable[[bytes], bool]) -> None:
-    """Looks at what a command is about to replace: nothing, an empty file, or what it made itself.
+    """Checks that a command is about to replace nothing, an empty file, or a file it made itself.
 
     Args:
-        own: Whether a file that begins with these bytes is the command's.
+        own: Whether a file that begins with these bytes was made by the command.
 
     Raises:
-        SymphonyError: It is something else, and stays.
+        SymphonyError: Something else is there; it is left alone.
     """
     try:
         if not path.is_dir():
@@ -93,10 +93,10 @@ def check_own(path: Path, own: Callable[[bytes], bool]) -> None:
 
 
 def check_own_folder(folder: Path, own: Collection[str]) -> None:
-    """Looks at a folder that a command is about to replace: it may hold nothing but files of these names.
+    """Checks that a folder which a command is about to replace holds only files with these names.
 
     Raises:
-        SymphonyError: It holds something else, and stays.
+        SymphonyError: It holds something else; it is left alone.
     """
     try:
         found = [] if not folder.exists() else sorted(path.name for path in folder.iterdir() if path.name not in own)
@@ -111,7 +111,7 @@ def check_own_folder(folder: Path, own: Collection[str]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Of the file's bytes, 64 hex digits; read again only when its size or time changes."""
+    """Returns the hash of the file's bytes, 64 hex digits; rereads it only when its size or time changes."""
     stat = path.stat()
     return _sha256(path, stat.st_size, stat.st_mtime_ns)
 

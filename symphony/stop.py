@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM: one line, soon, whatever the process does at that moment.
+"""Handles Ctrl-C and SIGTERM: the process prints one line and ends soon, whatever it is doing.
 
-A signal raises KeyboardInterrupt, so that files are closed and temporary ones removed. What takes longer than
-`GRACE_S` (a batch that is being computed, a thread that is waited for, a library that swallows the exception) is cut
-off: nothing is lost by that, since records, stores and downloads hold at every moment.
+A signal raises KeyboardInterrupt, so that files are closed and temporary ones removed. Anything that takes longer than
+`GRACE_S` (a batch being computed, a thread being waited for, a library that swallows the exception) is cut off. Nothing
+is lost, since records, stores and downloads are consistent at every moment.
 
-Imported first by the programs of this package, and listens only there: their other imports take a while, too, so that
-this needs few.
+The programs of this package import this module first, and it listens only in them. Their other imports take a while and
+must be interruptible too, so this module imports little.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from types import FrameType, TracebackType
 
 MESSAGE = "stopped; start the same command again, it goes on"
 GRACE_S = 0.5
-"""Seconds from a signal to the end of the process, at most."""
+"""Maximum seconds from a signal to the end of the process."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
@@ -30,7 +30,7 @@ _told = _listening = False
 
 
 def listen() -> None:
-    """Ends this process as described above from now on. A process that was started deaf to Ctrl-C stays so."""
+    """Makes signals end this process as described above. A process started to ignore Ctrl-C keeps ignoring it."""
     global _listening
     _listening = True
     reading, writing = os.pipe()
@@ -46,14 +46,14 @@ def listen() -> None:
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Ends a program that is not of this package, snakemake, in the same way while it does what this context holds."""
-    main = threading.current_thread() is threading.main_thread()  # no other may set a handler
+    """Within this context, lets signals end a program from outside this package (snakemake) in the same way."""
+    main = threading.current_thread() is threading.main_thread()  # only it may set handlers
     heard = [number for number in _SIGNALS if main and signal.getsignal(number) is not signal.SIG_IGN]
     before = [signal.signal(number, _interrupt) for number in heard]
     try:
         yield
     except BaseException:
-        if received():  # also where a library made another error of the interrupt
+        if received():  # even if a library turned the interrupt into another error
             os._exit(_tell())
         raise
     finally:
@@ -62,15 +62,15 @@ def listening() -> Iterator[None]:
 
 
 def received() -> bool:
-    """Whether a signal came, so that no error after it is worth a word."""
+    """Whether a signal came; errors after it are not worth reporting."""
     return bool(_received)
 
 
 def end() -> int:
-    """Says that the process was stopped and ends it, where it listens; else the code to end with.
+    """Says that the process was stopped and ends it if it listens; otherwise returns the exit code to use.
 
-    At once: when Python ends by itself it takes our handlers back, so that one more signal would decide the code, and
-    so would an interrupt that came while it executed a text (as dataclasses do).
+    It ends at once: when Python exits by itself it removes our handlers, so another signal would set the exit code, and
+    so would an interrupt that came while Python executed source text (as dataclasses do).
     """
     code = _tell()
     if _listening:
@@ -81,27 +81,27 @@ def end() -> int:
 
 
 def _tell() -> int:
-    """Says it once; the code that the process ends with."""
+    """Prints the message once; returns the exit code."""
     global _told
     with _alone:
         if not _told:
             _told = True
-            cursor = "\x1b[?25h\r" if os.isatty(2) else ""  # which a bar may have hidden
-            # Not through `sys.stderr`: what was interrupted may hold its lock. Whoever reads may have been stopped.
+            cursor = "\x1b[?25h\r" if os.isatty(2) else ""  # a progress bar may have hidden it
+            # Not through `sys.stderr`: the interrupted code may hold its lock. The reader may have been stopped too.
             with suppress(OSError):
                 os.write(2, f"{cursor}symphony: {MESSAGE}\n".encode())
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what is torn down after it may complain
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # teardown may still complain
     return 128 + (_received or _SIGNALS)[0]
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _received.append(number)
-    if len(_received) == 1:  # a second one would interrupt the tidying up after the first
+    if len(_received) == 1:  # a second one would interrupt the cleanup after the first
         raise KeyboardInterrupt
 
 
 def _watch(reading: int) -> None:
-    """Python's own handler runs between two steps of the main thread alone; this sees a signal at once."""
+    """Sees a signal at once; Python's own handler runs only between two steps of the main thread."""
     while True:
         for number in os.read(reading, 1):
             if number in _SIGNALS:

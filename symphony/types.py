@@ -1,4 +1,4 @@
-"""The values that cross the borders between packages. This module imports nothing of ours."""
+"""Values that are passed between packages. This module imports nothing else from the project."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 
 class SymphonyError(Exception):
-    """An error a user can mend: one clear sentence saying what was found and what is allowed."""
+    """An error a user can fix: one clear sentence saying what was found and what is allowed."""
 
 
 class Phase(StrEnum):
-    """What a model call is for (paper section 3: the prompt P_phi has one form a phase)."""
+    """What a model call is for (paper section 3: the prompt P_phi has one form per phase)."""
 
     EXPAND = "expand"
     EVALUATE = "evaluate"
@@ -33,9 +33,9 @@ class Problem:
 
     Attributes:
         id: Unique within the task.
-        kind: The task's own category of the item (for breakdowns); "" where there is none.
-        prompt: What the agent is told. Never contains the answer.
-        target: What `Task.grade` compares with. Searches never read it.
+        kind: The task's own category of the item (for breakdowns); "" if there is none.
+        prompt: What the agent is told; never contains the answer.
+        target: What `Task.grade` compares with; searches never read it.
     """
 
     id: str
@@ -49,14 +49,13 @@ class State:
     """An immutable state of an environment, owned by the node that reached it.
 
     Attributes:
-        observation: Text shown to the agents after the last action ("" at reset if the prompt says all).
-        reward: Environment reward in [0, 1] as the task's feedback mode allows a search to see it;
-            None where the search may not learn it (not terminal, or feedback "none").
+        observation: Text shown to the agents after the last action ("" at reset if the prompt says everything).
+        reward: Environment reward in [0, 1]; None if a search may not see it (not terminal, or feedback "none").
         terminated: The episode has ended by itself; `step` on such a state returns it unchanged.
         truncated: The episode was cut by the horizon; `step` on such a state returns it unchanged.
         invalid: The last action broke the environment's rules (counted; the page did not change).
-        progress: Share in [0, 1] of the visible tests that were passed, which a search may see; None without such.
-        data: What `step` needs to go on. Immutable and private to the task.
+        progress: Share in [0, 1] of the visible tests passed, which a search may see; None without visible tests.
+        data: What `step` needs to continue; immutable and private to the task.
     """
 
     observation: str
@@ -74,7 +73,7 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A completion understood: the thought (may be "") and the action in the task's canonical spelling."""
+    """A parsed completion: the thought (may be "") and the action in the task's canonical spelling."""
 
     thought: str
     action: str
@@ -95,9 +94,9 @@ class Grade:
 
     Attributes:
         success: Whether the problem is solved.
-        score: In [0, 1]; equals float(success) where the task has no partial credit.
-        detail: For people, e.g. the answer given.
-        outcome: What happened, in one word: "timeout", "compile_error", ...; "pass" or "fail" where no more is known.
+        score: In [0, 1]; equals float(success) if the task has no partial credit.
+        detail: Details for people, e.g. the answer given.
+        outcome: What happened, in one word: "timeout", "compile_error", ...; "pass" or "fail" if no more is known.
     """
 
     success: bool
@@ -117,15 +116,15 @@ AnswerStyle = Literal["direct", "cot"]
 """How the whole answer is asked for in one completion: at once, or after reasoning step by step."""
 
 Alone = Literal["direct", "cot", "tests"]
-"""What is asked for of a problem alone, without a path: the whole answer, or tests of it."""
+"""What is asked about a problem alone, without a path: the whole answer, or tests of it."""
 
 
 class Prompts(Protocol):
     """Builds the messages of the three phases (paper: P_phi, phi in expansion, evaluation, reflection).
 
-    `lessons` is the text of the reflections in the agent's memory, oldest first. `dropped` is how many parts are left
-    out of a prompt that is too long: the oldest lessons first, then worked examples; no messages at all where there are
-    fewer parts.
+    `lessons` are the texts of the reflections in the agent's memory, oldest first. `dropped` says how many parts to
+    leave out of a prompt that is too long: the oldest lessons first, then worked examples. With more than there are
+    parts, no messages are returned.
     """
 
     def expansion(
@@ -137,16 +136,16 @@ class Prompts(Protocol):
     def verification(
         self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
     ) -> tuple[Message, ...]:
-        """As `evaluation`, asking whether the last step is right, to be answered by yes or no."""
+        """Like `evaluation`, but asks whether the last step is right, to be answered by yes or no."""
 
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]: ...
 
     def answer(self, style: Alone, problem: Problem, lessons: Sequence[str], dropped: int = 0) -> tuple[Message, ...]:
-        """Asks for one of `Alone` in one completion; the expansion at the root where there are no words for that."""
+        """Asks for one of `Alone` in one completion; without wording for it, this is the expansion at the root."""
 
     @property
     def again(self) -> str:
-        """Put behind the prompt of an expansion that is asked again, as no action was found; "" for nothing."""
+        """Text appended to the prompt when an expansion is asked again because it had no action; "" for nothing."""
 
     @property
     def digest(self) -> str:
@@ -157,7 +156,7 @@ class Task(Protocol):
     """A pure environment: `step` takes a state and returns a new one; nothing is shared between branches.
 
     Attributes:
-        name: As in conf/task/.
+        name: The task's name, as in conf/task/.
         feedback: What `State.reward` may show at a terminal state: the true reward, or nothing.
         prompts: The messages of the three phases.
     """
@@ -177,16 +176,16 @@ class Task(Protocol):
     def step(self, state: State, action: str) -> State: ...
 
     def parse(self, text: str) -> Proposal | None:
-        """Understands an expansion completion; None when it holds no action."""
+        """Parses an expansion's completion; returns None if it holds no action."""
 
     def failure_key(self, state: State) -> str:
-        """Equal for failures that teach the same thing (e.g. the normalised wrong answer)."""
+        """Returns a key that is equal for failures that teach the same thing (e.g. the normalised wrong answer)."""
 
     def submission(self, prediction: str) -> Sequence[str]:
-        """The actions that hand in an answer found elsewhere (`symphony grade`)."""
+        """Returns the actions that submit an answer found elsewhere (`symphony grade`)."""
 
     def grade(self, problem: Problem, state: State) -> Grade:
-        """Ground truth; asked for by the runner, and by `symphony grade` and `play`, never by a search."""
+        """Returns ground truth; called by the runner, `symphony grade` and `play`, never by a search."""
 
 
 @runtime_checkable
@@ -194,7 +193,7 @@ class SlowSteps(Protocol):
     """A task whose steps may take long, because they run a program or ask a server.
 
     Attributes:
-        slow_steps: Whether they do with the settings of this task; a search then plays them in a thread.
+        slow_steps: Whether they are slow with the settings of this task; a search then plays them in a thread.
     """
 
     @property
@@ -204,7 +203,7 @@ class SlowSteps(Protocol):
 # --------------------------------------------------------------------------- models
 
 Limit = Literal["calls", "tokens", "money", "seconds"]
-"""What a budget limits."""
+"""What a budget can limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +217,8 @@ class Sampling:
     """How a completion is drawn.
 
     Attributes:
-        temperature: >= 0; 0 is greedy.
-        max_tokens: > 0, completion tokens.
+        temperature: Sampling temperature, >= 0; 0 is greedy.
+        max_tokens: Completion token limit, > 0.
         stop: Strings that end the completion; not part of its text.
     """
 
@@ -236,14 +235,14 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """Which random draw a request is, so that equal prompts are still different draws.
+    """Identifies the random draw of a request, so that equal prompts are still different draws.
 
     Attributes:
         seed: Seed of the run.
         problem: Problem id.
         node: Node id the call belongs to (the parent for an expansion).
         phase: What the call is for.
-        index: Number of the draw among those of the same node and phase.
+        index: Index of the draw among those of the same node and phase.
     """
 
     seed: int
@@ -253,13 +252,13 @@ class Draw:
     index: int
 
     def rng_seed(self) -> int:
-        """A 63-bit seed derived from every field."""
+        """Returns a 63-bit seed derived from every field."""
         text = f"{self.seed}\x1f{self.problem}\x1f{self.node}\x1f{self.phase}\x1f{self.index}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
 Shorten = Callable[[int], tuple[Message, ...]]
-"""The messages of a prompt without so many of its parts (see `Prompts`); none where there are fewer parts."""
+"""Builds a prompt's messages with the given number of parts dropped (see `Prompts`); empty if it has fewer parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,8 +267,8 @@ class Request:
 
     Attributes:
         messages: The whole prompt.
-        shorten: What a model that has no room for `messages` and `sampling.max_tokens` asks for less; None where there
-            is nothing to leave out. It follows from how the messages were made, so it names nothing of its own.
+        shorten: Called by a model without room for `messages` and `sampling.max_tokens` to drop parts; None if there is
+            nothing to drop. It follows from how the messages were made, so requests are compared without it.
     """
 
     messages: tuple[Message, ...]
@@ -278,7 +277,7 @@ class Request:
     shorten: Shorten | None = field(default=None, repr=False, compare=False)
 
     def fitted(self, fits: Callable[[tuple[Message, ...]], bool]) -> tuple[tuple[Message, ...], int]:
-        """The messages with as few parts dropped as make them fit, or else with all dropped; and how many those are."""
+        """Drops as few parts as make the messages fit, or all if none do; returns messages and number dropped."""
         messages, dropped = self.messages, 0
         while not fits(messages) and self.shorten is not None and (fewer := self.shorten(dropped + 1)):
             messages, dropped = fewer, dropped + 1
@@ -290,17 +289,17 @@ class Completion:
     """What a backend returned for one request.
 
     Attributes:
-        text: Without the stop string and special tokens.
+        text: The text, without the stop string and special tokens.
         finish_reason: "stop" (end token or stop string), "length" (max_tokens), or "error".
         prompt_tokens: Real tokens of the prompt, never padding.
-        cached_tokens: How many of them came from a reused prefix (0 where unknown).
+        cached_tokens: How many prompt tokens came from a reused prefix (0 if unknown).
         completion_tokens: Real generated tokens, the end token included.
-        logprob: Sum of the log-probabilities (nats) of the generated tokens, where the backend has it.
-        error: Why there is no text; None when there is.
-        refused: Limit of the study's budget for which the model was not asked; None where it was.
-        dropped: Parts that were left out of the prompt so that the model had room for it (`Request.shorten`).
-        seed: `Draw.rng_seed` of the request, where a scorer reads the answer; 0 elsewhere.
-        latency_s: Seconds from submission to answer, 0 where the store held its batch; not part of the durable record.
+        logprob: Sum of the log-probabilities (nats) of the generated tokens, if the backend has it.
+        error: Why there is no text; None if there is one.
+        refused: Limit of the study's budget because of which the model was not asked; None if it was asked.
+        dropped: Parts left out of the prompt so that it fits the model (`Request.shorten`).
+        seed: `Draw.rng_seed` of the request when a scorer reads the answer; 0 otherwise.
+        latency_s: Seconds from submission to answer, 0 if the store held its batch; not part of the durable record.
         from_store: Whether the answer came from the call store; not part of the durable record.
     """
 
@@ -321,13 +320,13 @@ class Completion:
 class ModelBackend(Protocol):
     """A model that answers requests.
 
-    `revision` names exactly what answers (weights digest, dtype, quantisation, engine); it is part of the store's key.
+    `revision` identifies what answers (weights digest, dtype, quantisation, engine); it is part of the store's key.
     """
 
     revision: str
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Answers in the same length and order. A request that fails yields finish_reason "error"."""
+        """Returns one answer per request, in the same order. A request that fails yields finish_reason "error"."""
 
 
 class AsyncModel(Protocol):
@@ -337,16 +336,16 @@ class AsyncModel(Protocol):
 
 
 class Endpoint(AsyncModel, Protocol):
-    """A model elsewhere, which answers each request by itself: calls run side by side, and none waits for a batch.
+    """A remote model that answers each request separately: calls run concurrently, and none waits for a batch.
 
-    Making one loads nothing and asks nothing. `revision` names what answers; it is part of the store's key. A request
-    that fails yields finish_reason "error".
+    Creating one loads nothing and asks nothing. `revision` identifies what answers; it is part of the store's key. A
+    request that fails yields finish_reason "error".
     """
 
     revision: str
 
     def ready(self) -> None:
-        """Checks what a call needs, without asking anything.
+        """Checks that everything a call needs is there, without making a call.
 
         Raises:
             SymphonyError: Something is missing, e.g. a key.
@@ -362,9 +361,9 @@ class Score:
 
     Attributes:
         value: Z in [0, 1], verbalised by the evaluator (the mean of several evaluations under SelfConsistency).
-        confidence: C in [0, 1], verbalised by the evaluator, or as the scorer says.
-        modulated: R in [0, 1], what the search uses (paper Eq. 6 for EMCS; Z for plain).
-        fallback: Whether defaults were used: the evaluator could not be understood, or lacked what the scorer needs.
+        confidence: C in [0, 1], verbalised by the evaluator or computed by the scorer.
+        modulated: R in [0, 1], the value the search uses (paper Eq. 6 for EMCS; Z for plain).
+        fallback: Whether defaults were used because the answer could not be read or lacked what the scorer needs.
     """
 
     value: float
@@ -380,10 +379,10 @@ class Reflection:
     Attributes:
         text: The lesson, as later prompts carry it.
         agent: Index of the agent that wrote it.
-        node: The failed node.
+        node: Id of the failed node.
         key: `Task.failure_key` of the failed state.
         iteration: Search iteration in which it was written.
-        situation: The problem and the failed trajectory as text, for judging what the lesson is relevant to.
+        situation: The problem and the failed trajectory as text, to judge what the lesson is relevant to.
     """
 
     text: str
@@ -395,13 +394,13 @@ class Reflection:
 
 
 def derive_rng(seed: int, *parts: str) -> random.Random:
-    """A generator that depends on the run seed and the given names only."""
+    """Returns a random generator that depends only on the run seed and the given names."""
     text = "\x1f".join((str(seed), *parts))
     return random.Random(hashlib.blake2b(text.encode(), digest_size=16).digest())
 
 
 def canonical_json(value: Mapping[str, Any] | Sequence[Any]) -> str:
-    """Sorted keys, no spaces, UTF-8 kept: the form every digest is taken of."""
+    """Writes JSON with sorted keys, no spaces and UTF-8 kept: every digest is taken of this form."""
     import json
 
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""Who is asked, what it costs, what it is worth, and what is remembered."""
+"""The agents: who is asked, what a call costs, what an answer is worth, and what is remembered."""

@@ -1,8 +1,8 @@
 """Budgets of a problem, a run and a study, and the ledger of what a study asked of its models.
 
-A problem's and a run's budget count what was consumed, whether a model answered or the call store: so that methods are
-compared at equal cost, and a repeated run ends where it ended before. A study's counts what was asked anew, by all of
-its processes: it limits what is really spent, and an answer that is stored is never refused.
+The budgets of a problem and a run count what was consumed, whether a model or the call store answered: so methods are
+compared at equal cost, and a repeated run ends where it ended before. The budget of a study counts only new calls to
+models, by all of its processes: it limits real spending, and never refuses a stored answer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from symphony.types import Completion, Limit, SymphonyError
 
 LIMITS: tuple[Limit, ...] = get_args(Limit)
 USEFUL_TOKENS = 16
-"""The fewest tokens left for a completion with which a call is asked, or its own limit where that is smaller."""
+"""A call is refused if fewer tokens than this are left for its completion (or than its own limit, if smaller)."""
 Scope = Literal["problem", "run", "study"]
 BudgetReason = Literal[
     "calls",
@@ -44,29 +44,29 @@ BudgetReason = Literal[
     "study_money",
     "study_seconds",
 ]
-"""Which limit ended a search: of the problem's own budget, or of the run's or the study's."""
+"""Which limit ended a search: one of the problem's own budget, the run's or the study's."""
 
 
 def reason(scope: Scope, limit: Limit) -> BudgetReason:
-    """The stop reason of a limit that is reached."""
+    """Returns the stop reason for a limit that is reached."""
     return cast(BudgetReason, limit if scope == "problem" else f"{scope}_{limit}")
 
 
 def money(dollars: float) -> str:
-    """A sum of money for people: two decimals, or two digits where it is less than a tenth of a dollar."""
+    """Formats dollars for people: two decimals, or two significant digits below a tenth of a dollar."""
     digits = 2 if dollars >= 0.1 or dollars <= 0 else 1 - math.floor(math.log10(dollars))
     return f"{dollars:,.{digits}f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Limits; None is no limit.
+    """A set of limits; None means no limit.
 
     Attributes:
-        calls: Model calls, failed ones included; kept to the unit, calls in flight count.
-        tokens: Prompt and completion tokens; kept to the unit, calls in flight count with the most that they may take.
-        money: Dollars; no new call once as many are spent (calls in flight end).
-        seconds: Wall-clock; no new call after that.
+        calls: Model calls, failed ones included; kept exactly, as calls in flight count.
+        tokens: Prompt and completion tokens; kept exactly, as calls in flight count with the most they may take.
+        money: Dollars; no new call once this much is spent (calls in flight finish).
+        seconds: Wall-clock time; no new call after that.
     """
 
     calls: int | None = None
@@ -81,7 +81,7 @@ class Budget:
                 raise SymphonyError(f"budget.{name}: found {limit}, allowed: > 0, or null for no limit")
 
     def reached(self, calls: int, tokens: int, money: float, seconds: Callable[[], float]) -> Limit | None:
-        """The first limit that is spent; None where a further call may be made."""
+        """Returns the first limit that is spent; None if another call may be made."""
         if self.calls is not None and calls >= self.calls:
             return "calls"
         if self.tokens is not None and tokens >= self.tokens:
@@ -94,13 +94,13 @@ class Budget:
 
 
 class Meter:
-    """What has been consumed against a budget; a problem's meter also charges its run's.
+    """Tracks consumption against a budget; a problem's meter also charges its run's meter.
 
     Attributes:
         calls: Calls made, in flight included.
-        tokens: Prompt and completion tokens of the calls that have ended.
+        tokens: Prompt and completion tokens of finished calls.
         reserved: Tokens that calls in flight may take.
-        money: Dollars that the calls that have ended cost, where known.
+        money: Cost of finished calls in dollars, as far as known.
     """
 
     __slots__ = (
@@ -127,7 +127,7 @@ class Meter:
         self._started = clock()
 
     def exceeded(self) -> BudgetReason | None:
-        """Why no further call may be made, here or further up; None when one may."""
+        """Returns the reason why no further call may be made, from this meter or its parents; None if one may."""
         if self._closed is not None:
             return self._closed
         taken = self.tokens + self.reserved
@@ -137,9 +137,10 @@ class Meter:
         return None if self.parent is None else self.parent.exceeded()
 
     def left(self) -> tuple[int, BudgetReason] | None:
-        """Tokens that are neither taken nor reserved, and the limit that says so; None where nothing limits tokens.
+        """Returns the tokens neither taken nor reserved, and the limit that applies; None if nothing limits tokens.
 
-        Of the limits here and further up the tightest; below 0 where more was taken than reserved.
+        The tightest limit of this meter and its parents applies; the number is negative if more was taken than
+        reserved.
         """
         above = None if self.parent is None else self.parent.left()
         if self.budget.tokens is None:
@@ -148,7 +149,7 @@ class Meter:
         return here if above is None or here[0] <= above[0] else above
 
     def charge(self, *, calls: int = 0, tokens: int = 0, money: float = 0.0, reserved: int = 0) -> None:
-        """Adds to what is consumed and reserved, here and further up."""
+        """Adds to what is consumed and reserved, in this meter and its parents."""
         self.calls += calls
         self.tokens += tokens
         self.reserved += reserved
@@ -157,26 +158,26 @@ class Meter:
             self.parent.charge(calls=calls, tokens=tokens, money=money, reserved=reserved)
 
     def overrun(self) -> BudgetReason | None:
-        """The limit of tokens that is passed, here or further up; None where none is."""
+        """Returns the token limit that is exceeded, of this meter or its parents; None if none is."""
         if self.budget.tokens is not None and self.tokens > self.budget.tokens:
             return reason(self._scope, "tokens")
         return None if self.parent is None else self.parent.overrun()
 
     def close(self, why: BudgetReason) -> None:
-        """This problem makes no further call: one was refused, or did not end within what was left for it."""
+        """Forbids this problem any further call: one was refused, or did not finish within what was left for it."""
         self._closed = self._closed or why
 
 
 def useful(size: Size) -> int:
-    """The fewest tokens for its completion with which a call is asked."""
+    """Returns the fewest completion tokens with which a call is still made."""
     return min(USEFUL_TOKENS, size.completion)
 
 
 class Needs:
-    """How many tokens the calls of a problem need one after another.
+    """Computes how large a token budget the calls of a problem need, one after another.
 
     Attributes:
-        least: For each booked call, the least limit of tokens under which the search is the same up to its answer.
+        least: For each booked call, the smallest token budget under which the search is the same up to its answer.
     """
 
     __slots__ = ("_reserved", "_spent", "least")
@@ -186,14 +187,14 @@ class Needs:
         self._spent, self._reserved = [0], [0]  # sums over the calls booked
 
     def book(self, before: int, size: Size, completion: Completion) -> None:
-        """The next call, when it has ended.
+        """Books the next call once it has ended.
 
-        Those in flight beside it count with all that they might have taken: of calls asked together, one whose limit
-        has to be cut is the last.
+        Calls in flight at the same time count with all they might have taken: of calls asked together, one whose limit
+        must be cut is the last.
 
         Args:
-            before: Calls that were booked when it was asked; the others before it were in flight.
-            size: With its whole limit.
+            before: Number of calls already booked when this one was asked; the rest before it were in flight.
+            size: Size of the call with its full completion limit.
         """
         used = completion.prompt_tokens + completion.completion_tokens
         taken = self._spent[before] + self._reserved[-1] - self._reserved[before]
@@ -209,14 +210,14 @@ class Needs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """One line of a study's ledger: what one answer, or one batch of a local model, took.
+    """One line of a study's ledger: what one answer, or one batch of a local model, consumed.
 
     Attributes:
-        began: Unix time at which the process began that asked. ended: At which the answer was there.
-        model: Revision of what answered.
-        calls: Asked anew, failed ones included.
+        began: Unix time at which the asking process started. ended: Unix time at which the answer arrived.
+        model: Revision of the model that answered.
+        calls: New calls, failed ones included.
         tokens: Prompt and completion tokens, as far as known.
-        money: Dollars; None where a price is unknown.
+        money: Dollars; None if a price is unknown.
     """
 
     began: NotNegative
@@ -228,16 +229,16 @@ class Spent:
 
 
 def read_ledger(path: Path) -> list[Spent]:
-    """What a study has asked of its models so far; nothing where no process kept a ledger.
+    """Returns what a study has asked of its models so far; empty if no process kept a ledger.
 
     Raises:
-        SymphonyError: A line is no entry.
+        SymphonyError: A line is not a valid entry.
     """
     return list(_entries(path, path.read_bytes())) if path.is_file() else []
 
 
 def busy_seconds(intervals: Iterable[tuple[float, float]]) -> float:
-    """Wall-clock in which one process at least was at work; time that several shared counts once."""
+    """Returns the wall-clock seconds during which at least one process was working; overlaps count once."""
     busy, until = 0.0, float("-inf")
     for began, ended in sorted(intervals):
         busy += max(0.0, ended - max(began, until))
@@ -246,19 +247,19 @@ def busy_seconds(intervals: Iterable[tuple[float, float]]) -> float:
 
 
 class Ledger:
-    """A study's spending against its budget, in a file to which all of its processes add lines.
+    """Tracks a study's spending against its budget, in a file to which all of its processes add lines.
 
-    A line is written when an answer is there, before the answer goes into the call store: whatever moment a process is
-    killed at, what is stored is in the ledger, and a call that has to be asked again is paid for again and counted
-    again. A line that returned survives SIGKILL; after a power failure the last ones may be missing.
+    A line is written when an answer arrives, before the answer goes into the call store. So whenever a process is
+    killed, everything stored is in the ledger, and a call that must be asked again is paid for again and counted again.
+    Once written, a line survives SIGKILL; after a power failure the last ones may be missing.
 
     Args:
-        path: Made with its folder where missing.
-        budget: Of the study.
-        clock: Unix time.
+        path: The ledger file; it and its folder are created if missing.
+        budget: The study's budget.
+        clock: Returns Unix time.
 
     Raises:
-        SymphonyError: The file can not be read or written, or a line of it is no entry.
+        SymphonyError: The file cannot be read or written, or a line is not a valid entry.
     """
 
     def __init__(self, path: Path, budget: Budget, *, clock: Callable[[], float] = time.time) -> None:
@@ -273,12 +274,12 @@ class Ledger:
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
             raise SymphonyError(f"{path}: found {error.strerror}, allowed: a ledger that can be written") from error
-        with self._locked():  # nobody is writing, so that what stands after the last line was cut by a power failure
+        with self._locked():  # nobody is writing, so anything after the last line was cut off by a power failure
             content = os.pread(self._file, os.fstat(self._file).st_size, 0)
             os.ftruncate(self._file, content.rfind(b"\n") + 1)
 
     def refusal(self) -> Limit | None:
-        """The limit that the study has reached; None where more may be asked."""
+        """Returns the limit that the study has reached; None if more may be asked."""
         if self._budget == Budget():
             return None
         with self._alone:
@@ -289,7 +290,7 @@ class Ledger:
             )
 
     def charge(self, model: str, price: Price, answers: Sequence[Completion]) -> None:
-        """Adds what a model was asked anew, in one line."""
+        """Adds new calls to a model, in one line."""
         costs = [price.dollars(answer) for answer in answers]
         known = [cost for cost in costs if cost is not None]
         line = Spent(
@@ -319,7 +320,7 @@ class Ledger:
         self.close()
 
     def _catch_up(self) -> None:
-        """Adds the lines that are new since the last look, this process's own among them."""
+        """Reads the lines added since the last look, including this process's own."""
         size = os.fstat(self._file).st_size
         if size == self._read:
             return
@@ -348,7 +349,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """What one model may take from its study's ledger (`symphony.models.store.Purse`)."""
+    """One model's access to its study's ledger (`symphony.models.store.Purse`)."""
 
     ledger: Ledger
     price: Price
@@ -361,7 +362,7 @@ class Purse:
 
 
 def _entries(path: Path, content: bytes) -> Iterator[Spent]:
-    """The lines of a ledger, each checked: a sum over a wrong one would be no limit."""
+    """Yields the lines of a ledger, each checked: with a wrong line the sum would not limit anything."""
     for line in content.splitlines():
         told = shown(line.decode(errors="replace"))
         try:

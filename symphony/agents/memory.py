@@ -1,4 +1,4 @@
-"""What the agents remember of failures (paper Eq. 3): one shared FIFO, a private one each, the relevant, or nothing.
+"""What agents remember of failures (paper Eq. 3): a shared FIFO, a private FIFO each, the most relevant, or nothing.
 
 A memory has no state: the lessons of a session are a tuple, and `add` returns a new one.
 """
@@ -25,7 +25,7 @@ class Memory(Protocol):
     """Keeps reflections and shows them to the agents.
 
     Attributes:
-        reflects: Whether failures are worth a call of an agent.
+        reflects: Whether an agent is called to reflect on failures.
         scope: How long lessons live: one question, or the whole run.
     """
 
@@ -36,20 +36,20 @@ class Memory(Protocol):
     def scope(self) -> Scope: ...
 
     def add(self, lessons: Lessons, reflection: Reflection) -> Lessons:
-        """The lessons after one more."""
+        """Returns the lessons after adding one."""
         ...
 
     def view(self, lessons: Lessons, agent: int, problem: Problem, path: Sequence[Turn]) -> tuple[str, ...]:
-        """The texts that the agent's prompt on this path carries, oldest first."""
+        """Returns the texts that the agent's prompt on this path carries, oldest first."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolFifo:
-    """Every lesson is broadcast to every agent; each holds the last `size`.
+    """Broadcasts every lesson to every agent; each holds the last `size`.
 
-    One shared buffer, which equals a buffer of the same size an agent with the same content.
-    Source: paper Eq. 3; its size is not given there.
+    One shared buffer; this equals one buffer per agent of the same size and content.
+    Source: paper Eq. 3, which does not give the size.
 
     Attributes:
         size: Lessons held, >= 1.
@@ -96,20 +96,20 @@ class PrivateFifo:
 
 
 K1, B = 1.2, 0.75
-"""BM25's saturation of repeated words and its weight of a text's length: the customary values."""
+"""BM25's saturation of repeated words and its weight of a text's length, at their usual values."""
 _WORD = re.compile(r"\w+")
 
 
 def situation(problem: Problem, path: Sequence[Turn]) -> str:
-    """Where an agent stands, as text: the problem, what was done and what was seen."""
+    """Describes where an agent is, as text: the problem, the actions and the observations."""
     return "\n".join([problem.prompt, *(f"{turn.action}\n{turn.observation}" for turn in path)])
 
 
 def relevance(query: str, texts: Sequence[str]) -> list[float]:
-    """BM25 of each text for the words of the query, >= 0. Words that every text has decide almost nothing.
+    """Returns the BM25 score of each text for the query's words, >= 0. Words in every text have almost no effect.
 
-    The sum over the query's words of idf f (k1 + 1) / (f + k1 (1 - b + b l / mean l)), f the word's count in the text
-    and l the text's words, with idf = ln(1 + (n - d + 1/2) / (d + 1/2)), d of n texts holding the word.
+    The sum over the query's words of idf f (k1 + 1) / (f + k1 (1 - b + b l / mean l)), where f is the word's count in
+    the text, l the text's number of words, and idf = ln(1 + (n - d + 1/2) / (d + 1/2)) if d of n texts hold the word.
     Source: Robertson and Zaragoza 2009; the 1 in the idf, which keeps it above 0, is Lucene's.
     """
     counts = [Counter(_WORD.findall(text.lower())) for text in texts]
@@ -127,15 +127,15 @@ def relevance(query: str, texts: Sequence[str]) -> list[float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relevant:
-    """Every lesson is shared; a prompt carries the `size` whose failures are most like where the agent stands now.
+    """Shares every lesson; a prompt carries the `size` lessons whose failures are most like the agent's situation.
 
-    Likeness is `relevance` of the failed situation (problem, actions, observations) for the present one; of equally
-    like lessons the newest. At the root of a question all its lessons are about equally like. Ours: the paper shows
-    the last lessons.
+    Similarity is the `relevance` of the failed situation (problem, actions, observations) to the current one; ties go
+    to the newest lesson. At the root of a question all its lessons are about equally similar. This is ours: the paper
+    shows the last lessons.
 
     Attributes:
-        size: Lessons a prompt carries, >= 1.
-        keep: Lessons held, the newest, >= size.
+        size: Lessons in a prompt, >= 1.
+        keep: Number of newest lessons held, >= size.
     """
 
     size: Count = 3
@@ -164,7 +164,7 @@ class Relevant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoMemory:
-    """Nothing is reflected on, nothing is remembered (ablation: without memory)."""
+    """Reflects on nothing and remembers nothing (ablation: without memory)."""
 
     @property
     def reflects(self) -> bool:

@@ -1,7 +1,7 @@
-"""Which agent answers the next call (paper Eq. 1) and the null policies it is compared with.
+"""The policy that picks the agent for the next call (paper Eq. 1), and the null policies it is compared with.
 
-A policy has no state: what it decides on are the `ArmStats` of the session, one an agent, in pool order. Further
-policies are in `symphony.agents.bandits`.
+A policy has no state: it decides from the session's `ArmStats`, one per agent, in pool order. More policies are in
+`symphony.agents.bandits`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Scope = Literal["question", "run"]
 
 @dataclass(slots=True)
 class Trial:
-    """One call of an agent, as a policy looks back on it.
+    """One call of an agent, as a policy remembers it.
 
     Attributes:
-        time: Calls that the pool had been asked for before it.
+        time: Number of calls asked of the pool before it.
         probability, features: As in `Pick`.
-        reward: R in [0, 1] of the node that it generated; None while there is none.
+        reward: R in [0, 1] of the node it generated; None while there is none.
     """
 
     time: int
@@ -41,16 +41,17 @@ class ArmStats:
 
     Attributes:
         calls: N_i, completed and in-flight calls in any phase.
-        credits: Nodes that the agent generated and that were rewarded.
+        credits: Rewarded nodes that the agent generated.
         reward: Sum of the rewards R of those nodes.
         failures: Failed calls in a row.
-        suspended: The agent failed too often in a row and is not picked again while these statistics live.
-        answers: Calls that ended and did not fail.
-        tokens: Prompt and completion tokens of those.
-        estimate: Sum of R / p over its credits, p the probability of the pick that was rewarded.
+        suspended: Whether the agent failed too often in a row; it is then not picked again while these statistics live.
+        answers: Calls that ended without failing.
+        tokens: Prompt and completion tokens of those calls.
+        estimate: Sum of R / p over its credits, where p is the probability of the rewarded pick.
         trials: Its calls in order, failed ones included.
-        asked, earned: Regressions on the features of its calls (the rewards are not used), and of R on those of its
-            credits. They stay empty under policies that pick without features.
+        asked: Regression over the features of all its calls (rewards are not used); empty under policies that pick
+            without features.
+        earned: Regression of R on the features of its credited calls; empty under the same policies.
     """
 
     calls: int = 0
@@ -66,22 +67,22 @@ class ArmStats:
     earned: Ridge = field(default_factory=Ridge)
 
     def mean_per_node(self) -> float:
-        """Mean reward of the nodes that the agent generated (paper Eq. 1); 0 before the first."""
+        """Returns the mean reward of the nodes that the agent generated (paper Eq. 1); 0 before the first."""
         return self.reward / self.credits if self.credits else 0.0
 
     def mean_per_call(self) -> float:
-        """Rewards over *all* calls, as in the published code; 0 before the first."""
+        """Returns the reward sum over *all* calls, as in the published code; 0 before the first call."""
         return self.reward / self.calls if self.calls else 0.0
 
     def call(self, trial: Trial) -> None:
-        """Counts a call from the moment it is asked for."""
+        """Counts a call as soon as it is asked for."""
         self.calls += 1
         self.trials.append(trial)
         if trial.features:
             self.asked.add(trial.features, 0.0)
 
     def credit(self, reward: float, trial: Trial | None) -> None:
-        """Counts the reward of a node, and the call that generated it where that is known."""
+        """Adds the reward of a node, and assigns it to the call that generated the node, if known."""
         self.credits += 1
         self.reward += reward
         if trial is None:
@@ -95,13 +96,13 @@ class ArmStats:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A decision and its grounds.
+    """A decision and the figures behind it.
 
     Attributes:
         arm: Index of the agent in the pool.
-        means, bonuses: Mean reward and exploration bonus of each arm, pool order, before the pick.
-        probability: Of this pick, in (0, 1], where the policy learns from it; else 1.
-        features: Of phase and depth, where the policy learns from them; else empty.
+        means, bonuses: Mean reward and exploration bonus of each arm before the pick, in pool order.
+        probability: Probability of this pick, in (0, 1], if the policy learns from it; else 1.
+        features: Features of phase and depth, if the policy learns from them; else empty.
     """
 
     arm: int
@@ -114,8 +115,8 @@ class Pick:
 class Scheduler(Protocol):
     """Picks an agent.
 
-    Rewards arrive late and not for every call: R credits the agent that generated a node when the node is evaluated
-    or ends, and until then agents are picked several times more; calls that evaluate or reflect, and answers that
+    Rewards arrive late and not for every call: the agent that generated a node is credited with R when the node is
+    evaluated or ends, and several more picks are made until then. Calls that evaluate or reflect, and answers that
     bring no new node, are never rewarded.
 
     Attributes:
@@ -127,27 +128,27 @@ class Scheduler(Protocol):
     def scope(self) -> Scope: ...
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
-        """Picks among the arms that are not suspended; None when there is none (left).
+        """Picks among the arms that are not suspended; returns None if none is left.
 
         Args:
             phase: What the call is for.
-            depth: Of the node that it belongs to; 0 is the root.
+            depth: Depth of the node that the call belongs to; 0 is the root.
         """
         ...
 
 
 def node_means(arms: Sequence[ArmStats]) -> tuple[float, ...]:
-    """`ArmStats.mean_per_node` of each, pool order."""
+    """Returns `ArmStats.mean_per_node` of each arm, in pool order."""
     return tuple([arm.mean_per_node() for arm in arms])
 
 
 def log_calls(arms: Sequence[ArmStats]) -> float:
-    """ln N of Eq. 1, N the sum of all N_i; 0 before the first call."""
+    """Returns ln N of Eq. 1, where N is the sum of all N_i; 0 before the first call."""
     return math.log(max(1, sum([arm.calls for arm in arms])))
 
 
 def best_bound(arms: Sequence[ArmStats], means: tuple[float, ...], bonuses: tuple[float, ...]) -> Pick | None:
-    """The highest sum of mean and bonus; agents never called come first, ties go to the first in the pool."""
+    """Picks the highest sum of mean and bonus; agents never called come first, ties go to the first in the pool."""
     best, highest = -1, -math.inf
     for index, arm in enumerate(arms):
         if arm.suspended:
@@ -162,8 +163,8 @@ def best_bound(arms: Sequence[ArmStats], means: tuple[float, ...], bonuses: tupl
 class UCB:
     """Upper confidence bound; agents never called come first, ties go to the first in the pool.
 
-    Source: paper Eq. 1, `mean_i + alpha * sqrt(ln(N) / (N_i + 1))`, N the sum of all N_i. The forced first calls and
-    the form "inside" are the published code's.
+    Source: paper Eq. 1, `mean_i + alpha * sqrt(ln(N) / (N_i + 1))`, where N is the sum of all N_i. The forced first
+    calls and the form "inside" are from the published code.
 
     Attributes:
         alpha: Weight of exploration, >= 0.
@@ -192,7 +193,7 @@ class UCB:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uniform:
-    """Every agent with the same probability (ablation: without scheduling)."""
+    """Picks every agent with the same probability (ablation: without scheduling)."""
 
     scope: Scope = "question"
 
@@ -208,7 +209,7 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRobin:
-    """The agent with the fewest calls, in pool order: each in turn."""
+    """Picks agents in turn: the one with the fewest calls, ties in pool order."""
 
     scope: Scope = "question"
 
@@ -224,10 +225,10 @@ class RoundRobin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixed:
-    """Always the same agent.
+    """Always picks the same agent.
 
     Attributes:
-        arm: Its index in the pool, >= 0.
+        arm: Index of the agent in the pool, >= 0.
     """
 
     arm: FromZero = 0
@@ -237,7 +238,7 @@ class Fixed:
         check_fields("scheduler", self)
 
     def check_pool(self, size: int) -> None:
-        """Raises SymphonyError where a pool of this size has no such agent."""
+        """Raises SymphonyError if a pool of this size has no such agent."""
         if self.arm >= size:
             raise SymphonyError(f"scheduler.arm: found {self.arm}, allowed: 0 to {size - 1} (the pool's agents)")
 
@@ -248,13 +249,13 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One agent as long as it answers; once it is suspended, whom another scheduler picks.
+    """Picks one agent until it is suspended, then lets another scheduler pick.
 
-    What a search makes for the calls that it gives to one agent; no option of a run.
+    A search creates this for calls that it gives to one agent; it is not an option of a run.
 
     Attributes:
-        arm: Its index in the pool.
-        otherwise: Picks in its stead.
+        arm: Index of the agent in the pool.
+        otherwise: Picks once that agent is suspended.
     """
 
     arm: int

@@ -1,4 +1,4 @@
-"""How evaluators' answers become a value of a node: EMCS (paper Eq. 4-6), the plain value, and other confidences."""
+"""Scorers turn evaluators' answers into a node's value: EMCS (paper Eq. 4-6), the plain value, other confidences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FALLBACK = (0.5, 0.5)
 
 
 def entropy(c: float) -> float:
-    """Entropy of a yes/no belief held with probability c, in nats: 0 at c in {0, 1}, ln 2 at 0.5.
+    """Returns the entropy of a yes/no belief with probability c, in nats: 0 at c in {0, 1}, ln 2 at 0.5.
 
     Source: paper Eq. 4-5, E(C) = -C ln C - (1 - C) ln(1 - C).
     """
@@ -34,7 +34,7 @@ def entropy(c: float) -> float:
 
 
 def emcs(z: float, c: float) -> float:
-    """Value z in [0, 1] modulated by the entropy of the confidence c in [0, 1]; in [0, 1].
+    """Modulates a value z in [0, 1] by the entropy of the confidence c in [0, 1]; the result is in [0, 1].
 
     Source: paper Eq. 6, R = Z (1 - E(C)). E is symmetric, so a confidence near 0 is not penalised.
     """
@@ -46,11 +46,11 @@ class Asking:
     """How a node is evaluated.
 
     Attributes:
-        draws: Evaluations, each by the next scheduled agent, >= 1.
-        temperature: They are drawn at, >= 0; 0 is greedy.
-        verify: Whether the question is `Prompts.verification`, to be answered by yes or no, and not `evaluation`.
-        tokens: Completion tokens of one; None is what the search allows.
-        reminder: Put behind the question where an answer could not be understood.
+        draws: Number of evaluations, each by the next scheduled agent, >= 1.
+        temperature: Sampling temperature of evaluations, >= 0; 0 is greedy.
+        verify: Whether to ask `Prompts.verification`, answered by yes or no, instead of `evaluation`.
+        tokens: Completion token limit of one evaluation; None means the search's limit.
+        reminder: Appended to the question when it is asked again because an answer could not be understood.
     """
 
     draws: int = 1
@@ -71,17 +71,17 @@ class Scorer(Protocol):
     def asking(self) -> Asking: ...
 
     def score(self, answers: Sequence[Completion]) -> Score | None:
-        """The score of a node from the answers about it, at least one and none with an error.
+        """Scores a node from the answers about it: at least one, and none with an error.
 
-        There are as many as were asked for, or fewer where calls failed or were refused.
+        There are as many answers as were asked for, or fewer if calls failed or were refused.
 
         Returns:
-            None when they can not be understood.
+            The score; None if the answers cannot be understood.
         """
         ...
 
     def fallback(self) -> Score:
-        """What a node gets when no answer could be understood."""
+        """Returns the score of a node for which no answer could be understood."""
         ...
 
 
@@ -92,7 +92,7 @@ class EMCS:
     Source: paper Eq. 4-6.
 
     Attributes:
-        floor: Least modulated value, in [0, 1] (published code: 0.2; paper: none).
+        floor: Lowest modulated value, in [0, 1] (published code: 0.2; paper: none).
         one_sided: Whether a confidence below 0.5 counts as 0.5, so that doubt is never rewarded (paper: no).
     """
 
@@ -120,7 +120,7 @@ class EMCS:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plain:
-    """The verbalised value as it is (ablation: without EMCS). Reads what EMCS reads, so that only R differs."""
+    """Uses the verbalised value as it is (ablation: without EMCS). It reads what EMCS reads, so only R differs."""
 
     @property
     def asking(self) -> Asking:
@@ -137,17 +137,17 @@ class Plain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfConsistency:
-    """The mean of several evaluations, trusted as far as they agree; the verbalised confidences are unused.
+    """Averages several evaluations and trusts the mean as far as they agree; verbalised confidences are unused.
 
-    Z is the mean of the values and C = 1 - s, s their standard deviation: values in [0, 1] have s <= 1/2, so that C
-    falls from 1, where all agree, to 1/2, where half say 0 and half 1, and E(C) of Eq. 5 rises with the discord.
-    R = Z (1 - E(C)), Eq. 6. Fewer than two answers that can be understood are no agreement, hence no score.
-    Source: self-consistency is Wang et al. 2023, there a vote on answers; confidence from the agreement of samples is
-    Xiong et al. 2024. This form of C is ours.
+    Z is the mean of the values and C = 1 - s, where s is their standard deviation. Values in [0, 1] have s <= 1/2, so C
+    falls from 1, if all agree, to 1/2, if half say 0 and half say 1, and E(C) of Eq. 5 rises with disagreement.
+    R = Z (1 - E(C)), Eq. 6. Fewer than two understood answers show no agreement, so they give no score.
+    Source: self-consistency is from Wang et al. 2023, there a vote on answers; confidence from the agreement of samples
+    is from Xiong et al. 2024. This form of C is ours.
 
     Attributes:
-        draws: Evaluations a node, >= 2; each costs a call.
-        temperature: Of evaluations, > 0.
+        draws: Evaluations per node, >= 2; each costs a call.
+        temperature: Sampling temperature of evaluations, > 0.
     """
 
     draws: Annotated[int, Ge(2)] = 5
@@ -174,14 +174,14 @@ class SelfConsistency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenProbability:
-    """EMCS whose confidence is the model's own: how probable it found the tokens of its evaluation.
+    """EMCS with the model's own confidence: the probability it gave the tokens of its evaluation.
 
-    C = exp(L / T), L the answer's log-probability (nats) and T its tokens: the geometric mean of their probabilities,
-    in (0, 1]. R = Z (1 - E(max(C, 1/2))), since an improbable answer is no certainty. Z is verbalised, the verbalised
-    confidence is unused.
+    C = exp(L / T), where L is the answer's log-probability (nats) and T its number of tokens: the geometric mean of the
+    token probabilities, in (0, 1]. R = Z (1 - E(max(C, 1/2))), because an improbable answer is not a certain one. Z is
+    verbalised; the verbalised confidence is unused.
     Source: length-normalised sequence probability as a confidence, Malinin and Gales 2021; R is Eq. 6, one-sided.
 
-    An answer without log-probabilities counts with its plain value, R = Z, and is marked as a fallback.
+    An answer without log-probabilities gets its plain value, R = Z, and is marked as a fallback.
     """
 
     @property
@@ -209,14 +209,14 @@ _YES, _NO = ("yes", "true", "right", "correct"), ("no", "false", "wrong", "incor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PTrue:
-    """The probability that the model gives to "yes" when it is asked whether the answer is right.
+    """Scores by the probability that the model gives to "yes" when asked whether the last step is right.
 
-    Z = P(yes): the probability p of the one token that is drawn greedily, or 1 - p where that says no.
+    Z = P(yes): the probability p of the single token drawn greedily, or 1 - p if that token says no.
     C = max(Z, 1 - Z). R = Z, or with `modulated` Z (1 - E(C)) (Eq. 6).
-    Source: P(True), Kadavath et al. 2022 (arXiv 2207.05221), there with several samples shown beside; here the
-    trajectory alone. Deviation: what is neither yes nor no counts to the other side.
+    Source: P(True), Kadavath et al. 2022 (arXiv 2207.05221), which also shows several samples; here only the trajectory
+    is shown. Deviation: the probability of tokens that are neither yes nor no counts for the answer not drawn.
 
-    An answer without log-probabilities counts as sure, and is marked as a fallback.
+    An answer without log-probabilities counts as certain, and is marked as a fallback.
 
     Attributes:
         modulated: Whether the entropy of C modulates Z (the paper's EMCS over this value).
@@ -247,11 +247,11 @@ class PTrue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomScore:
-    """A uniform random number in place of what the evaluator says: the floor that an evaluator must beat.
+    """Replaces the evaluator's value by a uniform random number: the baseline an evaluator must beat.
 
-    It asks the calls that EMCS asks and reads the answers, so that both pay the same tokens under the same limit and
-    differ in the information alone; whether an answer is asked for again depends on it as under EMCS. Then Z = R is
-    uniform on [0, 1), drawn from the seed of the call, so that a repeated run repeats it; C is 1.
+    It makes the same calls as EMCS and reads the answers, so both pay the same tokens under the same limit and differ
+    only in the information; an answer that cannot be read is asked for again, as under EMCS. Then Z = R is uniform on
+    [0, 1), drawn from the seed of the call, so a repeated run repeats it; C is 1.
     """
 
     @property
@@ -274,18 +274,18 @@ _ANY_NUMBER = re.compile(r"\d+\.?\d*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Official:
-    """EMCS of the numbers that the published parser finds, wherever they stand.
+    """EMCS of the numbers that the published parser finds anywhere in an answer.
 
-    Z is the largest whole number from 1 to 10, in tenths. C is the first number with a dot in [0, 1]; if that is the
-    default or missing, the first 0 or 1. So "7/10" is Z = 1, "9." is lost, and an answer on [0, 1] keeps the default
-    Z: use it with prompts that ask for a whole score. Nothing is asked twice.
+    Z is the largest whole number from 1 to 10, in tenths. C is the first number with a dot in [0, 1]; if that is
+    missing or equals the default, C is the first 0 or 1. So "7/10" gives Z = 1, "9." is lost, and an answer on [0, 1]
+    keeps the default Z: use it with prompts that ask for a whole-number score. Nothing is asked twice.
 
-    Source: ZHUWEI-hub/SYMPHONY, commit 3fbe298, hotpot/hotpotqa.py:247-288, webshop/webshop.py:227-269; the floor
-    hotpot/symphony.py:86-87.
+    Source: ZHUWEI-hub/SYMPHONY, commit 3fbe298, hotpot/hotpotqa.py:247-288, webshop/webshop.py:227-269; the floor is
+    from hotpot/symphony.py:86-87.
 
     Attributes:
         value, confidence: Defaults of Z and C, each in [0, 1] (HotpotQA: 0.7 and 0.7; WebShop: 0.8 and 1).
-        floor: Least modulated value, in [0, 1].
+        floor: Lowest modulated value, in [0, 1].
     """
 
     value: Share = 0.7

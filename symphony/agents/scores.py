@@ -1,8 +1,8 @@
-"""The value and the confidence in an evaluator's answer. The grammar is written down in docs/tasks.md, "What is read".
+"""Reads value and confidence from an evaluator's answer. docs/tasks.md, "What is read", describes the grammar.
 
     score := label word* [scale] separator number [scale]
 
-A number whose scale can't be told is never a score.
+A number whose scale is unclear is never a score.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from symphony.chat.reasoning import plain
 
 CONFIDENCE_MARGIN = 1e-6
-"""A verbalised confidence is kept this far away from 0 and 1: nobody is certain."""
+"""A verbalised confidence is kept this far from 0 and 1: nobody is certain."""
 
-_TOKEN = re.compile(  # letters that stick to a number make it none: 3rd, 0x1F
+_TOKEN = re.compile(  # a number with letters attached is not a number: 3rd, 0x1F
     r"(?P<number>(?:(?<![\w.)\]])[-+\u2212])?\.?[0-9]"
     r"(?:[eE][-+]?[0-9]|[.,](?=[0-9])|(?!(?i:value|score|correctness|confidence)\b)\w)*)"
     r"|(?P<command>\\[A-Za-z]+)|(?P<word>[^\W\d_]+(?:['\u2019][^\W\d_]+)*)"
@@ -26,51 +26,51 @@ _TOKEN = re.compile(  # letters that stick to a number make it none: 3rd, 0x1F
 )
 _DECIMAL = re.compile(r"(?P<whole>[-+]?[0-9]{0,9})(?:[.,](?P<part>[0-9]{1,17}))?(?:[eE][-+]?[0-9]{1,3})?")
 _WORDS = 6
-"""Words that may stand between a label and its separator, as in "Value of this attempt: 0.7"."""
+"""Maximum words between a label and its separator, as in "Value of this attempt: 0.7"."""
 _ASIDE = 24
-"""Tokens that a bracket holds at most, and that stand between a label and its number."""
+"""Maximum tokens in a bracket, and between a label and its number."""
 _BEFORE = 2
-"""Words that may begin a line of scores, as in "My final value: 0.7"."""
+"""Maximum words before the first score of a line of scores, as in "My final value: 0.7"."""
 _JOINS = frozenset({"is", "of", "equals", "about", "around", "approximately", "roughly", "at"})
 _SPANS = frozenset({"to", "or", "and", "~"})
 _SPREADS = frozenset({"interval", "intervals", "range", "bound", "bounds", "band", "ci"})
-"""Words that make of a label the name of two numbers."""
+"""Words that turn a label into the name of two numbers."""
 _BECAUSE = frozenset((
     "because", "since", "as", "for", "and", "but", "if", "with", "which", "so", "due", "given", "after",
     "when", "while", "considering", "where", "although", "though",
 ))  # fmt: skip
-"""Words that may follow a whole number that is a score, or stand between a score and a number beside it."""
+"""Words that may follow a whole-number score, or come between a score and another number."""
 _BOUNDS = frozenset((
     "max", "maximum", "min", "minimum", "tops", "plus", "minus", "times", "chance", "chances", "least", "most",
     "than", "not", "no", "under", "over", "above", "below", "sqrt", "log", "ln", "exp",
 ))  # fmt: skip
-"""Words that make something else of the number beside them."""
+"""Words that change the meaning of the number next to them."""
 _MORE = frozenset(["up", "above", "more", "higher", "over", "better", "below", "less", "lower", "under", "down"])
 _REVISED = frozenset((
     "revised", "revise", "revision", "updated", "update", "corrected", "correction", "changed", "adjusted", "amended",
     "edit", "edited", "reconsidered", "lowered", "raised", "reduced", "increased", "actually", "rather", "instead",
     "now",
 ))  # fmt: skip
-"""Words that take a number back, where another one stands near them."""
-_NEAR = 3  # tokens between such a word and the number
+"""Words that retract a number if another number is near them."""
+_NEAR = 3  # maximum distance in tokens from such a word to the number
 _SAME = "|~\u2248\u223c\u2243\u2245"
-"""Mathematical signs that leave a number what it is."""
+"""Mathematical signs that do not change the number after them."""
 _DRESS = frozenset((
     "boxed", "fbox", "mathbf", "mathrm", "mathit", "textbf", "text", "approx", "sim", "bf", "bm", "boldsymbol",
     "large", "left", "right",
 ))  # fmt: skip
-"""LaTeX commands that do so, too."""
+"""LaTeX commands that do not change the number after them either."""
 _TAG = re.compile(
     r"</?(?:b|i|u|em|strong|code|span|p|div|font|big|small|mark|li|ul|ol|td|th|tr|table)(?: [^<>\n]*)?>", re.I
 )
 _VERDICT = 2
-"""Words that may stand before a number in brackets, as in "Confidence: very high (0.9)"."""
+"""Maximum words before a number in brackets, as in "Confidence: very high (0.9)"."""
 _BETWEEN = frozenset({"-", "\u2013", "\u2014", "~", "..", "...", ",", "to", "and"})
 _VALUES = frozenset({"value", "score", "correctness"})
 _SUFFIXES = _VALUES | {"level", "rating"}
 
 _Scale = tuple[float, float]
-"""Its least and its most."""
+"""The lowest and highest number of a scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,10 @@ class _Found:
     """A labelled number.
 
     Attributes:
-        label: In lower case.
-        unit: The number on [0, 1]; None where its scale can't be told.
-        declared: Whether a colon or "=" stands before it.
-        begin, end: Its tokens.
+        label: The label in lower case.
+        unit: The number mapped to [0, 1]; None if its scale is unclear.
+        declared: Whether a colon, "=" or dash precedes it.
+        begin, end: Range of its tokens; `end` is exclusive.
     """
 
     label: str
@@ -98,14 +98,14 @@ class _Found:
 
 
 def parse_score(text: str) -> tuple[float, float] | None:
-    """Reads value and confidence from an evaluator's answer, its reasoning set apart.
+    """Reads value and confidence from an evaluator's answer, ignoring its reasoning.
 
-    `Value:`, `Score:` or `Correctness:` is Z and `Confidence:` C, on one line or on several, in any order. Lines that
-    consist of scores come before other numbers after a colon, and these before numbers in prose; of equals the last
-    counts. `x/10` at the beginning of a line is a value without a label.
+    `Value:`, `Score:` or `Correctness:` gives Z and `Confidence:` gives C, on one line or several, in any order. Lines
+    that consist of scores take precedence over other numbers after a colon, and these over numbers in prose; among
+    equals the last counts. `x/10` at the start of a line is a value without a label.
 
     Returns:
-        (Z, C) with Z in [0, 1] and C in [1e-6, 1 - 1e-6]; None when either is missing or makes no sense.
+        (Z, C) with Z in [0, 1] and C in [1e-6, 1 - 1e-6]; None if either is missing or makes no sense.
     """
     said = _TAG.sub(" ", plain(text))
     tokens = [_Token(str(match.lastgroup), match[0].lower()) for match in _TOKEN.finditer(said)]
@@ -121,7 +121,7 @@ def parse_score(text: str) -> tuple[float, float] | None:
 
 
 def _best(ranked: Sequence[tuple[int, _Found]]) -> float | None:
-    """The last of the best rank."""
+    """Returns the last value of the best rank."""
     best = max((rank for rank, _ in ranked), default=0)
     return next((one.unit for rank, one in reversed(ranked) if rank == best), None)
 
@@ -138,7 +138,7 @@ def _labelled(tokens: Sequence[_Token]) -> list[_Found]:
 
 
 def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
-    """The score whose label stands at `begin`; None where the words go on without one."""
+    """Reads the score whose label is at `begin`; None if no score follows the label."""
     label = tokens[begin].text
     words, declared, joined, scale = 0, False, "", None
     at = begin + 1
@@ -190,7 +190,7 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
 
 
 def _is_barred(tokens: Sequence[_Token], begin: int, at: int, end: int) -> bool:
-    """Whether a sign before a number makes another of it: "< 0.1", "\u2265 0.5", "$0.7", "#1", "\\sqrt{0.5}"."""
+    """Whether a sign before a number changes its meaning: "< 0.1", "\u2265 0.5", "$0.7", "#1", "\\sqrt{0.5}"."""
     line = next((place for place in range(end, len(tokens)) if tokens[place].kind == "line"), len(tokens))
     behind = [one.text for one in tokens[end:line]]
     for place in range(begin + 1, at):
@@ -217,10 +217,10 @@ def _is_barred(tokens: Sequence[_Token], begin: int, at: int, end: int) -> bool:
 
 
 def _goes_on(tokens: Sequence[_Token], at: int, *, whole: bool) -> bool:
-    """Whether what follows a number on its line makes another of it, or is a second one.
+    """Whether what follows a number on its line changes its meaning, or is a second number.
 
     Args:
-        whole: Whether the number is a whole one without a scale: words behind it tell what it counts.
+        whole: Whether the number is a whole number without a scale: words after it may say what it counts.
     """
     gap = []
     while at < len(tokens) and tokens[at].kind in ("mark", "stop", "colon", "slash", "dash", "arrow", "range"):
@@ -253,7 +253,7 @@ def _goes_on(tokens: Sequence[_Token], at: int, *, whole: bool) -> bool:
 
 
 def _taken_back(tokens: Sequence[_Token], at: int) -> bool:
-    """Whether the line puts another number, no whole one, in the place of the one before `at`: "0.6 (revised: 0.7)"."""
+    """Whether the line replaces the number before `at` by another that is not whole: "0.6 (revised: 0.7)"."""
     line = next((place for place in range(at, len(tokens)) if tokens[place].kind == "line"), len(tokens))
     own = next((place for place in range(at, line) if tokens[place].text in (*_VALUES, "confidence")), line)
     numbers = [place for place in range(at, own) if tokens[place].kind == "number" and not tokens[place].text.isdigit()]
@@ -262,14 +262,14 @@ def _taken_back(tokens: Sequence[_Token], at: int) -> bool:
 
 
 def _depends(tokens: Sequence[_Token], at: int) -> bool:
-    """Whether the line has another number for another case, as the question has: "0 if it fails and 1 if it passes"."""
+    """Whether the line gives another number for another case, like the question: "0 if it fails and 1 if it passes"."""
     line = next((place for place in range(at, len(tokens)) if tokens[place].kind == "line"), len(tokens))
     cases = [place for place in range(at, line) if tokens[place].text in ("if", "when")]
     return cases[:1] == [at] and any(tokens[place - 1].kind == "number" for place in cases[1:])
 
 
 def _after(tokens: Sequence[_Token], at: int) -> tuple[tuple[_Scale, int] | None, bool]:
-    """The scale that follows a number, and whether a second number follows instead, as in "0.6 to 0.8"."""
+    """Returns the scale that follows a number, and whether a second number follows instead, as in "0.6 to 0.8"."""
     if at < len(tokens) and (tokens[at].kind in ("dash", "arrow", "range") or tokens[at].text in _SPANS):
         return None, at + 1 < len(tokens) and tokens[at + 1].kind == "number"
     if at < len(tokens) and tokens[at].kind == "number":
@@ -278,7 +278,7 @@ def _after(tokens: Sequence[_Token], at: int) -> tuple[tuple[_Scale, int] | None
 
 
 def _scale(tokens: Sequence[_Token], at: int) -> tuple[_Scale, int] | None:
-    """A scale that begins at `at`, as ((least, most), end): "/ 10", "out of 10", "%", "(0-1)", "on a scale of ..."."""
+    """Reads a scale at `at` as ((least, most), end): "/ 10", "out of 10", "%", "(0-1)", "on a scale of ..."."""
     texts = [one.text for one in tokens[at : at + _ASIDE]]
     if texts[:1] in (["%"], ["\uff05"], ["percent"]) or texts[:2] == ["per", "cent"]:
         return (0.0, 100.0), at + (2 if texts[0] == "per" else 1)
@@ -297,7 +297,7 @@ def _scale(tokens: Sequence[_Token], at: int) -> tuple[_Scale, int] | None:
 
 
 def _close(tokens: Sequence[_Token], at: int) -> int | None:
-    """Where the bracket at `at` is closed in its line."""
+    """Returns where the bracket at `at` is closed on its line; None if it is not."""
     for place in range(at + 1, min(len(tokens), at + _ASIDE)):
         if tokens[place].kind in ("close", "line"):
             return place if tokens[place].kind == "close" else None
@@ -305,14 +305,14 @@ def _close(tokens: Sequence[_Token], at: int) -> int | None:
 
 
 def _aside(tokens: Sequence[_Token], at: int) -> int | None:
-    """The end of a bracket between label and separator, as "(a guess):"; that of "(0.7)" holds the number itself."""
+    """Returns the end of an aside in brackets, as in "(a guess):"; None if the bracket holds the number, as "(0.7)"."""
     close = _close(tokens, at)
     goes_on = close is not None and close + 1 < len(tokens) and tokens[close + 1].kind in ("colon", "number")
     return close + 1 if close is not None and goes_on else None
 
 
 def _verdict(tokens: Sequence[_Token], at: int) -> int | None:
-    """The number in the bracket behind a word or two, where it has a fraction or a scale: "high (0.9)"."""
+    """Finds the number in brackets after a word or two, if it has a fraction or a scale: "high (0.9)"."""
     opens = next((place for place in range(at, len(tokens)) if tokens[place].kind != "word"), len(tokens))
     if opens - at > _VERDICT or opens + 2 >= len(tokens) or tokens[opens].kind != "open":
         return None
@@ -324,7 +324,7 @@ def _verdict(tokens: Sequence[_Token], at: int) -> int | None:
 
 
 def _bracketed(tokens: Sequence[_Token], at: int, texts: Sequence[str]) -> tuple[_Scale, int] | None:
-    """A scale in brackets, whatever words stand around it. "(7/10)" and "(70%)" are none: they repeat the number."""
+    """Reads a scale in brackets, with any words around it. "(7/10)" and "(70%)" are no scales: they repeat a number."""
     close = _close(tokens, at)
     if close is None:
         return None
@@ -338,14 +338,14 @@ def _bracketed(tokens: Sequence[_Token], at: int, texts: Sequence[str]) -> tuple
 
 
 def _span(texts: Sequence[str]) -> _Scale | None:
-    """The scale that `0-1`, `1 to 10` and the like at the beginning name."""
+    """Reads a scale such as `0-1` or `1 to 10` at the start of the texts."""
     if texts and (both := re.fullmatch(r"([01]),([0-9]{1,3})", texts[0])):  # [0,1]
         return float(both[1]), float(both[2])
     if len(texts) < 3 or texts[1] not in _BETWEEN:
         return None
     low, high = _number(texts[0]), _number(texts[2])
     fine = low in (0, 1) and high is not None and high >= 1 and high.is_integer()
-    below = low is not None and high is not None and low < 0 < high  # a scale, but none of ours
+    below = low is not None and high is not None and low < 0 < high  # a scale, but not one we can use
     return (low, high) if low is not None and high is not None and (fine or below) else None
 
 
@@ -359,7 +359,7 @@ def _number(text: str) -> float | None:
 
 
 def _unit(text: str, label: str, scale: _Scale | None) -> float | None:
-    """The number on [0, 1]; None where its scale can't be told or it is not on it."""
+    """Maps the number to [0, 1]; None if its scale is unclear or the number is not on it."""
     number = _number(text)
     if number is None:
         return None
@@ -372,7 +372,7 @@ def _unit(text: str, label: str, scale: _Scale | None) -> float | None:
 
 
 def _on_score_lines(tokens: Sequence[_Token], found: Sequence[_Found]) -> list[bool]:
-    """Of each score whether its line consists of scores: but for two words before the first, marks, and brackets."""
+    """Whether each score's line consists of scores, apart from two words before the first, marks, and brackets."""
     scored = {at for one in found for at in range(one.begin, one.end)}
     lines, words, depth, begun = [0] * len(tokens), [0], 0, False
     for at, token in enumerate(tokens):
@@ -388,7 +388,7 @@ def _on_score_lines(tokens: Sequence[_Token], found: Sequence[_Found]) -> list[b
 
 
 def _tenths(tokens: Sequence[_Token]) -> float | None:
-    """The last `x/10` that begins a line."""
+    """Returns the value of the last `x/10` at the start of a line."""
     found = None
     begins = True
     for at, token in enumerate(tokens):

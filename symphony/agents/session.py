@@ -34,12 +34,12 @@ from symphony.types import (
 )
 
 MAX_FAILURES = 3
-"""Failed calls in a row after which an agent is suspended."""
+"""An agent is suspended after this many failed calls in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A named model of the pool, and what its tokens cost."""
+    """A named model of the pool, and the price of its tokens."""
 
     name: str
     model: AsyncModel
@@ -48,7 +48,7 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class AgentPool:
-    """An ordered set of agents with different names."""
+    """An ordered set of agents with distinct names."""
 
     name: str
     agents: tuple[Agent, ...]
@@ -73,7 +73,7 @@ StopCause = BudgetReason | Literal["error"]
 
 
 class Stop(Exception):
-    """No further call may be made. Never leaves `Search.solve`: it becomes the result's stop reason."""
+    """Raised when no further call may be made. It never leaves `Search.solve`: it becomes the result's stop reason."""
 
     def __init__(self, reason: StopCause) -> None:
         super().__init__(reason)
@@ -81,11 +81,11 @@ class Stop(Exception):
 
 
 class BudgetExceeded(Stop):
-    """A budget of the problem, of its run or of its study is spent."""
+    """Raised when a budget of the problem, its run or its study is spent."""
 
 
 class NoAgentLeft(Stop):
-    """Every agent that the scheduler may pick is suspended; reason "error"."""
+    """Raised when every agent that the scheduler may pick is suspended; the stop reason is "error"."""
 
     def __init__(self) -> None:
         super().__init__("error")
@@ -101,14 +101,14 @@ class Ticket:
     Attributes:
         call: Its slot in the ledger.
         arm: Index of the agent.
-        pick: Number of the pick that chose it.
+        pick: Number of the pick that chose the agent.
         iteration: Search iteration that asked.
-        request: As it is sent: where too few tokens are left, with the limit of its completion cut to them.
+        request: The request as sent: if few tokens are left, with its completion limit cut to them.
         lessons: How many lessons the prompt carries.
-        booked: Calls that had been booked when it was asked; those since then were in flight beside it.
-        size: What it would have taken with its whole limit; None where nothing limits tokens.
-        reserved: Tokens kept for it.
-        cut: The limit for which that of its completion was cut; None where it was not.
+        booked: Calls already booked when it was asked; later ones were in flight at the same time.
+        size: What it could have taken with its full completion limit; None if nothing limits tokens.
+        reserved: Tokens reserved for it.
+        cut: The budget limit that cut its completion limit; None if it was not cut.
     """
 
     call: int
@@ -126,25 +126,25 @@ class Ticket:
 class Session:
     """One problem's mutable state: budget, arms, lessons, random numbers and the records of what happened.
 
-    Slots of the ledger are assigned in the order in which calls are asked for, and answers are booked in that order, so
-    that concurrent answers change nothing.
+    Ledger slots are assigned in the order in which calls are asked, and answers are booked in that order, so the order
+    in which concurrent answers arrive changes nothing.
 
-    Each call reserves its prompt and its completion's limit when it is asked, and gives back what it did not take when
-    it is booked. Where less is left, the limit is cut to that; where less than a useful completion, it is refused.
-    An answer that did not end within a cut limit, or passed the limit (of a prompt whose tokens were an estimate), does
-    not stand, nor does any later one: it was paid for and is on record, but the search goes no further than without it.
+    Each call reserves its prompt and its completion limit when asked, and releases what it did not use when booked. If
+    fewer tokens are left, its limit is cut to that; if they are too few for a useful completion, the call is refused.
+    An answer that did not end within a cut limit, or that exceeded the budget (because its prompt size was an
+    estimate), does not stand, nor does any later one: it was paid for and is recorded, but the search does not use it.
 
     Attributes:
         run: Digest of the run's config.
         seed: Seed of the run.
-        arms: Statistics of the agents, pool order; hand over the run's own where they live longer than a problem (and
-            only one problem at a time is searched).
+        arms: Statistics of the agents, in pool order; pass the run's own if they outlive a problem (then only one
+            problem is searched at a time).
         lessons: Reflections remembered, oldest first.
-        rng: For the scheduler; depends on the run seed and the problem only.
-        iteration: Set by the search.
+        rng: Random generator of the scheduler; depends only on the run seed and the problem.
+        iteration: Current search iteration, set by the search.
         calls, timings: Booked calls, in the order asked. picks, reflections: In the order made.
-        needs: For each booked call, the least limit of tokens under which the search is the same up to its answer.
-        stood: Booked calls whose answers stand, the first ones; all, where tokens did not end the search within a call.
+        needs: For each booked call, the smallest token budget under which the search is the same up to its answer.
+        stood: Number of booked calls, from the first, whose answers stand; all, unless the token budget ended a call.
     """
 
     def __init__(
@@ -184,14 +184,14 @@ class Session:
         self._trials_before = sum([len(arm.trials) for arm in self.arms])
 
     def pick(self, scheduler: Scheduler, phase: Phase, node: int, depth: int = 0) -> int:
-        """Schedules an agent for one call; it counts as called from now on. `depth` is the node's.
+        """Schedules an agent for one call, which counts from now on. `depth` is the node's.
 
         Raises:
             BudgetExceeded: No further call may be made.
-            NoAgentLeft: Every agent that might be picked is suspended.
+            NoAgentLeft: Every agent that could be picked is suspended.
         """
         if (why := self.meter.exceeded()) is not None:
-            self.meter.close(why)  # reserved tokens come free again, but this refusal has ended a search, or a lane
+            self.meter.close(why)  # reserved tokens may be released later, but this refusal ended a search or lane
             raise BudgetExceeded(why)
         pick = scheduler.pick(self.arms, self.rng, phase, depth)
         if pick is None:
@@ -220,20 +220,20 @@ class Session:
         return self._needs.least
 
     def stop(self) -> BudgetExceeded | None:
-        """Why no further call may be made; None where one may."""
+        """Returns the reason why no further call may be made; None if one may."""
         return None if (why := self.meter.exceeded()) is None else BudgetExceeded(why)
 
     def ask(
         self, arm: int, phase: Phase, node: int, prompt: Shorten, sampling: Sampling, *, lessons: int = 0
     ) -> Ticket:
-        """Charges a call to a picked agent and gives it its place in the ledger, without waiting for anything.
+        """Charges a call to a picked agent and gives it a slot in the ledger, without waiting for anything.
 
-        `prompt` makes the messages, all of them or fewer; `lessons` is how many of the parts it can drop are lessons.
-        Equal requests of one node and phase are numbered, so that each is a draw of its own. Nothing may be awaited
-        between `pick` and this.
+        `prompt` builds the messages, with parts dropped if need be; `lessons` says how many of those parts are lessons.
+        Requests of the same node and phase are numbered, so each is a separate draw. Nothing may be awaited between
+        `pick` and this call.
 
         Raises:
-            BudgetExceeded: Too few tokens are left for the prompt and a useful completion; the pick is taken back.
+            BudgetExceeded: Too few tokens are left for the prompt and a useful completion; the pick is undone.
         """
         number = next(self._draws[node, phase])
         draw = Draw(seed=self.seed, problem=self.problem.id, node=node, phase=phase, index=number)
@@ -256,7 +256,7 @@ class Session:
         return ticket
 
     def _within(self, arm: int, request: Request) -> tuple[Request, Size | None, int, BudgetReason | None]:
-        """The request with a limit that keeps to the tokens left, its size uncut, what it may take, and what cut it."""
+        """Fits a request to the tokens left; returns it with its uncut size, the tokens to reserve, and what cut it."""
         if (left := self.meter.left()) is None:
             return request, None, 0, None
         (tokens, limit), size = left, self._sizes[arm](request)
@@ -267,13 +267,13 @@ class Session:
             raise BudgetExceeded(limit)
         if room == size.completion:
             return request, size, size.prompt + room, None
-        # The prompt is the one that the whole limit would leave, so that only an answer that is cut differs.
+        # The prompt is the one the full limit would give, so results differ only if the answer itself is cut.
         messages = request.shorten(size.dropped) if size.dropped and request.shorten else request.messages
         sampling = replace(request.sampling, max_tokens=room)
         return Request(messages=messages, sampling=sampling, draw=request.draw), size, size.prompt + room, limit
 
     def _take_back(self, arm: int) -> None:
-        """The last pick, for no call follows it."""
+        """Undoes the last pick, since no call follows it."""
         self.picks.pop()
         self._trials.pop()
         self.arms[arm].calls -= 1
@@ -282,10 +282,10 @@ class Session:
     outside = staticmethod(run_outside)
 
     async def answers(self, tickets: Sequence[Ticket]) -> list[Completion]:
-        """Runs the calls together and books them in the order asked. A failed call is an answer with an error.
+        """Runs the calls together and books them in the order asked. A failed call gives an answer with an error.
 
         Returns:
-            The answers that stand: fewer than tickets where the tokens did not last, and then no further call may be
+            The answers that stand: fewer than the tickets if the tokens ran out, and then no further call may be
             made.
         """
         agents = self.pool.agents
@@ -295,15 +295,15 @@ class Session:
         return [completion for ticket, completion in pairs if self._book(ticket, completion)]
 
     def credit(self, arm: int, reward: float, pick: int | None = None) -> None:
-        """Rewards the agent that generated a node (once a node), reward R in [0, 1].
+        """Rewards the agent that generated a node (once per node) with R in [0, 1].
 
         Args:
-            pick: Number of the pick that brought the node, where it is known.
+            pick: Number of the pick that brought the node, if known.
         """
         self.arms[arm].credit(reward, None if pick is None else self._trials[pick])
 
     def learn(self, memory: Memory, reflection: Reflection) -> None:
-        """Puts a lesson into memory and on record."""
+        """Adds a lesson to memory and to the records."""
         self.lessons = memory.add(self.lessons, reflection)
         self.reflections.append(
             ReflectionRecord(
@@ -319,7 +319,7 @@ class Session:
         )
 
     def _book(self, ticket: Ticket, completion: Completion) -> bool:
-        """Whether the answer stands."""
+        """Books a finished call; returns whether its answer stands."""
         agent = self.pool.agents[ticket.arm]
         cost = agent.price.dollars(completion)
         used = completion.prompt_tokens + completion.completion_tokens
@@ -335,7 +335,7 @@ class Session:
         dropped, lessons, sent = completion.dropped, 0, request.messages
         if dropped and request.shorten is not None:
             sent = request.shorten(dropped)
-        elif ticket.cut and ticket.size:  # it was sent without them
+        elif ticket.cut and ticket.size:  # the parts were dropped before it was sent
             dropped = ticket.size.dropped
         lessons = min(dropped, ticket.lessons)
         self.calls.append(
@@ -374,7 +374,7 @@ class Session:
         return stands
 
     def _stands(self, ticket: Ticket, completion: Completion) -> bool:
-        """Whether an answer ended within the limits of tokens; if not, no further call may be made."""
+        """Whether an answer ended within the token limits; if not, no further call may be made."""
         passed = self.meter.overrun()
         if passed is None and completion.finish_reason == "length":
             passed = ticket.cut
@@ -383,7 +383,7 @@ class Session:
         return passed is None
 
     def _judge(self, arm: ArmStats, completion: Completion) -> None:
-        """A failed call does not count as a call of the agent; too many in a row suspend it."""
+        """Updates an agent's statistics; a failed call does not count, and too many failures in a row suspend it."""
         if completion.error is None:
             arm.failures = 0
             arm.answers += 1
@@ -395,6 +395,6 @@ class Session:
 
 
 def digest(messages: Sequence[Message]) -> str:
-    """Digest of a prompt, 32 hexadecimal digits."""
+    """Returns the digest of a prompt, 32 hexadecimal digits."""
     text = "\x1e".join([f"{message.role}\x1f{message.content}" for message in messages])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,1 +1,1 @@
-"""What models are told, and how what they say is read."""
+"""What models are told, and how their replies are read."""

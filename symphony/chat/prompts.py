@@ -1,10 +1,10 @@
-"""Messages of the three phases and the parsing of expansions, one protocol for every task.
+"""Messages of the three phases and the parsing of expansions, in one protocol for every task.
 
-An episode is a chat: the problem and the lessons of memory are the first user turn, each step is an assistant
-turn `Thought: ... Action: verb[argument]` answered by a user turn `Observation: ...`. Evaluation and reflection
-end the same chat with an instruction in its last user turn, so that the three phases share their prefix (and its
-KV cache), and roles always alternate, as strict chat templates demand. There is no system turn: some templates
-refuse one. Worked examples are episodes of the same form before the problem's own, each ended by the answer wanted.
+An episode is a chat. The problem and the lessons of memory form the first user turn; each step is an assistant turn
+`Thought: ... Action: verb[argument]`, answered by a user turn `Observation: ...`. Evaluation and reflection end the
+same chat with an instruction in its last user turn, so the three phases share a prefix (and its KV cache), and roles
+always alternate, as strict chat templates demand. There is no system turn, because some templates refuse one. Worked
+examples are episodes of the same form before the problem's own; each ends with the answer wanted.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from symphony.types import Alone, Message, Problem, Proposal, Shorten, SymphonyE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
-    """A worked example: an episode and what the agent should then have written.
+    """A worked example: an episode and the completion that the agent should write next.
 
     Attributes:
-        problem: As `Problem.prompt`.
+        problem: The problem's text, as in `Problem.prompt`.
         path: The steps before the answer.
-        answer: The completion wanted, whole.
+        answer: The whole completion wanted.
     """
 
     problem: str
@@ -36,24 +36,24 @@ class Shot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatPrompts:
-    """Templates of one task; the fields are the only wording (`digest` hashes them).
+    """The templates of one task; the fields are the only wording (`digest` hashes them).
 
     Attributes:
-        instructions: Put before the first problem; "" for models trained on the bare protocol.
-        lessons: Heading over the lessons of memory.
+        instructions: Placed before the first problem; "" for models trained on the bare protocol.
+        lessons: Heading above the lessons of memory.
         evaluate: Asks for value and confidence on labelled lines, both in [0, 1].
         reflect: Asks for "Lesson: ...".
-        turn: An assistant turn, with the places {thought} and {action}.
-        problem: How a problem is written, with the place {problem}.
-        next: Put before a problem that follows a worked example.
+        turn: An assistant turn, with the placeholders {thought} and {action}.
+        problem: How a problem is written, with the placeholder {problem}.
+        next: Placed before a problem that follows a worked example.
         verify: Asks whether the last step is right, to be answered by yes or no.
-        again: Put behind the prompt of an expansion that is asked again, as no action was found; "" for nothing.
-        expand_shots, refine_shots, evaluate_shots, reflect_shots: Worked examples of each phase, the most useful first:
-            where a prompt is too long, the last is dropped first, so that what stays is still the same prefix.
-            `refine_shots` are those of expansions below the root; None: as at the root.
-        direct, cot: Instead of `instructions` where the whole answer is asked for in one completion, at once or after
-            reasoning; "" where there is no such wording. They have a digest of their own, `answer_digest`.
-        tests: The same, where the tests of a program are asked for and not the program.
+        again: Appended to the prompt when an expansion is asked again because it had no action; "" for nothing.
+        expand_shots, refine_shots, evaluate_shots, reflect_shots: Worked examples of each phase, most useful first: if
+            a prompt is too long, the last is dropped first, so the rest is still the same prefix. `refine_shots` are
+            for expansions below the root; None means the same as at the root.
+        direct, cot: Replace `instructions` when the whole answer is asked for in one completion, at once or after
+            reasoning; "" if there is no such wording. They have their own digest, `answer_digest`.
+        tests: Replaces `instructions` when the tests of a program are asked for instead of the program.
     """
 
     instructions: str = ""
@@ -87,7 +87,7 @@ class ChatPrompts:
     def verification(
         self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
     ) -> tuple[Message, ...]:
-        """Without worked examples: small models repeat what those say."""
+        """Builds the prompt without worked examples, because small models repeat what those say."""
         return self._chat((), problem, path, lessons, self.verify, dropped)
 
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
@@ -108,7 +108,7 @@ class ChatPrompts:
 
     @property
     def answer_digest(self) -> str:
-        """Hash of the wording of `answer`: that of the three phases keeps its digest with it and without."""
+        """Hash of the wording of `answer`; `digest`, of the three phases, does not depend on it."""
         return hashlib.sha256(canonical_json([self.direct, self.cot, self.tests]).encode()).hexdigest()[:16]
 
     @property
@@ -117,10 +117,10 @@ class ChatPrompts:
         return (*self.expand_shots, *(self.refine_shots or ()), *self.evaluate_shots, *self.reflect_shots)
 
     def apart(self, problems: Sequence[Problem]) -> Sequence[Problem]:
-        """The problems, of which no worked example may be one: not the same text, not the same function to write.
+        """Returns the problems after checking that none is a worked example (the same text or function to write).
 
         Raises:
-            SymphonyError: One is.
+            SymphonyError: A problem is a worked example.
         """
         shown = {key: shot for shot in self.shots for key in _keys(shot.problem)}
         for problem in problems if shown else ():
@@ -172,7 +172,7 @@ class ChatPrompts:
 
 
 def remind(asking: Shorten, reminder: str, dropped: int) -> tuple[Message, ...]:
-    """With the reminder inside the last message: strict chat templates refuse two user turns in a row."""
+    """Appends the reminder to the last message, because strict chat templates refuse two user turns in a row."""
     messages = asking(dropped)
     if not messages or not reminder:
         return messages
@@ -181,22 +181,21 @@ def remind(asking: Shorten, reminder: str, dropped: int) -> tuple[Message, ...]:
 
 
 def _keys(problem: str) -> set[str]:
-    """What two texts of the same problem have in common: their words, or the functions that they name."""
+    """Returns keys that two texts of the same problem share: their words, or the functions they name."""
     functions = re.findall(r"(?m)^\s*(?:Its signature is: )?(?:pub\s+)?(?:def|fn)\s+(\w+)", problem)
     return {" ".join(re.findall(r"\w+", problem.lower())), *(f"function {name}" for name in functions)}
 
 
 def parse_proposal(text: str, verbs: Sequence[str], *, bare: bool = False) -> Proposal | None:
-    """The first action of a completion, reasoning set apart, and all the text before it as the thought.
+    """Reads the first action of a completion, ignoring reasoning, with all the text before it as the thought.
 
-    The grammar is written down in docs/tasks.md, "What is read". Verbs are matched whatever their case and spelt as in
-    `verbs`.
+    docs/tasks.md, "What is read", describes the grammar. Verbs are matched in any case and spelt as in `verbs`.
 
     Args:
-        bare: Where no action has its label, the first one that begins a line without it counts.
+        bare: If no action is labelled, accept the first one that starts a line without a label.
 
     Returns:
-        None when no line holds an action with one of `verbs`.
+        The proposal; None if no line holds an action with one of `verbs`.
     """
     text = plain(text)
     labelled, closing, unlabelled = _actions(tuple(verbs))
@@ -206,26 +205,26 @@ def parse_proposal(text: str, verbs: Sequence[str], *, bare: bool = False) -> Pr
     match, argument = found
     verb = match["verb"]
     if verb not in verbs:
-        # By the same rule as above: what `lower` makes of a letter is not always what ignoring case takes it for.
+        # By the same rule as above: `lower` does not always agree with IGNORECASE.
         verb = next(one for one in verbs if re.fullmatch(one, verb, re.IGNORECASE))
     thought = _THOUGHT.sub("", text[: match.start()]).rstrip("*_ \t\r\n")
     return Proposal(thought=" ".join(thought.split()), action=f"{verb}[{' '.join(argument.split())}]")
 
 
 def read_action(text: str, parse: Callable[[str], Proposal | None]) -> str:
-    """An action that a person or a file gives, read as a completion is, its label or not; else the text itself."""
+    """Reads an action given by a person or a file like a completion, labelled or not; else returns the text itself."""
     proposal = parse(text) or parse(f"Action: {_MARKS.sub('', text)}")
     return proposal.action if proposal else text.strip()
 
 
 def read_actions(text: str, parse: Callable[[str], Proposal | None]) -> tuple[str, ...]:
-    """The actions of a text, one a line; a line without a bracket is prose, as it is around a completion's action."""
+    """Reads the actions of a text, one per line; a line without a bracket counts as prose, as in a completion."""
     parts = [part for line in plain(text).split("\n") for part in _apart(_STEP.sub("", line))]
     return tuple([read_action(part, parse) for part in parts if _ATTEMPT.match(part)])
 
 
 def _apart(line: str) -> Iterator[str]:
-    """The actions of a line that separators join: `search[a], click[b]`, `['search[a]', 'click[b]']`, or the line."""
+    """Splits a line of several actions at separators: `search[a], click[b]`, `['search[a]', 'click[b]']`."""
     begin, depth = 0, 0
     for at in range(_MARKS.match(line).end(), len(line)):  # type: ignore[union-attr]
         depth += {"[": 1, "]": -1}.get(line[at], 0)
@@ -236,7 +235,7 @@ def _apart(line: str) -> Iterator[str]:
 
 
 def read_answer(text: str, parse: Callable[[str], Proposal | None]) -> str:
-    """The action that finishes with an answer: given bare, behind a label, or as that action at a text's end, say."""
+    """Returns the action that finishes with an answer, which may be bare, labelled, or a finish action in the text."""
     actions = (read_action(text, parse), *read_actions(text, parse))
     said = plain(text).strip()
     told = _ENDS.search(said) or _BOXED.search(said) or _labelled_answer(said) or _EXPLAINED.match(said)
@@ -246,12 +245,12 @@ def read_answer(text: str, parse: Callable[[str], Proposal | None]) -> str:
 
 
 def _labelled_answer(text: str) -> re.Match[str] | None:
-    """The last line that is labelled as the answer."""
+    """Finds the last line that is labelled as the answer."""
     return next(iter(reversed(list(_ANSWER.finditer(text)))), None)
 
 
-# An action may stand in a list, a table, a quotation, a heading, a fence or a JSON object; its label and itself in
-# emphasis, backticks, quotes or brackets. What stands in <angles> is mostly a form to be filled in.
+# An action may be in a list, a table, a quotation, a heading, a fence or a JSON object; it and its label may be in
+# emphasis, backticks, quotes or brackets. Text in <angles> is mostly a form to be filled in.
 _BEGIN = r"^(?:[^\w\n<]|_|\(?[0-9]{1,3}[.)](?=[ \t*_`]))*+"
 _MARKS = re.compile(_BEGIN)
 _NUMBER = r"(?:[^\S\n]|[*_`\"'])*+(?:[#(\[]?[0-9]{1,3}[)\]]?)?(?:[^\S\n]|[*_`\"'])*+"
@@ -284,19 +283,23 @@ _EXPLAINED = re.compile(
     r"(?P<answer>\S[^\n]*)\n\s*[*_#]*(?:explanation|reason(?:ing)?|note|rationale|justification)[*_]*[ \t]*[:\uff1a]",
     re.IGNORECASE,
 )
-"""An answer, and below it why."""
+"""An answer with an explanation below it."""
 _SUBJECT = re.compile(
     r"[*_`\"']*[ \t]+(?:is|was|would|will|seems|looks|might|may|could|should|can|does|ends|when|if|isn't|won't)\b",
     re.IGNORECASE,
 )
-"""What stands behind an action that a sentence is about."""
+"""What follows an action if a sentence is only talking about it."""
 _REST = re.compile(r"[\s*_`.)\]}\"'\u201d\u2019,|]*(?:\n|\Z)")
 _QUOTED = re.compile(r"(\"|'|`|\*\*|\u201c|\u2018)(?P<inside>(?:(?!\1)[^\"`\u201d\u2019])+)(?:\1|\u201d|\u2019)")
 
 
 @cache
 def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Up to an action's bracket: its label begins its line, or a sentence in it; or it begins the line unlabelled."""
+    """Builds patterns that match up to an action's bracket.
+
+    They match a label at the start of a line, a label at the start of a sentence within a line (or a long label), and
+    an action that starts a line without a label.
+    """
     verb, bracket = rf"(?P<verb>{'|'.join(verbs)})[*_`]*\s*", r"(?P<escaped>\\?)\["
     action = rf"{verb}(?::[ \t]*)?{bracket}"
     sentence = (
@@ -314,11 +317,11 @@ def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], 
 def _first(
     pattern: re.Pattern[str], text: str, *, alone: bool = False, spoken_of: bool = True
 ) -> tuple[re.Match[str], str] | None:
-    """The first action that has its closing bracket, and its argument.
+    """Finds the first action that has a closing bracket, and its argument.
 
     Args:
-        alone: Only one with nothing behind it in its line.
-        spoken_of: Also one that a sentence is about.
+        alone: Accept only an action with nothing after it on its line.
+        spoken_of: Also accept an action that a sentence is only talking about.
     """
     for match in pattern.finditer(text):
         end = text.find("\n", match.end())
@@ -333,12 +336,12 @@ def _first(
 
 
 def _plain(pattern: re.Pattern[str], text: str) -> tuple[re.Match[str], str] | None:
-    """The first action without a label, those that a sentence is about (`click[Buy Now] is tempting`) last."""
+    """Finds the first unlabelled action; those a sentence only talks about (`click[Buy Now] is tempting`) come last."""
     return _first(pattern, text, spoken_of=False) or _first(pattern, text)
 
 
 def _closed(line: str) -> int | None:
-    """Length of the argument up to the bracket that closes it, or up to the last one where brackets don't match."""
+    """Returns the length of the argument up to its closing bracket, or up to the last one if brackets don't match."""
     depth = 1
     for at, letter in enumerate(line):
         depth += {"[": 1, "]": -1}.get(letter, 0)
@@ -349,7 +352,7 @@ def _closed(line: str) -> int | None:
 
 
 def split_action(action: str) -> tuple[str, str]:
-    """`verb[argument]` as (verb, argument), quotes around the argument aside; without brackets it is empty."""
+    """Splits `verb[argument]` into (verb, argument), without quotes around it; "" if there are no brackets."""
     verb, bracket, rest = action.partition("[")
     argument = rest.rpartition("]")[0].strip() if bracket else ""
     quoted = _QUOTED.fullmatch(argument)

@@ -1,8 +1,8 @@
-"""A model's reasoning, set apart from what it says.
+"""Separates a model's reasoning from what it says.
 
-Reasoning stands between tags (`<think>...</think>`), in a channel (`<|channel|>analysis...`), or in a field of its own
-in an endpoint's reply, which `joined` writes as a tag. The text of a completion stays whole in every record; who reads
-it reads `spoken(text)`, and a stop string counts only there.
+Reasoning is between tags (`<think>...</think>`), in a channel (`<|channel|>analysis...`), or in a separate field of an
+endpoint's reply, which `joined` writes as a tag. Records keep the whole text of a completion; readers use
+`spoken(text)`, and stop strings count only there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CLOSE = (
     r"|<\|(?:end_of_thought|end_thinking|think_end|thought_end)\|>|\u25c1/think\u25b7"
     r"|(?-i:\[/THINK\])|<unused95>|<channel\|>|(?-i:assistantfinal)"
 )
-# A message in a channel: <|start|>assistant<|channel|>analysis<|message|>...<|end|>; only the one named final is said.
+# A message in a channel: <|start|>assistant<|channel|>analysis<|message|>...<|end|>; only channel "final" is spoken.
 _CHANNEL = r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|?>\s*{}\b[^<>\n]*(?:<\|message\|>)?"
 _MARKS = re.compile(
     rf"(?P<empty><[ \t]*{_NAMES}[ \t]*/>)|(?P<open>{_OPEN})|(?P<close>{_CLOSE}|{_CHANNEL.format('final')})"
@@ -35,20 +35,20 @@ _OPENED = re.compile(rf"(?:{_OPEN}|{_CHANNEL.format('(?!final)[a-z]+')})\s*\Z", 
 _QUOTES = "`\"'\u201c\u2018"
 _NOUN = r"[ \t]*(?:tags?|blocks?|tokens?|sections?|elements?|markers?|mode)\b"
 _NAMED = re.compile(rf"{_NOUN}|[ \t]*(?:[,;:)?!]|\.(?!\.)|(?:and|or)[ \t]+<)", re.IGNORECASE)
-"""What stands behind a tag that is talked about: "the <think> tag"."""
+"""What follows a tag that is only mentioned: "the <think> tag"."""
 _NAMED_CLOSE = re.compile(_NOUN, re.IGNORECASE)
 CONTROL = (
     r"(?:<\|im_start\|>|<start_of_turn>)\s*(?:assistant|model)\b|<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>"
     r"|<\|[\w/-]{1,32}\|>|<\uff5c[^<>|\n]{1,32}\uff5c>|</?s>|<(?:bos|eos|end_of_turn)>|\[/INST\]"
     r"|</?(?:answer|final_answer|response|output)>"
 )
-"""What chat templates and prompts leave in completions, a pattern without regard to case."""
+"""Case-insensitive pattern of what chat templates and prompts leave in completions."""
 _TOKENS = re.compile(CONTROL, re.IGNORECASE)
 NEXT_TURN = (
     r"<\|im_start\|>\s*(?!\s|assistant)|<\|(?:user|system)\|>|\[INST\]|<start_of_turn>\s*user"
     r"|<\|start_header_id\|>\s*(?:user|system)"
 )
-"""How somebody else's turn begins, a pattern without regard to case."""
+"""Case-insensitive pattern of how another speaker's turn begins."""
 _NEXT = re.compile(rf"\S\s*(?P<cut><\|endoftext\|>|<\|end_of_text\|>|{NEXT_TURN})", re.IGNORECASE)
 _BEGINNING = r"(?:\s|</?s>|<bos>|<\|(?:begin_of_text|endoftext|startoftext)\|>)*+"
 _ECHO = re.compile(
@@ -63,10 +63,10 @@ _EMPHASIS = re.compile(r"</?(?:b|i|u|em|strong|code)>", re.IGNORECASE)
 
 
 def spoken(text: str) -> str:
-    """What a completion says, without its reasoning and without a prompt that it repeats.
+    """Returns what a completion says, without its reasoning and without any prompt that it repeats.
 
-    A block that was cut off reaches to the end. A closing tag without an opening one ends a block that began with the
-    completion, since many templates put the opening tag into the prompt.
+    A block that was cut off extends to the end. A closing tag without an opening tag ends a block that started with
+    the completion, since many templates put the opening tag into the prompt.
     """
     if "[" in text or "<" in text:
         text = _ECHO.sub("", text, count=1)
@@ -74,11 +74,10 @@ def spoken(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """What a completion says in lines, also without the control tokens that some endpoints leave in it and without
-    emphasis in HTML.
+    """Returns what a completion says, without control tokens left by some endpoints and without HTML emphasis.
 
-    It ends where a model that was not stopped goes on with somebody else's turn or with another text. Not for programs,
-    whose strings may hold anything.
+    The text ends where a model that was not stopped continues with another speaker's turn or another text. Not for
+    programs, whose strings may hold anything.
     """
     said = spoken(text)
     turn = _NEXT.search(said)
@@ -86,35 +85,35 @@ def plain(text: str) -> str:
 
 
 def stop_at(text: str, stops: Sequence[str]) -> int | None:
-    """Where the first stop string begins that stands outside the reasoning; None where none does."""
+    """Returns where the first stop string outside the reasoning begins; None if there is none."""
     found = [text.find(stop, begin, end) for begin, end in _spans(text) for stop in stops]
     return min((at for at in found if at >= 0), default=None)
 
 
 def joined(reasoning: str, content: str | None) -> str:
-    """The text of a completion whose reasoning came apart from it; without content it was cut off while it reasoned."""
+    """Joins reasoning that came separately with the content; None as content means it was cut off while reasoning."""
     return f"<think>\n{reasoning}" if content is None else f"<think>\n{reasoning}\n</think>\n{content}"
 
 
 def opened(prompt: str) -> str:
-    """The opening tag that a prompt ends with, "" where it ends otherwise: the completion begins inside the block."""
+    """Returns the opening tag that a prompt ends with (the completion then starts inside the block), or ""."""
     match = _OPENED.search(prompt)
     return match[0] if match else ""
 
 
 def ends_inside(text: str) -> bool:
-    """Whether a completion was cut off in its reasoning."""
+    """Whether a completion was cut off during its reasoning."""
     return not any(end == len(text) for _, end in _spans(text))
 
 
 def is_mark(token: str) -> bool:
-    """Whether a model's special token tells reasoning from speech."""
+    """Whether a model's special token separates reasoning from speech."""
     match = _MARKS.fullmatch(token)
     return token in ("<|message|>", "<|channel|>") or (match is not None and match.lastgroup != "end")
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    """Where the completion speaks, as (begin, end)."""
+    """Returns the spans outside the reasoning, as (begin, end)."""
     spans: list[tuple[int, int]] = []
     at, inside, closed = 0, "", False
     marks = list(_MARKS.finditer(text))
@@ -138,7 +137,7 @@ def _spans(text: str) -> list[tuple[int, int]]:
         elif kind == "empty":
             spans.append((at, mark.start()))
         elif kind == "close":
-            if closed and not text[mark.end() :].strip():  # a tag too many, not the end of a block
+            if closed and not text[mark.end() :].strip():  # an extra tag, not the end of a block
                 spans.append((at, mark.start()))
             else:
                 spans.clear()
@@ -153,13 +152,13 @@ def _spans(text: str) -> list[tuple[int, int]]:
 
 
 def _is_quoted(text: str, mark: re.Match[str]) -> bool:
-    """Whether a tag stands in quotes of its own."""
+    """Whether a tag is enclosed in quotes."""
     before, after = text[: mark.start()][-1:], text[mark.end() :][:1]
     return before != "" and after != "" and before in _QUOTES and after in (*_QUOTES, "\u201d", "\u2019")
 
 
 def _is_named(text: str, at: int, mark: re.Match[str], behind: re.Pattern[str]) -> bool:
-    """Whether a tag is talked about: quoted, or called a tag in the middle of a line."""
+    """Whether a tag is only mentioned: quoted, or called a tag in the middle of a line."""
     before = text[max(at, text.rfind("\n", 0, mark.start()) + 1) : mark.start()]
     quoted = before != "" and before[-1] in _QUOTES
     return quoted or (re.search(r"\w", before) is not None and behind.match(text, mark.end()) is not None)

@@ -1,1 +1,1 @@
-"""Search methods over one signature (`result.Search`)."""
+"""Search methods, all with the same signature (`result.Search`)."""

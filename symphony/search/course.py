@@ -1,4 +1,4 @@
-"""The course of a search, made of its phases: a leaf grows, a trajectory is walked, in the end there is a result."""
+"""Steps of a search built from its phases: grow a leaf, walk a trajectory, conclude with a result."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ async def grow(
     max_misses: int,
     by: Callable[[Phases, Sequence[int]], Awaitable[None]] = evaluate,
 ) -> list[int]:
-    """Expands a leaf and has its new nodes evaluated, unless success was seen; closes a leaf that stays fruitless.
+    """Expands a leaf and evaluates its new nodes unless success was seen; closes a leaf that stays fruitless.
 
     Args:
         max_misses: Expansions without any action after which the leaf is closed.
-        by: What gives the new nodes their values.
+        by: Gives the new nodes their values.
 
     Returns:
-        Ids of the new nodes, in the order made.
+        Ids of the new nodes, in creation order.
 
     Raises:
         Stop: A call was refused.
@@ -46,13 +46,13 @@ async def grow(
 async def walk(
     phases: Phases, misses: int, *, by: Scheduler | None = None, keep: bool = False, told: tuple[str, ...] = ()
 ) -> tuple[int, bool]:
-    """One trajectory from the root, an agent scheduled at each step, until it ends or reaches the depth limit.
+    """Walks one trajectory from the root, scheduling an agent at each step, until it ends or reaches the depth limit.
 
-    It breaks off where another trajectory beside it has shown success.
+    Stops early if a trajectory running alongside has shown success.
 
     Args:
         misses: Fruitless expansions in a row after which the trajectory is given up.
-        keep: Whether the agent that made the first step makes the others, as long as it answers.
+        keep: Whether the agent that made the first step also makes the others, as long as it answers.
         by, told: As in `Phases.expand`.
 
     Returns:
@@ -74,10 +74,10 @@ async def walk(
 async def conclude(
     phases: Phases, search: Awaitable[StopReason], policy: AnswerPolicy | Callable[[Tree], int]
 ) -> SearchResult:
-    """The result of a search, whether it ends by itself or a call is refused.
+    """Runs a search and returns its result, whether it ends by itself or because a call is refused.
 
-    Success seen by the environment overrides any other reason and is the answer; of the ends accepted by an agent
-    it is the one judged best.
+    If the environment showed success, that node is the answer and the stop reason is "solved". If an agent accepted
+    one or more ends, the answer is the one judged best.
     """
     try:
         reason = await search

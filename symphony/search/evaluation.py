@@ -1,4 +1,4 @@
-"""The evaluation phase: which nodes are judged; scheduled agents score them, and again where nothing is understood."""
+"""The evaluation phase: chooses the nodes to judge and has scheduled agents score them, twice if need be."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ _PHASE: dict[Origin, Phase] = {"expand": Phase.EVALUATE, "simulate": Phase.SIM_E
 
 
 def used(tree: Tree, ids: Sequence[int], places: int) -> list[int]:
-    """Those of new siblings whose value a search uses, where a search judges no others (`Phases.judge` "used").
+    """Returns the new siblings whose value the search uses; with `Settings.judge` "used" only these are judged.
 
-    An end whose reward is hidden: it is a candidate for the answer, and its value is what its trajectory was worth.
-    Unfinished nodes only where there are more rivals than places, for else all are gone on from whatever they are
-    worth. Their rivals are each other, and in a simulation the ends, too. That an agent would be credited is no use:
-    it is credited when the value becomes known.
+    Ends are always among them: an end with a hidden reward is a candidate for the answer, and its value is what its
+    trajectory was worth. Unfinished nodes are among them only if there are more rivals than places; otherwise the
+    search continues from all of them, whatever they are worth. The rivals are the unfinished nodes and, in a
+    simulation, also the ends. Crediting an agent is no reason to judge a node: the agent is credited once the value is
+    known.
 
     Args:
-        places: How many nodes are gone on from; 0 where the value of each has a use of its own.
+        places: How many nodes the search continues from; 0 if it uses the value of each.
     """
     rivals = sum([not tree[id].state.done or tree[id].origin == "simulate" for id in ids])
     return [id for id in ids if tree[id].state.done or rivals > places]
 
 
 async def evaluate(phases: Phases, ids: Sequence[int], places: int = 0) -> None:
-    """Has scheduled agents score the nodes whose value is used and not known yet; credits their generators.
+    """Has scheduled agents score the nodes whose value is used and not yet known; credits their generators.
 
-    A node has as many evaluations as the scorer asks for. Where they can not be understood, as many are asked for
-    once more with a format reminder, from the next scheduled agents; then the scorer's fallback stands.
+    Each node gets as many evaluations as the scorer asks for. If they cannot be understood, the next scheduled agents
+    are asked for as many again, with a format reminder; if that fails too, the scorer's fallback is used.
 
     Args:
         ids: New nodes of one origin.
@@ -60,7 +61,10 @@ async def evaluate(phases: Phases, ids: Sequence[int], places: int = 0) -> None:
 
 
 async def scores(phases: Phases, ids: Sequence[int]) -> tuple[list[Score], Stop | None]:
-    """What scheduled agents say of the nodes, without applying it; fewer scores and the reason when refused."""
+    """Returns the scores that scheduled agents give the nodes, without applying them.
+
+    If a call is refused, there are fewer scores and the reason comes with them.
+    """
     if not phases.settings.caches:
         found, stop = await _asked(phases, ids)
         return [score for score, _ in found], stop
@@ -74,7 +78,7 @@ async def scores(phases: Phases, ids: Sequence[int]) -> tuple[list[Score], Stop 
 
 
 async def _asked(phases: Phases, ids: Sequence[int]) -> tuple[list[tuple[Score, int]], Stop | None]:
-    """Each node's score and the least limit of calls under which it has it."""
+    """Returns each node's score and the smallest call budget at which the node has it."""
     if not ids:
         return [], None
     fallback = phases.parts.scorer.fallback()
@@ -92,7 +96,10 @@ async def _asked(phases: Phases, ids: Sequence[int]) -> tuple[list[tuple[Score, 
 async def _drawn(
     phases: Phases, ids: Sequence[int], phase: Phase, prompt: Prompt
 ) -> tuple[list[tuple[Score | None, int]], Stop | None]:
-    """Asks about each node as often as the scorer wants; as `_asked`, for as many as could be asked about."""
+    """Asks about each node as often as the scorer wants; returns what `_asked` does, for the nodes it could ask about.
+
+    A score is None if the answers could not be understood.
+    """
     scorer = phases.parts.scorer
     asking = scorer.asking
     sampling = Sampling(temperature=asking.temperature, max_tokens=asking.tokens or phases.settings.evaluate_tokens)
@@ -101,7 +108,7 @@ async def _drawn(
     found: list[tuple[Score | None, int]] = []
     for start in range(0, len(answers), asking.draws):
         drawn = answers[start : start + asking.draws]
-        for count in range(1, len(drawn)):  # under a limit in between, those that there are count
+        for count in range(1, len(drawn)):  # a smaller budget ends between draws: score the answers it has
             score = _score(scorer, drawn[:count]) or scorer.fallback()
             phases.tree.doubted.append((drawn[count - 1][0].call + 1, ids[len(found)], score.modulated))
         found.append((_score(scorer, drawn), drawn[-1][0].call + 1))

@@ -1,4 +1,4 @@
-"""Several lines of work on one tree at once, in a fixed order whatever the order in which models answer."""
+"""Runs several coroutines on one tree in a fixed order, whatever order the models answer in."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ T = TypeVar("T")
 
 @types.coroutine
 def deferred(tickets: Sequence[Ticket]) -> Generator[Sequence[Ticket], list[Completion], list[Completion]]:
-    """Awaited in a lane instead of `Session.answers`: leaves it to `lockstep` to have the calls answered."""
+    """Replaces `Session.answers` in a lane: `lockstep` gets the calls answered."""
     return (yield tickets)
 
 
 @types.coroutine
 def put_off(work: Callable[[], T]) -> Generator[Callable[[], T], T, T]:
-    """Awaited in a lane instead of `Session.outside`: leaves it to `lockstep` to have the work done."""
+    """Replaces `Session.outside` in a lane: `lockstep` gets the work done."""
     return (yield work)
 
 
 async def lockstep(session: Session, lanes: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Runs lanes in rounds: each goes on to its next calls, in order; then the calls of all lanes run together.
+    """Runs lanes in rounds: each lane advances to its next calls, in order; then the calls of all lanes run together.
 
-    A lane awaits nothing but `deferred` and `put_off`, sees what the lanes before it did in the same round, and has a
-    `session.iteration` of its own.
+    A lane may await only `deferred` and `put_off`. It sees what earlier lanes did in the same round, and has its own
+    `session.iteration`.
 
     Returns:
         What the lanes returned, in order.
 
     Raises:
-        Stop: A lane was refused a call; the others have gone on as far as they could.
+        Stop: A lane was refused a call; the others have run as far as they could.
     """
     try:
         return await _rounds(session, lanes)

@@ -1,4 +1,4 @@
-"""What the search methods have in common: the ranges of their fields, and one problem's phases made of them."""
+"""The base class of the search methods: checks their fields and builds the phases of one problem from them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SQRT_2 = math.sqrt(2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method(ABC):
-    """A search method (`result.Search`): its fields are its hyper-parameters, of which these are every method's.
+    """A search method (`result.Search`). Its fields are its hyper-parameters; every method has the ones below.
 
     Attributes:
-        temperature: Actions are sampled at, >= 0.
-        expand_tokens: Completion tokens of an action, >= 1.
+        temperature: Sampling temperature of actions, >= 0.
+        expand_tokens: Completion token limit of an action, >= 1.
         stop: Strings that end an action.
 
     Raises:
@@ -42,11 +42,11 @@ class Method(ABC):
         self.sampling()
 
     def sampling(self) -> Sampling:
-        """Of actions."""
+        """Returns how actions are sampled."""
         return Sampling(temperature=self.temperature, max_tokens=self.expand_tokens, stop=self.stop)
 
     def settings(self) -> Settings:
-        """Of its phases: those of its fields that are named as there."""
+        """Returns the settings of the phases, taken from the method's fields of the same names."""
         known = [one.name for one in fields(Settings)]
         return Settings(**{name: getattr(self, name) for name in known if hasattr(self, name)})
 
@@ -59,4 +59,4 @@ class Method(ABC):
 
     @abstractmethod
     async def search(self, phases: Phases) -> SearchResult:
-        """Searches the problem of `phases`; what its iterations and its stop reasons mean is the method's."""
+        """Searches the problem of `phases`; each method defines what its iterations and stop reasons mean."""

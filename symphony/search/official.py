@@ -1,7 +1,7 @@
-"""Where SYMPHONY's published code goes its own way: one rule a switch of `Official`, each off unless it is named.
+"""Rules by which SYMPHONY's published code differs from the paper: one per switch of `Official`, each off by default.
 
-docs/official-code.md lists all of the published behaviour and says which switch reproduces it. Sources are files and
-lines of ZHUWEI-hub/SYMPHONY, commit 3fbe298: hp is its folder hotpot, ws webshop, pg programming.
+docs/official-code.md lists all published behaviour and says which switch reproduces it. Sources are files and lines of
+ZHUWEI-hub/SYMPHONY, commit 3fbe298: hp is its folder hotpot, ws webshop, pg programming.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Resample = Literal["once", "never", "cooling"]
 ValueCache = Literal["off", "on"]
 CANONICAL = Rules()
 
-# --------------------------------------------------------------------------- what becomes of an exhausted node
+# --------------------------------------------------------------------------- what happens to an exhausted node
 
 
 def _close(tree: Tree, c: float, first_visit: FirstVisit, start: int, *, uct_mean: UctMean) -> int | None:
@@ -48,10 +48,10 @@ def _close(tree: Tree, c: float, first_visit: FirstVisit, start: int, *, uct_mea
 
 
 def _prune(tree: Tree, c: float, first_visit: FirstVisit, start: int, *, uct_mean: UctMean) -> int | None:
-    """A node whose children have all ended is taken from its parent; a parent emptied so is a leaf again.
+    """Detaches a node whose children have all ended from its parent; a parent left without children is a leaf again.
 
-    Source: hp/symphony.py:332-362, ws/symphony.py:687-713. There an exhausted root is an error or an endless loop; here
-    it ends the search.
+    Source: hp/symphony.py:332-362, ws/symphony.py:687-713. There, an exhausted root causes an error or an endless loop;
+    here it ends the search.
     """
     node = tree[start]
     while node.children:
@@ -72,14 +72,14 @@ SELECT: dict[Select, Callable[..., int | None]] = {
 
 
 def _leave(tree: Tree, leaf: int) -> None:
-    """Selection finds out by itself."""
+    """Does nothing: selection detects exhausted nodes itself."""
 
 
 SETTLE: dict[Select, Callable[[Tree, int], None]] = {"close": CANONICAL.settle, "prune": _leave}
 
 LIMIT_CLOSES: dict[Limit, bool] = {"close": True, "stop": False}
-"""Whether the depth limit closes a node and cuts simulations; else it does nothing but end the search when such a node
-is selected.
+"""Whether the depth limit closes a node and cuts simulations; if not, it only ends the search when such a node is
+selected.
 
 Source: ws/symphony.py:512-525, 717 (the search ends because there is no child to simulate from).
 """
@@ -88,21 +88,21 @@ Source: ws/symphony.py:512-525, 717 (the search ends because there is no child t
 
 
 def positional(values: Sequence[float], ended: Sequence[bool]) -> list[float]:
-    """Values of the unfinished children dealt to all children in order; 0 where they run out.
+    """Deals the values of the unfinished children to all children in order, and 0 once they run out.
 
-    Source: hp/symphony.py:547-561. A child that has ended so takes the value of the next one.
+    Source: hp/symphony.py:547-561. So a child that has ended takes the value of the next one.
 
     Args:
-        values: Of the unfinished children, in order.
-        ended: Of every child, whether it has ended.
+        values: Values of the unfinished children, in order.
+        ended: Whether each child has ended.
     """
     return [*values, *[0.0] * (len(ended) - len(values))]
 
 
 def rescaled(values: Sequence[float], ended: Sequence[bool]) -> list[float]:
-    """Values dealt as by `positional`, ends raised to the largest plus 1, and all divided by the largest.
+    """Deals values as `positional` does, raises those of ends to the largest plus 1, and divides all by the largest.
 
-    Source: ws/symphony.py:815-836. May exceed 1.
+    Source: ws/symphony.py:815-836. Results may exceed 1.
     """
     dealt = positional(values, ended)
     largest = max(dealt) or 1.0
@@ -114,7 +114,7 @@ def _dealing(deal: Callable[[Sequence[float], Sequence[bool]], list[float]]) -> 
         ended = [phases.tree[id].prior is not None for id in ids]
         unfinished = [id for id, end in zip(ids, ended, strict=True) if not end]
         told, stop = await scores(phases, unfinished)
-        said = dict(zip(unfinished, told, strict=False))  # Z and C stay with the node they were said of
+        said = dict(zip(unfinished, told, strict=False))  # Z and C stay with the node that was judged
         dealt = deal([score.modulated for score in told], ended)
         for id, value in zip(ids if stop is None else ids[: len(told)], dealt, strict=False):
             if id in said:
@@ -129,9 +129,9 @@ def _dealing(deal: Callable[[Sequence[float], Sequence[bool]], list[float]]) -> 
 
 
 async def _progress(phases: Phases, ids: Sequence[int], places: int) -> None:
-    """The share of visible tests passed, without any evaluator; 0 where nothing was tested.
+    """Values each node by its share of visible tests passed, without an evaluator; 0 if nothing was tested.
 
-    Source: pg/symphony.py:393-405, where EMCS is defined and never called.
+    Source: pg/symphony.py:393-405, where EMCS is defined but never called.
     """
     for id in ids:
         if phases.tree[id].prior is None:
@@ -140,12 +140,15 @@ async def _progress(phases: Phases, ids: Sequence[int], places: int) -> None:
 
 
 def _found(node: Node) -> bool:
-    """Success of an expansion alone; other ends are paid what they are dealt. Source: hp/symphony.py:370-375."""
+    """Whether the node is a success made by an expansion; other ends are credited the value dealt to them.
+
+    Source: hp/symphony.py:370-375.
+    """
     return node.solved and node.origin == "expand"
 
 
 def _paid(phases: Phases, end: int) -> None:
-    """The agent of the end gets its reward. Source: ws/symphony.py:638-647."""
+    """Credits the agent that made the end with its reward. Source: ws/symphony.py:638-647."""
     phases.credit(phases.tree[end])
 
 
@@ -160,7 +163,7 @@ VALUES: dict[Values, ValueRule] = {
 
 
 def _wrong_end(tree: Tree, children: Sequence[int], last: int, value: float) -> None:
-    """An end without reward records -1 for itself, whatever its ancestors get. Source: hp/symphony.py:583-597."""
+    """Records -1 for an end without reward, whatever its ancestors get. Source: hp/symphony.py:583-597."""
     tree.backup(last, value)
     node = tree[last]
     if node.state.done and node.state.reward == 0:
@@ -168,7 +171,7 @@ def _wrong_end(tree: Tree, children: Sequence[int], last: int, value: float) -> 
 
 
 def _children(tree: Tree, children: Sequence[int], last: int, value: float) -> None:
-    """The value of every new child, instead of a simulation's; not of the first attempt, the root's only child.
+    """Backs up the value of every new child instead of a simulation's, except for a root's only child (first attempt).
 
     Source: pg/symphony.py:421-429.
     """
@@ -182,37 +185,37 @@ BACKUP: dict[Backup, Callable[[Tree, Sequence[int], int, float], None]] = {
     "wrong_end": _wrong_end,
     "children": _children,
 }
-"""Each takes the new children of the iteration, the node where its simulation ended, and the value of that."""
+"""Each takes the new children of the iteration, the node where its simulation ended, and the simulation's value."""
 BACKUP_PLACES: dict[Backup, int] = {"plain": 1, "wrong_end": 1, "children": 0}
-"""Unfinished children whose values a backup does without, as in `evaluation.used`."""
+"""`places` of `evaluation.used`: 1 if a backup needs no child's own value, 0 if it needs the value of each."""
 
 # --------------------------------------------------------------------------- steps of a simulation
 
 
 def _last(ends: Sequence[Node]) -> Node:
-    """Source: hp/symphony.py:411-418, ws/symphony.py:638-647."""
+    """Returns the last end. Source: hp/symphony.py:411-418, ws/symphony.py:638-647."""
     return ends[-1]
 
 
 SIM_END: dict[SimEnd, Callable[[Sequence[Node]], Node]] = {"first": CANONICAL.end, "last": _last}
-"""Which of the ends of a step a simulation takes where none is a success."""
+"""Chooses the end that a simulation takes if a step has several and none is a success."""
 
 CONSENSUS_HIGH, CONSENSUS_LOW = 0.9, 0.7
-"""R of the action that nearly all samples proposed, and of the others. Source: hp/symphony.py:434-439."""
+"""R of the action that nearly all samples proposed, and R of the others. Source: hp/symphony.py:434-439."""
 
 
 def _consensus(actions: Sequence[str], votes: Sequence[int], width: int) -> list[float] | None:
-    """Pseudo-values instead of an evaluation when more than two samples, and all but one at most, agree."""
+    """Replaces an evaluation by pseudo-values if there are more than two samples and all but at most one agree."""
     if sum(votes) <= 2 or max(votes) < width - 1:
         return None
     return [CONSENSUS_HIGH if count >= width - 1 else CONSENSUS_LOW for count in votes]
 
 
 def _consensus_of_nodes(actions: Sequence[str], votes: Sequence[int], width: int) -> list[float] | None:
-    """The same counted over the nodes that are left of equal samples, as the published code does.
+    """Does the same, but counts nodes after equal samples were merged, as the published code does.
 
-    It can fire only where nodes with equal actions stay apart (`distinct` "thought"). Source: hp/symphony.py:421-439;
-    ws/symphony.py:664 has it too, but keeps equal actions as one node.
+    It can fire only if nodes with equal actions stay separate (`distinct` "thought"). Source: hp/symphony.py:421-439;
+    ws/symphony.py:664 has it too, but merges equal actions into one node.
     """
     shared = Counter(actions)
     action, most = shared.most_common(1)[0]
@@ -230,11 +233,11 @@ CONSENSUS: dict[Consensus, Callable[[Sequence[str], Sequence[int], int], list[fl
 # --------------------------------------------------------------------------- completions without an action
 
 COOLING = 0.01
-"""How much the temperature falls after a round without any action. Source: hp/symphony.py:397."""
+"""Drop in temperature after a round without any action. Source: hp/symphony.py:397."""
 
 
 def temperatures(first: float) -> Iterator[float]:
-    """Of the rounds in which a simulation step is sampled until something parses: 21 from 0.2.
+    """Yields the temperatures of the rounds that sample a simulation step until something parses: 21 from 0.2.
 
     Source: hp/symphony.py:392-403.
     """
@@ -247,9 +250,9 @@ def temperatures(first: float) -> Iterator[float]:
 
 
 async def _cooling(phases: Phases, parent: int, width: int) -> Expansion:
-    """Rounds at falling temperature until one brings a node; the published code then gives the problem up.
+    """Samples rounds at falling temperature until one brings a node.
 
-    Here the simulation ends as any other that can not go on.
+    If none does, the published code gives up the problem; here the simulation ends like any other that cannot continue.
     """
     step = Expansion(ids=[], votes=[])
     for temperature in temperatures(phases.expand_sampling.temperature):
@@ -265,39 +268,43 @@ SIM_STEP: dict[Resample, Callable[[Phases, int, int], Awaitable[Expansion]]] = {
     "cooling": _cooling,
 }
 AGAIN: dict[Resample, bool] = {"once": True, "never": False, "cooling": False}
-"""Whether a single completion without an action is sampled once more; the published code drops it."""
+"""Whether each completion without an action is sampled once more; the published code drops it."""
 
 # --------------------------------------------------------------------------- the search
 
 
 def _stops(phases: Phases, leaf: int) -> bool:
-    """Whether a leaf lies at a depth limit that closes nothing, so that it was selected all the same."""
+    """Whether a leaf lies at the depth limit; it can be selected there only if the limit does not close nodes."""
     return phases.settings.depth is not None and phases.tree[leaf].depth >= phases.settings.depth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Official(Symphony):
-    """SYMPHONY with switches for what its published code does its own way; each is off unless it is named.
+    """SYMPHONY with switches that reproduce where its published code differs; each is off by default.
 
     Attributes:
-        root_n: Actions sampled at the root, >= 1; None is `n`. 1 makes a first attempt that the search refines.
-        consensus: Whether near-unanimous simulation steps skip the evaluator: off, on (of samples) or by nodes.
+        root_n: Actions sampled at the root, >= 1; None means `n`. With 1 the search refines a first attempt.
+        consensus: Whether near-unanimous simulation steps skip the evaluator: "off", "on" (counts samples) or "nodes"
+            (counts nodes).
         uct_mean: Whether the mean of a visited child is divided by its visits once more ("double").
-        select: Whether an exhausted node is closed, or taken from its parent, which may so be expanded again ("prune").
+        select: Whether an exhausted node is closed, or detached from its parent, which can then be expanded again
+            ("prune").
         limit: Whether `depth` closes a node, or ends the search when such a node is selected ("stop").
-        values: Whether a new child has the value of its own, one dealt by position ("positional", "rescaled"), or the
-            share of visible tests passed ("progress").
-        value_cache: Whether an evaluation of the same path under the same lessons is taken from the problem's earlier.
-        backup: Whether an end without reward records -1 for itself ("wrong_end"), and whether the children's own values
-            are backed up instead of the simulation's ("children").
+        values: Whether a new child gets its own value, one dealt by position ("positional", "rescaled"), or its share
+            of visible tests passed ("progress").
+        value_cache: Whether a path is judged only once per problem under the same lessons ("on").
+        backup: Whether an end without reward records -1 for itself ("wrong_end"), or the children's own values are
+            backed up instead of the simulation's ("children").
         sim_end: Which of several ends of a simulation step is taken.
-        resample: What becomes of completions without an action: asked for once more, dropped ("never"), or dropped
-            and, where none is left in a simulation, sampled at falling temperature ("cooling").
-        distinct: Whether equal actions of an expansion are one node, or only those with equal thoughts.
-        lessons: Whether each failure is reflected on once, the first three are, all anew at each new one ("rewritten"),
-            or each attempt is that its visible tests found wrong.
-        shown: Whether prompts carry all lessons in memory, or those drawn on the way to their node ("path").
-        reflect_temperature: Of lessons, >= 0 (published code for programs: 0.2).
+        resample: What happens to completions without an action: they are sampled once more ("once"), dropped
+            ("never"), or dropped and, if a simulation step has no action left, sampled at falling temperature
+            ("cooling").
+        distinct: Whether samples with equal actions become one node, or only if their thoughts are equal too.
+        lessons: Whether each failure is reflected on once ("each"), the first three are, all anew with each new one
+            ("rewritten"; "rewritten_by_reward" counts ends by partial reward), or each attempt that fails its visible
+            tests is ("each_attempt").
+        shown: Whether prompts carry all lessons in memory, or only those drawn on the path to their node ("path").
+        reflect_temperature: Sampling temperature of lessons, >= 0 (published code for programs: 0.2).
     """
 
     root_n: Count | None = None
@@ -316,7 +323,7 @@ class Official(Symphony):
     reflect_temperature: NotNegative = 0.0
 
     def __post_init__(self) -> None:
-        """One rule ties three fields together; the others are each field's own."""
+        """Checks each field, and the one rule that ties three fields together."""
         Symphony.__post_init__(self)
         if self.select == "prune" and (self.parallel > 1 or self.root != "uct"):
             raise SymphonyError("search.select: found 'prune', allowed with it: parallel 1 and root uct")
@@ -345,5 +352,5 @@ class Official(Symphony):
 
     async def search(self, phases: Phases) -> SearchResult:
         result = await Symphony.search(self, phases)
-        traced = self.values == "own" and self.backup == "plain"  # others change values of nodes after the fact
+        traced = self.values == "own" and self.backup == "plain"  # other rules change node values afterwards
         return result if traced else replace(result, prefixes=None)

@@ -1,4 +1,4 @@
-"""When the published code reflects on failures: each once, or all anew; sources as in `official`."""
+"""When the published code reflects on failures: each once, or all anew; sources are cited as in `official`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from symphony.search.tree import Node
 LessonsWritten = Literal["each", "rewritten", "rewritten_by_reward", "each_attempt"]
 
 MAX_FAILURES = 3
-"""Known failures above which nothing is reflected on any more. Source: hp/symphony.py:112, ws/symphony.py:295."""
+"""Reflection stops once more failures than this are known. Source: hp/symphony.py:112, ws/symphony.py:295."""
 
 
 async def _nothing_after(phases: Phases, ids: Sequence[int]) -> None:
-    """No lesson is written after an expansion or a simulation."""
+    """Writes no lesson after an expansion or a simulation."""
 
 
 def _wrong_answers(phases: Phases) -> list[int]:
-    """Ends without reward, one a failure key. Source: hp/symphony.py:146-157, 535-539."""
+    """Returns ends without reward, one per failure key. Source: hp/symphony.py:146-157, 535-539."""
     first: dict[str, int] = {}
     for node in phases.tree.nodes:
         if node.state.terminated and node.state.reward == 0:
@@ -29,7 +29,7 @@ def _wrong_answers(phases: Phases) -> list[int]:
 
 
 def _partial_rewards(phases: Phases) -> list[int]:
-    """Ends with some reward, one a reward and one an expansion. Source: ws/symphony.py:795-804."""
+    """Returns ends with a partial reward: one per reward and one per expansion. Source: ws/symphony.py:795-804."""
     first: dict[float, int] = {}
     brought: set[tuple[int | None, int]] = set()
     for node in phases.tree.nodes:
@@ -41,9 +41,9 @@ def _partial_rewards(phases: Phases) -> list[int]:
 
 
 def _rewriting(failures: Callable[[Phases], list[int]]) -> LessonRule:
-    """All lessons are written anew when a failure has come, while there are fewer than 4; so the first 3 stay for good.
+    """Rewrites all lessons at each new failure while at most 3 are known, so the lessons of the first 3 are final.
 
-    An expansion that brings a 4th at once leaves those before it as they are, be it none.
+    If one expansion takes the count past 3, the lessons stay as they are, even if there are none.
     """
 
     async def before(phases: Phases) -> None:
@@ -57,7 +57,10 @@ def _rewriting(failures: Callable[[Phases], list[int]]) -> LessonRule:
 
 
 async def _each_attempt(phases: Phases, ids: Sequence[int]) -> None:
-    """Every state that its visible tests found wrong, though the episode goes on. Source: pg/symphony.py:316, 375."""
+    """Reflects on every state that fails its visible tests, though the episode goes on.
+
+    Source: pg/symphony.py:316, 375.
+    """
     await phases.reflect(ids, _found_wrong)
 
 

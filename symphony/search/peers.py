@@ -1,4 +1,4 @@
-"""Agents that answer side by side, each by a trajectory of its own, and learn what was answered."""
+"""Agents that answer side by side, each with its own trajectory, and hear each other's answers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from symphony.search.result import choose_answer, majority
 from symphony.search.tree import ROOT, Tree
 
 ANSWERED = "{who} answered, rightly or wrongly: {text}"
-"""What a prompt carries of an answer: the heading above it speaks of lessons, most often of failed attempts."""
+"""How a prompt shows an answer. It says "rightly or wrongly" because the heading above speaks of failed attempts."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Peers:
-    """Peer i is agent i mod n of the pool, as long as it answers; then whom the scheduler picks.
+    """Peers of a search: peer i is agent i mod n of the pool; once that agent is suspended, the scheduler picks.
 
     Attributes:
-        count: Peers, >= 1.
+        count: Number of peers, >= 1.
         misses: Steps without any action after which a trajectory is given up.
-        latest: The end of each peer's latest trajectory; the root before the first, and of one without any action.
+        latest: The last node of each peer's latest trajectory; the root before the first, or if it has no action.
     """
 
     phases: Phases
@@ -34,10 +34,10 @@ class Peers:
         self.latest = [ROOT] * self.count
 
     async def answer(self, told: Sequence[tuple[str, ...]]) -> None:
-        """A trajectory of each, step by step together; peer i is told texts i of `told`.
+        """Has all peers walk one trajectory each, in lockstep; peer i is told the texts `told[i]`.
 
         Raises:
-            Stop: A call was refused; the latest trajectories that ended before count.
+            Stop: A call was refused; trajectories that had ended by then are in `latest`.
         """
         await self.phases.together([self._attempt(peer, texts) for peer, texts in enumerate(told)])
 
@@ -49,11 +49,11 @@ class Peers:
         self.latest[peer] = last
 
     def answers(self) -> list[str | None]:
-        """What each has answered, as its failure key; None where it has not."""
+        """Returns each peer's latest answer as a failure key; None if it has none."""
         key, tree = self.phases.parts.task.failure_key, self.phases.tree
         return [None if id == ROOT else key(tree[id].state) for id in self.latest]
 
     def vote(self, tree: Tree) -> int:
-        """The majority's answer among the latest; the best value where there is none yet."""
+        """Returns the majority's answer among the latest; if there is none yet, the node with the best value."""
         ids = [id for id in self.latest if id != ROOT]
         return majority(tree, ids, self.phases.parts.task.failure_key) if ids else choose_answer(tree, "best_value")

@@ -1,7 +1,7 @@
-"""The phases that every search is made of: expand and reflect (paper: P_phi), on one problem's tree; and `evaluation`.
+"""The phases of every search on one problem's tree: expand and reflect (paper: P_phi); see also `evaluation`.
 
-Agents are picked one after another, so that the scheduler's counts move between the picks; the calls of a phase then
-run together, and their answers are applied in the order asked.
+Agents are picked one after another, so the scheduler's counts change between picks. The calls of a phase then run
+together, and their answers are applied in the order asked.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LESSON_PREFIX = "Lesson:"
 _EXPAND: dict[Origin, Phase] = {"expand": Phase.EXPAND, "simulate": Phase.SIM_EXPAND}
 
 Prompt = Callable[[tuple[Turn, ...], tuple[str, ...]], Shorten]
-"""Makes the messages for the path to a node and the lessons of an agent."""
+"""Builds the messages from the path to a node and the lessons of an agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expansion:
-    """New nodes of one expansion and, for each, how many of the samples became it."""
+    """The new nodes of one expansion, and how many samples were merged into each."""
 
     ids: list[int]
     votes: list[int]
@@ -68,15 +68,15 @@ class Expansion:
 
 @dataclass(slots=True, kw_only=True)
 class Phases:
-    """One problem's search in the making.
+    """The running search on one problem.
 
     Attributes:
-        expand_sampling: For actions; evaluation is as the scorer asks (paper App. D: greedy).
-        amend: What becomes of a proposal before it is played; None is nothing.
-        judged: What evaluators said of paths under lessons, where `settings.caches`.
-        unparsed: Completions without an action, so far. fallbacks: Evaluations by default, so far.
+        expand_sampling: Sampling of actions; the scorer sets that of evaluations (paper App. D: greedy).
+        amend: Changes a proposal before it is played; None leaves it as it is.
+        judged: Cached scores by path and lessons, if `settings.caches`.
+        unparsed: Completions without an action so far. fallbacks: Evaluations that used defaults so far.
         taught: Keys of the failures that have been, or are being, reflected on.
-        wait: How the answers to calls are awaited.
+        wait: Awaits the answers to calls.
     """
 
     parts: Parts
@@ -107,19 +107,19 @@ class Phases:
         by: Scheduler | None = None,
         told: tuple[str, ...] = (),
     ) -> Expansion:
-        """Samples `width` actions and adds the different ones as nodes, in the order asked.
+        """Samples `width` actions and adds the distinct ones as nodes, in the order asked.
 
-        A completion without an action is sampled again once, from the next scheduled agent, with the wording's reminder
-        of the form (`Prompts.again`). Of equal actions the first is kept. Terminal nodes whose reward is visible credit
-        their agent. `sampling` replaces the usual one.
+        A completion without an action is sampled once more, from the next scheduled agent, with a reminder of the
+        format (`Prompts.again`). Of equal actions the first is kept. Terminal nodes whose reward is visible credit
+        their agent. `sampling` replaces the usual sampling.
 
         Args:
-            style: With one, the whole answer is asked for at once.
-            by: Picks the agents; None is the search's scheduler.
-            told: What the prompts carry below the lessons of memory.
+            style: If given, asks for the whole answer at once, in this style.
+            by: Picks the agents; None means the search's scheduler.
+            told: Texts that the prompts carry below the lessons of memory.
 
         Raises:
-            Stop: A call was refused; what the calls before it brought has been added.
+            Stop: A call was refused; nodes from the calls before it have been added.
         """
         phase = _EXPAND[origin]
 
@@ -158,7 +158,7 @@ class Phases:
         return proposal if proposal is None or self.amend is None else self.amend(proposal)
 
     async def tests(self, sampling: Sampling) -> str:
-        """What a scheduled agent writes when it is asked for tests of the problem's answer; "" of a failed call.
+        """Has a scheduled agent write tests for the problem's answer; returns "" if the call failed.
 
         Raises:
             Stop: The call was refused.
@@ -205,9 +205,9 @@ class Phases:
         return Expansion(ids=list(range(len(tree) - len(votes), len(tree))), votes=votes)
 
     async def _play_slowly(self, state: State, actions: Sequence[str]) -> dict[str, State]:
-        """What each action of a task with slow steps leads to, found outside the event loop.
+        """Plays the actions outside the event loop if the task's steps are slow; returns the state after each.
 
-        Empty where steps are quick.
+        Empty if steps are quick.
         """
         task = self.parts.task
         if not (isinstance(task, SlowSteps) and task.slow_steps):
@@ -221,10 +221,10 @@ class Phases:
     # ---- reflect
 
     async def reflect(self, ids: Sequence[int], failed: Callable[[Node], bool] | None = None) -> None:
-        """Has a scheduled agent draw a lesson from each failure among the nodes, once a failure key (paper Eq. 3).
+        """Has a scheduled agent draw a lesson from each failure among the nodes, once per failure key (paper Eq. 3).
 
         Args:
-            failed: What a failure is; None is `Phases.failed`.
+            failed: Tells whether a node is a failure; None means `Phases.failed`.
 
         Raises:
             Stop: A call was refused; the lessons of those before it are in memory.
@@ -251,9 +251,9 @@ class Phases:
             raise stop
 
     def failed(self, node: Node) -> bool:
-        """Whether a node is known to be a failure: an end without success, or a cut where that counts as one.
+        """Whether a node is known to be a failure: an end without success, or a cut if `limit_fails` is set.
 
-        The verdict on an end is its visible reward, else that of an agent where `accept` makes it one.
+        An end is judged by its visible reward; if none is visible, by an agent's score, provided `accept` is set.
         """
         state = node.state
         if state.terminated and state.reward is None:
@@ -294,7 +294,7 @@ class Phases:
         return self.tree.solved is not None
 
     def give(self, id: int, score: Score, judged: int | None = None) -> None:
-        """Gives a node its score and credits the agent that generated it. `judged` is as in `Node`; None is now."""
+        """Gives a node its score and credits the agent that generated it. `judged` as in `Node`; None means now."""
         node = self.tree[id]
         node.judged = self.tree.now if judged is None else judged
         self.fallbacks += score.fallback
@@ -303,7 +303,10 @@ class Phases:
         self.credit(node)
 
     def credit(self, node: Node) -> None:
-        """Every node once: when it is evaluated, or when it ends with a reward that the search may see."""
+        """Credits the agent that generated the node with its R.
+
+        Called once per node: when it is evaluated, or when it ends with a reward the search may see.
+        """
         if node.agent is not None and node.prior is not None:
             self.parts.session.credit(node.agent, node.prior, node.pick)
 
@@ -316,7 +319,7 @@ class Phases:
         by: Scheduler | None = None,
         told: tuple[str, ...] = (),
     ) -> tuple[list[Ticket], Stop | None]:
-        """Picks an agent for each node's call and charges it; stops at the first call that may not be made."""
+        """Picks an agent for each node's call and charges the call; stops at the first call that is refused."""
         session, memory, shown = self.parts.session, self.parts.memory, SHOWN[self.settings.shown]
         tickets: list[Ticket] = []
         at = -1
@@ -338,19 +341,22 @@ class Phases:
     async def answers(
         self, tickets: Sequence[Ticket], stop: Stop | None
     ) -> tuple[list[tuple[Ticket, Completion]], Stop | None]:
-        """The answers that stand, and why no further call may be made: `stop`, or else that some do not stand."""
+        """Awaits the calls; returns the answers that stand and the reason to stop, if any.
+
+        The reason is `stop`, or a spent budget if some answers do not stand.
+        """
         if not tickets:
             return [], stop
         answers = await self.wait(tickets)
         stood = tickets[: len(answers)]
         if stood:
-            self.tree.now = stood[-1].call + 1  # other lanes may have asked more
+            self.tree.now = stood[-1].call + 1  # not the total: other lanes may have asked more
         if len(stood) < len(tickets):
             stop = self.parts.session.stop()
         return list(zip(stood, answers, strict=True)), stop
 
     async def together(self, lanes: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-        """Runs phases of several nodes in lockstep: see `lockstep.lockstep`."""
+        """Runs the phases of several nodes in lockstep; see `lockstep.lockstep`."""
         before, self.wait = self.wait, deferred
         try:
             return await lockstep(self.parts.session, lanes)

@@ -1,4 +1,4 @@
-"""What a search would have answered under each smaller limit of its calls, from its finished tree."""
+"""Computes, from a finished tree, what the search would have answered under each smaller call budget."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from symphony.search.tree import ROOT, Tree
 _MADE, _JUDGED, _VISITED = range(3)
 
 _Event = tuple[int, int, int, float]
-"""Calls, kind, node, and the R or the value that came."""
+"""Calls, kind of event, node, and the R or value it brought."""
 
 
 def prefixes(tree: Tree, policy: AnswerPolicy) -> tuple[Answer, ...]:
-    """Each change of the answer, that before any call first, in time n log n for n nodes.
+    """Returns each change of the answer, starting with the answer before any call; takes O(n log n) for n nodes.
 
-    A search that is refused a call has done until then what it does under any larger limit, and ends with the nodes,
-    scores and visits that the calls before brought. Which these are says the tree: `Node.made`, `Node.judged`,
-    `Tree.doubted` and `Tree.visited`. Success that the environment shows ends the search.
+    Until a call is refused, a search does the same under any budget, so it ends with the nodes, scores and visits that
+    its calls brought. The tree records when each came: `Node.made`, `Node.judged`, `Tree.doubted` and `Tree.visited`.
+    Success shown by the environment ends the search.
     """
     board = _Board(tree, policy)
     found: list[Answer] = []
@@ -47,11 +47,11 @@ def _events(tree: Tree) -> list[_Event]:
 
 
 class _Board:
-    """The best node so far of each branch, and the branch that the answer is taken from.
+    """Tracks the best node of each branch so far, and the branch that the answer is taken from.
 
-    A branch is a child of the root with all below it where the policy asks for the most visited child, else the whole
-    tree. A score may fall, when a second evaluator is understood, so that the best are kept in heaps whose outdated
-    entries are dropped when they come up.
+    Under policy "most_visited" a branch is a child of the root with everything below it; otherwise the whole tree is
+    one branch. A score can fall when a later answer replaces a provisional one, so the best nodes are kept in heaps
+    whose outdated entries are dropped when they reach the top.
     """
 
     def __init__(self, tree: Tree, policy: AnswerPolicy) -> None:
@@ -95,6 +95,6 @@ class _Board:
         heapq.heappush(self._heaps[self._branches[id]], (tuple(-part for part in rank), node.made, id, rank))
 
     def _choose(self, id: int) -> None:
-        """Visits only grow, so that no other child than this one can have become the most visited."""
+        """Makes this child the chosen branch if it is now the most visited; visits only grow, so no other can be."""
         if self._chosen == ROOT or self._visits[id] > self._visits[self._chosen]:
             self._chosen = id

@@ -1,4 +1,4 @@
-"""What a search returns, how it chooses its answer, and the records the runner writes of it."""
+"""What a search returns, how it chooses its answer, and the records the runner writes about it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from symphony.search.tree import ROOT, Node, Tree
 from symphony.types import Grade, Problem, State, Task
 
 StopReason = StopCause | Literal["solved", "accepted", "iterations", "exhausted"]
-"""Why a search ended: success shown by the environment, an end that an agent accepted, all its iterations done, nothing
-left to explore, a budget spent, or no agent left that answers."""
+"""Why a search ended: the environment showed success, an agent accepted an end, all iterations were done, nothing was
+left to explore, a budget was spent, or no agent was left that answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a search would have answered under a limit of its calls.
+    """What a search would have answered under a smaller call budget.
 
     Attributes:
-        calls: Least limit under which it is the answer, up to that of the next answer; 0: before any call.
-        node: Its id.
+        calls: Smallest call budget with this answer, valid up to that of the next answer; 0 means before any call.
+        node: Id of the answer's node.
     """
 
     calls: int
@@ -40,11 +40,11 @@ class SearchResult:
 
     Attributes:
         answer: The node whose state is the answer.
-        prefixes: What the answer would have been under smaller limits, from 0 calls on; None where that is not known.
+        prefixes: Answers under smaller call budgets, from 0 calls on; None if they are not known.
         stop_reason: See `StopReason`.
-        iterations: Search iterations begun.
+        iterations: Search iterations started.
         unparsed: Completions without an action.
-        fallbacks: Evaluations for which defaults stood in (`Score.fallback`).
+        fallbacks: Evaluations that used defaults (`Score.fallback`).
     """
 
     tree: Tree
@@ -56,7 +56,11 @@ class SearchResult:
     prefixes: tuple[Answer, ...] | None = None
 
     def answers(self, calls: int) -> tuple[Answer, ...]:
-        """`prefixes`, the last of which is the answer of the whole search, of which so many calls stand."""
+        """Returns `prefixes`, ending with the answer of the whole search.
+
+        Args:
+            calls: Calls of the search whose answers stand.
+        """
         found = self.prefixes or ()
         if not found or found[-1].node == self.answer:
             return found
@@ -74,7 +78,7 @@ class Search(Protocol):
     async def solve(
         self, problem: Problem, *, task: Task, session: Session, scheduler: Scheduler, scorer: Scorer, memory: Memory
     ) -> SearchResult:
-        """Searches one problem. Every way to end is a result with a stop reason; never calls `task.grade`."""
+        """Searches one problem. However it ends, it returns a result with a stop reason; never calls `task.grade`."""
         ...
 
 
@@ -83,23 +87,23 @@ class Search(Protocol):
 AnswerPolicy = Literal["oracle_best", "oracle_kept", "largest_sum", "best_value", "first_terminal", "most_visited"]
 
 Rank = Callable[[State, float | None], tuple[float, ...]]
-"""How good an answer a state is, from it and its R (None while unknown); the larger tuple is better."""
+"""Ranks a state as an answer, from the state and its R (None while unknown); a larger tuple is better."""
 
 
 def _by_value(state: State, prior: float | None) -> tuple[float, ...]:
-    """The terminal state with the highest R; a cut trajectory counts less, an unfinished one less still."""
+    """Ranks terminal states first, then cut trajectories, then unfinished ones; within each group by R."""
     return 0.0, state.terminated, state.done, -1.0 if prior is None else prior
 
 
 def _by_reward(state: State, prior: float | None) -> tuple[float, ...]:
-    """The highest visible reward, of equal ones not that of a cut trajectory; the best value where none is visible."""
+    """Ranks by visible reward, with cut trajectories last on ties; states without a visible reward by value."""
     if state.done and state.reward is not None:
         return 1.0, state.reward, state.terminated
     return _by_value(state, prior)
 
 
 def _by_end(state: State, prior: float | None) -> tuple[float, ...]:
-    """Any terminal state, so that the first one is the answer; the best value where there is none."""
+    """Ranks all terminal states equally, so the first one is the answer; ranks the others by value."""
     return (1.0,) if state.terminated else _by_value(state, prior)
 
 
@@ -112,12 +116,12 @@ RANKS: dict[AnswerPolicy, Rank] = {
 
 
 def standing(policy: AnswerPolicy, node: Node, prior: float | None) -> tuple[float, ...]:
-    """How good an answer a node is with this R: its rank, and of nodes of which nothing is known the root last."""
+    """Returns a node's rank as an answer, given its R; among equal ranks (e.g. no R known) the root is last."""
     return (*RANKS[policy](node.state, prior), node.id != ROOT)
 
 
 def choose_answer(tree: Tree, policy: AnswerPolicy) -> int:
-    """The node that is the answer, simulated ones included; ties go to the node proposed first."""
+    """Returns the id of the answer's node; simulated nodes count too, and ties go to the node proposed first."""
     if policy in PUBLISHED:
         return PUBLISHED[policy](tree).id
     offered = _below_most_visited(tree) if policy == "most_visited" else tree.nodes
@@ -125,10 +129,10 @@ def choose_answer(tree: Tree, policy: AnswerPolicy) -> int:
 
 
 def _oracle_kept(tree: Tree) -> Node:
-    """As "oracle_best" without ends that selection took out of the tree (`select` "prune").
+    """Does what "oracle_best" does, but ignores ends that selection took out of the tree (`select` "prune").
 
-    An end at which an iteration ended is kept all the same, whether a simulation walked there or the expansion had
-    brought it. Source: ZHUWEI-hub/SYMPHONY, webshop/symphony.py:559-561.
+    An end where an iteration ended still counts, whether a simulation walked there or the expansion made it.
+    Source: ZHUWEI-hub/SYMPHONY, webshop/symphony.py:559-561.
     """
     within = {ROOT}
     for node in tree.nodes:
@@ -141,7 +145,7 @@ def _oracle_kept(tree: Tree) -> Node:
 
 
 def _largest_sum(tree: Tree) -> Node:
-    """The first action, or first refinement of the only one, whose values add up to most.
+    """Returns the first action with the largest sum of values; a single action's children take its place, if any.
 
     Source: ZHUWEI-hub/SYMPHONY, programming/symphony.py:69-77, 436.
     """
@@ -152,11 +156,11 @@ def _largest_sum(tree: Tree) -> Node:
 
 
 PUBLISHED: dict[AnswerPolicy, Callable[[Tree], Node]] = {"oracle_kept": _oracle_kept, "largest_sum": _largest_sum}
-"""Rules of the published code, of whose answers under smaller limits nothing is known."""
+"""Rules of the published code; their answers under smaller call budgets are not known."""
 
 
 def _below_most_visited(tree: Tree) -> list[Node]:
-    """The root's most visited child and all below it; of equally visited ones the one with the higher Q."""
+    """Returns the root's most visited child and everything below it; ties go to the child with the higher Q."""
     first = max(
         (tree[id] for id in tree[ROOT].children),
         key=lambda child: (child.visits, child.value_sum / max(1, child.visits), -child.made),
@@ -170,10 +174,10 @@ def _below_most_visited(tree: Tree) -> list[Node]:
 
 
 def majority(tree: Tree, ids: Sequence[int], key: Callable[[State], str]) -> int:
-    """The vote over nodes, equal where `key` of their states is: the first node of the most frequent answer.
+    """Returns the first node of the most frequent answer; two nodes give the same answer if their `key` is equal.
 
-    Ties go to the answer that was given first. Nodes at which the episode has not ended have a vote only where it has
-    ended at none; without a node the root is the answer.
+    Ties go to the answer given first. Nodes where the episode has not ended vote only if it has ended at none. Without
+    any node the root is the answer.
     """
     voters = [tree[id] for id in ids if tree[id].state.terminated] or [tree[id] for id in ids]
     votes = Counter(key(node.state) for node in voters)
@@ -184,7 +188,7 @@ def majority(tree: Tree, ids: Sequence[int], key: Callable[[State], str]) -> int
 
 
 def node_records(session: Session, tree: Tree) -> list[NodeRecord]:
-    """Every node of a problem's tree, by id."""
+    """Returns the records of all nodes of a problem's tree, by id."""
     names = [agent.name for agent in session.pool.agents]
     return [_node_record(session.run, session.problem.id, names, node) for node in tree.nodes]
 
@@ -218,13 +222,13 @@ def _node_record(run: str, problem: str, names: list[str], node: Node) -> NodeRe
 
 
 def _total(costs: Sequence[float | None]) -> float | None:
-    """Dollars, rounded once whatever the order; None where one is unknown."""
+    """Sums costs in dollars, rounding once so that the order does not matter; None if any is unknown."""
     known = [cost for cost in costs if cost is not None]
     return math.fsum(known) if len(known) == len(costs) else None
 
 
 def problem_record(index: int, session: Session, result: SearchResult, grade: Grade) -> ProblemRecord:
-    """One problem's outcome and consumption. `index` is its position in the run, `grade` that of `result.state`."""
+    """Returns one problem's outcome and consumption; `index` is its position in the run, `grade` that of its answer."""
     nodes = [node for node in result.tree.nodes if node.id != ROOT]
     simulated = sum(node.origin == "simulate" for node in nodes)
     return ProblemRecord(
@@ -253,7 +257,7 @@ def problem_record(index: int, session: Session, result: SearchResult, grade: Gr
 
 
 def answer_records(session: Session, answers: Sequence[Answer], grades: Mapping[int, Grade]) -> list[AnswerRecord]:
-    """A problem's answers under smaller limits, with the grade of each node."""
+    """Returns a problem's answers under smaller call budgets, each with its node's grade."""
     return [
         AnswerRecord(
             run=session.run,

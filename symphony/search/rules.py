@@ -1,6 +1,6 @@
-"""What Algorithm 1 leaves open, one rule a question, with the answers of the canonical algorithm.
+"""Rules for what Algorithm 1 leaves open, with the choices of the canonical algorithm.
 
-`symphony.search.official` has the answers of the published code.
+`symphony.search.official` has the choices of the published code.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ SimulationValue = Literal["mean", "sum", "code"]
 
 
 def _mean(walked: Sequence[Node], last: Node, cut: float) -> float:
-    """The value of the end where the episode ended, else the mean of the R that are known.
+    """Returns the value of the last node if the episode ended there, else the mean of the known R.
 
-    The last node always has one. Of the others only those that were chosen among several: R of the last is a judgement
-    of the whole walk, and what a call for each of the others would add to it does not pay for that call. The start's
-    own R when no step was made.
+    The last node always has an R; the others have one only if they were chosen among several. The last node's R judges
+    the whole walk, so a call for each of the others would not pay. Without any step, the value is the start's own R.
     """
     known = [node.prior for node in walked if node.prior is not None]
     if last.state.done or not known:
@@ -33,12 +32,12 @@ def _mean(walked: Sequence[Node], last: Node, cut: float) -> float:
 
 
 def _sum(walked: Sequence[Node], last: Node, cut: float) -> float:
-    """The sum of R (paper section 3; may exceed 1)."""
+    """Returns the sum of R (paper section 3; may exceed 1)."""
     return sum([node.prior or 0.0 for node in walked]) if walked else last.prior or 0.0
 
 
 def _reward(walked: Sequence[Node], last: Node, cut: float) -> float:
-    """The reward of the end, a penalty when cut, 0 when no step was made; what the published code backs up.
+    """Returns the end's reward, a penalty if cut, 0 if no step was made; the published code backs this up.
 
     Source: hp/symphony.py:379-461, ws/symphony.py:621-685.
     """
@@ -52,9 +51,9 @@ class SimulationRule:
     """What a simulation backs up.
 
     Attributes:
-        value: Of the nodes walked through (the last included), the node where it ended, and the penalty of a cut.
-        places: Unfinished nodes of a step whose values it does without, as in `evaluation.used`.
-        judges_cut: Whether it needs the value of the node where a simulation is cut.
+        value: Computes it from the nodes walked through (the last included), the last node, and the penalty for a cut.
+        places: As in `evaluation.used`: 1 if only the best node of a step is used, 0 if the value of each is.
+        judges_cut: Whether the node where a simulation is cut must be judged.
     """
 
     value: Callable[[Sequence[Node], Node, float], float]
@@ -73,13 +72,13 @@ SIMULATION_VALUES: dict[SimulationValue, SimulationRule] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueRule:
-    """How new children get their values, and who is paid for them.
+    """How new children get their values, and who is credited for them.
 
     Attributes:
-        evaluate: Gives them their values; `places` is as in `evaluation.used`.
-        start: The child that a simulation starts from.
+        evaluate: Gives children their values; the last argument is `places` of `evaluation.used`.
+        start: Chooses the child that a simulation starts from.
         pays: Whether an end credits its agent with its reward as soon as it is made.
-        ended: What follows when a simulation ends at a node whose reward is visible.
+        ended: Called when a simulation ends at a node whose reward is visible.
     """
 
     evaluate: Callable[[Phases, Sequence[int], int], Awaitable[None]]
@@ -89,12 +88,12 @@ class ValueRule:
 
 
 def best(phases: Phases, ids: Sequence[int]) -> int:
-    """The node with the highest prior; ties go to the first."""
+    """Returns the node with the highest prior; ties go to the first."""
     return max(ids, key=lambda id: phases.tree[id].prior or 0.0)
 
 
 def best_unfinished(phases: Phases, ids: Sequence[int]) -> int:
-    """The best child that has not ended, else the best that has."""
+    """Returns the best child that has not ended; if all have ended, the best of them."""
     return best(phases, [id for id in ids if not phases.tree[id].state.done] or ids)
 
 
@@ -103,7 +102,7 @@ def _always(node: Node) -> bool:
 
 
 def unpaid(phases: Phases, end: int) -> None:
-    """Nobody is paid; who made an end was paid when it was made."""
+    """Credits nobody; the agent that made an end was credited when it was made."""
 
 
 OWN = ValueRule(evaluate=evaluate, start=best_unfinished, pays=_always, ended=unpaid)
@@ -116,8 +115,8 @@ class LessonRule:
     """When failures are reflected on.
 
     Attributes:
-        before: Is awaited before every expansion.
-        after: Is awaited with nodes that may be failures, as soon as they have values.
+        before: Awaited before every expansion.
+        after: Awaited with nodes that may be failures, as soon as they have values.
     """
 
     before: Callable[[Phases], Awaitable[None]]
@@ -125,7 +124,7 @@ class LessonRule:
 
 
 async def nothing_before(phases: Phases) -> None:
-    """No lesson is written before an expansion."""
+    """Writes no lesson before an expansion."""
 
 
 EACH_ONCE = LessonRule(before=nothing_before, after=Phases.reflect)
@@ -134,7 +133,7 @@ EACH_ONCE = LessonRule(before=nothing_before, after=Phases.reflect)
 
 
 def close(tree: Tree, c: float, first_visit: FirstVisit, start: int) -> int | None:
-    """A leaf by UCT; an exhausted node is closed and never met again."""
+    """Selects a leaf by UCT; an exhausted node is closed and never met again."""
     return tree.select(c, first_visit, start)
 
 
@@ -147,22 +146,22 @@ def _nowhere(phases: Phases, leaf: int) -> bool:
 
 
 def plain_backup(tree: Tree, children: Sequence[int], last: int, value: float) -> None:
-    """Eq. 8: the value of the simulation, from the node where it ended up to the root."""
+    """Backs up the simulation's value from the node where it ended to the root (Eq. 8)."""
     tree.backup(last, value)
 
 
 async def one_round(phases: Phases, parent: int, width: int) -> Expansion:
-    """A step of a simulation: some samples, once."""
+    """Samples one step of a simulation, once."""
     return await phases.expand(parent, width, "simulate")
 
 
 def first(ends: Sequence[Node]) -> Node:
-    """Which of the ends of a step a simulation takes where none is a success."""
+    """Returns the first end: the one a simulation takes if none of a step's ends is a success."""
     return ends[0]
 
 
 def never_agreed(actions: Sequence[str], votes: Sequence[int], width: int) -> list[float] | None:
-    """The nodes of a step are judged, however many samples propose the same."""
+    """Returns None: the nodes of a step are always judged, however many samples agree."""
     return None
 
 
@@ -171,22 +170,23 @@ class Rules:
     """How Algorithm 1 is carried out.
 
     Attributes:
-        select: Chooses a leaf, given c, what an unvisited child counts as, and where to begin; None where none is open.
-        settle: What becomes of a leaf after its iteration.
+        select: Chooses a leaf, given c, what an unvisited child counts as, and where to start; None if none is open.
+        settle: Closes a leaf after its iteration if it is exhausted.
         ends: Whether the search ends because this leaf was selected.
         values: How new children get their values.
-        backup: Takes the new children of the iteration, the node where its simulation ended, and the value of that.
-        places: Unfinished children whose values the backup does without, as in `evaluation.used`.
+        backup: Takes the new children of the iteration, the node where its simulation ended, and the simulation's
+            value.
+        places: As in `evaluation.used`: 1 if the backup needs no child's own value, 0 if it needs the value of each.
         step: Samples a step of a simulation.
-        end: Which of several ends of a step a simulation takes.
-        agreed: Values of a step's nodes without an evaluation, by actions, votes and samples; None has them judged.
+        end: Chooses the end that a simulation takes if a step has several.
+        agreed: Values of a step's nodes without an evaluation, from actions, votes and samples; None means judge them.
         simulated: What a simulation backs up.
         lessons: When failures are reflected on.
-        reflect_temperature: Of lessons, >= 0 (paper App. D: greedy).
-        root_n: Actions sampled at the root; None is as many as elsewhere.
+        reflect_temperature: Sampling temperature of lessons, >= 0 (paper App. D: greedy).
+        root_n: Actions sampled at the root; None means as many as elsewhere.
         again: Whether a completion without an action is sampled once more.
         closes: Whether the depth limit closes the nodes there, and cuts simulations.
-        distinct: Whether equal actions of an expansion are one node, or only those with equal thoughts.
+        distinct: Whether samples with equal actions become one node, or only if their thoughts are equal too.
         shown: Which lessons a prompt carries.
         caches: Whether the same path under the same lessons is judged once.
     """
@@ -211,7 +211,7 @@ class Rules:
     caches: bool = False
 
     def settings(self, own: Settings) -> Settings:
-        """The settings of a method's phases, with what the rules want of them."""
+        """Returns a method's own settings, overridden with those that the rules decide."""
         return replace(
             own,
             again=self.again,

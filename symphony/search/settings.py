@@ -1,4 +1,4 @@
-"""How a search method wants its phases: which samples are one node, who is judged, what fails, what prompts carry."""
+"""Settings of a search's phases: which samples become one node, what is judged, what fails, what prompts carry."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ DISTINCT: dict[Distinct, Callable[[Proposal], object]] = {
     "action": lambda proposal: proposal.action,
     "thought": lambda proposal: (proposal.thought, proposal.action),
 }
-"""What two samples of an expansion have in common that are one node."""
+"""The key by which samples of an expansion are merged: equal keys become one node."""
 
 Judge = Literal["used", "every"]
-"""Which nodes are judged: those whose value the search uses (`evaluation.used`), or every new one."""
+"""Which new nodes are judged: those whose value the search uses (`evaluation.used`), or every one."""
 
 Shown = Literal["pool", "path"]
 SHOWN: dict[Shown, Callable[[Lessons, Tree, int], Lessons]] = {
     "pool": lambda lessons, tree, node: lessons,
     "path": lambda lessons, tree, node: tuple([lesson for lesson in lessons if lesson.node in tree.path(node)]),
 }
-"""Which of the lessons in memory a prompt for a node carries: all, or those drawn on the way to it."""
+"""Which lessons in memory a prompt for a node carries: all, or only those drawn on the path to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a method wants its phases.
+    """A method's settings for its phases.
 
     Attributes:
-        depth: Nodes at this depth are not expanded; None is no limit.
-        evaluate_tokens, reflect_tokens: Completion tokens allowed.
-        reflect_temperature: Of lessons (paper App. D: greedy).
+        depth: Nodes at this depth are not expanded; None means no limit.
+        evaluate_tokens, reflect_tokens: Completion token limits.
+        reflect_temperature: Sampling temperature of lessons (paper App. D: greedy).
         limit_fails: Whether an episode that is cut, by `depth` or by its horizon, is a failure to reflect on.
         again: Whether a completion without an action is sampled once more.
-        distinct: Whether equal actions of an expansion are one node, or only those with equal thoughts.
+        distinct: Whether samples with equal actions become one node, or only if their thoughts are equal too.
         closes: Whether `depth` closes the nodes there.
         shown: Which lessons a prompt carries.
         judge: Which nodes are judged.
         caches: Whether the same path under the same lessons is judged once.
         pays: Whether an end whose reward is visible credits its agent as soon as it is made.
-        accept: Least value Z with which an end whose reward is not shown passes, in [0, 1]; one judged lower is a
-            failure. None: no judgement is a verdict.
+        accept: Lowest value Z, in [0, 1], at which an end whose reward is not shown passes; one judged lower is a
+            failure. None: no judgement counts as a verdict.
     """
 
     depth: int | None = None

@@ -1,4 +1,4 @@
-"""SYMPHONY (paper Algorithm 1): MCTS whose every model call is answered by a scheduled agent of a pool."""
+"""SYMPHONY (paper Algorithm 1): MCTS in which a scheduled agent of a pool answers every model call."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ ReflectOn = Literal["failure_or_limit", "failure"]
 class Symphony(Method):
     """Select, expand, evaluate, simulate, back up, reflect.
 
-    Needs an evaluator; works with and without feedback; reflects where the memory does. One model or a pool.
+    Needs an evaluator; works with and without feedback; reflects if the memory does. One model or a pool.
 
-    Source: paper Algorithm 1, with the decisions of the canonical algorithm where the paper is silent: one node is
-    selected an iteration and gets n samples, every simulation is backed up, each failure is reflected on once.
+    Source: paper Algorithm 1, with the decisions of the canonical algorithm where the paper is silent: each iteration
+    selects one node and samples it n times, every simulation is backed up, each failure is reflected on once.
 
     Attributes:
-        n: Actions sampled an expansion, >= 1.
+        n: Actions sampled per expansion, >= 1.
         iterations: K, >= 1.
         depth: D, >= 1: a node at this depth is not expanded; None leaves it to the environment's horizon.
-        c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, which is sqrt(2 ln N / n)).
+        c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, i.e. sqrt(2 ln N / n)).
         first_visit: What an unvisited child counts as in selection: see `Tree.best`.
-        sim_width: Actions sampled a simulation step, >= 1 (paper: 1); None is `n` (published code).
-        sim_depth: Where simulations are cut, >= 0; never beyond `depth`. None leaves it to the episode's end.
+        sim_width: Actions sampled per simulation step, >= 1 (paper: 1); None means `n` (published code).
+        sim_depth: Depth at which simulations are cut, >= 0; never beyond `depth`. None lets the episode end.
         sim_depth_from: Whether `sim_depth` counts from the root ("absolute") or from the simulation's start ("extra").
         sim_value: What a simulation backs up: see `SIMULATION_VALUES`.
         sim_cut: Value of a cut simulation under sim_value "code".
-        judge: Whether new nodes are judged only where their value is used (`evaluation.used`), or every one.
-        reflect_on: Whether an episode that is cut, by `depth` or by its horizon, counts as a failure, or only the
-            environment's verdict on an end.
+        judge: Whether only new nodes whose value is used are judged (`evaluation.used`), or every new node.
+        reflect_on: Whether an episode that is cut, by `depth` or by its horizon, counts as a failure, or only an end
+            that the environment judged wrong.
         max_misses: Expansions without any action after which a node is closed, >= 1.
-        root: How an iteration's child of the root is chosen: by UCT as all others, or by sequential halving over
-            `iterations` (Danihelka et al. 2022), which wants them to be about what the budget allows.
-        parallel: Iterations under way at once, >= 1: their leaves are selected one after another with a virtual loss,
-            and their calls run together. More is quicker and chooses each leaf knowing less.
+        root: How an iteration chooses the root's child: by UCT as everywhere else, or by sequential halving over
+            `iterations` (Danihelka et al. 2022), which should then be about what the budget allows.
+        parallel: Iterations running at once, >= 1: their leaves are selected one after another with a virtual loss,
+            and their calls run together. More is faster, but each leaf is chosen with less information.
         answer: How the answer is chosen among the nodes.
-        temperature: Of actions; evaluation is greedy.
-        expand_tokens, evaluate_tokens, reflect_tokens: Completion tokens a call.
+        temperature: Sampling temperature of actions; evaluation is greedy.
+        expand_tokens, evaluate_tokens, reflect_tokens: Completion token limits per call.
         stop: Strings that end an action.
-        rules: How the steps are carried out; those of the canonical algorithm.
+        rules: How the steps are carried out: those of the canonical algorithm.
     """
 
     n: Count = 4
@@ -95,7 +95,7 @@ class Symphony(Method):
     # ---- Algorithm 1
 
     async def _search(self, phases: Phases) -> StopReason:
-        """For k = 1, ..., K: select, expand, evaluate, simulate, back up, reflect; until success or nothing is open."""
+        """Runs iterations k = 1, ..., K of Algorithm 1, until success or until no leaf is open."""
         k = 0
         while k < self.iterations:
             leaves = self.leaves(phases.tree, min(self.parallel, self.iterations - k))
@@ -117,7 +117,7 @@ class Symphony(Method):
         if phases.solved() or not new:
             return
         await rules.lessons.after(phases, new)
-        # Simulate: greedily by R from the best new child; the value of the walk goes up to the root, Eq. 8.
+        # Simulate: greedily by R from the best new child; the value of the walk is backed up to the root, Eq. 8.
         value, last = await self._simulate(phases, rules.values.start(phases, new))
         if phases.solved():
             return
@@ -127,7 +127,7 @@ class Symphony(Method):
         await rules.lessons.after(phases, [last])
 
     async def _simulate(self, phases: Phases, start: int) -> tuple[float, int]:
-        """Returns the value to back up and the last node."""
+        """Simulates from a node; returns the value to back up and the last node."""
         rules, last, walked = self.rules, phases.tree[start], []
         limit = self._simulation_limit(phases, last)
         while not last.state.done and last.depth < limit and not phases.solved():
@@ -144,10 +144,10 @@ class Symphony(Method):
     # ---- its steps
 
     def leaves(self, tree: Tree, count: int) -> list[int]:
-        """Select: the leaves of the next iterations by UCT (Eq. 7), `count` at most.
+        """Selects the leaves of the next iterations by UCT (Eq. 7), at most `count`.
 
-        Each is selected as if those before it had brought nothing. Fewer where no other leaf is open; none when
-        everything is closed.
+        Each is selected as if the ones before it had brought a value of 0. Returns fewer if no other leaf is open, and
+        none if everything is closed.
         """
         held: list[int] = []
         while len(held) < count:
@@ -169,14 +169,14 @@ class Symphony(Method):
         return self.n if self.sim_width is None else self.sim_width
 
     def _simulation_limit(self, phases: Phases, start: Node) -> float:
-        """The depth at which a simulation from this node is cut."""
+        """Returns the depth at which a simulation from this node is cut."""
         limit = math.inf if self.sim_depth is None else self.sim_depth
         limit += start.depth if self.sim_depth_from == "extra" else 0
         depth = phases.settings.depth if phases.settings.closes else None
         return limit if depth is None else min(limit, depth)
 
     async def _next(self, phases: Phases, step: Expansion) -> Node:
-        """Where a simulation goes: to success, to an end whose reward is visible, else to the best node."""
+        """Chooses a simulation's next node: a success, else an end with a visible reward, else the best node."""
         nodes = [phases.tree[id] for id in step.ids]
         ends = [node for node in nodes if node.prior is not None]
         if ends:

@@ -10,7 +10,7 @@ from symphony.types import Score, State, Turn
 
 ROOT = 0
 SOLVED = 1.0 - 1e-9
-"""A visible reward of at least this much is success (1 but for rounding)."""
+"""A visible reward of at least this much is a success (1, allowing for rounding)."""
 
 Origin = Literal["root", "expand", "simulate"]
 FirstVisit = Literal["virtual", "inf", "prior", "twice", "order"]
@@ -21,12 +21,12 @@ _UNVISITED: dict[FirstVisit, tuple[float, float, int]] = {
     "twice": (0.0, 2.0, 0),
     "order": (1e6, 0.0, 0),
 }
-"""What an unvisited child counts as: an offset (more than any visited child's bound, or none), plus a multiple of R,
-plus the bonus of one visit or none."""
+"""What an unvisited child counts as: (offset, factor, visits). Its bound is the offset (0, or more than any visited
+child's bound), plus factor times R, plus the exploration bonus of that many visits (none if 0)."""
 
 UctMean = Literal["mean", "double"]
 _DIVISIONS: dict[UctMean, int] = {"mean": 1, "double": 2}
-"""How often the sum of a visited child's values is divided by its visits."""
+"""How many times the sum of a visited child's values is divided by its visits."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,24 +34,26 @@ class Node:
     """One state reached, and what the search knows of it.
 
     Attributes:
-        id: Place in `Tree.nodes`.
-        parent: Id; None at the root.
+        id: Index in `Tree.nodes`.
+        parent: Id of the parent; None at the root.
         depth: Actions from the root.
         turn: Thought, action and resulting observation; None at the root.
         agent: Index of the agent that proposed it; None at the root.
-        pick: Number of the pick that chose this agent; None where it is not known.
-        origin: "simulate" nodes hang on the tree but are no children: selection never meets them.
+        pick: Number of the pick that chose this agent; None if not known.
+        origin: What made it. "simulate" nodes have a parent but are not among its `children`: selection never meets
+            them.
         iteration: Search iteration that made it.
-        made: Least limit of calls under which it exists: one more than the call that first proposed it; 0 at the root.
-        judged: Least limit of calls under which it has its score.
-        score: What the evaluator said; None when never evaluated.
-        prior: R in [0, 1]: the environment's reward where the search may see it, else the modulated score;
-            None while neither is known. Above 1 under `Symphony.values` "rescaled" alone.
+        made: Smallest call budget at which this node exists: one more than the call that first proposed it; 0 at the
+            root.
+        judged: Smallest call budget at which this node has its score.
+        score: What the evaluator said; None if never evaluated.
+        prior: R in [0, 1]: the environment's reward if the search may see it, else the modulated score; None while
+            neither is known. Only `Official.values` "rescaled" can push it above 1.
         visits, value_sum: N and W of backpropagation; Q = W / N.
-        children: Ids of the children that selection may follow, in the order made. A tuple: leaves then cost no list,
-            and the garbage collector need not look into it.
-        open: How many of them are not closed.
-        closed: Nothing is left to explore here: terminal, too deep, fruitless, or all children closed.
+        children: Ids of the children that selection may follow, in creation order. A tuple, so leaves need no list of
+            their own and the garbage collector need not look inside.
+        open: How many of the children are not closed.
+        closed: Whether nothing is left to explore here: terminal, too deep, fruitless, or all children closed.
         misses: Expansions that brought no child.
     """
 
@@ -77,13 +79,13 @@ class Node:
 
     @property
     def solved(self) -> bool:
-        """The environment showed success."""
+        """Whether the environment showed success."""
         state = self.state
         return state.reward is not None and state.done and state.reward >= SOLVED
 
 
 def uct(mean: float, visits: int, log_parent: float, c: float) -> float:
-    """Upper confidence bound of a visited child; `log_parent` is ln N of its parent, `visits` >= 1.
+    """Returns the upper confidence bound of a visited child; `log_parent` is ln N of its parent, `visits` >= 1.
 
     Source: paper Eq. 7, Q + c sqrt(ln N(p) / N(s)).
     """
@@ -91,17 +93,17 @@ def uct(mean: float, visits: int, log_parent: float, c: float) -> float:
 
 
 class Tree:
-    """Nodes by id; node 0 is the root.
+    """A search tree: nodes by id, with node 0 as the root.
 
     Invariants: a parent has a smaller id than its child; `open` of a node is the number of its children that are
     not closed. Each operation costs at most depth times branching, whatever the size of the tree.
 
     Attributes:
         nodes: Every node, simulated ones included, in the order added.
-        solved: Of the nodes at which the environment showed success, the one proposed first.
-        now: Calls that what is done to the tree now waited for: under a limit of fewer it is never done.
-        doubted: (calls, node, R) of each score that stood until the agent asked next was understood.
-        visited: (calls, child of the root, value) of each value that the child was given, in the order given.
+        solved: The first-proposed node where the environment showed success; None if there is none.
+        now: Calls completed before the current change: under a smaller call budget the change never happens.
+        doubted: (calls, node, R) of each provisional score, valid until a later answer replaced it.
+        visited: (calls, child of the root, value) of each value added to a child of the root, in order.
     """
 
     __slots__ = ("doubted", "nodes", "now", "solved", "visited")
@@ -136,9 +138,9 @@ class Tree:
     ) -> int:
         """Adds a node and returns its id. Terminal nodes are closed; `closed` closes others (depth limit).
 
-        `made` is as in `Node`; None is `now`.
+        `made` is as in `Node`; None means `now`.
 
-        A parent whose children all are closed stays open until `settle` is called, for more children may follow.
+        A parent whose children are all closed stays open until `settle` is called, since more children may follow.
         """
         above = self.nodes[parent]
         id = len(self.nodes)
@@ -159,13 +161,13 @@ class Tree:
         return id
 
     def settle(self, id: int) -> None:
-        """Closes an expanded node without an open child, and what that closes further up."""
+        """Closes an expanded node that has no open child, and any ancestors left without one."""
         node = self.nodes[id]
         if node.children and not node.open:
             self.close(id)
 
     def close(self, id: int) -> None:
-        """Closes a node, and every ancestor whose last open child that was."""
+        """Closes a node, and every ancestor that has no open child left."""
         node = self.nodes[id]
         while not node.closed:
             node.closed = True
@@ -177,7 +179,7 @@ class Tree:
                 return
 
     def select(self, c: float, first_visit: FirstVisit, start: int = ROOT, *, uct_mean: UctMean = "mean") -> int | None:
-        """Walks from `start` along the best open child (see `best`) to a leaf; None when everything below is closed."""
+        """Walks from `start` along the best open child (see `best`) to a leaf; None if everything below is closed."""
         node = self.nodes[start]
         if node.closed:
             return None
@@ -186,12 +188,12 @@ class Tree:
         return node.id
 
     def best(self, node: Node, c: float, first_visit: FirstVisit, uct_mean: UctMean = "mean") -> Node:
-        """The open child with the highest bound (Eq. 7); the node itself where none is open.
+        """Returns the open child with the highest bound (Eq. 7), or the node itself if none is open.
 
-        A child never visited counts as if it had been visited once, with its prior as the value ("virtual"). Or it
-        comes before all visited ones, the highest prior first ("inf") or the one made first ("order"). Or it counts as
-        its prior ("prior") or twice its prior ("twice") without a bonus. Ties go to the child made first. With
-        `uct_mean` "double" the mean is divided by the visits once more.
+        `first_visit` says what an unvisited child counts as: as if visited once, with its prior as the value
+        ("virtual"); ahead of all visited ones, by highest prior ("inf") or by creation order ("order"); or as its prior
+        ("prior") or twice its prior ("twice"), without a bonus. Ties go to the child made first. With `uct_mean`
+        "double" the mean is divided by the visits once more.
         """
         nodes = self.nodes
         offset, factor, virtual = _UNVISITED[first_visit]
@@ -214,7 +216,7 @@ class Tree:
         return best
 
     def detach(self, id: int) -> None:
-        """Takes a node from its parent's children: selection never meets it, nor what is below it, again."""
+        """Removes a node from its parent's children: selection never again meets it or anything below it."""
         node = self.nodes[id]
         if node.parent is None:
             return
@@ -223,7 +225,7 @@ class Tree:
         above.open -= not node.closed
 
     def hold(self, id: int) -> None:
-        """Marks an open leaf as under way: a virtual loss on its path, and selection goes elsewhere.
+        """Marks an open leaf as in progress: adds a virtual loss on its path and closes it to selection.
 
         Source: Chaslot et al. 2008 ("Parallel Monte-Carlo Tree Search"), N += 1 with a value of 0.
         """
@@ -232,7 +234,7 @@ class Tree:
         self.close(id)
 
     def release(self, id: int) -> None:
-        """Undoes `hold`; leaves held one after another are released in the opposite order."""
+        """Undoes `hold`; several held leaves must be released in reverse order."""
         nodes = self.nodes
         node = nodes[id]
         while node.closed:
@@ -245,7 +247,7 @@ class Tree:
             nodes[at].visits -= 1
 
     def backup(self, id: int, value: float) -> None:
-        """Adds a value to every node from here to the root.
+        """Adds a value to every node from this one to the root.
 
         Source: paper Eq. 8 as running sums: N += 1, W += value, Q = W / N.
         """
@@ -261,7 +263,7 @@ class Tree:
         node.value_sum += value
 
     def visit(self, id: int, value: float) -> None:
-        """Adds a value to a node below the root and to no other."""
+        """Adds a value to one node below the root, and to no other."""
         node = self.nodes[id]
         node.visits += 1
         node.value_sum += value
@@ -269,7 +271,7 @@ class Tree:
             self.visited.append((self.now, id, value))
 
     def path(self, id: int) -> list[int]:
-        """Ids from the root to the node, both included."""
+        """Returns the ids from the root to the node, both included."""
         ids = [id]
         parent = self.nodes[id].parent
         while parent is not None:
@@ -279,7 +281,7 @@ class Tree:
         return ids
 
     def turns(self, id: int) -> tuple[Turn, ...]:
-        """The trajectory from the root to the node, as prompts show it."""
+        """Returns the trajectory from the root to the node, as prompts show it."""
         nodes = self.nodes
         turns: list[Turn] = []
         node = nodes[id]

@@ -1,4 +1,4 @@
-"""Short answers compared as the official HotpotQA script compares them (hotpot_evaluate_v1.py)."""
+"""Compares short answers as the official HotpotQA script does (hotpot_evaluate_v1.py)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections import Counter
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _CLOSED = ("yes", "no", "noanswer")
-"""Answers that are right or wrong as a whole: a shared token earns nothing."""
+"""Answers that are right or wrong as a whole: shared tokens earn nothing."""
 
 
 def normalise(answer: str) -> str:
-    """Lower case, no punctuation, no articles, single spaces."""
+    """Normalises an answer: lower case, no punctuation, no articles, single spaces."""
     kept = answer.lower().translate(_PUNCTUATION)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", kept).split())
 
 
 def exact_match(answer: str, gold: str) -> bool:
-    """Whether both are the same when normalised."""
+    """Whether both answers are the same when normalised."""
     return normalise(answer) == normalise(gold)
 
 
 def f1(answer: str, gold: str) -> float:
-    """Harmonic mean of precision and recall over the tokens of the normalised answers, in [0, 1]."""
+    """Returns the harmonic mean of precision and recall over the tokens of the normalised answers, in [0, 1]."""
     found, right = normalise(answer), normalise(gold)
     if found != right and (found in _CLOSED or right in _CLOSED):
         return 0.0

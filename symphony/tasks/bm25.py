@@ -1,8 +1,8 @@
-"""BM25 as Lucene computes it, over a million documents in about a gigabyte.
+"""BM25 as Lucene computes it, for a million documents in about a gigabyte.
 
-The texts are cut, stopped and stemmed as Lucene's English analyzer does it, document lengths are rounded as its norms
-are, and equal scores are ordered by the documents' names as Anserini does, so that rankings are those of its index. A
-general library holds a list of tokens a document while it indexes, which a million products leave no memory for.
+Texts are tokenised, stopped and stemmed as in Lucene's English analyzer, document lengths are rounded like its norms,
+and equal scores are ordered by document name as in Anserini, so rankings match those of its index. General libraries
+hold a list of tokens per document while indexing; for a million products that takes too much memory.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import numpy.typing as npt
 import Stemmer
 
 _CHUNK = 20_000
-"""Documents that are sorted into postings at a time."""
+"""Number of documents sorted into postings at a time."""
 _BLOCK = 64
-"""Documents whose best score stands for all of them when the threshold of the top is sought."""
+"""Number of documents represented by their best score when looking for the score threshold of the top."""
 
 _STOPPED = """a an and are as at be but by for if in into is it no not of on or such that the their then there these
 they this to was will with"""
 _STOP_WORDS = frozenset(_STOPPED.split())
-# Words as Lucene's tokenizer cuts them (Unicode's word boundaries): runs of letters and digits, in which some signs
-# join letters and some join digits; each ideograph and pictograph by itself. Raised and circled digits are no words.
+# Words as Lucene's tokenizer splits them (Unicode word boundaries): runs of letters and digits, in which some signs
+# join letters and some join digits; each ideograph and pictograph alone. Superscript and circled digits are not words.
 _SINGLE = "\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff"
 _NO_WORD = (
     "\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2079\u2080-\u2089\u2150-\u215f\u2460-\u249b\u24ea-\u24ff\u2776-\u2793"
 )
-_PICTOGRAPH = (  # Extended_Pictographic of Unicode 11, as in Lucene 8; without the signs it calls accidental (c, R, TM)
+_PICTOGRAPH = (  # Extended_Pictographic of Unicode 11, as in Lucene 8, without the signs it calls accidental (c, R, TM)
     "[\u203c\u2049\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u2388\u23cf\u23e9-\u23f3\u23f8-\u23fa\u2600-\u2605"
     "\u2607-\u2612\u2614-\u2685\u2690-\u2705\u2708-\u2712\u2714\u2716\u271d\u2721\u2728\u2733\u2734\u2744\u2747\u274c"
     "\u274e\u2753-\u2755\u2757\u2763-\u2767\u2795-\u2797\u27a1\u27b0\u27bf\u2934\u2935\u2b05-\u2b07\u2b1b\u2b1c\u2b50"
@@ -49,7 +49,7 @@ _POSSESSIVE = ("'s", "\u2019s")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Postings of some documents, sorted by term: `counts[i]` of them are of `terms[i]`."""
+    """Postings of some documents, sorted by term: `counts[i]` of them belong to `terms[i]`."""
 
     terms: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
@@ -58,7 +58,7 @@ class Chunk:
 
 
 class Analyzer:
-    """Numbers the stems of texts; a form is stemmed once."""
+    """Numbers the stems of texts; each word form is stemmed once."""
 
     def __init__(self) -> None:
         self.terms: dict[str, int] = {}
@@ -70,7 +70,7 @@ class Analyzer:
         return word
 
     def index(self, text: str) -> list[int]:
-        """Term numbers of a text that is indexed; new terms get the next numbers."""
+        """Returns the term numbers of a text to be indexed; new terms get the next numbers."""
         forms = self._forms
         found = []
         for form in _WORD.findall(text.lower()):
@@ -83,11 +83,11 @@ class Analyzer:
         return found
 
     def close(self) -> None:
-        """Forgets the forms, which only indexing needs."""
+        """Forgets the word forms, which only indexing needs."""
         self._forms = {}
 
     def query(self, text: str) -> Counter[int]:
-        """How often each known term occurs in a query."""
+        """Counts how often each known term occurs in a query."""
         found: Counter[int] = Counter()
         for form in _WORD.findall(text.lower()):
             bare = form[:-2] if form.endswith(_POSSESSIVE) else form
@@ -101,7 +101,7 @@ class BM25:
     """An index of texts, immutable once built.
 
     Args:
-        documents: (name, text) of each.
+        documents: (name, text) of each document.
         k1: Saturation of the term frequency, >= 0.
         b: Weight of the document's length, in [0, 1].
 
@@ -114,7 +114,7 @@ class BM25:
         names: list[str] = []
         chunks, lengths = self._postings(documents, names)
         self._analyzer.close()
-        self._order = np.empty(len(names), np.int32)  # place of each name among all, to break ties by
+        self._order = np.empty(len(names), np.int32)  # rank of each name, to break ties
         self._order[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names), dtype=np.int32)
         count = len(self._analyzer.terms)
         holding = np.zeros(count, np.int64)
@@ -136,7 +136,7 @@ class BM25:
             saturated = frequencies / (frequencies + norms[chunk.documents])
             self._weights[places] = saturated * np.repeat(idf[chunk.terms], chunk.counts)
             free[chunk.terms] += chunk.counts
-            chunks[number] = _EMPTY  # what is placed need not be held twice
+            chunks[number] = _EMPTY  # free what is already placed
 
     def _postings(
         self, documents: Iterable[tuple[str, str]], names: list[str]
@@ -156,7 +156,7 @@ class BM25:
         return chunks, np.frombuffer(lengths, np.int64) if lengths else np.zeros(0, np.int64)
 
     def top(self, query: str, count: int) -> list[int]:
-        """Numbers of the documents that fit best, the best first; documents without a word in common are left out."""
+        """Returns the numbers of the best-matching documents, best first; leaves out those that share no word."""
         terms = self._analyzer.query(query)
         if not terms:
             return []
@@ -166,7 +166,7 @@ class BM25:
             span = slice(self._starts[term], self._starts[term + 1])
             weights = self._weights[span]
             scores[self._documents[span]] += weights if terms[term] == 1 else weights * np.float32(terms[term])
-        # At least `count` documents reach the count-th best of the blocks' maxima, so all of the top do.
+        # At least `count` documents reach the count-th best block maximum, so the whole top does.
         best = scores.reshape(-1, _BLOCK).max(axis=1)
         bound = np.partition(best, -count)[-count] if len(best) > count else np.float32(0)
         found = np.flatnonzero(scores >= max(bound, np.finfo(np.float32).tiny))
@@ -176,7 +176,7 @@ class BM25:
 
 
 def _chunk(terms: array[int], lengths: array[int], first: int) -> Chunk:
-    """Sorts the terms of successive documents, the first of them `first`, into postings."""
+    """Sorts the terms of consecutive documents, starting at number `first`, into postings."""
     numbers = np.repeat(np.arange(len(lengths), dtype=np.int64), np.asarray(lengths, np.int64))
     keys = np.asarray(terms, np.int64) * _CHUNK + numbers
     pairs, frequencies = np.unique(keys, return_counts=True)
@@ -193,7 +193,7 @@ _EMPTY = _chunk(array("q"), array("q"), 0)
 
 
 def _rounded(lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-    """Lengths as Lucene's one-byte norms keep them: exact below 40, then four significant binary digits above 24."""
+    """Rounds lengths as Lucene's one-byte norms do: exact below 40, then the part above 24 to four significant bits."""
     above = np.maximum(lengths - 24, 0)
     shift = np.maximum(np.floor(np.log2(np.maximum(above, 1))).astype(np.int64) - 3, 0)
     return np.where(lengths < 24, lengths, 24 + ((above >> shift) << shift))

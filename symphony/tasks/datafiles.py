@@ -1,4 +1,4 @@
-"""Benchmark files on disk: where they lie, what they are, and their rows."""
+"""Finds benchmark files on disk and reads and checks their rows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from symphony.tasks.jsonrows import numbered, short
 from symphony.types import SymphonyError
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
-"""A text that says something: an id, a prompt, a program."""
+"""Text that is not blank: an id, a prompt, a program."""
 
 
 class Row(BaseModel):
-    """One row of a file, its fields with their types. Nothing is converted, and keys that it does not name are let be.
+    """One row of a file, as typed fields. Values are never converted, and unknown keys are ignored.
 
-    A subclass names the fields that its data set needs; a field without a default is required.
+    A subclass names the fields its data set needs; a field without a default is required.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
@@ -38,17 +38,17 @@ _ALLOWED = {
     "bool_type": "true or false",
     "finite_number": "a finite number",
 }
-"""What a key may hold, in plain words. Keys: kinds of pydantic's errors; of others its own words serve."""
+"""What a value may be, in plain words, by pydantic error type; other types use pydantic's own message."""
 
 
 def find(data: Path, folder: str, names: Sequence[str], option: str = "") -> Path:
-    """The first of `names` that is there, in `data/<folder>/` (files laid there) or `data/task/<option>/` (downloads).
+    """Finds the first existing file of `names`, in `data/<folder>/` (put there) or `data/task/<option>/` (downloads).
 
     Args:
-        option: Of conf/task/; "" is the folder's name.
+        option: Name of an option of conf/task/; "" means the folder's name.
 
     Raises:
-        SymphonyError: None is there.
+        SymphonyError: None of them exists.
     """
     option = option or folder
     for place in (data / folder, data / "task" / option):
@@ -63,15 +63,15 @@ def find(data: Path, folder: str, names: Sequence[str], option: str = "") -> Pat
 
 
 def typed(path: Path, kind: type[R], id: Callable[[R], object]) -> list[tuple[str, R]]:
-    """All rows of a file, each with its place in it ("file:line"), checked against what they have to be.
+    """Reads and checks all rows of a file; returns each with its place ("file:line").
 
     Args:
         path: JSON lines, a JSON array or Parquet, as for `jsonrows.rows`.
-        kind: The fields of a row.
-        id: What no two rows may have in common.
+        kind: The class that rows must match.
+        id: Returns a row's id, which must be unique.
 
     Raises:
-        SymphonyError: The file can't be read, a row is of another kind, or an id is there twice; the message names the
+        SymphonyError: The file can't be read, a row is of another kind, or an id occurs twice; the message names the
             file and the line.
     """
     found = [(where, check(kind, row, where)) for where, row in numbered(path)]
@@ -84,13 +84,13 @@ def typed(path: Path, kind: type[R], id: Callable[[R], object]) -> list[tuple[st
 
 
 def check(kind: type[R], row: Any, where: str) -> R:
-    """A value as a row of a kind; subclasses of `Row` say what that is.
+    """Converts a value to a row of the given kind, a subclass of `Row`.
 
     Args:
-        where: How the message begins, "file:line".
+        where: Start of the error message, "file:line".
 
     Raises:
-        SymphonyError: It is none; the message names the key, what was found and what is allowed.
+        SymphonyError: It is not such a row; the message names the key, what was found and what is allowed.
     """
     if not isinstance(row, dict):
         raise SymphonyError(f"{where}: found {short(row)}, allowed: a JSON object")
@@ -98,7 +98,7 @@ def check(kind: type[R], row: Any, where: str) -> R:
         return kind.model_validate(row)
     except ValidationError as error:
         wrong = error.errors()[0]
-        key = ".".join(part for part in map(str, wrong["loc"]) if "[" not in part) or "row"  # no names of types
+        key = ".".join(part for part in map(str, wrong["loc"]) if "[" not in part) or "row"  # leave out type names
         missing = wrong["type"] == "missing"
         found = "nothing" if missing else short(wrong["input"])
         allowed = _ALLOWED.get(wrong["type"]) or wrong["msg"].removeprefix("Input should be ").removeprefix(
@@ -110,10 +110,10 @@ def check(kind: type[R], row: Any, where: str) -> R:
 
 
 def items(path: Path, found: Sequence[Any], first: int, count: int | None) -> Sequence[Any]:
-    """`count` rows from `first` on; None is all that follow.
+    """Returns `count` rows from `first` on; a count of None means all that follow.
 
     Raises:
-        SymphonyError: The file has fewer, or none.
+        SymphonyError: The file has fewer rows, or none.
     """
     if not found:
         raise SymphonyError(f"{path}: found no rows, allowed: one at least")

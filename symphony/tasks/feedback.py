@@ -1,4 +1,4 @@
-"""What a search is shown of an episode's reward."""
+"""What a search may see of an episode's reward."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from symphony.types import Feedback
 
 
 def visible(reward: float, feedback: Feedback, ended: bool = True) -> float | None:
-    """The reward of an end, also of one that the horizon cut, where feedback is "oracle"; None elsewhere.
+    """Returns the reward of an ended episode, also one cut by the horizon, if feedback is "oracle"; None otherwise.
 
-    A cut episode has earned nothing, which is known: a search would else spend calls on judging it, and might take it
-    for better than a wrong answer.
+    A cut episode has earned nothing, and this is shown: otherwise a search would spend calls on judging it, and might
+    rate it above a wrong answer.
     """
     return reward if ended and feedback == "oracle" else None

@@ -1,4 +1,4 @@
-"""The rows of files as they lie there: JSON, JSON lines or Parquet, plain or gzipped; what they hold is not checked."""
+"""Reads rows from JSON, JSON lines (plain or gzipped) or Parquet files, without checking what they hold."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _REPR.maxstring = _REPR.maxother = 60
 
 
 def parse_json(text: str, path: Path, line: int = 1) -> Any:
-    """A JSON text as a value.
+    """Parses a JSON text.
 
     Args:
-        path, line: Where it begins; messages begin with "file:line".
+        path, line: Where the text begins; error messages start with "file:line".
 
     Raises:
-        SymphonyError: It is no JSON, or JSON that can't be used: nested too deep, an integer of too many digits, a key
-            twice, half of a surrogate pair.
+        SymphonyError: It is not JSON, or not usable: nested too deep, an integer with too many digits, a duplicate key,
+            or half of a surrogate pair.
     """
     try:
-        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object)  # where files were joined
+        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object)  # if files were concatenated
         if "\\ud" in text.lower():
             json.dumps(found, ensure_ascii=False).encode()
         return found
@@ -39,13 +39,13 @@ def parse_json(text: str, path: Path, line: int = 1) -> Any:
         why = "values nested too deep"
     except UnicodeEncodeError:
         why = "half of a surrogate pair (\\ud...)"
-    except ValueError as error:  # a key twice; more digits than Python reads
+    except ValueError as error:  # a duplicate key, or more digits than Python reads
         why = "an integer of too many digits" if "digits" in str(error) else str(error)
     raise SymphonyError(f"{path}:{line}: found {why}, allowed: JSON")
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON array or of JSON lines, in a plain or gzipped file, or the rows of a Parquet file.
+    """Reads the objects of a JSON array or JSON lines from a plain or gzipped file, or the rows of a Parquet file.
 
     Raises:
         SymphonyError: The file can't be read or holds something else; the message names the line.
@@ -54,7 +54,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def numbered(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a file as `rows` reads them, each with its place in it: "file:line", in Parquet "file: row n".
+    """Reads rows as `rows` does, each with its place: "file:line", or "file: row n" in Parquet.
 
     Raises:
         SymphonyError: As `rows`.
@@ -73,10 +73,10 @@ def numbered(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_text(path: Path) -> str:
-    """A plain or gzipped text file in UTF-8, without the mark that some editors put at its beginning.
+    """Reads a plain or gzipped UTF-8 text file, without the byte-order mark that some editors put at the start.
 
     Raises:
-        SymphonyError: It can't be read, or is none.
+        SymphonyError: It can't be read, or is not such a file.
     """
     try:
         content = path.read_bytes()
@@ -87,7 +87,7 @@ def read_text(path: Path) -> str:
 
 
 def _array(text: str, path: Path) -> Iterator[tuple[str, Any]]:
-    """The items of a JSON array, each with the line that it begins on."""
+    """Yields the items of a JSON array, each with the line it begins on."""
     decoder, at, line, counted = json.JSONDecoder(), text.find("[") + 1, 1, 0
     for number, item in enumerate(parse_json(text, path), 1):
         at = _GAP.match(text, at).end()  # type: ignore[union-attr]
@@ -104,11 +104,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 DECODER = json.JSONDecoder(object_pairs_hook=_object)
-"""For texts too long for `parse_json`: it refuses a key twice, too, but the caller tells the place."""
+"""Decoder for texts too long for `parse_json`: it also refuses duplicate keys, but the caller reports the place."""
 
 
 def short(value: Any) -> str:
-    """A value in one line, however long or deep it is."""
+    """Formats a value on one line, however long or deep it is."""
     return "null" if value is None else _REPR.repr(value)
 
 

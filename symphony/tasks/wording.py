@@ -1,6 +1,6 @@
-"""Prompts from files: `prompts/<task>/<version>.yaml` beside this module, or a file of the user's own.
+"""Reads prompts from files: `prompts/<task>/<version>.yaml` next to this module, or a file of the user's own.
 
-A published version never changes: runs are named by the digest of its words. A better wording is a new version.
+A published version never changes: runs are named by the digest of its wording. A better wording is a new version.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _PHASES = ("expand", "refine", "evaluate", "reflect")
 
 @lru_cache(maxsize=16)
 def read_prompts(task: str, wording: str) -> ChatPrompts:
-    """The prompts of a task.
+    """Reads the prompts of a task.
 
     Args:
         task: A folder of prompts/.
         wording: A version there, e.g. "v1", or the path of a file that ends in .yaml.
 
     Raises:
-        SymphonyError: There is no such file, or it says something else than prompts.
+        SymphonyError: There is no such file, or it does not hold prompts.
     """
     own = str(wording).endswith(".yaml")
     path = Path(wording) if own else FOLDER / task / f"{wording}.yaml"
@@ -39,7 +39,7 @@ def read_prompts(task: str, wording: str) -> ChatPrompts:
 
 
 def _load(path: Path) -> Any:
-    """What a file says; with `like: <version>` the texts that it lacks are those of that version, beside it."""
+    """Loads a file; with `like: <version>`, missing texts come from that version in the same folder."""
     node = _read(path)
     if not isinstance(node, dict) or "like" not in node:
         return node
@@ -113,7 +113,7 @@ def _list(where: str, node: Any) -> Sequence[Any]:
 
 
 def _text(where: str, node: Any) -> str:
-    """Without the newline that YAML's blocks end with."""
+    """Returns the text without the newline that ends a YAML block."""
     if not isinstance(node, str):
         raise SymphonyError(f"{where}: found {node!r}, allowed: a text")
     return node.removesuffix("\n")

@@ -1,1 +1,1 @@
-"""The rivals: one file a method."""
+"""The search methods that SYMPHONY is compared with, one per file."""

@@ -1,4 +1,4 @@
-"""AB-MCTS (Inoue et al. 2025): attempts and refinements of them, chosen with the model by the `treequest` library."""
+"""AB-MCTS (Inoue et al. 2025): the `treequest` library chooses what to attempt or refine, and with which model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NEEDS: dict[Variant, tuple[str, tuple[str, ...]]] = {
     "a": ("ab-mcts", ("treequest",)),
     "m": ("ab-mcts-m", ("treequest", "pymc", "numpyro", "jax")),
 }
-"""The extra of this project that a variant needs, and the packages it brings."""
+"""The extra of this project that each variant needs, and the packages it installs."""
 _STRATEGY: dict[ModelChoice, str] = {
     "thompson": "multiarm_bandit_thompson",
     "ucb": "multiarm_bandit_ucb",
@@ -46,7 +46,7 @@ class Attempt:
     refines: Attempt | None
 
     def line(self) -> list[Attempt]:
-        """The attempts that led here, the oldest first, this one the last."""
+        """Returns the attempts that led here, oldest first and this one last."""
         line = [self]
         while line[-1].refines is not None:
             line.append(line[-1].refines)
@@ -55,7 +55,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What the library asks for: a fresh attempt or a refinement of one, by an agent of the pool."""
+    """A request from the library: a fresh attempt or a refinement of one, by an agent of the pool."""
 
     id: str
     arm: int
@@ -65,8 +65,8 @@ class Trial:
 class Planner:
     """TreeQuest's tree of attempts on one problem, through its ask/tell interface.
 
-    The library draws from generators that the whole process shares. Each `ask` seeds them and gives them back as they
-    were, and nothing is awaited meanwhile, so that problems side by side do not disturb each other.
+    The library draws from random generators shared by the whole process. Each `ask` seeds them and restores them
+    afterwards without awaiting anything in between, so concurrent problems do not disturb each other.
     """
 
     def __init__(self, variant: Variant, models: ModelChoice, names: Sequence[str], rng: random.Random) -> None:
@@ -85,7 +85,7 @@ class Planner:
         return Trial(trial.trial_id, self._names.index(trial.action), trial.parent_state)
 
     def tell(self, trial: Trial, attempt: Attempt, score: float) -> None:
-        """`score` in [0, 1]."""
+        """Reports the score of a trial's attempt, in [0, 1]."""
         self._tree = self._algorithm.tell(self._tree, trial.id, (attempt, score))
 
 
@@ -105,13 +105,13 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _seeded_pymc(seed: int) -> Iterator[None]:
-    """Seeds PyMC as well: the library hands it no seed, and without one it asks the operating system."""
+    """Seeds PyMC as well: the library passes it no seed, and PyMC would then ask the operating system for one."""
     from unittest.mock import patch
 
     import pymc
     from treequest.algos.ab_mcts_m import pymc_interface
 
-    logging.getLogger("pymc").setLevel(logging.WARNING)  # else a line a draw
+    logging.getLogger("pymc").setLevel(logging.WARNING)  # it would log a line per draw
     seeds = random.Random(seed)
 
     def with_seed(draw: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,35 +128,36 @@ def _seeded_pymc(seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ABMCTS(Method):
-    """Wider or deeper: each time one more attempt from nothing or a refinement of one, by the model that promises most.
+    """Goes wider or deeper: each trial is a fresh attempt or a refinement of one, by the most promising model.
 
-    Needs feedback or an evaluator; reflects where the memory does. One model or a pool. Needs the `treequest` library,
-    which decides where to go on and who does: the scheduler has no say in generation, it picks who evaluates and
-    reflects.
+    Needs feedback or an evaluator; reflects if the memory does. One model or a pool. Needs the `treequest` library,
+    which decides what to continue and with which model: the scheduler has no say in generation, it only picks who
+    evaluates and reflects.
 
-    Source: Inoue et al. 2025 (arXiv 2503.04412), by its authors' library with its default priors (Gaussian for A). As
-    there, a node is a whole answer: here a trajectory from the reset, all its steps by one model. (Were a step a node,
-    the library would ask for children of ends, which have none.) Its score is the visible reward, else R of the
-    scorer; an attempt without an end, because it was cut at `depth`, fruitless or its model failed, has 0. A
-    refinement is a new attempt that carries lessons from the failures on its line, oldest first and as many as the
-    memory holds, each drawn when its attempt is first refined. Others carry none. Where there is no lesson to carry,
-    without a memory or where the environment shows no failure, a refinement is but one more attempt.
+    Source: Inoue et al. 2025 (arXiv 2503.04412), through its authors' library with its default priors (Gaussian for A).
+    As there, a node is a whole answer: here a trajectory from the reset, with all its steps by one model. (If a step
+    were a node, the library would ask for children of ends, which have none.) Its score is the visible reward, else
+    the scorer's R; an attempt without an end, because it was cut at `depth`, brought no action or its model failed,
+    scores 0. A refinement is a new attempt that carries lessons from the failures on its line, oldest first and as
+    many as the memory holds; each lesson is drawn when its attempt is first refined. Fresh attempts carry none. If
+    there is no lesson to carry, without a memory or if the environment shows no failure, a refinement is just one more
+    attempt.
 
     Attributes:
-        variant: "a" (node aggregation) or "m" (a mixed model that PyMC fits at each decision: seconds in which nothing
-            else in the process goes on).
-        models: How the library chooses the model: by Thompson sampling (its default; blind to the scores with "m", as
-            of 0.3.3), by UCB, or by a fit apart for each ("stack").
-        n: Attempts at most, >= 1.
+        variant: "a" (node aggregation) or "m" (a mixed model that PyMC fits at each decision: this takes seconds, in
+            which nothing else in the process runs).
+        models: How the library chooses the model: by Thompson sampling (its default; with "m" it ignores the scores, as
+            of 0.3.3), by UCB, or by a separate fit for each ("stack").
+        n: Maximum number of attempts, >= 1.
         depth: Steps after which an attempt is cut, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps without any action after which an attempt is given up, >= 1.
         answer: How the answer is chosen among the nodes.
-        temperature: Of actions; evaluation and reflection are greedy.
-        expand_tokens, evaluate_tokens, reflect_tokens: Completion tokens a call.
+        temperature: Sampling temperature of actions; evaluation and reflection are greedy.
+        expand_tokens, evaluate_tokens, reflect_tokens: Completion token limits per call.
         stop: Strings that end an action.
 
     Raises:
-        SymphonyError: A value out of range.
+        SymphonyError: A value is out of range.
     """
 
     variant: Variant = "a"
@@ -170,16 +171,16 @@ class ABMCTS(Method):
     reflect_tokens: Count = 48
 
     def unavailable(self, task: Task) -> str:
-        """Why this machine can't carry it out; "" where it can."""
+        """Says why this machine can't run the method; "" if it can."""
         extra, packages = _NEEDS[self.variant]
         missing = [package for package in packages if find_spec(package) is None]
         return f"found no {', no '.join(missing)}, allowed: after pip install -e '.[{extra}]'" if missing else ""
 
     async def search(self, phases: Phases) -> SearchResult:
-        """Iterations are attempts; an attempt's end counts as visited by all that refine it.
+        """Runs the search. Iterations are attempts; every refinement of an attempt counts as a visit of its end.
 
         Raises:
-            SymphonyError: The library is not installed; before any call.
+            SymphonyError: The library is not installed; raised before any call.
         """
         session = phases.parts.session
         if why := self.unavailable(phases.parts.task):
@@ -211,7 +212,7 @@ class _Refining:
 
     Attributes:
         known: Lessons remembered before the first attempt.
-        taught: What the failures of attempts taught, by failure key, in the order learnt.
+        taught: Lessons drawn from failed attempts, by failure key, in the order learnt.
     """
 
     phases: Phases
@@ -220,7 +221,7 @@ class _Refining:
     taught: dict[str, Reflection]
 
     async def attempt(self, trial: Trial, max_misses: int) -> Attempt:
-        """Carries out a trial, every step by its agent; a scheduled agent scores its end where no reward is shown.
+        """Carries out a trial with its agent at every step; if no reward is shown, a scheduled agent scores the end.
 
         Raises:
             Stop: A call was refused.
@@ -242,7 +243,7 @@ class _Refining:
         return Attempt(end, trial.refines)
 
     async def _lessons(self, refines: Attempt | None) -> Lessons:
-        """The lessons of an attempt's line; that of the attempt itself is drawn now, unless its like has taught it."""
+        """Returns the lessons of an attempt's line; draws the attempt's own now, unless an equal failure taught it."""
         if refines is None:
             return self.known
         phases, learnt = self.phases, len(self.session.reflections)
@@ -255,7 +256,7 @@ class _Refining:
         return reduce(phases.parts.memory.add, [self.taught[key] for key in keys if key in self.taught], self.known)
 
     def book(self, attempt: Attempt) -> float:
-        """Backs up an attempt's score from its end, and to the ends of all that it refines; returns the score."""
+        """Backs up an attempt's score from its end, adds it to the ends of all attempts it refines, and returns it."""
         tree = self.phases.tree
         score = tree[attempt.end].prior or 0.0
         tree.backup(attempt.end, score)

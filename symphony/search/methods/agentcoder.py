@@ -1,4 +1,4 @@
-"""AgentCoder (Huang et al. 2023): a programmer, and tests by a writer who never sees the program."""
+"""AgentCoder (Huang et al. 2023): a programmer, and a test writer who never sees the program."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from symphony.types import Problem, Proposal, Sampling, SymphonyError, Task
 
 @runtime_checkable
 class Tested(Protocol):
-    """What a task of programs offers besides."""
+    """What a programming task offers in addition to `Task`."""
 
     def untested(self) -> str:
-        """Why an answer can't bring its own tests; "" where it can."""
+        """Says why an answer can't bring its own tests; "" if it can."""
         ...
 
     def tested(self, problem: Problem, action: str, tests: str) -> str:
-        """An action with the tests that another answer holds in place of its own."""
+        """Returns an action with its own tests replaced by those in another answer."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentCoder(Method):
-    """One call writes tests, others a program, mended as long as these tests fail; the last program is the answer.
+    """One call writes tests; others write and fix a program while these tests fail. The last program is the answer.
 
-    Needs a task of programs whose tests are written (`internal: generated`), no evaluator and no other feedback; never
-    reflects. One model or a pool: the test writer and, at each step, the programmer are scheduled.
+    Needs a programming task whose tests the agents write (`internal: generated`), no evaluator and no other feedback;
+    never reflects. One model or a pool: the test writer is scheduled, and so is the programmer at each step.
 
-    Source: Huang et al. 2023 (arXiv 2312.13010): programmer, test designer, test executor; the designer gets the
-    problem alone, so that the tests do not share the program's mistakes; 5 iterations at most. The executor is the
-    environment's step. Deviations: tests are as many as the task runs of one answer (4); the programmer is asked as
-    for any expansion and its own tests are dropped; where the writer's answer holds no test, the programmer's stand.
-    The writer's call is of phase "expand" at the root, the first of its draws.
+    Source: Huang et al. 2023 (arXiv 2312.13010): programmer, test designer, test executor; the designer sees only the
+    problem, so the tests do not share the program's mistakes; 5 iterations at most. The executor is the environment's
+    step. Deviations: the number of tests is what the task runs of one answer (4); the programmer is asked as for any
+    expansion and its own tests are dropped; if the writer's answer holds no test, the programmer's tests are kept.
+    The writer's call has phase "expand" at the root and is the first of its draws.
 
     Attributes:
-        depth: Programs at most, >= 1; None leaves it to the environment's horizon.
-        max_misses: Steps without any program after which it is given up, >= 1.
-        tests_tokens: Completion tokens of the tests, which are greedy.
+        depth: Maximum number of programs, >= 1; None leaves it to the environment's horizon.
+        max_misses: Steps without any program after which the search gives up, >= 1.
+        tests_tokens: Completion token limit of the tests, which are sampled greedily.
     """
 
     asks_alone: ClassVar[bool] = True
@@ -53,14 +53,14 @@ class AgentCoder(Method):
     tests_tokens: Count = 512
 
     def unavailable(self, task: Task) -> str:
-        """Why the method can't play the task; "" where it can."""
+        """Says why the method can't play the task; "" if it can."""
         return task.untested() if isinstance(task, Tested) else "found agentcoder, allowed for a task of programs"
 
     async def search(self, phases: Phases) -> SearchResult:
-        """Stop reason "solved": the written tests passed.
+        """Runs the search. Stop reason "solved" means that the written tests passed.
 
         Raises:
-            SymphonyError: The task is none of programs, or has other tests; before any call.
+            SymphonyError: The task is not about programs, or has other tests; raised before any call.
         """
         task, session = phases.parts.task, phases.parts.session
         if why := self.unavailable(task):

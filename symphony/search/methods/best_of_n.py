@@ -1,4 +1,4 @@
-"""Best of N: independent trajectories, the best of which is the answer."""
+"""Best of N: makes independent trajectories and answers with the best."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Per = Literal["step", "trajectory", "split"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestOfN(Method):
-    """Trajectories one after another until one is seen to succeed, N are made, or the session's budget is spent.
+    """Makes trajectories one after another until one is seen to succeed, N are made, or the budget is spent.
 
     Needs feedback or an evaluator; never reflects. One model or a pool.
 
-    Where the environment shows no reward, a scheduled agent scores each end, and the best scored is the answer. No
-    trajectory learns from another: nothing is reflected on.
+    If the environment shows no reward, a scheduled agent scores each end, and the best-scored end is the answer.
+    Trajectories do not learn from each other: nothing is reflected on.
 
-    `per` says who makes a trajectory: an agent scheduled at each step; one scheduled at the first step, for all of it;
-    or, by a fixed split over the pool, agent i mod n for the i-th. An agent that stops answering is replaced by
-    scheduling.
+    `per` says who makes a trajectory: an agent scheduled at each step ("step"), one scheduled at the first step for the
+    whole trajectory ("trajectory"), or agent i mod n of the pool for trajectory i ("split"). If an agent stops
+    answering, the scheduler picks a replacement.
 
     Attributes:
-        n: Trajectories at most, >= 1.
+        n: Maximum number of trajectories, >= 1.
         per: "step", "trajectory" or "split".
         depth: Steps after which a trajectory is cut, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps without any action after which a trajectory is given up, >= 1.
         answer: How the answer is chosen among the nodes.
-        evaluate_tokens: Completion tokens of an evaluation.
+        evaluate_tokens: Completion token limit of an evaluation.
     """
 
     n: Count = 10
@@ -47,7 +47,7 @@ class BestOfN(Method):
     evaluate_tokens: Count = 16
 
     async def search(self, phases: Phases) -> SearchResult:
-        """Iterations are trajectories."""
+        """Runs the search. Iterations are trajectories."""
         return await conclude(phases, self._search(phases), self.answer)
 
     async def _search(self, phases: Phases) -> StopReason:

@@ -16,25 +16,25 @@ from symphony.types import AnswerStyle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoT(Method):
-    """Samples one after another, each a whole answer in one call without tools; the majority's is the answer.
+    """Samples whole answers one after another, each in one call without tools; the majority's answer wins.
 
-    Needs no evaluator and no feedback; never reflects. One model or a pool, an agent scheduled at each sample. Success
-    that the environment shows ends the samples, as it ends every method: under feedback "oracle" several samples are
-    tries, and the vote decides only where it is hidden.
+    Needs no evaluator and no feedback; never reflects. One model or a pool: an agent is scheduled for each sample.
+    Success shown by the environment ends the sampling, as in every method: under feedback "oracle" several samples are
+    so many tries, and the vote decides only if success is hidden.
 
     Source: Wei et al. 2022 (chain of thought, style "cot", one sample); Wang et al. 2022 (arXiv 2203.11171,
-    self-consistency: several, argmax over answers a of the number of samples that end with a). Answers are equal where
+    self-consistency: several, argmax over answers a of the number of samples that end with a). Two answers are equal if
     `Task.failure_key` of their end states is; ties go to the answer given first. Programs are hardly ever equal, so
-    that their vote is the first that has passed its visible tests, else the first. Deviations: no worked examples.
+    their vote is the first one that passed its visible tests, else the first. Deviations: no worked examples.
 
-    The answer is the action that hands it in, so `Task.parse` reads it. Its wording is `direct` and `cot` of the task's
-    prompt file. A task without (WebShop, and the bare protocol of the generated tasks, whose models know nothing else)
-    asks as for any first action, and that one action is all: it hands in an answer where one action can, a guess in
-    mini_qa, and elsewhere leaves the episode at its first step.
+    The answer is the action that submits it, so `Task.parse` reads it. Its wording is `direct` and `cot` of the task's
+    prompt file. A task without that wording (WebShop, and the bare protocol of the generated tasks, whose models know
+    nothing else) asks as for any first action and plays only that one: it submits an answer if one action can (a guess
+    in mini_qa), and otherwise leaves the episode after its first step.
 
     Attributes:
         style: "direct" asks for the answer at once, "cot" for reasoning before it.
-        samples: At most, >= 1.
+        samples: Maximum number of samples, >= 1.
     """
 
     asks_alone: ClassVar[bool] = True
@@ -45,7 +45,7 @@ class CoT(Method):
     expand_tokens: Count = 256
 
     async def search(self, phases: Phases) -> SearchResult:
-        """Iterations are samples; a sample without an answer has no vote."""
+        """Runs the search. Iterations are samples; a sample without an answer has no vote."""
         key = phases.parts.task.failure_key
         return await conclude(phases, self._search(phases), lambda tree: majority(tree, tree[ROOT].children, key))
 

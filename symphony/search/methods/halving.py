@@ -1,4 +1,4 @@
-"""Which child of the root an iteration goes through: whichever UCT says, or by sequential halving."""
+"""Rules for the root's child an iteration goes through: UCT or sequential halving."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ RootRule = Literal["uct", "sequential_halving"]
 
 @lru_cache(maxsize=64)
 def considered_visits(actions: int, iterations: int) -> tuple[int, ...]:
-    """How often a root action has been visited before each of the iterations, for the actions still considered.
+    """Returns, for each iteration, how often the root action it visits has been visited before.
 
-    ceil(log2 m) rounds of about equally many iterations; each visits every action still considered equally often, and
-    the better half (two at least) goes on to the next.
+    There are ceil(log2 m) rounds of about equally many iterations. Each visits all actions still considered equally
+    often, and the better half (at least two) goes on to the next round.
 
     Source: Karnin et al. 2013 (sequential halving), in the form of Danihelka et al. 2022 (mctx), where actions and
     visits are known beforehand.
 
     Args:
         actions: m, >= 1.
-        iterations: >= 0.
+        iterations: Length of the result, >= 0.
     """
     if actions == 1:
         return tuple(range(iterations))
@@ -44,10 +44,11 @@ def _uct(tree: Tree, iterations: int) -> int:
 
 
 def _sequential_halving(tree: Tree, iterations: int) -> int:
-    """The best of the open children visited as often as this iteration's turn says.
+    """Returns the best open child with the visit count that this iteration calls for.
 
-    Where none is, since some were closed, one visited less stands in, so that a dropped action may come back. Best is
-    the highest Q, or R before the first visit. The samples of the root's expansion stand for mctx's Gumbel top-k.
+    If no open child has that visit count, because some were closed, the next lower one is used; a dropped action can
+    return. The best child has the highest Q, or R before its first visit. The samples of the root's expansion take the
+    place of mctx's Gumbel top-k.
     """
     root = tree[ROOT]
     children = [tree[id] for id in root.children]
@@ -65,4 +66,4 @@ def _value(node: Node) -> float:
 
 
 ROOT_RULES: dict[RootRule, Callable[[Tree, int], int]] = {"uct": _uct, "sequential_halving": _sequential_halving}
-"""Each takes the tree and the iterations of the whole search, and says where selection by UCT begins."""
+"""Each takes the tree and the iterations of the whole search, and returns the node where selection by UCT starts."""

@@ -13,15 +13,15 @@ from symphony.search.symphony import Symphony
 class LATS(Symphony):
     """SYMPHONY's loop with the hyper-parameters of LATS's published code, and all of its other settings.
 
-    Needs an evaluator; works with and without feedback; reflects where the memory does. One model or a pool.
+    Needs an evaluator; works with and without feedback; reflects if the memory does. One model or a pool.
 
-    What else sets LATS apart is handed to `solve`: scorer Plain, scheduler Fixed (one agent) or Uniform (a pool). Its
-    reflections are those of the memory given. Not reproduced: the published WebShop root, which gets 2n children.
+    The other differences of LATS are passed to `solve`: scorer Plain, scheduler Fixed (one agent) or Uniform (a pool).
+    Reflection follows the given memory. Not reproduced: the published WebShop root, which gets 2n children.
 
     Attributes:
-        n: Actions sampled an expansion and, unless `sim_width` is set, a simulation step, >= 1.
+        n: Actions sampled per expansion and, if `sim_width` is None, per simulation step, >= 1.
         c: Weight of exploration (published code: sqrt(2 ln N / n), so sqrt(2)).
-        iterations, temperature: As in `Symphony`, with LATS's own numbers.
+        iterations, temperature: As in `Symphony`, with LATS's own values.
     """
 
     n: Count = 5

@@ -1,4 +1,4 @@
-"""MASTER (Gan et al. 2025): tree search without simulations, ended by the first answer that an agent accepts."""
+"""MASTER (Gan et al. 2025): tree search without simulations that ends at the first answer an agent accepts."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from symphony.search.tree import ROOT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MASTER(Method):
-    """Select by UCT, expand, have the children judged; an end that is judged well enough is the answer.
+    """Selects by UCT, expands, has the children judged; an end that is judged well enough is the answer.
 
-    Needs an evaluator; works with and without feedback, never reflects. One model or a pool. Where the environment
-    shows an end's reward, this is its validation and no agent is asked.
+    Needs an evaluator; works with and without feedback, never reflects. One model or a pool. If the environment shows
+    an end's reward, that is its validation and no agent is asked.
 
     Source: Gan et al. 2025 (arXiv 2501.14304): no simulation; the evaluator's value, weighted by its confidence, is a
     node's initial reward; an end is validated, and only a failed validation is backed up. The formulas are ours, the
-    plainest that do this:
+    simplest that do this:
 
         a new node s:             N(s) = 1, W(s) = R(s)    R of the scorer; EMCS weights Z by the entropy of C
         a failed validation at t: N(s) += 1, W(s) += 0     for every s from t up to the root
         selection:                W(s) / N(s) + c sqrt(ln N(parent) / N(s)), from the root down to a leaf
 
-    An end's one evaluation is its validation: it passes when understood and Z >= `threshold`. There are no roles or
+    An end's single evaluation is its validation: it passes if understood and Z >= `threshold`. There are no roles or
     messages between agents beyond what the prompts of this project carry.
 
     Attributes:
-        n: Actions sampled an expansion, >= 1.
-        iterations: Expansions at most, >= 1.
+        n: Actions sampled per expansion, >= 1.
+        iterations: Maximum number of expansions, >= 1.
         depth: Nodes at this depth are not expanded, >= 1; None leaves it to the environment's horizon.
         c: Weight of exploration in UCT, >= 0.
-        threshold: Least value Z of an end that passes, in [0, 1].
+        threshold: Lowest value Z at which an end passes, in [0, 1].
         max_misses: Expansions without any action after which a node is closed, >= 1.
-        judge: Whether a new node without siblings is judged, whose R decides nothing ("every"), or not ("used").
-        answer: How the answer is chosen among the nodes when no end has passed.
-        temperature: Of actions; evaluation is greedy.
-        expand_tokens, evaluate_tokens: Completion tokens a call.
+        judge: Whether a new unfinished node without siblings, whose R decides nothing, is judged too ("every") or not
+            ("used").
+        answer: How the answer is chosen among the nodes if no end has passed.
+        temperature: Sampling temperature of actions; evaluation is greedy.
+        expand_tokens, evaluate_tokens: Completion token limits per call.
         stop: Strings that end an action.
     """
 
@@ -61,11 +62,15 @@ class MASTER(Method):
         return replace(Method.settings(self), accept=self.threshold)
 
     async def search(self, phases: Phases) -> SearchResult:
-        """Stop reason "accepted": an end passed its validation; the best judged is the answer."""
+        """Runs the search. Stop reason "accepted": an end passed its validation; the best-judged one is the answer."""
         return await conclude(phases, self._search(phases), self.answer)
 
     def _places(self, phases: Phases) -> int:
-        """As in `evaluation.used`: after the last iteration none is selected, and an end is the better answer."""
+        """Returns `places` of `evaluation.used`.
+
+        After the last iteration nothing is selected any more, so unfinished nodes need no values once there is an end:
+        an end is the better answer.
+        """
         last = phases.parts.session.iteration == self.iterations
         return self.n if last and any(node.state.done for node in phases.tree.nodes) else 1
 

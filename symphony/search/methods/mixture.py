@@ -1,4 +1,4 @@
-"""Mixture of agents (Wang et al. 2024): proposers in layers, then an aggregator that is told their proposals."""
+"""Mixture of agents (Wang et al. 2024): layers of proposers, then an aggregator that sees their proposals."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from symphony.types import SymphonyError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture(Method):
-    """Proposers answer by a trajectory each, layer upon layer; then an aggregator, told the last proposals, answers.
+    """Proposers answer with a trajectory each, layer by layer; then an aggregator sees the last proposals and answers.
 
     Needs no evaluator and no feedback; never reflects. One model or a pool: proposer i is agent i mod n of the pool.
-    Success that the environment shows ends it.
+    Success shown by the environment ends the search.
 
     Source: Wang et al. 2024 (arXiv 2406.04692): every proposer of a layer sees all proposals of the layer before, and
     the aggregator those of the last (there, 6 proposers and 3 layers, the aggregator being the third). Deviations: a
-    proposal is a whole trajectory with the task's tools, of which the others hear the failure key (the answer given,
-    the purchase, the program) and not the reasoning; there is no prompt that asks to synthesise, the aggregator answers
-    as everyone does. Proposals reach a prompt below the lessons of memory, as `An agent answered, rightly or wrongly:
-    ...`, and so under the heading of lessons, which speaks of failed attempts. Without an aggregator's answer (a
-    budget, no action) the majority of the last proposals is the answer.
+    proposal is a whole trajectory with the task's tools, and the others hear only its failure key (the answer given,
+    the purchase, the program), not the reasoning; no prompt asks to synthesise, the aggregator answers like everyone
+    else. A prompt shows proposals below the lessons of memory, as `An agent answered, rightly or wrongly: ...`, and so
+    under the heading of lessons, which speaks of failed attempts. If the aggregator gives no answer (budget spent, no
+    action), the majority of the last proposals is the answer.
 
     Attributes:
-        proposers: How many a layer, >= 1; None is one an agent of the pool.
-        layers: Of proposers, >= 1.
-        aggregator: Index of its agent in the pool, >= 0; None is whom the scheduler picks at its first step.
+        proposers: Number per layer, >= 1; None means one per agent of the pool.
+        layers: Layers of proposers, >= 1.
+        aggregator: Index of its agent in the pool, >= 0; None means whichever the scheduler picks at the first step.
         depth: Steps after which a trajectory is cut, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps without any action after which a trajectory is given up, >= 1.
     """
@@ -46,14 +46,14 @@ class Mixture(Method):
     max_misses: Count = 2
 
     def check_pool(self, size: int) -> None:
-        """Raises SymphonyError where a pool of this size has no such aggregator."""
+        """Raises SymphonyError if a pool of this size has no such aggregator."""
         if self.aggregator is not None and self.aggregator >= size:
             raise SymphonyError(
                 f"search.aggregator: found {self.aggregator}, allowed: 0 to {size - 1} (the pool's agents)"
             )
 
     async def search(self, phases: Phases) -> SearchResult:
-        """Iterations are layers, the aggregator's being the last.
+        """Runs the search. Iterations are layers, with the aggregator as the last.
 
         Raises:
             SymphonyError: The pool has no such aggregator.
@@ -68,7 +68,7 @@ class Mixture(Method):
 
 @dataclass(slots=True, kw_only=True)
 class _Run:
-    """One problem's mixture in the making; `aggregated` is the end of the aggregator's trajectory, the root before."""
+    """The running search on one problem; `aggregated` is the aggregator's last node, or the root before it answers."""
 
     method: Mixture
     phases: Phases

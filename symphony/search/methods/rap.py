@@ -1,4 +1,4 @@
-"""RAP (Hao et al. 2023): MCTS without simulations, whose answer is the line that was visited most."""
+"""RAP (Hao et al. 2023): MCTS without simulations that answers from the most visited branch."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from symphony.search.tree import FirstVisit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RAP(Method):
-    """Select by UCT, expand, evaluate the children, back up their mean R from the leaf.
+    """Selects by UCT, expands, evaluates the children, and backs up their mean R from the leaf.
 
     Needs an evaluator; works with and without feedback, never reflects. One model or a pool.
 
-    Source: Hao et al. 2023 ("Reasoning via Planning") as SYMPHONY's published code has it (hp/rap.py): no simulation,
-    unvisited children count as twice their value. The environment is the world model that RAP asks a language model
-    to be. Deviations from that code: values are not divided by the largest among siblings, and ends are worth their
-    reward (there, more than 1).
+    Source: Hao et al. 2023 ("Reasoning via Planning") as in SYMPHONY's published code (hp/rap.py): no simulation,
+    unvisited children count as twice their value. The environment is the world model, where RAP uses a language model.
+    Deviations from that code: values are not divided by the largest among siblings, and ends are worth their reward
+    (there, more than 1).
 
     Attributes:
-        n: Actions sampled an expansion, >= 1.
-        iterations: Expansions at most, >= 1.
+        n: Actions sampled per expansion, >= 1.
+        iterations: Maximum number of expansions, >= 1.
         depth: Nodes at this depth are not expanded, >= 1; None leaves it to the environment's horizon.
         c: Weight of exploration in UCT, >= 0 (published code: sqrt(2 ln N / n), so sqrt(2)).
         first_visit: What an unvisited child counts as in selection.
         max_misses: Expansions without any action after which a node is closed, >= 1.
         answer: How the answer is chosen among the nodes.
-        temperature: Of actions; evaluation is greedy.
-        expand_tokens, evaluate_tokens: Completion tokens a call.
+        temperature: Sampling temperature of actions; evaluation is greedy.
+        expand_tokens, evaluate_tokens: Completion token limits per call.
         stop: Strings that end an action.
     """
 

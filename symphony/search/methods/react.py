@@ -13,13 +13,13 @@ from symphony.search.result import SearchResult, StopReason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class React(Method):
-    """One trajectory, an agent scheduled at each step; the last state is the answer.
+    """Walks one trajectory, scheduling an agent at each step; its last state is the answer.
 
     Needs no evaluator and no feedback; never reflects. One model or a pool.
 
     Attributes:
-        depth: Steps after which it is cut, >= 1; None leaves it to the environment's horizon.
-        max_misses: Steps without any action after which it is given up, >= 1.
+        depth: Steps after which the trajectory is cut, >= 1; None leaves it to the environment's horizon.
+        max_misses: Steps without any action after which the trajectory is given up, >= 1.
     """
 
     depth: Count | None = 20
@@ -27,7 +27,7 @@ class React(Method):
     temperature: NotNegative = 0.2
 
     async def search(self, phases: Phases) -> SearchResult:
-        """Stop reason "iterations": the trajectory ended; "exhausted": it was given up."""
+        """Runs the search. Stop reason "iterations": the trajectory ended; "exhausted": it was given up."""
         phases.parts.session.iteration = 1
         return await conclude(phases, self._search(phases), "first_terminal")
 

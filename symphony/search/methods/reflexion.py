@@ -1,4 +1,4 @@
-"""Reflexion (Shinn et al. 2023): trials one after another, each with the lessons of those that failed."""
+"""Reflexion (Shinn et al. 2023): runs trials one after another, each with the lessons of those that failed."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from symphony.search.tree import ROOT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reflexion(Method):
-    """Trajectories one after another; an agent draws a lesson from each that failed, and the next prompts carry it.
+    """Walks trajectories one after another; an agent draws a lesson from each failure, and later prompts carry it.
 
-    Needs feedback, or an evaluator, and a memory that reflects: without one the trials are independent. One model or a
-    pool, an agent scheduled at each call.
+    Needs feedback or an evaluator, and a memory that reflects: without such a memory the trials are independent. One
+    model or a pool; an agent is scheduled for each call.
 
     Source: Shinn et al. 2023 (arXiv 2303.11366), Algorithm 1: actor, evaluator, self-reflection. The evaluator is the
-    environment's verdict where it is shown; elsewhere an end passes when it is judged with Z >= `threshold`, and that
-    ends the search. A trajectory that is cut is a failure. Deviations: the memory's size is its own (there, 1 to 3
-    lessons); failures with the same failure key are reflected on once, so that no lesson is told twice; a pool may
-    share the three roles.
+    environment's verdict if it is shown; otherwise an end passes if it is judged with Z >= `threshold`, and that ends
+    the search. A trajectory that is cut is a failure. Deviations: the memory sets its own size (there, 1 to 3 lessons);
+    failures with the same failure key are reflected on once, so that no lesson is told twice; a pool may share the
+    three roles.
 
     Attributes:
-        trials: Trajectories at most, >= 1.
+        trials: Maximum number of trajectories, >= 1.
         depth: Steps after which a trajectory is cut, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps without any action after which a trajectory is given up, >= 1.
-        threshold: Least value Z of an end that passes where no reward is shown, in [0, 1].
-        answer: How the answer is chosen among the nodes when no end has passed.
-        temperature: Of actions; evaluation and reflection are greedy.
-        expand_tokens, evaluate_tokens, reflect_tokens: Completion tokens a call.
+        threshold: Lowest value Z at which an end passes if no reward is shown, in [0, 1].
+        answer: How the answer is chosen among the nodes if no end has passed.
+        temperature: Sampling temperature of actions; evaluation and reflection are greedy.
+        expand_tokens, evaluate_tokens, reflect_tokens: Completion token limits per call.
         stop: Strings that end an action.
     """
 
@@ -50,7 +50,7 @@ class Reflexion(Method):
         return replace(Method.settings(self), accept=self.threshold)
 
     async def search(self, phases: Phases) -> SearchResult:
-        """Iterations are trials; stop reason "accepted": an end passed without feedback."""
+        """Runs the search. Iterations are trials; stop reason "accepted": an end passed without feedback."""
         return await conclude(phases, self._search(phases), self.answer)
 
     async def _search(self, phases: Phases) -> StopReason:

@@ -21,29 +21,29 @@ Order = Literal["bfs", "dfs"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToT(Method):
-    """Propose n actions a node, have them judged, go on from the best.
+    """Proposes n actions per node, has them judged, and continues from the best.
 
     Needs an evaluator; works with and without feedback, never reflects. One model or a pool.
 
-    Source: Yao et al. 2023, Algorithm 1 (bfs): of all children of a level the `breadth` with the highest value are
-    kept; Algorithm 2 (dfs): the best child first, one with a value below the threshold never, and back to the next
-    best where a branch ends. The value is R of the scorer, from one evaluation (there, several votes). Deviations:
-    ends leave the search as candidates for the answer and take no place in the beam; success that the environment
-    shows ends the search; a value equal to the threshold is kept, so that 0 prunes nothing. SYMPHONY's published
-    ToT-DFS has neither values nor pruning, expands children in the order made, and notices success when it comes back
+    Source: Yao et al. 2023, Algorithm 1 (bfs): of all children of a level, the `breadth` with the highest values are
+    kept; Algorithm 2 (dfs): the best child comes first, a child below the threshold is skipped, and when a branch ends
+    the search backtracks to the next best. The value is the scorer's R, from one evaluation (there, several votes).
+    Deviations: ends leave the search as candidates for the answer and take no place in the beam; success shown by the
+    environment ends the search; a value equal to the threshold is kept, so 0 prunes nothing. SYMPHONY's published
+    ToT-DFS has neither values nor pruning, expands children in creation order, and notices success only when it returns
     to the node.
 
     Attributes:
         order: "bfs" or "dfs".
-        n: Actions proposed a node, >= 1.
-        breadth: Nodes kept a level, >= 1 (bfs).
-        threshold: Least value of a node that is gone on from, in [0, 1]; 0 under "bfs", which prunes by breadth alone.
-        iterations: Levels (bfs) or nodes expanded (dfs) at most, >= 1.
+        n: Actions proposed per node, >= 1.
+        breadth: Nodes kept per level, >= 1 (bfs).
+        threshold: Lowest value of a node that is expanded, in [0, 1]; 0 under "bfs", which prunes only by breadth.
+        iterations: Maximum number of levels (bfs) or expanded nodes (dfs), >= 1.
         depth: Nodes at this depth are not expanded, >= 1; None leaves it to the environment's horizon.
-        judge: Whether a new node that stands alone is judged, too ("every"), or only those that compete ("used").
+        judge: Whether a new node without rivals is judged too ("every"), or only those that compete ("used").
         answer: How the answer is chosen among the nodes.
-        temperature: Of actions; evaluation is greedy.
-        expand_tokens, evaluate_tokens: Completion tokens a call.
+        temperature: Sampling temperature of actions; evaluation is greedy.
+        expand_tokens, evaluate_tokens: Completion token limits per call.
         stop: Strings that end an action.
     """
 
@@ -58,13 +58,13 @@ class ToT(Method):
     evaluate_tokens: Count = 16
 
     def __post_init__(self) -> None:
-        """One rule ties two fields together; the others are each field's own."""
+        """Checks each field, and the one rule that ties two fields together."""
         Method.__post_init__(self)
         if self.order == "bfs" and self.threshold:
             raise SymphonyError(f"search.threshold: found {self.threshold}, allowed with order bfs: 0")
 
     async def search(self, phases: Phases) -> SearchResult:
-        """A node's visits count the expansions at and below it."""
+        """Runs the search. A node's visits count the expansions at and below it."""
         return await conclude(phases, self._search(phases), self.answer)
 
     async def _search(self, phases: Phases) -> StopReason:
@@ -79,7 +79,7 @@ class ToT(Method):
         return "iterations"
 
     async def grow(self, phases: Phases, ids: Sequence[int]) -> list[int]:
-        """Expands nodes together; their children that are still open, the best first, ties in the order made."""
+        """Expands nodes together; returns their open children, best first, with ties in creation order."""
         for id in ids:
             phases.tree.backup(id, phases.tree[id].prior or 0.0)
         found = await phases.together([phases.expand(id, self.n) for id in ids])
@@ -94,12 +94,12 @@ def _open(phases: Phases, ids: Sequence[int]) -> list[int]:
 
 
 async def _level(search: ToT, phases: Phases, agenda: list[int]) -> list[int]:
-    """The whole level goes on; the best of all its children are the next (Algorithm 1)."""
+    """Expands the whole level; the best of all its children form the next level (Algorithm 1)."""
     return (await search.grow(phases, agenda))[: search.breadth]
 
 
 async def _dive(search: ToT, phases: Phases, agenda: list[int]) -> list[int]:
-    """The first goes on; its children come before what was left over (Algorithm 2)."""
+    """Expands the first node; its children come before the remaining agenda (Algorithm 2)."""
     first, *rest = agenda
     children = await search.grow(phases, [first])
     return [id for id in children if (phases.tree[id].prior or 0.0) >= search.threshold] + rest

@@ -1,1 +1,1 @@
-"""HotpotQA: questions over pages of Wikipedia."""
+"""HotpotQA: questions about Wikipedia pages."""

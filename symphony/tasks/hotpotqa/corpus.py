@@ -1,4 +1,4 @@
-"""Pages to look things up in: those of a data set, offline."""
+"""Corpora of pages to look things up in; this module has the offline pages of a data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Protocol
 from symphony.tasks.bm25 import BM25
 
 SIMILAR = 5
-"""Titles told where there is no page."""
+"""Maximum similar titles shown if there is no page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Page:
 
 class Corpus(Protocol):
     def find(self, entity: str) -> Page | tuple[str, ...]:
-        """The page of that title, or up to `SIMILAR` similar titles, the most similar first."""
+        """Returns the page with that title, or up to `SIMILAR` similar titles, most similar first."""
         ...
 
 
@@ -36,7 +36,7 @@ _SAME: dict[int, str | None] = str.maketrans({"_": " "} | dict.fromkeys("\u200b\
     }.items()
     for letter in letters
 }
-"""Characters that are typed in several ways."""
+"""Characters that can be typed in several ways."""
 _PLAIN = str.maketrans(
     {
         "\u00f8": "o",
@@ -49,23 +49,23 @@ _PLAIN = str.maketrans(
         "\u0131": "i",
     }
 )
-"""Letters whose accents Unicode does not part from them."""
+"""Letters that Unicode does not decompose into a base letter and an accent."""
 
 
 def spelling(title: str) -> str:
-    """What makes two titles the same: neither case nor spaces, nor entities, nor the kind of a quote or dash."""
+    """Normalises a title: case, spaces, HTML entities and the kinds of quotes and dashes make no difference."""
     return " ".join(unicodedata.normalize("NFKC", unescaped(title)).translate(_SAME).casefold().split())
 
 
 def unescaped(title: str) -> str:
-    """With the characters that its entities stand for: some data sets hold `&amp;`, some even `&amp;amp;`."""
+    """Replaces HTML entities by their characters: some data sets hold `&amp;`, some even `&amp;amp;`."""
     while (plain := html.unescape(title)) != title:
         title = plain
     return title
 
 
 def loose(title: str) -> str:
-    """What is left of a title without accents and punctuation, "&" being a word; "" where nothing is."""
+    """Strips accents and punctuation from a title, with "&" as a word; "" if nothing is left."""
     letters = unicodedata.normalize("NFKD", spelling(title).replace("&", " and ").translate(_PLAIN))
     kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
     words = " ".join(
@@ -77,10 +77,10 @@ def loose(title: str) -> str:
 
 
 class Paragraphs:
-    """The paragraphs of a data set as pages, found by title; similar titles by BM25 over titles and texts.
+    """The paragraphs of a data set as pages, found by title; BM25 over titles and texts finds similar titles.
 
     Args:
-        pages: Title -> sentences.
+        pages: Sentences of each page, by title.
     """
 
     def __init__(self, pages: Mapping[str, Iterable[str]]) -> None:
@@ -88,7 +88,7 @@ class Paragraphs:
             Page(title=title, sentences=tuple(filter(None, (sentence.strip() for sentence in sentences))))
             for title, sentences in pages.items()
         ]
-        numbered = list(reversed(list(enumerate(self._pages))))  # of equal titles the first counts
+        numbered = list(reversed(list(enumerate(self._pages))))  # the first of equal titles counts
         self._titles = {spelling(page.title): index for index, page in numbered}
         self._loose = {loose(page.title): index for index, page in numbered}
         self._index: BM25 | None = None
@@ -97,7 +97,7 @@ class Paragraphs:
         return len(self._pages)
 
     def find(self, entity: str) -> Page | tuple[str, ...]:
-        """See `Corpus.find`; a page without a word in common is not similar."""
+        """See `Corpus.find`; a page that shares no word is not similar."""
         index = self._titles.get(spelling(entity))
         if index is None and (key := loose(entity)):
             index = self._loose.get(key)
@@ -105,6 +105,6 @@ class Paragraphs:
 
     def _similar(self, entity: str) -> tuple[str, ...]:
         if self._index is None:
-            # The title thrice: a word in a title says more than one in a text.
+            # The title three times: a word in a title says more than one in a text.
             self._index = BM25((page.title, f"{page.title} " * 3 + " ".join(page.sentences)) for page in self._pages)
         return tuple(self._pages[index].title for index in self._index.top(entity, SIMILAR))

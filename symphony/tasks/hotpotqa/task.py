@@ -1,11 +1,11 @@
-"""HotpotQA in the protocol of ReAct: search, lookup and finish over Wikipedia pages.
+"""HotpotQA with the ReAct protocol: search, lookup and finish over Wikipedia pages.
 
     Question: Were Scott Derrickson and Ed Wood of the same nationality?
     search[Scott Derrickson] -> Scott Derrickson (born July 16, 1966) is an American director, ...
     lookup[California]       -> (Result 1 / 1) He lives in Los Angeles, California.
     finish[yes]
 
-The page that a branch has opened is part of its state, so branches never see each other's.
+The page that a branch has opened is part of its state, so branches never see each other's pages.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Pages = Literal["union", "context", "live"]
 Reading = Literal["tolerant", "official"]
 
 SHOWN = 5
-"""Sentences of a page that search shows (published environment: 5)."""
+"""How many sentences of a page a search shows (published environment: 5)."""
 
 _OFFICIAL = {
     ("dev", "distractor"): "hotpot_dev_distractor_v1.json",
@@ -54,7 +54,7 @@ _OPTIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The gold answer, and the pages that come with the question."""
+    """The gold answer and the pages that come with the question."""
 
     answer: str
     context: tuple[tuple[str, tuple[str, ...]], ...] = field(repr=False)
@@ -62,7 +62,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """What a branch has done; the corpus is immutable and shared."""
+    """What a branch has done so far; the corpus is immutable and shared."""
 
     gold: str = field(repr=False)
     corpus: Corpus = field(repr=False, compare=False)
@@ -76,27 +76,28 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HotpotQA:
-    """The environment; reward 1 for the exact (normalised) answer, else 0, at `finish` only.
+    """The HotpotQA environment; the reward is 1 for the exact (normalised) answer, else 0, and comes only at `finish`.
 
-    Deviations from the published one: a search that finds no page closes the open page; pages are found by title, then
-    similar titles are told; `lookup` needs an open page.
+    Deviations from the published environment: a search that finds no page closes the open page; pages are found by
+    title, and otherwise similar titles are shown; `lookup` needs an open page.
 
     Args:
         first: Position of the first item, in the file or among `ids`.
-        count: How many items; None is all that follow.
-        ids: These items of the file in this order; None is all as they stand. They are the same in every file that has
-            them, where a position is not.
-        setting: Which contexts: the gold paragraphs among distractors, or what a retriever brought (fullwiki).
+        count: How many items; None means all that follow.
+        ids: Ids of the items to use, in this order; None means all, in file order. Unlike positions, ids are the same
+            in every file that has the items.
+        setting: Which contexts: the gold paragraphs among distractors, or what a retriever found (fullwiki).
         split: Which questions.
         pages: Where search looks: in the contexts of every item of the file ("union"), of the item ("context"), or
             in today's Wikipedia ("live").
         record: Under "live", whether new titles may be asked for ("record") or only recorded ones ("replay").
         max_steps: Horizon; the episode is truncated there (published code: 7).
-        repeats: Whether an action that brings the same again is told so ("told"; published code: "official", no).
+        repeats: Whether the agent is told that an action brought the same page again ("told"; published code:
+            "official", no).
         feedback: Whether a search learns if its answer was right.
         data: Folder of the data sets.
-        wording: Version of the prompts, or a file of one's own.
-        reading: How a completion is understood: as in all tasks, or as the published code does ("official").
+        wording: Version of the prompts, or a prompt file of your own.
+        reading: How a completion is parsed: as in all tasks ("tolerant"), or as in the published code ("official").
     """
 
     count: Count | None
@@ -118,18 +119,18 @@ class HotpotQA:
         check_fields("task", self)
         if (self.split, self.setting) not in _OFFICIAL:
             raise SymphonyError(f"task.setting: found {self.setting!r}, allowed with split=train: distractor")
-        read_prompts("hotpotqa", self.wording)  # says at once what is wrong with the file
+        read_prompts("hotpotqa", self.wording)  # reports errors in the file right away
 
     @property
     def prompts(self) -> ChatPrompts:
-        """Read once a process."""
+        """The prompts, read once per process."""
         return read_prompts("hotpotqa", self.wording)
 
     def files(self) -> tuple[Path, ...]:
-        """What the problems are read from.
+        """Returns the files the problems are read from.
 
         Raises:
-            SymphonyError: It is not there.
+            SymphonyError: A file is missing.
         """
         hub = "validation" if self.split == "dev" else "train"
         names = (
@@ -142,7 +143,7 @@ class HotpotQA:
 
     @property
     def slow_steps(self) -> bool:
-        """As `SlowSteps`: live pages are asked of a server."""
+        """See `SlowSteps`: live pages are requested from a server."""
         return self.pages == "live"
 
     def problems(self) -> Sequence[Problem]:
@@ -209,11 +210,11 @@ class HotpotQA:
         return normalise(state.data.answer) if state.data.answer is not None else "no answer"
 
     def submission(self, prediction: str) -> tuple[str, ...]:
-        """The answer, or an action or a completion that finishes with it."""
+        """Returns the finish action of an answer, which may be bare, an action, or a whole completion."""
         return (read_answer(prediction, _tolerant),)
 
     def grade(self, problem: Problem, state: State) -> Grade:
-        """Success is exact match, score is F1."""
+        """Grades the answer: success is exact match, score is F1."""
         answer = state.data.answer
         if answer is None:
             return Grade(success=False, score=0.0, detail="no answer")
@@ -226,11 +227,11 @@ def _tolerant(text: str) -> Proposal | None:
 
 
 def _official(text: str) -> Proposal | None:
-    """The thought is what the first line says up to a colon; the action that of the last action line, up to its second.
+    """Reads the first line up to a colon as the thought, and the last action line up to its second colon as the action.
 
-    An argument ends at its first closing bracket. So titles and thoughts are cut at colons, a completion that begins
-    with its action has none, and thought and action may be of different steps; what has no brackets is an invalid
-    action, not a lost sample. Source: ZHUWEI-hub/SYMPHONY, commit 3fbe298, hotpot/symphony.py:125-141, 484-512.
+    An argument ends at its first closing bracket. So titles and thoughts are cut at colons, a completion that starts
+    with its action has no action, and thought and action may come from different steps; an action without brackets is
+    invalid, not a lost sample. Source: ZHUWEI-hub/SYMPHONY, commit 3fbe298, hotpot/symphony.py:125-141, 484-512.
     """
     if text.startswith("Thought"):
         text = text[text.find(":") + 1 :].strip()
@@ -260,7 +261,7 @@ def _search(data: Data, entity: str) -> tuple[Data, str]:
 
 
 def _lookup(data: Data, word: str) -> tuple[Data, str]:
-    """The next sentence with the word; another word starts anew."""
+    """Finds the next sentence with the word; a new word starts from the top."""
     if data.page is None:
         return data, "No page is open."
     hits = [sentence for sentence in data.page.sentences if word.lower() in sentence.lower()] if word else []
@@ -272,7 +273,7 @@ def _lookup(data: Data, word: str) -> tuple[Data, str]:
 
 
 def _paired(context: Any) -> Any:
-    """The hub's Parquet files keep titles and sentences apart."""
+    """Pairs titles with their sentences, which the hub's Parquet files keep separate."""
     if not isinstance(context, dict):
         return context
     titles, sentences = context.get("title"), context.get("sentences")
@@ -286,7 +287,7 @@ _Paragraph = Annotated[tuple[datafiles.Text, _Sentences], Field(strict=False)]
 
 
 class _Row(datafiles.Row):
-    """An item of the data set. Of its three ids the first that is there is meant."""
+    """An item of the data set; the first of its three ids that exists counts."""
 
     published: Annotated[datafiles.Text | None, Field(alias="_id")] = None
     id: datafiles.Text | None = None
@@ -318,7 +319,7 @@ def _problem(row: _Row) -> Problem:
 
 @lru_cache(maxsize=2)
 def _union(path: Path) -> Paragraphs:
-    """The paragraphs of every item; of one title the first paragraph, as in the file."""
+    """Returns the paragraphs of every item; of several with one title, the first in the file."""
     pages: dict[str, tuple[str, ...]] = {}
     for row in _rows(path):
         for title, sentences in row.context:

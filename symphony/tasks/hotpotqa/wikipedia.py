@@ -1,4 +1,4 @@
-"""English Wikipedia through the MediaWiki API; answers are kept on disk, so that a recorded run needs no network."""
+"""English Wikipedia through the MediaWiki API; answers are kept on disk, so a recorded run needs no network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Mode = Literal["record", "replay"]
 
 
 class _Answer(datafiles.Row):
-    """What is kept of a title: its page, or similar titles."""
+    """What is stored for a title: its page, or similar titles."""
 
     query: str
     title: datafiles.Text | None = None
@@ -47,17 +47,17 @@ class _Answer(datafiles.Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wikipedia:
-    """A corpus that asks Wikipedia once a title and answers from its folder ever after.
+    """A corpus that asks Wikipedia once per title and then always answers from its folder.
 
-    Unlike the published environment, a disambiguation page is answered with similar titles instead of a second search.
+    Unlike the published environment, it answers a disambiguation page with similar titles instead of a second search.
 
     Attributes:
-        folder: Where answers are kept, one JSON file a title.
-        mode: "record" asks what is not there yet; "replay" refuses to.
-        address: Of the API.
-        user_agent: As the API's etiquette asks for: name and contact.
-        wait_s: Before the second attempt; doubled for each further one.
-        sleep: For tests.
+        folder: Where answers are kept, one JSON file per title.
+        mode: "record" asks for titles not yet recorded; "replay" refuses to.
+        address: Address of the API.
+        user_agent: Name and contact, as the API's etiquette asks.
+        wait_s: Seconds before the second attempt; doubled for each further one.
+        sleep: Waits; replaced in tests.
     """
 
     folder: Path
@@ -127,7 +127,7 @@ class Wikipedia:
 
 
 def sentences(text: str) -> list[str]:
-    """Of a plain-text extract, without its headings and lines of one or two words."""
+    """Splits a plain-text extract into sentences, without headings and lines of one or two words."""
     lines = [line.strip() for line in text.splitlines()]
     kept = [line for line in lines if len(line.split()) > 2 and not line.startswith("==")]
     return [sentence for line in kept for sentence in re.split(r"(?<=[.!?])\s+", line)]

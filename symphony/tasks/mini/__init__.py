@@ -1,1 +1,1 @@
-"""Four generated tasks, which the embedded models know."""
+"""Four generated tasks that the embedded models know."""

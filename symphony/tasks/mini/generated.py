@@ -1,8 +1,8 @@
 """What the generated tasks share: lexicons, names, and a train/test split that can't leak.
 
-Every generated task asks in one vocabulary ("spouse", "crimson", "iron door") about a world that is written in
-another ("weds", "red", "rust key"). A lexicon holds these pairs. Knowing a pair is a unit of knowledge that a
-model has or lacks, which is how the shipped pool is made heterogeneous (`symphony.embedded.dialect`).
+Every generated task asks in one vocabulary ("spouse", "crimson", "iron door") about a world described in another
+("weds", "red", "rust key"). A lexicon holds these pairs. Each pair is a unit of knowledge that a model has or lacks,
+which is how the shipped pool is made heterogeneous (`symphony.embedded.dialect`).
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ SYLLABLES = tuple(c + v for c in "bdfghklmnprstvz" for v in "aeiou")
 
 
 def in_split(key: str, split: Split) -> bool:
-    """Whether `key` belongs to `split`: a quarter of all keys, by their hash, is for tests and never trained on."""
+    """Whether `key` belongs to `split`: a quarter of all keys, chosen by hash, is for tests and never trained on."""
     is_test = hashlib.blake2b(key.encode(), digest_size=1).digest()[0] < 64
     return is_test == (split == "test")
 
 
 def names(rng: random.Random, count: int, split: Split) -> list[str]:
-    """`count` different names of three syllables, each of `split` (a name of one split is never in the other)."""
+    """Draws `count` different three-syllable names that belong to `split` (a name is never in both splits)."""
     found: dict[str, None] = {}
     while len(found) < count:
         name = "".join(rng.choices(SYLLABLES, k=3)).capitalize()
@@ -85,7 +85,7 @@ def names(rng: random.Random, count: int, split: Split) -> list[str]:
 
 
 def distinct(rng: random.Random, right: str, pool: Lexicon, count: int, exclude: tuple[str, ...] = ()) -> list[str]:
-    """`right` among `count` different world words of a lexicon, shuffled; `exclude` never appears."""
+    """Returns `count` different world words of a lexicon, shuffled and including `right`; `exclude` never appears."""
     others = [word for word in pool.values() if word != right and word not in exclude]
     words = [right, *rng.sample(others, count - 1)]
     rng.shuffle(words)
@@ -96,13 +96,13 @@ Generate = Callable[[random.Random, str], Problem]
 
 
 def problems(task: str, seed: int, count: int, split: Split, generate: Generate) -> Iterator[Problem]:
-    """`count` problems that depend on (task, seed, split, index) only.
+    """Yields `count` problems that depend only on (task, seed, split, index).
 
     Args:
-        generate: Makes one problem from a generator and an id.
+        generate: Makes one problem from a random generator and an id.
 
     Raises:
-        SymphonyError: If `count` is below 1.
+        SymphonyError: `count` is below 1.
     """
     if count < 1:
         raise SymphonyError(f"task.problems: found {count}, allowed: >= 1")
@@ -112,7 +112,7 @@ def problems(task: str, seed: int, count: int, split: Split, generate: Generate)
 
 
 def split_problem(rng: random.Random, id: str, split: Split, generate: Generate) -> Problem:
-    """Draws until the problem's text falls into `split`, so that no prompt is in both."""
+    """Draws problems until one's text falls into `split`, so that no prompt is in both splits."""
     while True:
         problem = generate(rng, id)
         if in_split(problem.prompt, split):

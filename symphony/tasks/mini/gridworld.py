@@ -4,8 +4,8 @@
     take[rust]  -> Goal 2 east 1 north. Open: east. Keys: ... Holding: rust.
     move[east]  -> Goal 1 east 1 north. Open: west north.
 
-One key can be held; a door opens for the key that fits its kind, and a wrong key jams the lock for good, so
-that only another branch of the tree can mend the choice. Dead ends cost steps, and the horizon is short.
+An agent can hold one key. A door opens for the key of its kind; a wrong key jams the lock for good, so only another
+branch of the tree can correct the choice. Dead ends cost steps, and the horizon is short.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PILE = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """Open passages (unordered pairs of cells, both orders held), doors and key piles."""
+    """Open passages (pairs of cells, stored in both orders), doors and key piles."""
 
     passages: frozenset[tuple[Cell, Cell]]
     doors: Mapping[tuple[Cell, Cell], str]
@@ -53,11 +53,11 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridWorld:
-    """The environment; reward 1 on reaching the goal within the horizon, else 0.
+    """The maze environment; the reward is 1 on reaching the goal within the horizon, else 0.
 
     Args:
-        seed, count: Problems are generated from the seed; how many.
-        width, height: Cells, each >= 2; width * height >= 6.
+        seed, count: The seed that problems are generated from, and how many.
+        width, height: Size in cells, each >= 2; width * height >= 6.
         doors: Locked doors on the way, 0..2.
         max_steps: Horizon in actions.
         feedback: Whether a search sees the reward.
@@ -89,7 +89,7 @@ class GridWorld:
             start, goal = rng.sample(sorted({cell for cell, _ in passages}), 2)
             path = route(passages, start, goal)
         asks = rng.sample(sorted(lexicon), self.doors)
-        # A door stands between path[at] and path[at + 1], the pile for it on the path before it, behind the last door.
+        # A door is between path[at] and path[at + 1]; its pile is on the path before it, after the previous door.
         spots = sorted(rng.sample(range(len(path) - 1), self.doors))
         doors: dict[tuple[Cell, Cell], str] = {}
         piles: dict[Cell, tuple[str, ...]] = {}
@@ -150,7 +150,7 @@ class GridWorld:
         return f"{data.cell} {data.holding} {len(data.opened)}"
 
     def submission(self, prediction: str) -> tuple[str, ...]:
-        """One action a line."""
+        """Reads one action per line."""
         return read_actions(prediction, self.parse)
 
     def grade(self, problem: Problem, state: State) -> Grade:
@@ -165,7 +165,7 @@ def neighbour(cell: Cell, direction: str) -> Cell:
 
 
 def route(passages: frozenset[tuple[Cell, Cell]], start: Cell, goal: Cell) -> list[Cell]:
-    """The shortest path from start to goal, both included (breadth first, directions in the order of MOVES)."""
+    """Returns the shortest path from start to goal, both included (breadth first, directions in the order of MOVES)."""
     before: dict[Cell, Cell] = {start: start}
     queue = deque([start])
     while queue:
@@ -182,7 +182,7 @@ def route(passages: frozenset[tuple[Cell, Cell]], start: Cell, goal: Cell) -> li
 
 
 def _maze(rng: random.Random, width: int, height: int) -> frozenset[tuple[Cell, Cell]]:
-    """A random spanning tree of the grid (depth first), as open passages in both orders."""
+    """Builds a random spanning tree of the grid (depth first), as open passages in both orders."""
     stack = [(rng.randrange(width), rng.randrange(height))]
     seen = set(stack)
     passages = set()

@@ -1,4 +1,4 @@
-"""Short Python functions written a line at a time and run in a resource-limited process after each.
+"""Short Python functions, written one line at a time and run in a resource-limited process after each line.
 
     Task: code. f(x): even then double then reverse. Example: f([3, 4, 6]) = [12, 8].
     line[x = [v for v in x if v % 2 == 0]] -> x = [4, 6]
@@ -6,7 +6,7 @@
     line[x = x[::-1]]                      -> x = [12, 8]
     submit[f]                              -> Passed.
 
-The program is `def f(x)`, the accepted lines, `return x`. Hidden inputs decide at `submit`; the expected values
+The program is `def f(x)`, the accepted lines, and `return x`. At `submit`, hidden inputs decide; their expected values
 stay in this process and never enter the sandbox. Tests inside `submit[...]`, written like the example, must pass first.
 """
 
@@ -33,7 +33,7 @@ from symphony.types import Feedback, Grade, Problem, Proposal, State
 HIDDEN = 4
 WANTED = "Write tests of f, one a line, like the example."
 OWN_TESTS = 4
-"""Tests taken from one answer."""
+"""Maximum tests taken from one answer."""
 _LIST = r"(\[(?:-?\d{1,18}(?:\s*,\s*-?\d{1,18})*)?\])"
 _TEST = re.compile(rf"\bf\({_LIST}\)\s*==?\s*{_LIST}")
 
@@ -44,7 +44,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """One specification. `inputs` are literals of lists: the visible example first, then the hidden ones."""
+    """One specification. `inputs` are list literals: the visible example first, then the hidden ones."""
 
     asks: tuple[str, ...]
     inputs: tuple[str, ...]
@@ -63,15 +63,15 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MiniCode:
-    """The environment; reward 1 when a submitted program is right on every hidden input, else 0.
+    """The coding environment; the reward is 1 if a submitted program is right on every hidden input, else 0.
 
     Args:
-        seed, count: Problems are generated from the seed; how many.
-        operations: Lines a right program needs, 1..4.
+        seed, count: The seed that problems are generated from, and how many.
+        operations: Lines that a correct program needs, 1..4.
         max_steps: Horizon in actions.
         feedback: Whether a search sees the verdict of the hidden inputs.
-        executor: Runs the programs; a fresh process each by default.
-        unprotected: Run programs even where the machine can't isolate them.
+        executor: Runs the programs; by default each in a fresh process.
+        unprotected: Whether to run programs even if the machine can't isolate them.
     """
 
     seed: int
@@ -108,11 +108,11 @@ class MiniCode:
 
     @property
     def protection(self) -> str:
-        """What protects the machine from programs; "" where the executor runs none."""
+        """What protects the machine from programs; "" if the executor does not say."""
         return str(getattr(self.executor, "protection", ""))
 
     def unavailable(self) -> str:
-        """Why programs can't be run on this machine; "" where they can."""
+        """Says why programs can't be run on this machine; "" if they can."""
         return shortfall(self.protection, self.unprotected or not self.protection)
 
     def reset(self, problem: Problem) -> State:
@@ -145,18 +145,18 @@ class MiniCode:
         )
 
     def untested(self) -> str:
-        """Why an answer can't bring its own tests: it can."""
+        """Returns "": an answer can bring its own tests."""
         return ""
 
     def tested(self, problem: Problem, action: str, tests: str) -> str:
-        """A `submit` with the tests that another answer holds; any other action as it is."""
+        """Puts the tests of another answer into a `submit`; returns any other action as it is."""
         found = _tests(tests)
         if split_action(action)[0] != "submit" or not found:
             return action
         return f"submit[{'; '.join(f'f({given}) = {wanted}' for given, wanted in found.items())}]"
 
     def _submit(self, data: Data, tests: Mapping[str, str]) -> State:
-        """The verdict; what was found where a test fails that came along, but for the last step, which is for good."""
+        """Returns the verdict, or the failure if a test inside `submit` fails; the last step always gets a verdict."""
         failed = self._failed(data, tests)
         if failed and data.steps < self.max_steps:
             return State(observation=failed, data=replace(data, bounced=True))
@@ -184,33 +184,33 @@ class MiniCode:
         return "\n".join(state.data.lines)
 
     def submission(self, prediction: str) -> tuple[str, ...]:
-        """One action a line."""
+        """Reads one action per line."""
         return read_actions(prediction, self.parse)
 
     def grade(self, problem: Problem, state: State) -> Grade:
-        """A program that was handed in last and sent back for its own tests is judged by the hidden inputs, too."""
+        """Grades the program; one submitted last but sent back by its own tests is also judged by the hidden inputs."""
         data: Data = state.data
         passed = data.passed or (data.bounced and self._passes(data))
         return Grade(success=passed, score=float(passed), detail="; ".join(data.lines))
 
 
 def _tests(text: str) -> dict[str, str]:
-    """Argument -> expected value of the tests in a text, as Python writes lists."""
+    """Reads the tests in a text as a mapping from argument to expected value, as Python writes lists."""
     found: dict[str, str] = {}
     for match in _TEST.finditer(text):
-        with suppress(SyntaxError):  # 007 is no number
+        with suppress(SyntaxError):  # 007 is not a number
             given, wanted = (str(ast.literal_eval(part)) for part in match.groups())
             found.setdefault(given, wanted)
     return dict(list(found.items())[:OWN_TESTS])
 
 
 def program(lines: Sequence[str]) -> str:
-    """The function that the lines make."""
+    """Returns the source of the function that has these lines."""
     return "\n    ".join(["def f(x):", *lines, "return x"]) + "\n"
 
 
 def line(idiom: str) -> str:
-    """The line that applies an idiom of the lexicon to the list x."""
+    """Returns the line that applies an idiom of the lexicon to the list x."""
     if "x" in idiom:
         return f"x = {idiom}"
     keeps = "==" in idiom or ">" in idiom

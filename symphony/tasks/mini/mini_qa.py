@@ -1,4 +1,4 @@
-"""Multi-hop questions over a small closed world, in the protocol of HotpotQA: search, lookup, finish.
+"""Multi-hop questions about a small closed world, in the protocol of HotpotQA: search, lookup, finish.
 
     Question: Who is the rival of the spouse of Karomi?
     search[Karomi] -> Karomi weds Belure, thanks Zapute, heeds Timaso, visits Ridoka, ...
@@ -33,7 +33,7 @@ ENTITIES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A closed world: page -> its facts (phrase -> name) in the order of the page, and one question about it."""
+    """A closed world and one question about it. `pages` maps each page to its facts (phrase -> name), in page order."""
 
     pages: Mapping[str, Mapping[str, str]]
     asks: tuple[str, ...]
@@ -52,11 +52,11 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MiniQA:
-    """The environment; reward 1 for the exact (normalised) answer, else 0, at `finish` only.
+    """The question environment; the reward is 1 for the exact (normalised) answer, else 0, and comes only at `finish`.
 
     Args:
-        seed: Problems are generated from it.
-        problems: How many.
+        seed: The seed that problems are generated from.
+        count: How many problems.
         hops: Allowed numbers of relations in a question, each in 1..5.
         max_steps: Horizon; the episode is truncated there.
         feedback: Whether a search learns if its answer was right.
@@ -143,7 +143,7 @@ class MiniQA:
         return normalise(state.data.answer) if state.data.answer is not None else "no answer"
 
     def submission(self, prediction: str) -> tuple[str, ...]:
-        """The answer, or an action or a completion that finishes with it."""
+        """Returns the finish action of an answer, which may be bare, an action, or a whole completion."""
         return (read_answer(prediction, self.parse),)
 
     def grade(self, problem: Problem, state: State) -> Grade:

@@ -7,7 +7,7 @@
     click[polka] -> Chosen polka.
     click[buy]   -> Score 1.0.
 
-The order's words differ from the catalogue's, and one of the two items of the right material costs too much.
+The order's words differ from the catalogue's, and one of the two items in the right material costs too much.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A catalogue and one order. `asks` are the order's words for material, colour and pattern."""
+    """A catalogue and one order; `asks` holds the order's words for material, colour and pattern."""
 
     type: str
     items: tuple[Item, ...]
@@ -62,10 +62,10 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MiniShop:
-    """The environment; the score of a purchase is the share of its four demands that are met.
+    """The shopping environment; a purchase scores the share of the order's four demands that it meets.
 
     Args:
-        seed, count: Problems are generated from the seed; how many.
+        seed, count: The seed that problems are generated from, and how many.
         items: Products that a search lists, 4..9.
         max_steps: Horizon in actions.
         feedback: Whether a search sees the score of a purchase.
@@ -92,7 +92,7 @@ class MiniShop:
         wanted = (tables[0][asks[0]], tables[1][asks[1]], tables[2][asks[2]])
         limit = rng.randrange(30, 80, 10)
         others = rng.sample([word for word in tables[0].values() if word != wanted[0]], self.items - 3)
-        materials = [wanted[0], others[0], wanted[0], *others]  # two materials come twice: a pair betrays nothing
+        materials = [wanted[0], others[0], wanted[0], *others]  # two materials come twice, so a pair reveals nothing
         prices = [rng.randint(limit + 1, limit + 19) for _ in range(2)]
         prices += [rng.randint(limit - 19, limit - 1) for _ in range(2)]
         prices += [rng.randint(limit - 15, limit + 15) for _ in others[1:]]
@@ -149,7 +149,7 @@ class MiniShop:
         return f"{data.item.id if data.item else ''} {data.colour} {data.pattern} {data.bought}"
 
     def submission(self, prediction: str) -> tuple[str, ...]:
-        """One action a line."""
+        """Reads one action per line."""
         return read_actions(prediction, self.parse)
 
     def grade(self, problem: Problem, state: State) -> Grade:
@@ -160,7 +160,7 @@ class MiniShop:
 
 
 def _page(data: Data, verb: str, argument: str) -> tuple[Data | None, str]:
-    """The page after an action that is no purchase; None and a hint where the action is not possible here."""
+    """Returns the page after an action other than a purchase; None and a hint if the action is not possible here."""
     world = data.world
     if verb == "search":
         if argument != world.type:

@@ -1,1 +1,1 @@
-"""Programs in Python and Rust: MBPP, MBPP+ and HumanEval."""
+"""Programming benchmarks in Python and Rust: MBPP, MBPP+ and HumanEval."""

@@ -1,8 +1,8 @@
-"""Where the code stands in a model's answer: docs/tasks.md has the grammar that is read here.
+"""Finds the code in a model's answer; docs/tasks.md describes the grammar.
 
-Fences are what CommonMark takes for fences. One whose content is no program runs on to a later closing fence, where
-that makes it one (a fence in a docstring closed it). All else, and all text outside of fences, is searched for programs
-line by line.
+Fences are what CommonMark takes for fences. If a fence's content is not a program, the fence is extended to a later
+closing fence if that makes it one (a fence inside a docstring had closed it). Everything else, including all text
+outside fences, is searched for programs line by line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from markdown_it.token import Token
 
 from symphony.chat.reasoning import CONTROL, NEXT_TURN, spoken
 
-_MARKDOWN = MarkdownIt("commonmark").disable("html_block")  # a tag on the line before a fence does not hide it
+_MARKDOWN = MarkdownIt("commonmark").disable("html_block")  # so that a tag on the line before a fence does not hide it
 _MARK = re.compile(r"[ \t]*(?:`{3,}|~{3,})")
 _BEHIND = re.compile(
     r"(?P<before>(?![ \t]*//)(?:(?!```|~~~).)*[^\s`~])[ \t]*(?P<fence>(?:```+|~~~+)[\w+-]*(?: \w+=\S+)?)[ \t]*"
@@ -38,26 +38,26 @@ _SAID = re.compile(
 )
 """A label before code on its line: "Action: def f(x):"."""
 _TICK = re.compile(r"^\s*(`{1,2})(?=(?:async +def|def|from|import|class|pub|fn|use)\b)|(?<!`)`{1,2}[.,;]?\s*$")
-"""Backticks around code that is no fence."""
+"""Backticks around code that is not in a fence."""
 _INVISIBLE = {ord("\u00a0"): " ", **dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))}
 _TYPED = re.compile(r"(?m)^[ \t]*(?:>>>|\.\.\.)(?: (.*))?$")
-"""What stands behind an interpreter's prompt."""
+"""Lines after an interpreter's prompt."""
 _MARKS = 8
-"""Closing fences after its own that a fence may run on to."""
+"""How many closing fences after its own are tried when a fence is extended."""
 
 
 class Tongue(Protocol):
-    """What reading needs to know of a programming language."""
+    """What this module needs to know about a programming language."""
 
     def is_program(self, source: str) -> bool:
         """Whether a text is code and nothing else."""
         ...
 
     def programs(self, lines: list[str], stop: int) -> Iterator[tuple[str, int]]:
-        """The programs among other lines, without what was cut off or can't be read.
+        """Finds the programs among other lines, without parts that were cut off or can't be read.
 
         Args:
-            stop: None begins on this line or behind it.
+            stop: Programs must begin before this line.
 
         Yields:
             A program, and the line after it.
@@ -70,10 +70,10 @@ class Block:
     """A piece of an answer that is code, or was meant to be.
 
     Attributes:
-        source: Without its fence.
-        tag: The language that its fence names, in lower case; "" where none does.
-        fenced: Whether it stood in a fence.
-        sound: Whether it can be read as code; only what stood in a fence is told otherwise.
+        source: The code without its fence.
+        tag: The language named by its fence, in lower case; "" if none is named.
+        fenced: Whether it was in a fence.
+        sound: Whether it can be read as code; only fenced pieces can be unsound.
     """
 
     source: str
@@ -83,7 +83,7 @@ class Block:
 
 
 def read_blocks(text: str, tongue: Tongue) -> list[Block]:
-    """The code of an answer, in order; reasoning in tags of its own is no part of it, nor is somebody else's turn."""
+    """Returns the code of an answer, in order, ignoring tagged reasoning and another speaker's turn."""
     lines = _lines(text)
     found: list[Block] = []
     at: int | None = 0
@@ -93,7 +93,7 @@ def read_blocks(text: str, tongue: Tongue) -> list[Block]:
 
 
 def pieces(text: str) -> list[list[str]]:
-    """The lines of an answer between the marks of its fences, without leftovers."""
+    """Returns the lines of an answer, split at its fence marks, without leftovers."""
     found: list[list[str]] = [[]]
     for line in _lines(text):
         if _MARK.match(line):
@@ -111,10 +111,10 @@ def _lines(text: str) -> list[str]:
 
 
 def _read(lines: list[str], at: int, tongue: Tongue, found: list[Block]) -> int | None:
-    """Reads on from a line.
+    """Reads blocks from a line on.
 
     Returns:
-        The line to begin at once more, where a fence began or ended elsewhere than Markdown has it; None at the end.
+        The line to restart from, if a fence began or ended elsewhere than in Markdown; None at the end.
     """
     done = at
     for token in [*_MARKDOWN.parse("\n".join(lines[at:])), None]:
@@ -122,7 +122,7 @@ def _read(lines: list[str], at: int, tongue: Tongue, found: list[Block]) -> int 
             continue
         start, end = (at + line for line in token.map) if token and token.map else (len(lines), len(lines))
         over = next((one for one in tongue.programs(lines[done:], start - done) if one[1] > start - done), None)
-        if over is not None:  # the fence stands in a string of a program that began before it
+        if over is not None:  # the fence is in a string of a program that began before it
             found.append(Block(source=over[0]))
             return done + over[1]
         behind = next((number for number in range(done, start) if _split(lines, number)), None)
@@ -139,7 +139,7 @@ def _read(lines: list[str], at: int, tongue: Tongue, found: list[Block]) -> int 
 
 
 def _split(lines: list[str], number: int) -> bool:
-    """Gives a fence that stands behind other words a line of its own; whether there was one."""
+    """Moves a fence that follows other words onto its own line; returns whether there was one."""
     match = _BEHIND.fullmatch(lines[number])
     if match is None or _CONTAINER.fullmatch(match["before"]):
         return False
@@ -148,16 +148,16 @@ def _split(lines: list[str], number: int) -> bool:
 
 
 def _fence(lines: list[str], start: int, end: int, token: Token, tongue: Tongue) -> tuple[list[Block], int]:
-    """The programs in a fence, and the line after the fence."""
+    """Returns the programs in a fence, and the line after the fence."""
     tag, _, code = token.info.strip().partition(" ")
     texts = [token.content, f"{code}\n{token.content}"] if code else [token.content]
-    if code or not tag.isalnum():  # the first line of the program stands behind the fence
+    if code or not tag.isalnum():  # the program's first line is on the line of the fence
         texts.append(f"{token.info}\n{token.content}")
     for text in texts:
         if (source := _clean(text, tongue)) is not None:
             return [Block(source=source, tag=tag.lower(), fenced=True)], end
     indent = len(lines[start]) - len(lines[start].lstrip())
-    for number in range(start + 1, end):  # it ends on a line of code
+    for number in range(start + 1, end):  # the closing mark is on a line of code
         if (match := _ENDS.fullmatch(lines[number])) is None:
             continue
         text = "\n".join(_outdent([*lines[start + 1 : number], match["before"]], indent))
@@ -165,7 +165,7 @@ def _fence(lines: list[str], start: int, end: int, token: Token, tongue: Tongue)
             lines[number] = match["after"]
             return [Block(source=text, tag=tag.lower(), fenced=True)], number
     marks = [number for number in range(end, len(lines)) if _MARK.match(lines[number])]
-    for mark in marks[:_MARKS]:  # what ended it stands in a string
+    for mark in marks[:_MARKS]:  # the closing mark was inside a string
         text = "\n".join(_outdent(lines[start + 1 : mark], indent))
         if tongue.is_program(text):
             return [Block(source=text, tag=tag.lower(), fenced=True)], mark + 1
@@ -181,7 +181,7 @@ def _broken(token: Token) -> Block:
 
 
 def _scan(lines: list[str], tongue: Tongue, *, typed: bool = False) -> list[Block]:
-    """The programs between lines of prose; leftovers go where no program is found with them.
+    """Finds the programs between lines of prose; lines without a program are searched again without leftovers.
 
     Args:
         typed: Whether code may stand behind an interpreter's prompts.
@@ -199,12 +199,12 @@ def _scan(lines: list[str], tongue: Tongue, *, typed: bool = False) -> list[Bloc
 
 
 def _untyped(line: str) -> str:
-    """A line without an interpreter's prompt."""
+    """Returns a line without an interpreter's prompt."""
     return _TYPED.sub(lambda found: found[1] or "", line)
 
 
 def _plain(line: str) -> str:
-    """A line without leftovers and marks, with a new line in their place."""
+    """Returns a line with leftovers and marks replaced by line breaks."""
     line = _SAID.sub("", _LINE_END.sub("", line).translate(_INVISIBLE), count=1)
     line = _TICK.sub("", line)
     comment = line.lstrip().startswith(("//", "#"))
@@ -212,7 +212,7 @@ def _plain(line: str) -> str:
 
 
 def _clean(text: str, tongue: Tongue) -> str | None:
-    """A text without as many leftovers as must go for it to be a program; None where it is none."""
+    """Removes only as many leftovers as needed to make a text a program; None if that fails."""
     bare = _LINE_END.sub("", text)
     typed = "\n".join(match[1] or "" for match in _TYPED.finditer(text) if ">>>" in text)
     sources = [text, _AT_END.sub("\n", text), bare, bare.translate(_INVISIBLE), *([typed] if typed else [])]

@@ -1,4 +1,4 @@
-"""One command, isolated and limited: the compiler of a program, and the program it made."""
+"""Runs one command, isolated and limited: a compiler, or the program it built."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from symphony.types import SymphonyError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One command, isolated and limited.
+    """A command to run isolated and limited.
 
     Attributes:
         words: Absolute path of the executable, and arguments.
@@ -28,8 +28,8 @@ class Command:
         run: Files and folders it may read and execute.
         write: Folders it may write in.
         cpu_s, wall_s, memory_mb, file_mb, processes, output_kb: Limits.
-        own_proc: Whether bubblewrap gives it a /proc of its own processes, by which compilers find their parts.
-        as_user: Whether it runs as an ordinary user where the caller is root (what it needs must be readable to all).
+        own_proc: Whether bubblewrap gives it a /proc of its own processes, which compilers use to find their parts.
+        as_user: Whether it runs as an ordinary user if the caller is root (what it needs must be readable by all).
     """
 
     words: tuple[str, ...]
@@ -52,7 +52,7 @@ class Ended:
 
     Attributes:
         outcome: "ok" (it exited by itself, with whatever code), "timeout", or "killed".
-        code: Its exit status; 255 where it was killed.
+        code: Its exit status; 255 if it was killed.
         output: What it wrote to stdout and stderr, at most `output_kb`.
     """
 
@@ -62,13 +62,13 @@ class Ended:
 
 
 def run_command(command: Command, stdin: bytes, *, layers: Sequence[str] = LAYERS) -> Ended:
-    """Runs a command in a process tree of its own that ends with it: under Landlock, or else under bubblewrap.
+    """Runs a command in its own process tree, which ends with it: under Landlock, else under bubblewrap.
 
     Args:
-        layers: Protections that may be used where the machine has them.
+        layers: Protections that may be used if the machine has them.
 
     Raises:
-        SymphonyError: Neither is to be had.
+        SymphonyError: Neither is available.
     """
     config = {
         "command": command.words, "environment": dict(command.environment), "run": command.run, "write": command.write,
@@ -98,7 +98,7 @@ def run_command(command: Command, stdin: bytes, *, layers: Sequence[str] = LAYER
 
 
 def _ways(command: Command, layers: Sequence[str]) -> Iterator[tuple[list[str], dict[str, list[str]]]]:
-    """How the interpreter that runs the command may be started, and the protections it adds and insists on."""
+    """Yields ways to start the interpreter that runs the command, with the protections it adds and insists on."""
     pythons = dict.fromkeys((os.path.realpath(getattr(sys, "_base_executable", sys.executable)), SYSTEM_PYTHON))
     inner = [name for name in layers if name != "bubblewrap"]
     if "landlock" in layers:

@@ -1,7 +1,7 @@
-"""The rows of the code benchmarks as problems: typed MBPP (Python, Rust), MBPP, MBPP+ and HumanEval.
+"""Turns rows of the code benchmarks into problems: typed MBPP (Python, Rust), MBPP, MBPP+ and HumanEval.
 
-A row that is none of its data set is refused, with file and line. A row whose published test can't be run is a problem
-like any other, which no program passes (`BrokenSuite`).
+A row that does not belong to its data set is refused, with file and line. A row whose published test can't be run
+becomes a problem that no program passes (`BrokenSuite`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Dataset = Literal["mbpp_py", "mbpp_rs", "mbpp", "mbpp_plus", "humaneval"]
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-"""Of a function."""
+"""Name of a function."""
 Hidden = Suite | RustSuite | PlusSuite | BrokenSuite
 
 
@@ -39,10 +39,10 @@ class Target:
     Attributes:
         entry: Name of the function.
         hidden: The tests that decide.
-        visible: The first of them as its own suite, for internal="first_assert"; None where there is none apart.
-        reference: A program known to be right, to scale time limits by; "" where there is none.
-        preamble: What the prompt defines beside the function (imports, helpers): it stands before every program.
-        signature: What the prompt's function begins with, for answers that are its body.
+        visible: The first of them as a separate suite, for internal="first_assert"; None if it can't be separated.
+        reference: A program known to be right, used to scale time limits; "" if there is none.
+        preamble: What the prompt defines besides the function (imports, helpers); it is put before every program.
+        signature: The start of the prompt's function, for answers that are only its body.
     """
 
     entry: str
@@ -55,12 +55,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a data set lies, and how its rows are read.
+    """Where a data set is stored, and how its rows are read.
 
     Attributes:
-        folder: Below the data folder.
-        file: Its name, as published.
-        row: What its rows are.
+        folder: Its folder below the data folder.
+        file: Its file name, as published.
+        row: The class of its rows.
     """
 
     folder: str
@@ -69,17 +69,17 @@ class Source:
 
 
 class ProgramRow(datafiles.Row):
-    """A row of a data set of programs."""
+    """A row of a programming data set."""
 
     @property
     def id(self) -> str:
         raise NotImplementedError
 
     def problem(self) -> tuple[str, Target]:
-        """Its prompt and target.
+        """Returns the row's prompt and target.
 
         Raises:
-            ValueError, SyntaxError: It is none of this data set.
+            ValueError, SyntaxError: The row does not belong to this data set.
         """
         raise NotImplementedError
 
@@ -231,10 +231,10 @@ class HumanEvalRow(ProgramRow):
 def _asserted(
     test: str, entry: str, *, alias: str = "candidate", imports: str = "", looped: bool = False
 ) -> Suite | BrokenSuite:
-    """A test as asserts: those of its function `check`, or, without an alias, its own.
+    """Reads a test as asserts: those of its function `check`, or, without an alias, those at its top level.
 
     Args:
-        looped: Whether a test that is no list of asserts may be played as a whole.
+        looped: Whether a test that is not a list of asserts may be run as a whole.
     """
     try:
         body: list[ast.stmt] | None = ast.parse(test).body
@@ -255,7 +255,7 @@ def _asserted(
 
 
 def _preamble(prompt: str, entry: str) -> str:
-    """What a prompt in Python defines beside its function, and what that imports; "" of any other prompt."""
+    """Returns what a Python prompt defines besides its function, plus imports in the function; "" for other prompts."""
     tree = parsed(prompt)
     function = next((node for node in tree.body if _is_named(node, entry)), None) if tree is not None else None
     if tree is None or function is None:
@@ -294,13 +294,13 @@ SOURCES: dict[Dataset, Source] = {
 
 
 def read(source: Source, path: Path, first: int, count: int | None) -> Iterator[tuple[str, str, Target]]:
-    """Rows as id, prompt and target; the whole file is checked.
+    """Yields rows as id, prompt and target; the whole file is checked.
 
     Args:
-        first, count: Which rows; None is all that follow.
+        first, count: Which rows; a count of None means all that follow.
 
     Raises:
-        SymphonyError: The file is none of this data set; the message names the line.
+        SymphonyError: The file does not belong to this data set; the message names the line.
     """
     rows = datafiles.typed(path, source.row, lambda row: row.id)
     for where, row in datafiles.items(path, rows, first, count):

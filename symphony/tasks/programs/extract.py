@@ -1,4 +1,4 @@
-"""The program in a model's answer, and the tests written below it. docs/tasks.md has the grammar of answers."""
+"""Extracts the program in a model's answer, and the tests below it. docs/tasks.md has the grammar of answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TONGUES: dict[str, Tongue] = {"python": Python(), "rust": Rust()}
 
 @lru_cache(maxsize=256)
 def blocks(text: str, language: str) -> tuple[Block, ...]:
-    """The pieces of an answer that are code, or stood in a fence as if they were."""
+    """Returns the pieces of an answer that are code, or that are fenced like code."""
     return tuple(read_blocks(text, _TONGUES[language]))
 
 
@@ -26,17 +26,17 @@ def may_define(source: str, language: str) -> bool:
 
 
 def python_program(text: str, entry: str, also: Set[str] = frozenset(), signature: str = "") -> str | None:
-    """The last definition of `entry` in an answer that is no stub, with what it needs from the answer's blocks.
+    """Returns the last definition of `entry` in an answer that is not a stub, with what it needs from other blocks.
 
-    Where no block defines it: the body that the answer is, below the signature; the method of that name of a class; or
-    the only function of the last block that has one, renamed.
+    If no block defines it, this is the answer as a function body below the signature, a class's method of that name, or
+    the only function of the last block that has exactly one, renamed.
 
     Args:
-        also: Names that its tests use besides.
-        signature: The line that the prompt's function begins with.
+        also: Other names that its tests use.
+        signature: The first line of the prompt's function.
 
     Returns:
-        None where there is no such program.
+        The program; None if there is none.
     """
     answer = _answer(text)
     try:
@@ -54,7 +54,7 @@ def python_program(text: str, entry: str, also: Set[str] = frozenset(), signatur
 
 
 def asserts(text: str, entry: str) -> tuple[str, ...]:
-    """The top-level `assert` statements about `entry` in an answer, each on one line."""
+    """Returns the top-level `assert` statements about `entry` in an answer, each on one line."""
     try:
         return _answer(text).asserts(entry)
     except RecursionError:
@@ -62,20 +62,21 @@ def asserts(text: str, entry: str) -> tuple[str, ...]:
 
 
 def rust_program(text: str, entry: str, signature: str = "") -> str | None:
-    """The last `fn entry` in an answer that is no stub, with the items of its block but `main`, and what these lack.
+    """Returns the last `fn entry` that is not a stub, with its block's items except `main`, and what these need.
 
-    Where no block defines it: the body that the answer is, or the only function of the last block that has one.
+    If no block defines it, this is the answer as a function body, or the only function of the last block that has
+    exactly one, renamed.
 
     Args:
-        signature: What the prompt says from its function on.
+        signature: The prompt from its function on.
 
     Returns:
-        None where there is no such program.
+        The program; None if there is none.
     """
     sources = [block.source for block in blocks(text, "rust")]
     if signature and not rust_defines(sources, entry) and (body := rust_body(text, signature)):
         sources.append(body)
-    found = rust_items(sources, entry) or rust_items([text.replace("\r\n", "\n")], entry)  # the latter: cut off, say
+    found = rust_items(sources, entry) or rust_items([text.replace("\r\n", "\n")], entry)  # e.g. cut off
     if found is None and (other := other_function(sources)):
         found = rust_items([re.sub(rf"\b{re.escape(other)}\b", entry, source) for source in sources], entry)
     return found

@@ -1,4 +1,4 @@
-"""An answer that goes on where its prompt ends: the body of a function, without its signature."""
+"""Reads answers that continue where the prompt ends: the body of a function, without its signature."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _HEAD = re.compile(
     r"\s*(?:async|def|class|if|elif|else|for|while|with|try|except|finally|match|case|fn|impl|mod|pub|struct|trait)\b"
     r"|.*[)\]}'\"]\s*(?:->[^:]*)?:\s*$|.*[{(\[,;]\s*$"
 )
-"""A line that what is indented below it belongs to."""
+"""A line that owns the indented lines below it."""
 
 
 def python_signature(tree: ast.Module, entry: str) -> str:
-    """The line that a function begins with, decorators before it; "" where it is not defined."""
+    """Returns the first line of a function, preceded by its decorators; "" if it is not defined."""
     for node in tree.body:
         if isinstance(node, FUNCTION) and node.name == entry:
             return ast.unparse(ast.Module([_emptied(node)], type_ignores=[])).rpartition("\n")[0]
@@ -41,21 +41,21 @@ def _emptied(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.stmt:
 
 
 def rust_signature(prompt: str, entry: str) -> str:
-    """What a prompt says from its function on, up to the opening brace; "" where it does not end there."""
+    """Returns the end of a prompt from its function to the opening brace; "" if it does not end with that brace."""
     found = re.search(rf"(?m)^[ \t]*(?:pub\s+)?fn\s+{re.escape(entry)}\b[^{{}}]*\{{\s*\Z", prompt)
     return found[0].strip() if found else ""
 
 
 def python_body(text: str, signature: str) -> str | None:
-    """The last body in an answer, below the signature; None where there is none.
+    """Returns the last function body in an answer, placed below the signature; None if there is none.
 
-    It returns or yields something itself, which no program does at its top level.
+    A body returns or yields something at its top level, which no program does.
     """
     return _last(text, lambda lines: _python(lines, signature))
 
 
 def rust_body(text: str, signature: str) -> str | None:
-    """The last body in an answer, with its closing brace or not, below the signature; None where there is none."""
+    """Returns the last body in an answer, with or without closing brace, below the signature; None if there is none."""
     return _last(text, lambda lines: _rust(lines, signature))
 
 
@@ -73,7 +73,7 @@ def _last(text: str, read: Callable[[list[str]], str | None]) -> str | None:
 
 
 def _candidates(lines: list[str]) -> Iterator[list[str]]:
-    """What may be a body among the lines of a piece: all of them, or those indented that belong to no line above."""
+    """Yields lines of a piece that may be a body: all of them, or indented ones that belong to no line above."""
     yield lines
     at = 0
     while at < len(lines):
@@ -91,7 +91,7 @@ def _python(lines: list[str], signature: str) -> str | None:
     given = "\n".join(lines).strip("\n").rstrip()
     first, _, rest = given.partition("\n")
     less = min((len(line) - len(line.lstrip()) for line in rest.split("\n") if line.strip()), default=0)
-    for text in (f"{' ' * less}{first}\n{rest}", given):  # blanks before a completion are often stripped
+    for text in (f"{' ' * less}{first}\n{rest}", given):  # leading blanks of a completion are often stripped
         source = f"{signature}\n{textwrap.indent(textwrap.dedent(text), '    ')}"
         tree = parsed(source)
         if tree is not None and len(tree.body) == 1 and any(map(_returns, getattr(tree.body[0], "body", ()))):
@@ -100,7 +100,7 @@ def _python(lines: list[str], signature: str) -> str | None:
 
 
 def _returns(node: ast.AST) -> bool:
-    """Whether a statement returns or yields something to the caller of the function that it stands in."""
+    """Whether a statement returns or yields something to the caller of its function."""
     if isinstance(node, (*FUNCTION, ast.ClassDef, ast.Lambda)):
         return False
     if isinstance(node, (ast.Return, ast.Yield, ast.YieldFrom)):

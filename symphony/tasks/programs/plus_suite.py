@@ -1,4 +1,4 @@
-"""MBPP+ (EvalPlus): a program has to agree with the reference on many inputs, compared as EvalPlus does."""
+"""MBPP+ (EvalPlus): a program must agree with the reference on many inputs, compared as in EvalPlus."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ AS_SETS = {
 }
 """Functions whose result is compared as a set. Source: EvalPlus, MBPP_OUTPUT_SET_EQ_TASKS."""
 AS_FOUND = {"check_str", "text_match_three", "text_starta_endb"}
-"""Functions whose result only has to be something or nothing. Source: EvalPlus, MBPP_OUTPUT_NOT_NONE_TASKS."""
+"""Functions whose result only counts as None or not None. Source: EvalPlus, MBPP_OUTPUT_NOT_NONE_TASKS."""
 ALSO_RIGHT = {"are_equivalent": True, "sum_div": 0}
-"""Functions for which EvalPlus also accepts this value throughout, because the original tests do."""
+"""Functions for which EvalPlus also accepts this value for every input, because the original tests do."""
 _FOUND = "(lambda found: found if found in (True, False) else found is not None)({})"
 FLOAT_ATOL = 1e-6
-"""Tolerance of floats where the row gives none. Source: EvalPlus."""
+"""Absolute tolerance for floats if the row gives none. Source: EvalPlus."""
 _MAX_CHARS = 4 << 20
 RTOL = 1e-7
-"""Source: numpy.testing.assert_allclose, which EvalPlus uses."""
+"""Relative tolerance. Source: numpy.testing.assert_allclose, which EvalPlus uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,8 @@ class PlusSuite:
 
     Attributes:
         entry: Name of the function.
-        arguments: Per call, the list of its arguments as an expression.
-        base: How many of them are the base inputs, which EvalPlus checks apart from those it added.
+        arguments: For each call, the list of its arguments as an expression.
+        base: How many of the calls are base inputs, which EvalPlus checks separately from those it added.
         reference: The canonical solution.
         atol: Absolute tolerance, >= 0.
     """
@@ -80,7 +80,7 @@ def _call(box: PythonSandbox, program: str, suite: PlusSuite, limits: Limits) ->
 
 @lru_cache(maxsize=512)
 def _reference(box: PythonSandbox, suite: PlusSuite) -> tuple[str, ...] | str:
-    """What the reference returns for each input; why there is nothing to compare with, where it fails."""
+    """Returns the reference's result for each input, or, if it fails, the reason."""
     ran = _call(box, suite.reference, suite, Limits(cpu_s=60, wall_s=60.0, max_chars=_MAX_CHARS))
     if ran.outcome != "ok" or None in ran.values:
         told = ran.error or next(error for error in ran.errors if error)
@@ -89,9 +89,9 @@ def _reference(box: PythonSandbox, suite: PlusSuite) -> tuple[str, ...] | str:
 
 
 def _tolerances(suite: PlusSuite, wanted: Sequence[str]) -> Iterator[float]:
-    """The tolerance of each call: from the first expected float on that of floats, where the row gives none.
+    """Yields each call's tolerance; if the row gives none, `FLOAT_ATOL` from the first expected float on.
 
-    Source: EvalPlus, unsafe_execute, which is called once for the base inputs and once for those added.
+    Source: EvalPlus, unsafe_execute, which is called once for the base inputs and once for the added ones.
     """
     for calls in (wanted[: suite.base], wanted[suite.base :]):
         atol = suite.atol
@@ -102,8 +102,8 @@ def _tolerances(suite: PlusSuite, wanted: Sequence[str]) -> Iterator[float]:
 
 
 def _agree(suite: PlusSuite, value: str, want: str, atol: float) -> bool:
-    """Whether two spelt values are the same by EvalPlus' rules."""
-    if value == want:  # even where both hold a nan: its comparison of floats lets them be equal
+    """Whether two values, given as expressions, are the same by EvalPlus' rules."""
+    if value == want:  # even if both hold a nan, which its comparison of floats treats as equal
         return True
     given, right = literal(value), literal(want)
     if given is None or right is None:
@@ -120,7 +120,7 @@ def _agree(suite: PlusSuite, value: str, want: str, atol: float) -> bool:
 
 
 def _floats(value: object) -> bool:
-    """A float, or a list or tuple of floats."""
+    """Whether a value is a float, or a list or tuple of floats."""
     return isinstance(value, float) or (
         isinstance(value, (list, tuple)) and all(isinstance(item, float) for item in value)
     )
@@ -149,7 +149,7 @@ _DEEP = "580 615 791"
 
 
 def inputs(id: str, given: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-    """Arguments with the types that JSON has no form for. Source: EvalPlus, mbpp_deserialize_inputs."""
+    """Converts arguments to types that JSON cannot represent. Source: EvalPlus, mbpp_deserialize_inputs."""
     number = id.rpartition("/")[2]
     convert = next((convert for numbers, convert in _CONVERTERS if number in numbers.split()), list)
     return [convert(list(arguments)) for arguments in given]

@@ -1,8 +1,8 @@
-"""The part of a Python answer that a function needs: imports, constants, classes and functions, and what fills them.
+"""Extracts the part of a Python answer that a function needs: imports, constants, classes, functions, and setup code.
 
-As EvalPlus' sanitizer does, with three more: of several definitions the last that is no stub counts; what changes a
-value that the function reads is kept (a table filled in a loop, a recursion limit); names that the function's own
-block lacks come from the answer's other blocks.
+This follows EvalPlus' sanitizer, with three additions: of several definitions the last that is not a stub counts; code
+that changes a value the function reads is kept (a table filled in a loop, a recursion limit); names missing from the
+function's own block come from the answer's other blocks.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SETTERS = re.compile(r"(?:set|seed|stack_size)")
 
 
 def parsed(source: str) -> ast.Module | None:
-    """Its syntax tree; None where it has none."""
+    """Returns the source's syntax tree; None if it can't be parsed."""
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
@@ -60,7 +60,7 @@ class Python:
 
 
 def _end(lines: list[str], start: int, indent: int) -> int:
-    """Where the longest program from a line on ends, a last statement that goes on behind it aside."""
+    """Returns where the longest program that starts on a line ends, without a last statement that was cut off."""
     end = start
     while end < len(lines) and (not lines[end][:indent].strip() or not lines[end].strip()):
         end += 1
@@ -83,13 +83,13 @@ def _end(lines: list[str], start: int, indent: int) -> int:
 
 
 def joined(*parts: str) -> str:
-    """Sources one after the other, with their `from __future__` lines first, where Python wants them."""
+    """Joins sources, with their `from __future__` lines first, as Python requires."""
     future = dict.fromkeys(line.strip() for part in parts for line in _FUTURE.findall(part))
     return "\n".join((*future, *(_FUTURE.sub("", part).strip("\n") for part in parts if part.strip()))) + "\n"
 
 
 def with_preamble(preamble: str, program: str) -> str:
-    """A program with what its prompt defines before it, which a stub of the same name does not replace."""
+    """Puts the prompt's definitions before a program, and removes the program's stubs of the same names."""
     own, tree = parsed(preamble), parsed(program)
     names = {node.name for node in own.body if isinstance(node, Definition)} if own is not None else set()
     lines: list[str | None] = list(program.split("\n"))
@@ -101,7 +101,7 @@ def with_preamble(preamble: str, program: str) -> str:
 
 
 class _Filled(ast.NodeTransformer):
-    """Puts values in the places of names."""
+    """Replaces names by their values."""
 
     def __init__(self, values: Mapping[str, ast.expr]) -> None:
         self.values = values
@@ -122,7 +122,7 @@ def _is_literal(node: ast.expr) -> bool:
 
 
 class Answer:
-    """The blocks of an answer that can be read, as statements."""
+    """The parsable blocks of an answer, as statements."""
 
     def __init__(self, sources: Sequence[str]) -> None:
         self.sources = [source for source in sources if parsed(source) is not None]
@@ -130,17 +130,17 @@ class Answer:
         self.statements = [Statement(node, number) for number, tree in enumerate(trees) for node in tree.body]
 
     def definition(self, entry: str) -> Statement | None:
-        """The last statement that defines a function, the surest kind first."""
+        """Returns the last statement that defines a function, among those of the surest kind."""
         rated = [(found, at) for at, one in enumerate(self.statements) if (found := one.quality(entry)) is not None]
         return self.statements[max(rated)[1]] if rated else None
 
     def is_complete(self, entry: str) -> bool:
-        """Whether a block defines a function, and not as a stub."""
+        """Whether a block defines a function that is not a stub."""
         chosen = self.definition(entry)
         return chosen is not None and chosen.quality(entry) != OTHER
 
     def other_name(self) -> str | None:
-        """The name of the function in the last block that defines one only; None where there is no such block."""
+        """Returns the function's name in the last block that defines exactly one; None if there is no such block."""
         for number in reversed(range(len(self.sources))):
             names = [one.node.name for one in self.statements if one.block == number and isinstance(one.node, FUNCTION)]
             names = [name for name in names if not name.startswith("test") and name != "main"]
@@ -149,7 +149,7 @@ class Answer:
         return None
 
     def method(self, entry: str) -> str | None:
-        """A function that calls the method of that name, of the last class that has one; None where none has."""
+        """Returns a function that calls the method of that name in the last class that has it; None if none has."""
         found = None
         for one in self.statements:
             for part in one.node.body if isinstance(one.node, ast.ClassDef) else ():
@@ -159,7 +159,7 @@ class Answer:
         return found and f"def {entry}(*args, **kwargs):\n    return {found}\n"
 
     def asserts(self, entry: str) -> tuple[str, ...]:
-        """The top-level asserts about a function, each on one line, with the values of constants in their places."""
+        """Returns the top-level asserts about a function, each on one line, with constants replaced by their values."""
         found: dict[str, None] = {}
         for number in range(len(self.sources)):
             values: dict[str, ast.expr] = {}
@@ -173,10 +173,10 @@ class Answer:
         return tuple(found)
 
     def program(self, entry: str, also: Set[str] = frozenset()) -> str | None:
-        """The function with all that it needs; None where no block defines it.
+        """Returns the function with everything it needs; None if no block defines it.
 
         Args:
-            also: Names that its tests use besides.
+            also: Other names that its tests use.
         """
         chosen = self.definition(entry)
         if chosen is None:
@@ -190,13 +190,13 @@ class Answer:
         return joined(*(self._text(number, kept) for number in self._order(chosen.block)))
 
     def _earlier(self, chosen: Statement, entry: str) -> Iterator[Statement]:
-        """The definitions that a later one wraps: `f = cache(f)`."""
+        """Yields the definitions that a later one wraps: `f = cache(f)`."""
         if isinstance(chosen.node, (ast.Assign, ast.AnnAssign)) and entry in chosen.reads:
             before = self.statements[: self.statements.index(chosen)]
             yield from (one for one in before if one.block == chosen.block and one.quality(entry) == COMPLETE)
 
     def _needed(self, kept: set[Statement], home: dict[str, int], entry: str, also: Set[str]) -> set[Statement]:
-        """The statements that those kept so far depend on, directly."""
+        """Returns the statements that those kept so far directly depend on."""
         reads = [*((name, one.block) for one in kept for name in one.reads), *((name, home[entry]) for name in also)]
         for name, block in sorted(reads):
             if name not in home and (number := self._home(name, block)) is not None:
@@ -211,7 +211,7 @@ class Answer:
         return found
 
     def _binding(self, name: str, block: int) -> list[Statement]:
-        """The statements of a block that give a name its value, without examples that use the name of a definition."""
+        """Returns the statements of a block that give a name its value, without examples that reuse a defined name."""
         own = [one for one in self.statements if one.block == block and name in one.binds and not is_main(one.node)]
         found = [one for one in own if not one.asks]
         sure = [one for one in found if one.quality(name) == COMPLETE]
@@ -220,19 +220,19 @@ class Answer:
         return found
 
     def _home(self, name: str, block: int) -> int | None:
-        """The block that a name comes from: that which reads it, those before it, the nearest first, those after it."""
+        """Returns the block that binds a name: the one that reads it, else the nearest before it, else one after it."""
         order = [block, *range(block - 1, -1, -1), *range(block + 1, len(self.sources))]
         return next((number for number in order if self._binding(name, number)), None)
 
     def _matters(self, one: Statement, names: set[str], home: dict[str, int], entry: str) -> bool:
-        """Whether a statement of a block in use has an effect on what is in use, though it binds none of its names."""
+        """Whether a statement in a used block affects what is used, although it binds none of the used names."""
         if isinstance(one.node, ast.ImportFrom) and (one.node.module == "__future__" or one.node.names[0].name == "*"):
             return True
         if names & _DYNAMIC and (one.imports or one.defines or isinstance(one.node, (ast.Assign, ast.AnnAssign))):
             return True
         if one.imports:
             return False
-        # What calls the function itself is an example of it, whatever the function changes when it is called.
+        # A statement that calls the function itself is only an example, whatever the call changes.
         effects = self._registers(one) if one.defines else self._effects(one, frozenset((entry, "main")))
         changed = {name for name in effects & names if self._home(name, one.block) == home.get(name)}
         sets = effects if one.defines else one.stores  # @f.register; f.count = 0
@@ -242,7 +242,7 @@ class Answer:
         )
 
     def _effects(self, one: Statement, seen: frozenset[str] = frozenset()) -> set[str]:
-        """Names that a statement changes, the functions it calls included."""
+        """Returns the names that a statement changes, itself or through functions it calls."""
         found = set(one.changes)
         for name in one.calls - seen:
             number = self._home(name, one.block)
@@ -251,7 +251,7 @@ class Answer:
         return found
 
     def _registers(self, one: Statement) -> set[str]:
-        """Names that the decorators of a definition change: `@f.register`, `@add_to_table`."""
+        """Returns the names that a definition's decorators change: `@f.register`, `@add_to_table`."""
         found: set[str] = set()
         for node in one.node.decorator_list if isinstance(one.node, Definition) else ():
             called = node.func if isinstance(node, ast.Call) else node
@@ -267,11 +267,11 @@ class Answer:
         return any(one.imports for one in self._binding(name, block))
 
     def _is_fixed(self, name: str, block: int) -> bool:
-        """Whether a name stands for a definition or a module, which no example changes."""
+        """Whether a name refers to a definition or a module, which examples do not change."""
         return all(one.imports or one.defines for one in self._binding(name, block))
 
     def _sets_up(self, one: Statement) -> bool:
-        """Whether it sets what a module holds: `sys.setrecursionlimit(n)`, `seed(0)`, `getcontext().prec = 9`."""
+        """Whether it changes a module's state: `sys.setrecursionlimit(n)`, `seed(0)`, `getcontext().prec = 9`."""
         node = one.node
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             name = ast.unparse(node.value.func).rpartition(".")[2]
@@ -286,7 +286,7 @@ class Answer:
         )
 
     def _has_star(self, block: int) -> bool:
-        """Whether a block imports names that it does not tell: `from decimal import *`."""
+        """Whether a block imports names without listing them: `from decimal import *`."""
         return any(
             one.block == block and one.imports and ast.unparse(one.node).endswith("*") for one in self.statements
         )
@@ -295,7 +295,7 @@ class Answer:
         return [*(number for number in range(len(self.sources)) if number != last), last]
 
     def _text(self, number: int, kept: set[Statement]) -> str:
-        """The kept statements of a block with the comments between them."""
+        """Returns the kept statements of a block, with the comments between them."""
         own = [one for one in self.statements if one.block == number]
         if not any(one in kept for one in own):
             return ""

@@ -1,4 +1,4 @@
-"""Statements of a Python program: which names each binds, reads, calls and changes."""
+"""Statements of a Python program: the names that each binds, reads, calls and changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 COMPLETE, CALL, OTHER = 2, 1, 0
-"""How sure a statement is to define a function: a definition; perhaps (the result of a call); a stub, or hardly."""
+"""How certain it is that a statement defines a function: surely, perhaps (the result of a call), or a stub/hardly."""
 _NO_CHANGE = {"print", "assert", "len", "str", "repr", "sum", "min", "max", "sorted", "list", "set", "tuple", "input"}
 
 
@@ -22,8 +22,8 @@ class Statement:
     """One statement at the top level of a block.
 
     Attributes:
-        node: Its tree.
-        block: Number of the block.
+        node: Its syntax tree.
+        block: Number of its block.
     """
 
     node: ast.stmt
@@ -36,10 +36,10 @@ class Statement:
 
     @cached_property
     def reads(self) -> frozenset[str]:
-        """Names of the module that it, or a function in it, refers to."""
+        """Module-level names that it, or a function in it, refers to."""
         try:
             return frozenset(_read(symtable.symtable(ast.unparse(self.node), "<answer>", "exec"), top=True))
-        except SyntaxError:  # what a parser lets through and a compiler does not
+        except SyntaxError:  # accepted by the parser but not by the compiler
             return frozenset(node.id for node in ast.walk(self.node) if isinstance(node, ast.Name))
 
     @cached_property
@@ -49,12 +49,12 @@ class Statement:
 
     @cached_property
     def stores(self) -> frozenset[str]:
-        """Names whose attributes or items it sets, what its functions do when they are called aside."""
+        """Names whose attributes or items it sets when executed; empty for a definition."""
         return frozenset(() if self.defines else _stored(self.node))
 
     @cached_property
     def calls(self) -> frozenset[str]:
-        """Names that it calls, those aside that stand in what it prints."""
+        """Names that it calls, except inside a `print`."""
         return frozenset(_called(self.node))
 
     @property
@@ -67,21 +67,21 @@ class Statement:
 
     @property
     def asks(self) -> bool:
-        """Whether it reads what somebody types: `n = int(input())`."""
+        """Whether it reads user input: `n = int(input())`."""
         calls = [part.func for part in ast.walk(self.node) if isinstance(part, ast.Call)]
         return not self.defines and any(
             re.fullmatch(r"input|(?:sys\.)?stdin\.read\w*", ast.unparse(one)) for one in calls
         )
 
     def quality(self, entry: str) -> int | None:
-        """How sure it is to define a function; None where it does not bind the name."""
+        """Rates how certain it is that this defines a function; None if it does not bind the name."""
         if entry not in self.binds or is_main(self.node):
             return None
         return max((_quality(node, entry) for node in _branches(self.node)), default=OTHER)
 
 
 def _branches(node: ast.stmt) -> Iterator[ast.stmt]:
-    """A statement, or those in it where it is a condition, an attempt or the like."""
+    """Yields a statement, or the statements inside it if it is an `if`, `try`, `with` or loop."""
     if isinstance(node, (ast.If, ast.Try, ast.With, ast.For, ast.While)):
         for part in ast.iter_child_nodes(node):
             for inner in part.body if isinstance(part, ast.ExceptHandler) else [part]:
@@ -105,7 +105,7 @@ def _quality(node: ast.stmt, entry: str) -> int:
 
 
 def is_stub(node: Definition) -> bool:
-    """Whether a body does nothing: a docstring, `...`, `pass`, `raise`, `assert False`, `return None`, a message."""
+    """Whether a body does nothing: a docstring, `...`, `pass`, `raise`, `assert False`, `return None`, a `print`."""
     return all(map(_does_nothing, node.body))
 
 
@@ -120,7 +120,7 @@ def _does_nothing(node: ast.stmt) -> bool:
 
 
 def _bound(node: ast.AST) -> Iterator[str]:
-    """Names that a statement binds at the level of the module."""
+    """Yields the names that a statement binds at module level."""
     if isinstance(node, Definition):
         yield node.name
     elif isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -146,7 +146,7 @@ def _changed(node: ast.AST) -> Iterator[str]:
     yield from _stored(node)
     for part in ast.walk(node):
         done = part.value if isinstance(part, ast.Expr) else None
-        if isinstance(done, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):  # written for what its elements do
+        if isinstance(done, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):  # used for the side effects of its elements
             done = done.elt
         if isinstance(done, ast.Call):
             function, given = done.func, done.args
@@ -175,7 +175,7 @@ def _called(node: ast.AST) -> Iterator[str]:
 
 
 def roots(node: ast.expr) -> Iterator[str]:
-    """The name that attributes, items and calls begin with, if one does."""
+    """Yields the name that a chain of attributes, items and calls starts with, if any."""
     while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
         node = node.func if isinstance(node, ast.Call) else node.value
     if isinstance(node, ast.Name):
@@ -183,11 +183,11 @@ def roots(node: ast.expr) -> Iterator[str]:
 
 
 def first_line(node: ast.stmt) -> int:
-    """Where a statement begins, decorators included."""
+    """Returns the line where a statement begins, decorators included."""
     decorators = node.decorator_list if isinstance(node, Definition) else []
     return min([node.lineno, *(one.lineno for one in decorators)])
 
 
 def is_main(node: ast.stmt) -> bool:
-    """Whether it is what a script does when it is started."""
+    """Whether it is the `if __name__ == ...` part of a script."""
     return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)

@@ -1,9 +1,9 @@
-"""Tests of a Python function, judged outside the program that they test.
+"""Tests of a Python function, judged outside the program under test.
 
-An assert is split: its calls of the function run in the program's process and yield plain values; what is asserted of
-them is evaluated elsewhere, in this process where both sides are literals, else in a second sandboxed process that has
-never seen the program. A program can therefore say whatever it likes, but only the right values pass: neither `__eq__`,
-nor rebound builtins, nor an early exit, nor a forged report help it.
+An assert is split: its calls of the function run in the program's process and return plain values; the assertion about
+them is evaluated elsewhere, in this process if both sides are literals, else in a second sandboxed process that has
+never seen the program. So a program can claim anything, but only the right values pass: `__eq__`, rebound builtins, an
+early exit or a forged report do not help it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from symphony.tasks.programs.sandbox import Evaluation, Limits, PythonSandbox
 Outcome = Literal["pass", "fail", "error", "timeout", "killed", "compile_error", "broken_test"]
 
 ROUNDS = 1000
-"""Calls that a test with loops may make."""
+"""Maximum calls that a test with loops may make."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +28,10 @@ class Check:
     """One assert.
 
     Attributes:
-        text: As people read it.
-        call: The expression for the program's namespace; "" where the assert calls nothing.
-        condition: What has to be true, an expression in which `__result__` is the value of `call`.
-        expected: The literal that `call` has to equal, where the condition is no more than that; None otherwise.
+        text: The assert as people read it.
+        call: The expression for the program's namespace; "" if the assert calls nothing.
+        condition: What must be true: an expression in which `__result__` is the value of `call`.
+        expected: The literal that the call must equal, if that is the whole condition; None otherwise.
     """
 
     text: str
@@ -47,8 +47,8 @@ class Suite:
     Attributes:
         entry: Name of the function.
         checks: Asserts, in order.
-        script: A test with loops in place of `checks`: a program that defines `check(candidate)`; "" is none.
-        setup: Statements that the program's namespace gets after the program (`test_setup_code`).
+        script: A test with loops, instead of `checks`: a program that defines `check(candidate)`; "" means none.
+        setup: Statements run in the program's namespace after the program (`test_setup_code`).
         imports: Statements for the conditions.
     """
 
@@ -60,7 +60,7 @@ class Suite:
 
     @property
     def names(self) -> frozenset[str]:
-        """Names that the tests use of a program, builtins among them."""
+        """Names of a program that the tests use, without builtins."""
         calls = "\n".join(check.call for check in self.checks)
         return frozenset(_free_names(f"{self.setup}\n{calls}\n{self.script}"))
 
@@ -80,13 +80,13 @@ class BrokenSuite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How a program did.
+    """How a program did on its tests.
 
     Attributes:
-        outcome: "broken_test" where the test itself can't be run, whatever the program.
-        passed: Per check.
-        shown: Per check, the value obtained or the error, for people and models.
-        detail: The error that ended it all; "" where none did.
+        outcome: The result in one word; "broken_test" if the test itself can't be run, whatever the program.
+        passed: For each check, whether it passed.
+        shown: For each check, the value obtained or the error, for people and models.
+        detail: The error that ended the run; "" if none did.
     """
 
     outcome: Outcome
@@ -103,15 +103,15 @@ class Report:
 
 
 def checks(asserts: Sequence[ast.stmt] | str, entry: str, alias: str = "") -> tuple[Check, ...] | None:
-    """Asserts as checks.
+    """Converts asserts to checks.
 
     Args:
         asserts: Statements, or their source.
         entry: Name of the function.
-        alias: Another name that the asserts use for it.
+        alias: Another name that the asserts use for the function.
 
     Returns:
-        None where a statement is something else than an assert.
+        The checks; None if a statement is not an assert.
     """
     statements = ast.parse(asserts).body if isinstance(asserts, str) else asserts
     found = []
@@ -125,7 +125,7 @@ def checks(asserts: Sequence[ast.stmt] | str, entry: str, alias: str = "") -> tu
 
 
 class _Calls(ast.NodeTransformer):
-    """Takes the outermost calls of a function out of an expression."""
+    """Extracts the outermost calls of a function from an expression."""
 
     def __init__(self, names: set[str]) -> None:
         self.names, self.taken = names, list[ast.expr]()
@@ -163,7 +163,7 @@ def _check(statement: ast.Assert, entry: str, alias: str) -> Check:
 
 
 class _Floats(ast.NodeTransformer):
-    """Makes constants of `float('nan')` and its like, as values are spelt."""
+    """Replaces `float('nan')`, `float('inf')` and `float('-inf')`, as values are spelt, by constants."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         match node:
@@ -173,7 +173,7 @@ class _Floats(ast.NodeTransformer):
 
 
 def literal(text: str) -> tuple[object] | None:
-    """The value of a literal in a 1-tuple; None where it is none."""
+    """Returns the value of a literal in a 1-tuple; None if the text is not a literal."""
     try:
         tree = ast.parse(text, mode="eval")
         return (ast.literal_eval(_Floats().visit(tree) if "float(" in text else tree),)
@@ -185,7 +185,7 @@ def literal(text: str) -> tuple[object] | None:
 
 
 def judge(box: PythonSandbox, program: str, suite: Suite, limits: Limits) -> Report:
-    """Runs a program against a suite; one process for all calls.
+    """Runs a program against a suite, in one process for all calls (unless the suite has a script).
 
     Raises:
         SymphonyError: No interpreter can be started.
@@ -214,7 +214,7 @@ def judge(box: PythonSandbox, program: str, suite: Suite, limits: Limits) -> Rep
 
 
 def broken(box: PythonSandbox, suite: Suite, limits: Limits) -> str:
-    """Why what a test expects has no value, whatever a program returns; "" where all of it has one.
+    """Says why a test's expected values can't be computed, whatever a program returns; "" if they all can.
 
     Raises:
         SymphonyError: No interpreter can be started.
@@ -232,7 +232,7 @@ def broken(box: PythonSandbox, suite: Suite, limits: Limits) -> str:
 
 
 def _equal(value: str, expected: str | None) -> bool | None:
-    """Whether the value of a call, spelt as a 1-tuple, is the expected literal; None where only Python can tell."""
+    """Whether a call's value, spelt as a 1-tuple, is the expected literal; None if Python must evaluate it."""
     found = literal(value) if expected is not None else None
     wanted = literal(str(expected)) if found is not None else None
     if found is None or wanted is None:
@@ -244,12 +244,12 @@ def _equal(value: str, expected: str | None) -> bool | None:
 
 
 def _shown(value: str) -> str:
-    """A spelt 1-tuple as its only item."""
+    """Returns the only item of a spelt 1-tuple."""
     return value[1:-2] if value.startswith("(") and value.endswith(",)") else value
 
 
 def outcome_of(ran: Evaluation, passed: bool) -> Outcome:
-    """In one word."""
+    """Summarises a run in one word."""
     if ran.outcome in ("timeout", "killed"):
         return "timeout" if ran.outcome == "timeout" else "killed"
     if passed and ran.outcome == "ok":
@@ -278,9 +278,9 @@ def __verdict__():
 
 
 def _judge_script(box: PythonSandbox, program: str, suite: Suite, limits: Limits) -> Report:
-    """Plays a test again with each answer of the program, until it comes through or fails.
+    """Reruns a test script with each new answer of the program, until the script finishes or fails.
 
-    Its names that it does not define itself (helpers of the prompt) are the program's, too.
+    Names that the script does not define itself (helpers of the prompt) are also called in the program.
     """
     names = sorted({suite.entry, *_free_names(suite.script)})
     script = _SCRIPT.format(script=suite.script, names=names, entry=suite.entry)
@@ -305,7 +305,7 @@ def _judge_script(box: PythonSandbox, program: str, suite: Suite, limits: Limits
 
 
 def _free_names(script: str) -> set[str]:
-    """Names that a test reads without having bound them: those of the program."""
+    """Returns the names that a test reads without binding them: those come from the program."""
     bound, read = set(dir(builtins)), set[str]()
     for node in ast.walk(ast.parse(script)):
         if isinstance(node, ast.Name):

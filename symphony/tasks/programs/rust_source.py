@@ -1,4 +1,4 @@
-"""The part of a Rust answer that a function needs: the items of its block but `main`, and what these lack."""
+"""Extracts the part of a Rust answer that a function needs: its block's items except `main`, and what these lack."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Rust:
 
 
 def _end(lines: list[str], start: int) -> int:
-    """Where the items that begin on a line end."""
+    """Returns where the items that begin on a line end."""
     end = start
     for node in _PARSER.parse("\n".join(lines[start:]).encode(errors="replace")).root_node.children:
         if node.type not in (*_ITEM, *_BESIDE) or node.has_error:
@@ -62,9 +62,9 @@ class Item:
     """One item of a block.
 
     Attributes:
-        node: Its tree.
-        block: Number of the block.
-        start: Where it begins in the block, attributes and documentation included.
+        node: Its syntax tree.
+        block: Number of its block.
+        start: Byte where it begins in the block, attributes and documentation included.
         text: Its source from there.
     """
 
@@ -84,7 +84,7 @@ class Item:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """All names in it, those of fields and methods aside."""
+        """All names in it, except those of fields and methods."""
         return frozenset(_names(self.node, *_NAMES))
 
     @cached_property
@@ -101,7 +101,7 @@ class Item:
 
     @cached_property
     def owners(self) -> frozenset[str]:
-        """The type, and the trait, that an `impl` is of."""
+        """Names in the type and the trait of an `impl`."""
         fields = ("type", "trait") if self.node.type == "impl_item" else ()
         nodes = [self.node.child_by_field_name(name) for name in fields]
         return frozenset(name for node in nodes if node is not None for name in _names(node, *_NAMES))
@@ -117,7 +117,7 @@ class Item:
 
 
 def _does_nothing(node: Node) -> bool:
-    """Whether a statement is a comment, a name for nothing (`let _ = x`), or gives up."""
+    """Whether a statement is a comment, an unused binding (`let _ = x`), or gives up."""
     if node.type in ("expression_statement", "return_expression") and node.named_children:
         return all(map(_does_nothing, node.named_children))
     if node.type == "macro_invocation":
@@ -128,7 +128,7 @@ def _does_nothing(node: Node) -> bool:
 
 
 def is_body(source: str) -> bool:
-    """Whether a source is one function, complete and no stub, whose last statement may be its value."""
+    """Whether a source is one complete function, not a stub, whose last statement may be its value."""
     root = _PARSER.parse(source.encode(errors="replace")).root_node
     items = list(_items(source, 0))
     if root.has_error or len(items) != 1 or items[0].node.type != "function_item" or items[0].is_stub():
@@ -152,7 +152,7 @@ def _items(source: str, block: int) -> Iterator[Item]:
 
 
 def _only(source: str, starts: set[int]) -> str:
-    """A source without the items that begin elsewhere, and without what is no item (statements of an example)."""
+    """Returns a source without the items that begin elsewhere, and without non-items (statements of an example)."""
     data = source.encode(errors="replace")
     spans = [(item.start, item.node.end_byte) for item in _items(source, 0) if item.start not in starts]
     nodes = _PARSER.parse(data).root_node.children
@@ -174,7 +174,7 @@ def _names(node: Node, *types: str) -> Iterator[str]:
 
 
 def _imported(node: Node, path: str) -> Iterator[tuple[str, str]]:
-    """(name, path) of each name that a `use` imports; a wildcard's name is "*"."""
+    """Yields (name, path) of each name that a `use` imports; a wildcard's name is "*"."""
     inner = node.child_by_field_name("path")
     below = f"{path}{_text(inner)}::" if inner is not None else path
     if node.type == "scoped_use_list":
@@ -197,7 +197,7 @@ def _imported(node: Node, path: str) -> Iterator[tuple[str, str]]:
 
 
 def rust_defines(sources: Sequence[str], entry: str) -> bool:
-    """Whether a source has a complete function of that name."""
+    """Whether a source has a function of that name that is not a stub."""
     return any(
         item.node.type == "function_item" and entry in item.defines and not item.is_stub()
         for source in sources
@@ -206,7 +206,7 @@ def rust_defines(sources: Sequence[str], entry: str) -> bool:
 
 
 def other_function(sources: Sequence[str]) -> str | None:
-    """The name of the function in the last source that defines one only, `main`, tests and stubs aside."""
+    """Returns the function's name in the last source that has exactly one, not counting `main`, tests and stubs."""
     for source in reversed(sources):
         items = [
             item
@@ -220,10 +220,10 @@ def other_function(sources: Sequence[str]) -> str | None:
 
 
 def rust_items(sources: Sequence[str], entry: str) -> str | None:
-    """The last complete definition of a function, with the items of its block and what these lack of other blocks.
+    """Returns the last complete definition of a function, with its block's items and what they need from other blocks.
 
     Returns:
-        None where no block has one.
+        The source; None if no block has a definition.
     """
     items = [item for number, source in enumerate(sources) for item in _items(source, number)]
     found = [item for item in items if item.node.type == "function_item" and entry in item.defines]
@@ -246,7 +246,7 @@ def rust_items(sources: Sequence[str], entry: str) -> str | None:
 
 
 def with_preamble(prompt: str, program: str, entry: str) -> str:
-    """A program with the prompt's own `use` lines and helpers before it, but for names that it has itself."""
+    """Puts the prompt's `use` lines and helpers before a program, except for names the program defines itself."""
     own = {name for item in _items(program, 0) for name in item.defines}
     head = []
     for item in _items(prompt, 0):
@@ -260,7 +260,7 @@ def with_preamble(prompt: str, program: str, entry: str) -> str:
 
 
 def _is_replaced(item: Item, kept: list[Item]) -> bool:
-    """Whether a later item of the block has the same name, as a corrected draft has."""
+    """Whether a later item of the block has the same name, as in a corrected draft."""
     if item.node.type in ("use_declaration", "impl_item", "macro_invocation") or not item.defines:
         return False
     later = kept[kept.index(item) + 1 :]
@@ -268,10 +268,10 @@ def _is_replaced(item: Item, kept: list[Item]) -> bool:
 
 
 def _lacking(kept: list[Item], others: list[Item], entry: str) -> Item | None:
-    """An item of another block that those kept refer to and do not have.
+    """Finds an item of another block that the kept items refer to and lack.
 
-    Imports of the standard library come along, for a trait is used without its name; an `impl` comes with its type or
-    its trait, where these are not from another draft.
+    Imports of the standard library are taken too, since a trait is used without its name. An `impl` comes with its type
+    or its trait, unless these are from another draft.
     """
     defined = {name for item in kept for name in item.defines} - {"*"}
     names = {name for item in kept for name in item.names} - defined - {entry, "main"}
@@ -290,12 +290,12 @@ def _lacking(kept: list[Item], others: list[Item], entry: str) -> Item | None:
 
 
 def _head(item: Item) -> str:
-    """What an `impl` says before its body."""
+    """Returns the part of an `impl` before its body."""
     return " ".join(item.text.partition("{")[0].split())
 
 
 def without_main(source: str) -> str:
-    """A Rust source without `fn main`, whose body is found by its braces (those in strings and comments aside)."""
+    """Removes `fn main` from a Rust source; its braces mark its body, ignoring those in strings and comments."""
     match = re.search(r"(?m)^[ \t]*(?:pub\s+)?fn\s+main\s*\(\s*\)[^{]*\{", source)
     if match is None:
         return source

@@ -1,9 +1,9 @@
-"""Tests of a Rust function, judged outside the program that they test.
+"""Tests of a Rust function, judged outside the program under test.
 
 A program is compiled twice from standard input, so that no file holds its tests: once with the original test, without
-code generation, to see that all types fit; once with a `main` that only prints what the function returns. What the
-tests expect is printed by a third binary that has never seen the program, and compared here. Leaving early with
-status 0 prints nothing, and so passes nothing.
+code generation, to check that all types fit, and once with a `main` that only prints what the function returns. A third
+binary that has never seen the program prints what the tests expect, and the two are compared here. A program that exits
+early with status 0 prints nothing, so it passes nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from symphony.tasks.programs.python_suite import Outcome, Report
 from symphony.types import SymphonyError
 
 COMPILE_S = 60.0
-"""Wall-clock of one compilation; half of it in processor seconds."""
+"""Wall-clock seconds for one compilation; half as many processor seconds."""
 ORDERS = 8
-"""Runs that a program with hash maps or sets has to pass: each walks them in another order, the same ones each time."""
+"""Runs that a program with hash maps or sets must pass; each iterates in a different but reproducible order."""
 _HASHED = re.compile(r"\b(?:HashMap|HashSet|RandomState)\b")
 _ORDER = """
 #[no_mangle]
@@ -35,7 +35,7 @@ pub extern "C" fn getrandom(buffer: *mut u8, length: usize, _flags: u32) -> isiz
     length as isize
 }
 """
-"""Stands in for the system's function, so that hash maps and sets have the order that the run's arguments say."""
+"""Replaces the system's function, so that the run's arguments determine the order of hash maps and sets."""
 _MARK = "\x1e"
 _END = "\x1f"
 _TOKENS = re.compile(
@@ -46,7 +46,7 @@ _TOKENS = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RustCheck:
-    """One `assert_eq!`: a call of the function under the name `candidate`, and what it has to return."""
+    """One `assert_eq!`: a call of the function under the name `candidate`, and what it must return."""
 
     call: str
     expected: str
@@ -56,7 +56,7 @@ class RustCheck:
         return f"assert_eq!({self.call}, {self.expected});"
 
     def told(self, entry: str) -> str:
-        """As people and models read it."""
+        """Returns the check as people and models read it."""
         return self.text.replace("candidate(", f"{entry}(")
 
 
@@ -66,10 +66,10 @@ class RustSuite:
 
     Attributes:
         entry: Name of the function.
-        returns: Its type, as the prompt has it.
+        returns: Return type, as in the prompt.
         uses: `use` lines of the prompt.
-        checks: In order.
-        test: The original test, `fn main() {...}`, for the compiler to check types by.
+        checks: The checks, in order.
+        test: The original test, `fn main() {...}`, with which the compiler checks types.
     """
 
     entry: str
@@ -86,7 +86,7 @@ def suite(entry: str, prompt: str, test: str) -> RustSuite:
     """Reads a typed MBPP row, whose test begins with the brace that closes the prompt's function.
 
     Raises:
-        SymphonyError: The row is none of that kind.
+        SymphonyError: The row is not of that kind.
     """
     test = test.strip().removeprefix("}").strip()
     signature = re.search(rf"fn\s+{re.escape(entry)}\s*\(.*\)\s*->\s*(.+?)\s*\{{\s*$", prompt.strip(), re.DOTALL)
@@ -98,14 +98,14 @@ def suite(entry: str, prompt: str, test: str) -> RustSuite:
 
 
 def of(other: RustSuite, checks: tuple[RustCheck, ...]) -> RustSuite:
-    """The same function under other tests."""
+    """Returns a suite for the same function with other tests."""
     lines = "\n".join(f"    {check.text}" for check in checks)
     test = f"fn main() {{\n    let candidate = {other.entry};\n{lines}\n}}"
     return replace(other, checks=checks, test=test)
 
 
 def read_checks(text: str, entry: str) -> list[RustCheck]:
-    """Every `assert_eq!(call, value)` in a text, the function called `candidate` whatever it is called there."""
+    """Reads every `assert_eq!(call, value)` in a text, renaming the function to `candidate`."""
     found = []
     for match in re.finditer(r"assert_eq!\s*\(", text):
         arguments = _arguments(_enclosed(text, match.end()))
@@ -116,13 +116,13 @@ def read_checks(text: str, entry: str) -> list[RustCheck]:
 
 
 def written(answer: str, entry: str) -> tuple[str, ...]:
-    """The tests of a function that an answer holds, as `assert_eq!` of `candidate`."""
+    """Returns the tests of a function in an answer, as `assert_eq!` of `candidate`."""
     checks = [check for check in read_checks(answer, entry) if "candidate(" in check.call]
     return tuple(dict.fromkeys(check.text for check in checks))
 
 
 def _enclosed(text: str, start: int) -> str:
-    """What stands between an opening bracket, which ends at `start`, and its closing one."""
+    """Returns the text between an opening bracket, which ends at `start`, and its closing bracket."""
     depth = 1
     for match in _TOKENS.finditer(text, start):
         depth += (match[0] in ("(", "[", "{")) - (match[0] in (")", "]", "}"))
@@ -132,7 +132,7 @@ def _enclosed(text: str, start: int) -> str:
 
 
 def _arguments(text: str) -> list[str]:
-    """The arguments of a macro call, split at its own commas."""
+    """Splits the arguments of a macro call at its top-level commas."""
     parts, depth = [""], 0
     for token in _TOKENS.findall(text):
         depth += (token in ("(", "[", "{")) - (token in (")", "]", "}"))
@@ -147,7 +147,7 @@ def _arguments(text: str) -> list[str]:
 
 
 def available() -> bool:
-    """Whether there is a Rust compiler that works (a rustup without a toolchain is none)."""
+    """Whether there is a working Rust compiler (a rustup without a toolchain does not count)."""
     try:
         _toolchain()
     except SymphonyError:
@@ -156,9 +156,9 @@ def available() -> bool:
 
 
 def judge(program: str, suite: RustSuite, wall_s: float) -> Report:
-    """Compiles and runs a program; compile time is outside its `wall_s`, which is for one run.
+    """Compiles and runs a program; `wall_s` is the limit of one run, not counting compile time.
 
-    The report is that of the first run that fails, else of the last one.
+    The report is about the first run that fails, or else the last run.
 
     Raises:
         SymphonyError: There is no compiler or no isolation.
@@ -193,15 +193,15 @@ def judge(program: str, suite: RustSuite, wall_s: float) -> Report:
 
 @lru_cache(maxsize=1024)
 def _expected(suite: RustSuite) -> tuple[str, ...] | str:
-    """What the test expects, printed by a program that holds nothing else; why it can't be, where it does not compile.
+    """Returns the expected values, printed by a program with nothing else in it; the reason if it does not compile.
 
-    Its type is the prompt's, or, where the published test contradicts the prompt, what the compiler makes of it.
+    Their type is the prompt's, or, if the published test contradicts the prompt, whatever the compiler infers.
     """
     printing = _printing([f"candidate({check.expected})" for check in suite.checks], suite.entry)
     with _scratch() as folder:
         for kind, returns in (("", suite.returns), ("<T>", "T")):
             same = f"fn {suite.entry}{kind}(value: {returns}) -> {returns} {{ value }}"
-            built = _compile(f"{suite.uses}\n{same}\n{printing}", folder, lints="-Awarnings")  # 300 is no u8
+            built = _compile(f"{suite.uses}\n{same}\n{printing}", folder, lints="-Awarnings")  # 300 is not a u8
             if built.code == 0:
                 break
         else:
@@ -211,7 +211,7 @@ def _expected(suite: RustSuite) -> tuple[str, ...] | str:
 
 
 def _printing(calls: list[str], entry: str) -> str:
-    """A `main` that prints each call's value between marks, whatever became of those before it."""
+    """Returns a `main` that prints each call's value between marks, even if earlier calls failed."""
     body = "\n".join(
         f"    let _ = std::panic::catch_unwind(|| {{ let candidate = {entry}; let value = {call}; "
         f'println!("\\u{{1e}}{index}:{{:?}}\\u{{1f}}", value); }});'
@@ -221,7 +221,7 @@ def _printing(calls: list[str], entry: str) -> str:
 
 
 def _values(output: str, count: int) -> list[str | None]:
-    """The value printed for each call; None where there is none, or more than one."""
+    """Returns the value printed for each call; None if there is none, or more than one."""
     found: dict[int, list[str]] = {}
     for index, value in re.findall(rf"{_MARK}(\d+):(.*?){_END}", output, re.DOTALL):
         found.setdefault(int(index), []).append(value)
@@ -229,7 +229,7 @@ def _values(output: str, count: int) -> list[str | None]:
 
 
 def canonical(debug: str) -> str:
-    """A `{:?}` text in which the entries of every `{...}` are sorted (maps and sets have no order) and -0.0 is 0.0."""
+    """Normalises a `{:?}` text: sorts the entries of every `{...}` (maps and sets have no order) and makes -0.0 0.0."""
     stack: list[tuple[str, list[str]]] = [("", [""])]
     for token in _TOKENS.findall(debug):
         if token in ("(", "[", "{"):
@@ -250,7 +250,7 @@ def canonical(debug: str) -> str:
 
 
 def _compile(source: str, folder: Path | None, lints: str = "--cap-lints=allow") -> Ended:
-    """One compilation: types alone without a folder, else a binary `program` in it."""
+    """Compiles once: without a folder only checks types, else builds a binary `program` in the folder."""
     root, everyone = _toolchain()
     with _scratch() as scratch:
         emit = ["--emit=metadata", "-o", f"{scratch}/types"] if folder is None else ["-o", f"{folder}/program"]
@@ -270,9 +270,9 @@ def _compile(source: str, folder: Path | None, lints: str = "--cap-lints=allow")
 
 
 def _run(folder: Path, wall_s: float, order: int = 0) -> Ended:
-    """Runs the compiled program; `order` is that in which it walks hash maps and sets, >= 0."""
+    """Runs the compiled program; `order`, >= 0, selects the iteration order of hash maps and sets."""
     program = str(folder / "program")
-    loaders = ("/lib64", "/lib")  # the dynamic loader is executed, too
+    loaders = ("/lib64", "/lib")  # the dynamic loader is executed too
     return run_command(
         Command(
             words=(program, *["-"] * order),
@@ -287,7 +287,7 @@ def _run(folder: Path, wall_s: float, order: int = 0) -> Ended:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """A folder that the ordinary user may use as well, gone afterwards."""
+    """Creates a temporary folder that the ordinary user may use as well."""
     with tempfile.TemporaryDirectory(prefix="symphony-") as name:
         os.chmod(name, 0o777)
         yield Path(name)
@@ -295,7 +295,7 @@ def _scratch() -> Iterator[Path]:
 
 @lru_cache(maxsize=1)
 def _toolchain() -> tuple[str, bool]:
-    """Folder of the compiler that `rustc` stands for, and whether every user may read it."""
+    """Returns the folder of the compiler behind `rustc`, and whether every user may read it."""
     if shutil.which("rustc") is None:
         raise SymphonyError("rustc: found no Rust compiler, allowed: one on the PATH (https://rustup.rs)")
     told = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=False)
@@ -308,7 +308,7 @@ def _toolchain() -> tuple[str, bool]:
 
 
 def _diagnosis(ended: Ended) -> str:
-    """The compiler's errors in short."""
+    """Returns the compiler's errors, shortened."""
     if ended.outcome == "timeout":
         return "compiling takes too long"
     return "\n".join(re.findall(r"(?m)^error.*(?:\n --> .*)?", ended.output)[:5]) or ended.output[:500]

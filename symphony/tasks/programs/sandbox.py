@@ -1,9 +1,9 @@
-"""Runs short untrusted Python functions, each program in a process of its own that can hurt nothing.
+"""Runs short untrusted Python functions, each program in its own process that can do no harm.
 
 A bare interpreter is started once, isolated as well as the machine allows, and forks one limited process per program
-(see `sandbox_child`). Programs only ever claim values; the caller compares them with what it expects. That the server
-ignores the caller's environment while its hash seed is fixed is why it runs with `-s -S` and a cleared environment
-instead of `-I`: iteration over a set is then the same in every run.
+(see `sandbox_child`). Programs only ever claim values; the caller compares them with what it expects. The server must
+ignore the caller's environment but keep a fixed hash seed, so it runs with `-s -S` and a cleared environment instead of
+`-I`: iteration over a set is then the same in every run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SYSTEM_PYTHON = os.path.realpath("/usr/bin/python3")
 START_S = 10.0  # to start an interpreter, and to wait for a reply beyond the program's own limit
 LAYERS = ("bubblewrap", "namespaces", "landlock", "seccomp")
 ENOUGH = ("bubblewrap", "namespaces", "landlock")
-"""Protections of which one has to be in force before a model's program is run."""
+"""Protections of which at least one must be active before a model's program is run."""
 _PLAIN = {"known": False, "every": False, "needs": ""}
 _TRIAL = json.dumps({**_PLAIN, "source": "import csv", "expressions": ["1"], "max_chars": MAX_CHARS}).encode()
 
@@ -48,7 +48,7 @@ class Execution:
             (the process ended without a report: `os._exit`, a signal).
         values: The repr of each call's result as builtin data (subclasses as their builtin base; at most `MAX_CHARS`
             characters, then "..."), up to the first call that failed.
-        error: The exception in one line, e.g. "TypeError: ..."; "" when the outcome is "ok".
+        error: The exception on one line, e.g. "TypeError: ..."; "" if the outcome is "ok".
     """
 
     outcome: Outcome
@@ -61,9 +61,9 @@ class Limits:
     """What one program may use.
 
     Attributes:
-        cpu_s: Processor seconds, whole and >= 1.
-        wall_s: Seconds in all, > 0.
-        max_chars: Characters of a value; what is longer is cut and ends in "...".
+        cpu_s: Processor seconds, a whole number >= 1.
+        wall_s: Wall-clock seconds in total, > 0.
+        max_chars: Maximum characters of a value; longer ones are cut and end in "...".
     """
 
     cpu_s: int
@@ -76,10 +76,10 @@ class Evaluation:
     """How one program and the expressions in its namespace went.
 
     Attributes:
-        outcome: As in `Execution`; "ok" where every expression was reached.
-        values: Per expression reached, its value as a Python expression (`sandbox_child.spell`), or None for an error.
-        errors: Per expression reached, the exception in one line, "" where there is a value.
-        error: Why not every expression was reached; "" when the outcome is "ok".
+        outcome: As in `Execution`; "ok" if every expression was reached.
+        values: For each expression reached, its value as a Python expression (`sandbox_child.spell`), or None on error.
+        errors: For each expression reached, the exception on one line, or "" if there is a value.
+        error: Why not every expression was reached; "" if the outcome is "ok".
     """
 
     outcome: Outcome
@@ -89,11 +89,11 @@ class Evaluation:
 
 
 def shortfall(protection: str, unprotected: bool) -> str:
-    """Why programs had better not run under a protection; "" where they may.
+    """Says why programs should not run under a protection; "" if they may.
 
     Args:
-        protection: As `PythonSandbox.protection`.
-        unprotected: Whether the user runs them all the same.
+        protection: As in `PythonSandbox.protection`.
+        unprotected: Whether the user runs them anyway.
     """
     if unprotected or set(protection.split("+")) & set(ENOUGH):
         return ""
@@ -102,18 +102,18 @@ def shortfall(protection: str, unprotected: bool) -> str:
 
 
 class PythonSandbox:
-    """Runs programs one at a time, safe to call from several threads; a forked copy starts a server of its own.
+    """Runs programs one at a time; safe to call from several threads, and a forked copy starts its own server.
 
-    The processes get no standard streams, no environment, an empty folder that cannot be written, no file growth, no
-    threads or processes; `random` starts from the same seed each time. With bubblewrap or namespaces they also have no
-    network and cannot reach other processes; with bubblewrap or landlock they can read no files but the interpreter's
-    and the system's. Started as root, the server runs as an ordinary user (65534).
+    The processes get no standard streams, no environment, an empty read-only folder, no file growth, and no threads or
+    processes; `random` starts from the same seed each time. With bubblewrap or namespaces they also have no network and
+    cannot reach other processes; with bubblewrap or landlock they can read only the interpreter's and the system's
+    files. Started as root, the server runs as an ordinary user (65534).
 
     Args:
         cpu_s: Processor seconds a program may use, >= 1.
-        wall_s: Seconds a program may take in all (matters to sleepers), > 0.
+        wall_s: Wall-clock seconds a program may take in total (matters if it sleeps), > 0.
         memory_mb: Address space in MiB, interpreter included, >= 64.
-        layers: The protections that may be used where the machine has them; resource limits are always on.
+        layers: The protections that may be used if the machine has them; resource limits are always on.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class PythonSandbox:
 
     @property
     def protection(self) -> str:
-        """What is in force, e.g. "bubblewrap+landlock+user+limits"; starts the server if need be."""
+        """The active protections, e.g. "bubblewrap+landlock+user+limits"; starts the server if need be."""
         with self._lock:
             return self._running().protection
 
@@ -161,14 +161,14 @@ class PythonSandbox:
     def evaluate(
         self, source: str, expressions: Sequence[str], limits: Limits, *, needs: str = "", known: bool = False
     ) -> Evaluation:
-        """Executes `source`, then evaluates every expression in its namespace, whatever became of those before it.
+        """Executes `source`, then evaluates every expression in its namespace, even if earlier ones failed.
 
         Args:
             source: The program.
             expressions: Python expressions.
             limits: For the program and all expressions together.
-            needs: A name that the program has to define; "" is none.
-            known: Whether the namespace begins with the names that values are spelt with.
+            needs: A name that the program must define; "" means none.
+            known: Whether the namespace starts with the names that spelt values use.
 
         Raises:
             SymphonyError: No interpreter can be started.
@@ -183,7 +183,7 @@ class PythonSandbox:
             for _ in range(2):
                 try:
                     reply = self._running().exchange(request, wall_s + START_S)
-                except BaseException:  # an interrupt: its reply must not answer the next call
+                except BaseException:  # e.g. an interrupt: a late reply must not answer the next call
                     self._stop()
                     raise
                 if reply is not None:
@@ -214,7 +214,7 @@ class PythonSandbox:
         return self._server
 
     def _forget(self) -> None:
-        """Lets go of the server in a forked copy of the caller: it belongs to the original."""
+        """Drops the server in a forked copy of the caller: it belongs to the original."""
         if self._server is not None and self._finalizer is not None:
             self._finalizer.detach()
             self._server.close_pipes()
@@ -238,7 +238,7 @@ os.register_at_fork(after_in_child=_forget_all)
 
 
 def _start(layers: Sequence[str], config: dict[str, Any]) -> Server:
-    """The best protected server that starts here."""
+    """Starts the best-protected server that this machine allows."""
     text = Path(__file__).with_name("sandbox_child.py").read_text(encoding="utf-8")
     for names, command, user in _ways(layers):
         inner = [name for name in layers if name != "bubblewrap" and not (name == "namespaces" and names)]
@@ -247,14 +247,14 @@ def _start(layers: Sequence[str], config: dict[str, Any]) -> Server:
         try:
             server = _launch([*command, "-s", "-S", "-B", "-c", text, argument], folder, user, names)
         finally:
-            os.rmdir(folder)  # the server stays in it: a folder where nobody can create anything
+            os.rmdir(folder)  # the server stays in it, and nobody can create anything there
         if server is not None:
             return server
     raise SymphonyError("sandbox: found no Python that starts there, allowed: one that an ordinary user can execute")
 
 
 def _ways(layers: Sequence[str]) -> Iterator[tuple[list[str], list[str], int | None]]:
-    """Names of the outer protections, command and user to try, best first."""
+    """Yields outer protections, command and user to try, best first."""
     bwrap = shutil.which("bwrap") if "bubblewrap" in layers else None
     own = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     pythons = dict.fromkeys((own, SYSTEM_PYTHON))
@@ -266,10 +266,10 @@ def _ways(layers: Sequence[str]) -> Iterator[tuple[list[str], list[str], int | N
 
 
 def bubblewrap(python: str, run: Sequence[str] = (), write: Sequence[str] = ()) -> list[str]:
-    """Options of a bubblewrap in which an interpreter starts, sees its libraries and little else, and no network.
+    """Returns bubblewrap options under which an interpreter sees its libraries, little else, and no network.
 
     Args:
-        run: More files and folders to read and execute.
+        run: Additional files and folders to read and execute.
         write: Folders to write in.
     """
     home = Path(python).parent.parent

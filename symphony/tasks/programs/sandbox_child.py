@@ -1,8 +1,8 @@
-"""The fork server behind `sandbox.PythonSandbox`: forks one limited process per program and hands on what it reports.
+"""The fork server behind `sandbox.PythonSandbox`: forks one limited process per program and forwards its report.
 
-It is passed to a bare interpreter as text (`python -s -S -B -c TEXT CONFIG`), so it imports nothing but the standard
-library. Frames on stdin and stdout are a 4-byte length and that many bytes. Nothing it reads from a program is trusted.
-With a command in its config it runs that once, as limited, in place of serving.
+It is passed to a bare interpreter as text (`python -s -S -B -c TEXT CONFIG`), so it imports only the standard library.
+Frames on stdin and stdout are a 4-byte length and that many bytes. Nothing it reads from a program is trusted. If its
+config has a command, it runs that once, with the same limits, instead of serving.
 """
 
 import collections
@@ -30,7 +30,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-# What short programs import, loaded once here and found in memory by every fork.
+# Modules that short programs import, loaded once here and found in memory by every fork.
 PRELOADED = (
     *("bisect", "cmath", "collections", "copy", "dataclasses", "datetime", "decimal", "fractions", "functools"),
     *("heapq", "itertools", "math", "operator", "re", "statistics", "string", "typing"),
@@ -45,13 +45,13 @@ CONTAINERS: "tuple[tuple[Any, str], ...]" = (
     (collections.deque, "collections.deque([{}])"),
     (collections.abc.ValuesView, "iter([{}])"),
 )
-UNSPELT = re.compile(r"inf|nan|[<.]\.\.|<code|Ellipsis")  # in the repr of builtin data: perhaps no expression
+UNSPELT = re.compile(r"inf|nan|[<.]\.\.|<code|Ellipsis")  # in the repr of builtin data: may not be an expression
 # Names that `spell` uses, for programs that read its expressions.
 KNOWN = {"collections": collections, "datetime": datetime, "Decimal": Decimal, "Fraction": Fraction, "spell": None}
 NEW_NAMESPACES = 0x10000000 | 0x20000 | 0x20000000 | 0x40000000 | 0x8000000 | 0x4000000  # user, mnt, pid, net, ipc, uts
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = (ctypes.c_long(n) for n in (444, 445, 446))
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
-# Machine -> its name in seccomp's data, and the numbers there of socket, ptrace, process_vm_readv and _writev, keyctl,
+# Machine -> its name in seccomp's data, and its numbers of socket, ptrace, process_vm_readv and _writev, keyctl,
 # perf_event_open, bpf, userfaultfd, io_uring_setup, pidfd_getfd.
 REFUSED = {
     "x86_64": (0xC000003E, (41, 101, 310, 311, 250, 298, 321, 323, 425, 438)),
@@ -61,7 +61,7 @@ MAX_REPORT_BYTES = 256 << 20
 
 
 def read_frame(descriptor: int) -> "bytes | None":
-    """One frame, or None where the other side has gone."""
+    """Reads one frame; None if the other side has gone."""
     head = read_exactly(descriptor, 4)
     return head and read_exactly(descriptor, struct.unpack("!I", head)[0])
 
@@ -85,7 +85,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def enter_namespaces(libc: ctypes.CDLL) -> bool:
-    """Moves on into a fork that is process 1 of new namespaces; False where the machine does not allow them."""
+    """Continues in a fork that is process 1 of new namespaces; returns False if the machine does not allow them."""
     uid, gid = os.getuid(), os.getgid()
     if libc.unshare(NEW_NAMESPACES):
         return False
@@ -102,11 +102,11 @@ def enter_namespaces(libc: ctypes.CDLL) -> bool:
 
 
 def landlock_rules(libc: ctypes.CDLL, run: "tuple[str, ...]" = (), write: "tuple[str, ...]" = ()) -> int:
-    """A rule set: read the standard library, touch no other file, no TCP, no signal out. -1 without Landlock.
+    """Builds a rule set: read the standard library, touch no other file, no TCP, no signals out. -1 without Landlock.
 
     Args:
-        run: Files and folders that may be read and executed, too.
-        write: Folders in which files may be made, changed and executed, too.
+        run: Files and folders that may also be read and executed.
+        write: Folders in which files may also be created, changed and executed.
     """
     abi = libc.syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
     if abi < 1:
@@ -157,9 +157,9 @@ def limit_process(config: dict[str, Any]) -> None:
 
 
 def spell(value: Any) -> str:
-    """A Python expression of builtin and standard data only that says the whole of a value and never an address.
+    """Writes a value as a Python expression of builtin and standard data only, complete and without addresses.
 
-    Subclasses become what they are built on; an iterator is used up and becomes `iter([...])`.
+    Subclasses become their base type; an iterator is used up and becomes `iter([...])`.
     """
     if value is None or isinstance(value, bool):
         return repr(value)
@@ -193,7 +193,7 @@ KNOWN["spell"] = spell
 
 
 def execute(job: dict[str, Any], tell: Callable[[str, str], None]) -> None:
-    """Runs the program, then the expressions in its namespace; tells each value or error, and at last how it ended."""
+    """Runs the program, then the expressions in its namespace; reports each value or error, and lastly how it ended."""
     longest, spelt = job["max_chars"], spell
 
     def shown(raised: BaseException) -> str:
@@ -226,7 +226,7 @@ def execute(job: dict[str, Any], tell: Callable[[str, str], None]) -> None:
 
 
 def run_fork(libc: ctypes.CDLL, job: dict[str, Any], rules: int, report: int) -> None:
-    """The life of a forked process: give everything away, run, report."""
+    """Does the work of a forked process: drops all privileges, runs the program, and reports."""
     os.setsid()
     if rules >= 0 and libc.syscall(LANDLOCK_RESTRICT, rules, 0):
         return
@@ -243,7 +243,7 @@ def run_fork(libc: ctypes.CDLL, job: dict[str, Any], rules: int, report: int) ->
 
 
 def collect(report: int, caller: int, deadline: float, most: int = MAX_REPORT_BYTES) -> "tuple[bytes, bool]":
-    """What the fork wrote until it closed the pipe (or wrote too much), and whether the deadline passed first."""
+    """Returns what the fork wrote until it closed the pipe or wrote too much, and whether the deadline passed first."""
     poller = select.poll()
     poller.register(report, select.POLLIN)
     poller.register(caller, 0)  # only tells that the caller has gone
@@ -263,10 +263,10 @@ def collect(report: int, caller: int, deadline: float, most: int = MAX_REPORT_BY
 
 
 def end_all(pid: int, leave_until: float = 0.0) -> "tuple[int, float]":
-    """Kills and reaps the fork and whatever it left; its wait status and processor seconds.
+    """Kills and reaps the fork and whatever it left behind; returns its wait status and processor seconds.
 
     Args:
-        leave_until: Until when (`time.monotonic`) a fork that has closed its pipe may end by itself.
+        leave_until: Time (`time.monotonic`) until which a fork that has closed its pipe may end by itself.
     """
     while time.monotonic() < leave_until and not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         time.sleep(0.002)
@@ -303,7 +303,7 @@ def serve(libc: ctypes.CDLL, config: dict[str, Any], rules: int, requests: int, 
 
 
 def run_command(libc: ctypes.CDLL, config: dict[str, Any], rules: int, output: int) -> None:
-    """Runs one command, its stdin the caller's, and hands on how it ended and what it wrote."""
+    """Runs one command with the caller's stdin, and forwards how it ended and what it wrote."""
     report, fork_end = os.pipe()
     pid = os.fork()
     if pid == 0:

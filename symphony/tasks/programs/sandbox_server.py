@@ -1,4 +1,4 @@
-"""A process of `sandbox_child` as its caller sees it: frames to it and from it, each after its length."""
+"""The caller's side of a `sandbox_child` process: sends and receives frames, each preceded by its length."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Server:
     protection: str
 
     def exchange(self, request: bytes, timeout_s: float) -> bytes | None:
-        """The reply frame, or None where the server has gone or does not answer."""
+        """Sends a request and returns the reply frame, or None if the server has gone or does not answer."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -31,7 +31,7 @@ class Server:
             return None
 
     def send_and_close(self, data: bytes, timeout_s: float) -> bytes | None:
-        """Writes all of stdin, closes it, and waits for the one reply; None where there is none."""
+        """Writes all of stdin, closes it, and waits for the single reply; None if there is none."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(OSError):
@@ -44,7 +44,7 @@ class Server:
             return None
 
     def stop(self) -> None:
-        """Ends the server, which leaves of itself, and takes its processes along, when its pipes close."""
+        """Ends the server: closing its pipes makes it exit and end its processes; it is killed if it does not."""
         self.close_pipes()
         try:
             self.process.wait(timeout=2.0)

@@ -1,9 +1,9 @@
-"""Code benchmarks as environments: every action is a whole program, answered by what its visible tests say.
+"""Code benchmarks as environments: every action is a whole program, answered with the results of its visible tests.
 
-The hidden tests decide and are run once, on the final program, by `grade`. What a search sees is `internal`:
-- generated: asserts that the agents write below their programs, those of earlier programs on the path included;
+The hidden tests decide; `grade` runs them once, on the final program. `internal` says what a search sees:
+- generated: asserts that the agents write below their programs, including those of earlier programs on the path;
 - first_assert: the first hidden test;
-- hidden_asserts: all of them, the paper's oracle. Scores under it say what the tests gave away.
+- hidden_asserts: all hidden tests, the paper's oracle. Scores under it show what the tests gave away.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyEr
 Internal = Literal["generated", "first_assert", "hidden_asserts"]
 
 OWN_TESTS = 4
-"""Asserts taken from one answer."""
+"""Maximum asserts taken from one answer."""
 PATH_TESTS = 8
-"""Asserts kept along a path, the newest."""
+"""Maximum asserts kept along a path; the newest are kept."""
 REFERENCE_FACTOR = 4.0
-"""A program may take this many times what the reference takes, where that is more than the limit (EvalPlus: 4)."""
+"""A program may take this many times as long as the reference, if that is more than the limit (EvalPlus: 4)."""
 REFERENCE_S = 60.0
 BROKEN_TEST = "broken test"
-"""How the detail of a grade begins where the published test can't be run."""
+"""Start of a grade's detail if the published test can't be run."""
 _LABELS = re.compile(
     r"^\s*(?:[*_]*Thought\s*\d*\s*:[*_]*)|(?:[*_]*Action\s*\d*\s*:[\s*_]*)?(?:`{3,}|~{3,})?[\w+-]*\s*\Z", re.I
 )
@@ -60,21 +60,21 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
-    """The environment; an episode ends when a program passes its visible tests, or at the horizon.
+    """The programming environment; an episode ends when a program passes its visible tests, or at the horizon.
 
     Args:
         dataset: Which benchmark.
-        variant: Name of the data's edition, told in every result: the published copy of typed MBPP differs from
+        variant: Name of the data's edition, recorded in every result: the published copy of typed MBPP differs from
             upstream in the expected values of 11 (Python) and 9 (Rust) rows.
-        count: How many items; None is all that follow.
+        count: How many items; None means all that follow.
         first: Position in the file of the first item.
-        internal: What tests a search sees.
-        max_steps: Programs on a path.
-        visible_s, hidden_s: Wall-clock of the visible and of the hidden tests (published: 5 a test, 10).
-        unprotected: Run programs even where the machine can't isolate them. Never do that with models you don't trust.
-        feedback: Kept for what `internal` means: "none" refuses hidden_asserts.
+        internal: Which tests a search sees.
+        max_steps: Maximum programs on a path.
+        visible_s, hidden_s: Wall-clock seconds for the visible and the hidden tests (published: 5 per test, 10).
+        unprotected: Run programs even if the machine can't isolate them. Never do that with models you don't trust.
+        feedback: "none" forbids internal hidden_asserts; otherwise it is ignored, since `internal` sets it.
         data: Folder of the data sets.
-        wording: Version of the prompts, or a file of one's own.
+        wording: Version of the prompts, or a prompt file of your own.
     """
 
     dataset: Dataset
@@ -103,20 +103,20 @@ class Programs:
         object.__setattr__(self, "feedback", told)
         object.__setattr__(self, "name", self.dataset)
         object.__setattr__(self, "box", _box())
-        read_prompts(f"programs_{self._language}", self.wording)  # says at once what is wrong with the file
+        read_prompts(f"programs_{self._language}", self.wording)  # reports errors in the file right away
 
     @property
     def prompts(self) -> ChatPrompts:
-        """Read once a process."""
+        """The prompts, read once per process."""
         return read_prompts(f"programs_{self._language}", self.wording)
 
     # ---- problems
 
     def files(self) -> tuple[Path, ...]:
-        """What the problems are read from.
+        """Returns the files the problems are read from.
 
         Raises:
-            SymphonyError: It is not there.
+            SymphonyError: A file is missing.
         """
         source = SOURCES[self.dataset]
         if self.variant == "published":
@@ -125,10 +125,10 @@ class Programs:
         return (datafiles.find(self.data, f"{source.folder}/{self.variant}", (source.file,), option),)
 
     def problems(self) -> Sequence[Problem]:
-        """The items.
+        """Returns the items.
 
         Raises:
-            SymphonyError: The data are not there or broken, there is no Rust compiler, or programs can't be isolated.
+            SymphonyError: The data are missing or broken, there is no Rust compiler, or programs can't be isolated.
         """
         if why := self.unavailable():
             raise SymphonyError(f"task {self.name}: {why}")
@@ -141,7 +141,7 @@ class Programs:
 
     @property
     def slow_steps(self) -> bool:
-        """As `SlowSteps`: a step runs a program on its visible tests."""
+        """See `SlowSteps`: a step runs a program on its visible tests."""
         return True
 
     @property
@@ -150,7 +150,7 @@ class Programs:
         return self.box.protection
 
     def unavailable(self) -> str:
-        """Why programs can't be run on this machine; "" where they can."""
+        """Says why programs can't be run on this machine; "" if they can."""
         if self.dataset == "mbpp_rs" and not rust_suite.available():
             return "found no rustc, allowed: a Rust compiler on the PATH"
         if self.dataset == "mbpp_rs" and not {"landlock", "bubblewrap"} & set(self.protection.split("+")):
@@ -175,7 +175,7 @@ class Programs:
         return Proposal(thought=" ".join(thought.split()), action="\n".join(map(self._fenced, found)))
 
     def _fenced(self, block: Block) -> str:
-        """A block in a fence that nothing in it closes."""
+        """Puts a block into a fence that nothing inside it closes."""
         marks = max(map(len, re.findall(r"`+", block.source)), default=0)
         fence = "`" * max(3, marks + 1)
         return f"{fence}{block.tag or self._language}\n{block.source.strip(chr(10))}\n{fence}"
@@ -234,22 +234,22 @@ class Programs:
         return Suite(entry=target.entry, checks=found, imports="import math") if found else None
 
     def _tested_program(self, data: Data) -> str:
-        """The program with what the published tests use besides its function: a class of theirs, say."""
+        """Returns the program with everything else the published tests use besides its function, e.g. a class."""
         hidden = data.target.hidden
         names = hidden.names if isinstance(hidden, Suite) else frozenset()
         program, _ = _understand(data.answer, data.target, self._language, names)
         return program or data.program or ""
 
     def untested(self) -> str:
-        """Why an answer can't bring its own tests; "" where it can."""
+        """Says why an answer can't bring its own tests; "" if it can."""
         if self.internal == "generated":
             return ""
         return f"task.internal: found {self.internal}, allowed: generated (tests are to be written)"
 
     def tested(self, problem: Problem, action: str, tests: str) -> str:
-        """The program of an action with the tests that another answer holds in place of its own.
+        """Returns the program of an action with its own tests replaced by those in another answer.
 
-        The action as it is, where one of the two holds nothing that can be read.
+        If the program or the tests can't be read, the action is returned as it is.
         """
         entry = problem.target.entry
         program, _ = _understand(action, problem.target, self._language)
@@ -268,7 +268,7 @@ class Programs:
         return state.data.program or "no program"
 
     def submission(self, prediction: str) -> tuple[str, ...]:
-        """The answer as it is: `step` reads it as it reads a search's."""
+        """Returns the answer as it is: `step` reads it like an action of a search."""
         return (prediction,)
 
     def grade(self, problem: Problem, state: State) -> Grade:
@@ -297,14 +297,14 @@ class Programs:
 
 @lru_cache(maxsize=1)
 def _box() -> PythonSandbox:
-    """One server for all tasks of the process; it starts when a program is run."""
+    """Returns the sandbox shared by all tasks of the process; its server starts when a program is run."""
     return PythonSandbox(memory_mb=1024)
 
 
 def _understand(
     action: str, target: Target, language: str, also: Set[str] = frozenset()
 ) -> tuple[str | None, tuple[str, ...]]:
-    """The program of an answer, with what its tests use `also`, and the tests written below it."""
+    """Returns the program of an answer, including names in `also` that tests use, and the tests below it."""
     entry, signature = target.entry, target.signature
     if language == "rust":
         return rust_program(action, entry, signature), rust_suite.written(action, entry)
@@ -312,7 +312,7 @@ def _understand(
 
 
 def _whole(target: Target, program: str) -> str:
-    """A program with what its prompt defines before it, as it is run everywhere."""
+    """Returns a program preceded by what its prompt defines, as it is always run."""
     if isinstance(target.hidden, RustSuite):
         return rust_source.with_preamble(target.preamble, program, target.entry)
     return python_source.with_preamble(target.preamble, program)
@@ -331,7 +331,7 @@ def _judge(box: PythonSandbox, program: str, suite: Hidden, wall_s: float) -> Re
 
 @lru_cache(maxsize=1024)
 def _broken(box: PythonSandbox, target: Target) -> str:
-    """Why no program can pass a published test; "" where one may."""
+    """Says why no program can pass a published test; "" if one may."""
     limits = Limits(cpu_s=round(REFERENCE_S), wall_s=REFERENCE_S, max_chars=4 << 20)
     if not isinstance(target.hidden, Suite):
         return ""
@@ -344,14 +344,14 @@ def _broken(box: PythonSandbox, target: Target) -> str:
 
 
 def _reference_s(box: PythonSandbox, target: Target) -> float:
-    """Seconds that the reference takes on the hidden tests, at most `REFERENCE_S`."""
+    """Measures the seconds that the reference takes on the hidden tests, limited by `REFERENCE_S`."""
     began = time.monotonic()
     _judge(box, target.reference, target.hidden, REFERENCE_S)
     return time.monotonic() - began
 
 
 def _feedback(suite: Hidden, report: Report) -> str:
-    """What failed and with which value, as the next prompt shows it."""
+    """Describes what passed and what failed with which value, as the next prompt shows it."""
     if report.outcome == "compile_error":
         return f"It does not compile:\n{report.detail}"
     if isinstance(suite, PlusSuite):

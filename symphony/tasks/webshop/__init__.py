@@ -1,1 +1,1 @@
-"""WebShop: a catalogue to search, pages to click, and the reward of a purchase."""
+"""WebShop: a catalogue to search, pages to click, and a reward for a purchase."""

@@ -1,7 +1,7 @@
-"""The products of WebShop: the original files or processed ones, cleaned by the original rules, and their search.
+"""WebShop's products, from the original files or processed ones, cleaned by the original rules, and their search.
 
-Only what a search needs is held in memory; a product's text is read from its file when a page shows it, so that the
-1.18 million products of the full catalogue fit in a few gigabytes. A catalogue is immutable and shared by all branches.
+Only what a search needs is held in memory; a product's text is read from its file when a page shows it, so the 1.18
+million products of the full catalogue fit in a few gigabytes. A catalogue is immutable and shared by all branches.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from symphony.tasks.bm25 import BM25
 from symphony.types import SymphonyError
 
 FOUND = 50
-"""Products that a search finds at most."""
+"""Maximum products that a search finds."""
 UNPRICED = 100.0
-"""Dollars asked for a product without a price."""
+"""Price in dollars of a product without a price."""
 _READ = 1 << 22
 _LONGEST = 1 << 26
-"""Characters that are read for one product at most: more are no product but a broken file."""
+"""Maximum characters read for one product: anything longer is a broken file."""
 _BLANK = re.compile(r"[\s\ufeff]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    r"""A product as the shop's pages and the reward know it.
+    r"""A product as the shop's pages and the reward see it.
 
     Attributes:
         asin: Its id.
-        price: As a page shows it: "$5.0", or "$5.0 to $9.0".
+        price: The price as a page shows it: "$5.0", or "$5.0 to $9.0".
         prices: Dollars: one price, or the ends of a range.
         category: One of five: "beauty", "electronics", "fashion", "garden", "grocery".
         query: The search by which it was scraped.
-        path: Its place in the shop's tree of categories, the parts joined by " \u203a ".
+        path: Its place in the shop's category tree, with parts joined by " \u203a ".
         features: Bullet points.
         options: (name, values) in the page's order.
-        attributes: What it is, as mined from its text; never shown on an ordinary page.
+        attributes: Properties mined from its text; never shown on an ordinary page.
     """
 
     asin: str
@@ -63,7 +63,7 @@ class Product:
     rating: str = "N.A."
 
     def contents(self) -> str:
-        """The text that is indexed: title, description, first bullet point, options."""
+        """Returns the text to index: title, description, first bullet point, options."""
         options = ", and ".join(f"{name}: {', '.join(values)}" for name, values in self.options)
         first = self.features[0] if self.features else ""
         return f"{self.title} {self.description} {first} {options}".lower()
@@ -71,11 +71,11 @@ class Product:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Catalogue:
-    """All products, in the file's order.
+    """All products, in file order.
 
     Attributes:
-        asins: Their ids.
-        low, high: Dollars: ends of a product's price range; equal for a single price.
+        asins: Ids of the products.
+        low, high: Ends of each product's price range in dollars; equal for a single price.
     """
 
     asins: list[str] = field(repr=False)
@@ -91,7 +91,7 @@ class Catalogue:
         return len(self.asins)
 
     def row(self, asin: str) -> int | None:
-        """The product's place in the catalogue; None where there is no such product."""
+        """Returns the product's position in the catalogue; None if there is no such product."""
         return self._rows.get(asin)
 
     def product(self, asin: str) -> Product:
@@ -102,11 +102,11 @@ class Catalogue:
             stream.seek(first)
             text = stream.read(last - first)
         _, product = _product(json.loads(text), self.attributes, f"{self.path}: product {asin}")
-        assert product is not None  # it was read when the catalogue was
+        assert product is not None  # it was readable when the catalogue was loaded
         return product
 
     def search(self, query: str) -> list[str]:
-        """The ids of up to `FOUND` products, the best first."""
+        """Returns the ids of up to `FOUND` products, best first."""
         return [self.asins[row] for row in self._index.top(query, FOUND)]
 
 
@@ -115,7 +115,7 @@ def load(path: Path, attributes: Path | None) -> Catalogue:
     """Reads and indexes a catalogue.
 
     Args:
-        path: The original items_shuffle*.json, or processed products one a line ({"product": {...}}).
+        path: The original items_shuffle*.json, or processed products, one per line ({"product": {...}}).
         attributes: The original items_ins_v2*.json; needed for original products only.
 
     Raises:
@@ -129,12 +129,12 @@ def load(path: Path, attributes: Path | None) -> Catalogue:
     def documents() -> Iterator[tuple[str, str]]:
         for first, last, row, where in _objects(path):
             if path.suffix != ".json" and not (isinstance(row, dict) and "product" in row):
-                datafiles.check(_Processed, row, where)  # refused: its attributes would be missing
+                datafiles.check(_Processed, row, where)  # raises: its attributes would be missing
             asin, product = _product(row, mined, where)
             if product is None:
                 continue
             if asin in rows:
-                if path.suffix == ".json":  # the original takes the first, too
+                if path.suffix == ".json":  # the original takes the first too
                     continue
                 raise SymphonyError(f"{where}: found id {asin!r} again, allowed: once")
             rows[asin] = len(asins)
@@ -156,7 +156,7 @@ Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Mined(datafiles.Row):
-    """A product in items_ins_v2*.json; its instruction is a synthetic goal's."""
+    """A product in items_ins_v2*.json; its instruction belongs to a synthetic goal."""
 
     attributes: list[str]
     instruction: datafiles.Text | None = None
@@ -212,7 +212,7 @@ class _Processed(datafiles.Row):
 
 @lru_cache(maxsize=4)
 def table(path: Path, kind: type[Mined] | type[Written]) -> Mapping[str, Any]:
-    """A JSON object of products: one row of a kind each, or of `Written` a list of them.
+    """Reads a JSON object of products: one row of the given kind each, or for `Written` a list of rows.
 
     Raises:
         SymphonyError: The file holds something else; the message names the line.
@@ -233,8 +233,8 @@ def table(path: Path, kind: type[Mined] | type[Written]) -> Mapping[str, Any]:
 
 
 def _objects(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
-    """First byte, end, value and place of each object of a JSON array or of JSON lines, without holding the file."""
-    if path.suffix == ".gz":  # products are read again from their places
+    """Yields first byte, end, value and place of each object in a JSON array or JSON lines; never holds the file."""
+    if path.suffix == ".gz":  # products are reread from their byte offsets
         raise SymphonyError(f"{path}: found a gzipped file, allowed: an unpacked one (gunzip {path.name})")
     try:
         if path.suffix == ".json":
@@ -255,9 +255,9 @@ def _objects(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
 
 
 def _array(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
-    """The objects of a JSON array of any size, a piece of the file at a time."""
+    """Yields the objects of a JSON array of any size, reading the file in pieces."""
     held, place, number, line = "", 0, 0, 1
-    may_follow = "["  # what the next character may be; "" is an object, and "]" its end, too, where there is none yet
+    may_follow = "["  # what the next character may be; "" is an object; "]" is an object or, before any, the end
     with path.open(encoding="utf-8", newline="") as stream:
         while True:
             piece = stream.read(_READ)
@@ -277,8 +277,8 @@ def _array(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
                         row, end = jsonrows.DECODER.raw_decode(held, begin)
                     except (ValueError, RecursionError) as error:
                         if piece and isinstance(error, json.JSONDecodeError) and len(held) - begin < _LONGEST:
-                            break  # the object goes on in the next piece
-                        jsonrows.parse_json(held[begin:], path, line)  # says what is wrong
+                            break  # the object continues in the next piece
+                        jsonrows.parse_json(held[begin:], path, line)  # raises with the reason
                         raise
                     if "\\ud" in held[begin:end].lower():
                         jsonrows.parse_json(held[begin:end], path, line)
@@ -295,7 +295,7 @@ def _array(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
 
 
 def _product(row: Any, mined: Mapping[str, Any], where: str) -> tuple[str, Product | None]:
-    """A product of a raw or processed row and its id, cleaned as WebShop's loader does it; None where that skips it."""
+    """Returns a row's id and product, raw or processed, cleaned as in WebShop's loader; None if that skips it."""
     if isinstance(row, dict) and "product" in row:
         processed = datafiles.check(_Processed, row, where)
         if processed.id != processed.product.asin:
@@ -340,10 +340,10 @@ def _made(
 
 
 def _prices(text: str | None) -> tuple[float, ...]:
-    """Dollars of "$5.00" or "$5.00$9.00"; a product without a price costs `UNPRICED`.
+    """Parses "$5.00" or "$5.00$9.00" into dollars; a product without a price costs `UNPRICED`.
 
     Raises:
-        ValueError: There is no number after a dollar sign, or none that is finite.
+        ValueError: There is no number after a dollar sign, or one is not finite.
     """
     if not text:
         return (UNPRICED,)
@@ -362,10 +362,10 @@ def _options(groups: Mapping[str, list[_Value] | None]) -> dict[str, tuple[str, 
 
 
 def files(data: Path, size: str, instructions: str) -> tuple[Path, ...]:
-    """What a catalogue and its goals are read from: products, then attributes, then human instructions where needed.
+    """Finds the files of a catalogue and its goals: products, then attributes and human instructions if needed.
 
     Raises:
-        SymphonyError: One is not there.
+        SymphonyError: A file is missing.
     """
     small = size == "small"
     raw = "items_shuffle_1000.json" if small else "items_shuffle.json"

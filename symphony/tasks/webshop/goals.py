@@ -1,10 +1,10 @@
-"""What a shopper of WebShop is asked for, and what a purchase earns: the original's goals and reward.
+"""WebShop's goals and reward as in the original: what a shopper is asked to buy, and what a purchase earns.
 
     r = type * (attributes met + options met + [price <= ceiling]) / (attributes + options + 1)
 
 Source: Yao et al. 2022 (WebShop), section 3 and its engine's goal rules. Goals come in the original's shuffled order,
-so that goal i is the original's `fixed_i`. There the prices of products with a price range and the ceilings in the
-instructions were drawn anew at every start; here they follow from a seed.
+so goal i is the original's `fixed_i`. The original draws the prices of products with a price range and the ceilings in
+the instructions anew at every start; here they follow from a seed.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Option = str | tuple[str, str]
 SHUFFLE = 233
 """Seed of the original's order of goals."""
 UNLIMITED = 1_000_000.0
-"""Ceiling where a product is too dear for one."""
+"""Ceiling that stands for none, for products too expensive to have one."""
 _CEILINGS = tuple(10.0 * step for step in range(1, 100))
 _SAME = 85
-"""Two texts above this ratio (0 to 100) say the same."""
+"""Two texts with a ratio above this (0 to 100) count as the same."""
 _MODEL = "en_core_web_sm"
 
-# A colour's name anywhere in an option stands for the option; the first of this list that occurs wins.
+# A colour name anywhere in an option replaces the option; the first in this list that occurs wins.
 _COLOUR_NAMES = """alabaster apricot aqua ash asphalt azure banana beige black blue blush bordeaux bronze brown burgundy
 camel camo caramel champagne charcoal cheetah chestnut chocolate christmas coffee cognac copper coral cranberry cream
 crystal dark denim eggplant elephant espresso fuchsia gold granite grape graphite grass gray green grey heather indigo
@@ -51,14 +51,14 @@ _COLOURS = tuple(_COLOUR_NAMES.split())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """What is asked for.
+    """What a shopper is asked to buy.
 
     Attributes:
-        asin: The product it was written for; any other that fits is as good.
+        asin: The product the goal was written for; any other that fits is as good.
         instruction: What the shopper is told.
-        title, query, path: Of that product, as in `Product`.
-        options: Values asked for; (name, value) in synthetic goals.
-        ceiling: Dollars the purchase may cost.
+        title, query, path: Those of that product, as in `Product`.
+        options: Option values asked for; (name, value) in synthetic goals.
+        ceiling: Maximum dollars the purchase may cost.
     """
 
     asin: str
@@ -74,11 +74,11 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reward:
-    """A purchase judged.
+    """The judgement of a purchase.
 
     Attributes:
-        total: In [0, 1].
-        type: Whether it is that kind of thing: 0, 0.1, 0.5 or 1.
+        total: The reward, in [0, 1].
+        type: How far it is the kind of product asked for: 0, 0.1, 0.5 or 1.
         attributes, options: How many of the goal's are met.
         price: Whether it costs no more than the ceiling.
         title: Share of the goal title's nouns that the product's title has, >= 0.
@@ -94,10 +94,10 @@ class Reward:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Goals:
-    """All goals of a catalogue, in the original's shuffled order; a goal is made when it is asked for.
+    """All goals of a catalogue, in the original's shuffled order; each goal is built when requested.
 
     Attributes:
-        prices: Dollars each product costs, by its place in the catalogue.
+        prices: Price of each product in dollars, by its position in the catalogue.
     """
 
     prices: array[float] = field(repr=False)
@@ -138,7 +138,7 @@ class Goals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Written:
-    """An instruction; without `options` it stands for one goal a combination of the product's options."""
+    """An instruction; without `options` it stands for one goal per combination of the product's options."""
 
     asin: str
     instruction: str
@@ -148,14 +148,14 @@ class _Written:
 
 
 def goals(catalogue: Catalogue, instructions: Mapping[str, Any], kind: Instructions, seed: int) -> Goals:
-    """The goals of a catalogue.
+    """Builds the goals of a catalogue.
 
     Args:
-        catalogue: Where they are to be met.
+        catalogue: The products to buy from.
         instructions: The rows of items_human_ins.json ("human") or items_ins_v2*.json ("synthetic"), by product, as
-            `table` has checked them.
+            checked by `table`.
         kind: Which of the two.
-        seed: Of prices and ceilings: the draws of an original that called `random.seed(seed)` before it loaded.
+        seed: Seed of prices and ceilings: gives the original's draws after `random.seed(seed)` before loading.
     """
     rng = random.Random(seed)
     prices = array("d", catalogue.low)
@@ -179,7 +179,7 @@ def goals(catalogue: Catalogue, instructions: Mapping[str, Any], kind: Instructi
 
 
 def _given(rows: Any, kind: Instructions) -> list[dict[str, Any]]:
-    """The instructions of a product that are goals; human ones without attributes are not."""
+    """Returns the instructions of a product that are goals; human ones without attributes are not."""
     if kind == "synthetic":
         if rows.get("instruction") is None:
             return []
@@ -197,13 +197,13 @@ def _given(rows: Any, kind: Instructions) -> list[dict[str, Any]]:
 
 
 def _ceiling(rng: random.Random, price: float) -> float:
-    """The higher of two of the four next tens of dollars above the price."""
+    """Draws two of the next four multiples of ten dollars above the price and returns the higher."""
     above = [ceiling for ceiling in _CEILINGS if ceiling > price][:4]
     return max(rng.sample(above, 2)) if len(above) >= 2 else UNLIMITED
 
 
 def _combination(product: Product, number: int) -> tuple[tuple[str, str], ...]:
-    """The numbered combination of options, names sorted, the last name's values changing fastest."""
+    """Returns the option combination with this number: names are sorted, and the last name's values change fastest."""
     chosen = []
     for name, values in sorted(product.options, reverse=True):
         number, which = divmod(number, len(values))
@@ -217,14 +217,14 @@ def _combination(product: Product, number: int) -> tuple[tuple[str, str], ...]:
 def judge(
     product: Product, goal: Goal, price: float, chosen: Sequence[str], nouns: Callable[[str], list[str]]
 ) -> Reward:
-    """What a purchase earns.
+    """Judges a purchase.
 
     Args:
-        product: What was bought.
+        product: The product bought.
         goal: What was asked for.
-        price: Dollars it costs.
+        price: Its price in dollars.
         chosen: Values of the options that were clicked.
-        nouns: Nouns of a title, see `nouns_by`.
+        nouns: Returns the nouns of a title, see `nouns_by`.
     """
     title = title_score(nouns(product.title), nouns(goal.title))
     kind = type_share(product.query == goal.query, _same_path(product.path, goal.path), title)
@@ -236,16 +236,16 @@ def judge(
 
 
 def title_score(bought: Sequence[str], wanted: Sequence[str]) -> float:
-    """Distinct shared nouns over all nouns of the goal's title, repeated ones counted; 0.2 where it has none."""
+    """Returns distinct shared nouns over all nouns of the goal's title, repeats included; 0.2 if it has no nouns."""
     return len(set(bought) & set(wanted)) / len(wanted) if wanted else 0.2
 
 
 def type_share(same_query: bool, same_path: bool, title: float) -> float:
-    """Whether two products are the same kind of thing: 1, 0.5, 0.1 or 0.
+    """Rates how far two products are the same kind of thing: 1, 0.5, 0.1 or 0.
 
     Args:
-        same_query: Both were scraped by the same search.
-        same_path: They share two categories or more.
+        same_query: Whether both were scraped by the same search.
+        same_path: Whether they share two or more categories.
         title: See `title_score`.
     """
     if title == 0.0:
@@ -256,7 +256,7 @@ def type_share(same_query: bool, same_path: bool, title: float) -> float:
 
 
 def options_met(chosen: Sequence[str], wanted: Sequence[Option]) -> int:
-    """How many of the wanted options some chosen one is like, colours reduced to their names."""
+    """Counts the wanted options that some chosen option matches, with colours reduced to their names."""
     have = [_colour(option) for option in chosen]
     return sum(any(_like(one, want) for one in have) for want in map(_colour, wanted))
 
@@ -274,12 +274,12 @@ def _has(product: Product, attribute: str) -> bool:
 
 
 def _like(one: Option, other: Option) -> bool:
-    # A synthetic option is a pair; the original's matcher sees its Python spelling, which holds name and value.
+    # A synthetic option is a pair; the original's matcher sees its Python repr, which holds name and value.
     return bool(fuzz.token_set_ratio(str(one), str(other)) > _SAME)
 
 
 def _colour(option: Option) -> Option:
-    """The first colour in a value; of a pair, as in the original, only a value that is a colour's very name."""
+    """Reduces an option to its first colour; for a pair, as in the original, a member must be exactly a colour name."""
     return next((colour for colour in _COLOURS if colour in option), option)
 
 
@@ -287,10 +287,10 @@ def _colour(option: Option) -> Option:
 
 
 def nouns_by(wanted: Nouns) -> Literal["spacy", "words"]:
-    """Who says what a noun is: spaCy's en_core_web_sm as in the original, or the stand-in.
+    """Chooses what finds nouns: spaCy's en_core_web_sm as in the original, or the substitute.
 
     Raises:
-        SymphonyError: spaCy is asked for and it or its model is not installed.
+        SymphonyError: spaCy is asked for, but it or its model is not installed.
     """
     there = find_spec("spacy") is not None and find_spec(_MODEL) is not None
     if wanted == "spacy" and not there:
@@ -302,7 +302,7 @@ def nouns_by(wanted: Nouns) -> Literal["spacy", "words"]:
 
 
 def noun_finder(by: Literal["spacy", "words"]) -> Callable[[str], list[str]]:
-    """A function from a title to its nouns, lower-cased, in order and with repetitions."""
+    """Returns a function from a title to its nouns, in lower case, in order and with repetitions."""
     return _spacy_nouns if by == "spacy" else _words
 
 
@@ -313,7 +313,7 @@ def _spacy_nouns(title: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _spacy() -> Any:
-    import spacy  # only where it is wanted: it takes seconds to load
+    import spacy  # only if wanted: it takes seconds to load
 
     return spacy.load(_MODEL)
 
@@ -326,6 +326,6 @@ _FUNCTION_WORDS = frozenset(_FUNCTION.split())
 
 
 def _words(title: str) -> list[str]:
-    """The stand-in: most words of a product's title are nouns, so all are taken but function words and numbers."""
+    """Substitutes for spaCy: most words of a product title are nouns, so all but function words and numbers count."""
     words = [word for word in _WORD.findall(title.lower()) if len(word) > 1 and not word[0].isdigit()]
     return [word for word in words if word not in _FUNCTION_WORDS]

@@ -1,4 +1,4 @@
-"""WebShop in one process: search a catalogue of scraped products, choose options, buy what the instruction asks for.
+"""WebShop in one process: search a catalogue of scraped products, choose options, and buy what is asked for.
 
     Instruction: i need a 120 ml hair mask treatment, and price lower than 30.00 dollars
     search[hair mask treatment 120ml] -> Page 1 (Total results: 50) ... [B09R4RJSFP] ...
@@ -6,7 +6,7 @@
     click[120ml]                      -> You have clicked 120ml.
     click[Buy Now]                    -> Your score (min 0.0, max 1.0): 1.0
 
-The page, the query and the options of a branch are its state, a small value; the catalogue is immutable and shared.
+A branch's state is small: its page, query and options; the catalogue is immutable and shared.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Reading = Literal["tolerant", "official"]
 Page = Literal["start", "results", "item", "part", "end"]
 
 LISTED = 10
-"""Products a page of results lists."""
+"""Products per page of results."""
 TOLD = 3
-"""Products of them whose title and price are shown (published agents: 3)."""
+"""How many of these show title and price (published agents: 3)."""
 PARTS = ("Description", "Features", "Reviews", "Attributes")
-"""Pages of a product beside its own."""
+"""Pages of a product besides its main page."""
 HINT = (
     "Invalid action. Choose one that the latest page offers: search[words] where it has [Search], else click[button]."
 )
@@ -44,11 +44,11 @@ HINT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
-    """Where a branch is. `goal` is there only where the search may learn the reward.
+    """Where a branch is. `goal` is set only if the search may learn the reward.
 
     Attributes:
         page: "start" (the search box), "results", "item", "part" (of an item) or "end" (bought).
-        number: Page of the results, from 1.
+        number: Number of the results page, from 1.
         chosen: (name, value) of the options clicked, in the order they were first clicked.
         part: One of `PARTS`.
     """
@@ -67,25 +67,27 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebShop:
-    """The environment; the reward of a purchase is the original's, in [0, 1].
+    """The WebShop environment; the reward of a purchase is the original's, in [0, 1].
 
-    Deviations from the published agents' one: every purchase ends the episode, also one that earns nothing; `< Prev`
-    needs its button, so there is no results page 0; an option must be on the open product's page; names of buttons,
-    products and options are matched whatever their case and spaces.
+    Deviations from the published agents' environment: every purchase ends the episode, even one that earns nothing;
+    `< Prev` needs its button, so there is no results page 0; an option must be on the open product's page; names of
+    buttons, products and options match regardless of case and spaces.
 
     Args:
-        count: How many goals; None is all that follow.
+        count: How many goals; None means all that follow.
         first: Number of the first goal, the original's `fixed_<first>` (its test split: 0 to 499).
         size: Which catalogue: the first 1,000 products or all 1.18 million.
-        instructions: Written by people, or made of a product's attributes and options.
-        price_seed: Of the prices drawn from price ranges and of the ceilings in the instructions.
-        nouns: What tells nouns in titles: spaCy's model, all "words" but function words, or spaCy where it is ("auto").
+        instructions: Whether instructions are written by people or made from a product's attributes and options.
+        price_seed: Seed of the prices drawn from price ranges and of the ceilings in the instructions.
+        nouns: What finds nouns in titles: spaCy's model ("spacy"), all words except function words and numbers
+            ("words"), or spaCy if installed ("auto").
         max_steps: Horizon; the episode is truncated there (published code: depth 10, then up to 10 simulated steps).
-        repeats: Whether an action that brings the same again is told so ("told"; original: "official", no).
+        repeats: Whether the agent is told that an action brought the same page again ("told"; original: "official",
+            no).
         feedback: Whether a search learns what a purchase earned.
         data: Folder of the data sets.
-        wording: Version of the prompts, or a file of one's own.
-        reading: How a completion is understood: as in all tasks, or as the published code does ("official").
+        wording: Version of the prompts, or a prompt file of your own.
+        reading: How a completion is parsed: as in all tasks ("tolerant"), or as in the published code ("official").
     """
 
     count: Count | None
@@ -105,24 +107,24 @@ class WebShop:
     def __post_init__(self) -> None:
         check_fields("task", self)
         nouns_by(self.nouns)
-        read_prompts("webshop", self.wording)  # says at once what is wrong with the file
+        read_prompts("webshop", self.wording)  # reports errors in the file right away
 
     @property
     def prompts(self) -> ChatPrompts:
-        """Read once a process."""
+        """The prompts, read once per process."""
         return read_prompts("webshop", self.wording)
 
     def files(self) -> tuple[Path, ...]:
-        """What the problems are read from.
+        """Returns the files the problems are read from.
 
         Raises:
-            SymphonyError: One is not there.
+            SymphonyError: A file is missing.
         """
         return files(self.data, self.size, self.instructions)
 
     @property
     def catalogue(self) -> Catalogue:
-        """The products, read once a process."""
+        """The products, read once per process."""
         return _catalogue(self.files())
 
     @property
@@ -131,10 +133,10 @@ class WebShop:
         return _goals(self.files(), self.instructions, self.price_seed)
 
     def problems(self) -> Sequence[Problem]:
-        """The goals of this run; their ids are the original's session names.
+        """Returns the goals of this run; their ids are the original's session names.
 
         Raises:
-            SymphonyError: There are fewer.
+            SymphonyError: There are fewer goals.
         """
         every = self.goals
         last = len(every) if self.count is None else self.first + self.count
@@ -172,7 +174,7 @@ class WebShop:
         )
 
     def _after(self, data: Data, verb: str, argument: str) -> Data | None:
-        """The page an action leads to; None where the open page does not offer it."""
+        """Returns the page that an action leads to; None if the open page does not offer the action."""
         if verb == "search" and data.page == "start" and argument:
             return replace(data, page="results", query=argument)
         if verb != "click":
@@ -202,7 +204,7 @@ class WebShop:
         part = next((part for part in PARTS if part.lower() == button), None)
         if part is not None:
             return replace(data, page="part", part=part)
-        # Of two options with the same value the original clicks the later one.
+        # If two options have the same value, the original clicks the later one.
         for name, values in reversed(self.catalogue.product(data.asin).options):
             for value in values:
                 if _spelling(value) == button:
@@ -210,7 +212,7 @@ class WebShop:
         return None
 
     def _listed(self, data: Data) -> tuple[int, list[str]]:
-        """How many products the query finds, and the ids of those on the open page of results."""
+        """Returns how many products the query finds, and the ids of those on the open page of results."""
         found = _found(self.files(), data.query)
         return len(found), found[(data.number - 1) * LISTED : data.number * LISTED]
 
@@ -254,16 +256,16 @@ class WebShop:
         )
 
     def failure_key(self, state: State) -> str:
-        """What was bought with which options; failures to buy teach the same thing."""
+        """Returns what was bought with which options; all failures to buy share one key."""
         data: Data = state.data
         return _purchase(data) if data.page == "end" else "nothing bought"
 
     def submission(self, prediction: str) -> tuple[str, ...]:
-        """One action a line."""
+        """Reads one action per line."""
         return read_actions(prediction, self.parse)
 
     def grade(self, problem: Problem, state: State) -> Grade:
-        """Success is a reward of 1, score is the reward; the detail says what told the nouns."""
+        """Grades a purchase: success is a reward of 1, score is the reward; the detail says what found the nouns."""
         data: Data = state.data
         if data.page != "end":
             return Grade(success=False, score=0.0, detail="nothing bought")
@@ -281,9 +283,9 @@ def _tolerant(text: str) -> Proposal | None:
 
 
 def _official(text: str) -> Proposal | None:
-    """The first action line from its label to the next colon, else the first line of whatever was said.
+    """Reads the first action line from its label to the next colon, else the first line of the text.
 
-    So an option's name is cut at a colon, and a text without an action is an invalid one, not a lost sample.
+    So an option's name is cut at a colon, and a text without an action is an invalid action, not a lost sample.
     Source: ZHUWEI-hub/SYMPHONY, commit 3fbe298, webshop/symphony.py:313-331, 741.
     """
     labelled = [line for line in text.split("\n") if line.startswith("Action") and ":" in line]
@@ -305,7 +307,7 @@ def _purchase(data: Data) -> str:
 
 
 def _spelling(text: str) -> str:
-    """A button without the brackets that it is shown in: `click[[Buy Now]]`."""
+    """Normalises a button's name, without the brackets it is shown in: `click[[Buy Now]]`."""
     return " ".join(text.lower().strip("[] ").split())
 
 
@@ -345,5 +347,5 @@ def _goals(paths: tuple[Path, ...], instructions: Instructions, seed: int) -> Go
 
 @lru_cache(maxsize=4096)
 def _found(paths: tuple[Path, ...], query: str) -> list[str]:
-    """Pages of one search and branches that ask the same share its result."""
+    """Runs a search; its pages, and branches that ask the same, share the result."""
     return _catalogue(paths).search(query)
