@@ -1,9 +1,9 @@
-# Table of contents. One study (a folder under conf/experiment/) from its configs to its report:
+# Table of contents. Takes one study (a folder under conf/experiment/) from its configs to its report:
 #   snakemake --cores all                                  the default study, quickstart
 #   snakemake --cores all --config study=presets           another one
-#   snakemake --cores all --config study=laptop size=quick    a smaller size that the study has (its folder sizes/)
+#   snakemake --cores all --config study=laptop size=quick    a smaller size of the study (from its folder sizes/)
 #   snakemake --cores all --config overrides=problems=4    with Hydra overrides, separated by spaces
-#   snakemake --cores 2 --config share=task,pool           fewer, larger jobs: quicker on few cores (`make run` chooses)
+#   snakemake --cores 2 --config share=task,pool           fewer, larger jobs: faster on few cores (`make run` chooses)
 from snakemake.utils import min_version
 
 min_version("9.20")

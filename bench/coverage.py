@@ -1,10 +1,10 @@
-"""What the report's intervals cover and how often its test rejects a true null, by simulation.
+"""Simulates what the report's intervals cover and how often its test rejects a true null.
 
     python bench/coverage.py --draws 4000          prints the tables of docs/statistics.md
 
-A problem's chance of success is drawn from a beta distribution with the mean of the method and the wanted correlation
-between two runs of the problem (rho); its runs, one a seed, succeed with that chance. Two methods draw their chances
-apart, which is the hardest case for a paired difference: the more alike they are, the fewer problems differ.
+A problem's chance of success is drawn from a beta distribution with the method's mean and the wanted correlation
+between two runs of the problem (rho). Its runs, one per seed, succeed with that chance. Two methods draw their chances
+independently, the hardest case for a paired difference: the more alike they are, the fewer problems differ.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ GRID = tuple(
     (problems, seeds, correlation) for problems in PROBLEMS for seeds in (1, 3) for correlation in (0.0, 0.3, 0.6, 0.9)
 )
 ENOUGH = 15
-"""Problems that differ between two methods, on average, from which on the test's level is within 3.5 to 6.5 %."""
+"""Mean number of problems that differ between two methods, from which the test's level is within 3.5 to 6.5 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """Shares of the draws: whose interval covers the true difference, whose p is at most 5 %; and the mean number of
-    problems that differ."""
+    """Shares of draws whose interval covers the true difference and whose p is at most 5 %.
+
+    Also the mean number of problems that differ.
+    """
 
     covered: float
     rejected: float
@@ -42,7 +44,7 @@ class Differences:
 def successes(
     rng: np.random.Generator, problems: int, seeds: int, correlation: float, mean: float, draws: int
 ) -> np.ndarray:
-    """How many of its runs each problem solves, a row a draw."""
+    """Draws how many of its runs each problem solves, one row per draw."""
     if correlation == 0:
         chances = np.full((draws, problems), mean)
     else:
@@ -52,7 +54,7 @@ def successes(
 
 
 def of_rates(problems: int, seeds: int, correlation: float, mean: float, draws: int) -> float:
-    """Share of the draws whose interval of the rate covers it."""
+    """Returns the share of draws whose interval of the rate covers it."""
     rng = np.random.default_rng(20_25)
     solved = successes(rng, problems, seeds, correlation, mean, draws)
 
@@ -67,7 +69,7 @@ def of_rates(problems: int, seeds: int, correlation: float, mean: float, draws: 
 def of_differences(
     problems: int, seeds: int, correlation: float, first: float, second: float, draws: int
 ) -> Differences:
-    """Of two methods with these rates on the same problems."""
+    """Simulates two methods with these rates on the same problems."""
     rng = np.random.default_rng(20_26)
     apart = successes(rng, problems, seeds, correlation, first, draws)
     apart = apart - successes(rng, problems, seeds, correlation, second, draws)
@@ -98,7 +100,7 @@ def main() -> None:
     print("| problems | seeds | rho | coverage: rate, % | coverage: difference, % | level, % | problems that differ |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for problems, seeds, correlation in GRID:
-        if seeds == 1 and correlation > 0:  # one run a problem: the correlation shows nowhere
+        if seeds == 1 and correlation > 0:  # with one run per problem the correlation has no effect
             continue
         rates = [100 * of_rates(problems, seeds, correlation, mean, draws) for mean in RATES]
         pairs = [of_differences(problems, seeds, correlation, mean, mean, draws) for mean in RATES]

@@ -1,22 +1,22 @@
-"""The engine for GGUF files against a bare llama.cpp loop and against transformers, on real models.
+"""Compares the engine for GGUF files with a bare llama.cpp loop and with transformers, on real models.
 
     SYMPHONY_MODELS=FOLDER python bench/engines.py [--hf] [--models NAME ...] [--played [--wording v1]]
 
 Needs the extra `gguf`, the files of pool `laptop` in the folder, and for the played run the data of mbpp_py (--data).
-One thread but where it says otherwise; speeds are tokens a CPU-second, so that other load disturbs them little.
-  prompt, decode B     tokens a CPU-second: one prompt of 512 tokens; B rows that generate 48 tokens each, for a bare
+It uses one thread unless stated otherwise; speeds are tokens per CPU-second, so that other load has little effect.
+  prompt, decode B     tokens per CPU-second: one prompt of 512 tokens; B rows that generate 48 tokens each, for a bare
                        loop (llama_decode and argmax, nothing else) and for the engine (draws, log-probabilities,
                        stop strings, text), in turn
-  gguf_share_of_raw    the engine's decoding over the bare loop's, the least of all models and batches
+  gguf_share_of_raw    the engine's decoding speed over the bare loop's, the smallest over all models and batches
   trie_ratio           prompt tokens computed over distinct tokens of the trie of all prompts, in a run of SYMPHONY on
                        three problems of mbpp_py by the two smaller models (--wording: of its prompts)
   trie_ratio_generated the same over the distinct tokens that no completion had generated: these lie in the cache, too,
                        when a later prompt repeats them, so 1.0 is the limit of this one
   cached               share of the run's prompt tokens that came from the cache
-  gguf_speedup_over_hf with --hf: CPU-seconds of the Hugging Face backend (float32, the same weights, the calls of that
-                       run in the batches in which they were asked) over the engine's; it keeps nothing across calls,
-                       as at 3d8d9ad, and `_with_tree` what it keeps by default
-  busy_neighbour_share wall-clock speed of the engine with two threads and two busy processes beside it, over that alone
+  gguf_speedup_over_hf with --hf: CPU-seconds of the Hugging Face backend (float32, same weights, the calls of that run
+                       in their original batches) over the engine's; it keeps nothing across calls, as at 3d8d9ad;
+                       `_with_tree` is the same with what it keeps by default
+  busy_neighbour_share wall-clock speed of the engine with two threads next to two busy processes, over that alone
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def texts(rows: int) -> list[Request]:
 
 
 def bare(backend: GGUFBackend, llama: Llama, rows: int) -> float:
-    """CPU-seconds of `NEW` steps of so many rows: nothing but llama_decode and argmax."""
+    """Measures CPU-seconds of `NEW` steps of that many rows: nothing but llama_decode and argmax."""
     prompts = [np.array(row.prompt, np.int32) for row in backend.rows(texts(rows))]
     spans = [Span(sequence=row, begin=0, tokens=prompt, wanted=True) for row, prompt in enumerate(prompts)]
     logits = [llama.compute([span])[0].copy() for span in spans]
@@ -121,7 +121,7 @@ def bare(backend: GGUFBackend, llama: Llama, rows: int) -> float:
 
 
 def engine(backend: GGUFBackend, rows: int) -> float:
-    """CPU-seconds a generated token times rows times `NEW`, from the first step in which every row generates."""
+    """Measures CPU-seconds per generated token, times rows times `NEW`, once every row generates."""
     backend.submit(texts(rows))
     backend.step()
     backend.step()
@@ -159,7 +159,7 @@ def speeds(file: Path) -> dict[str, Any]:
 
 @dataclass
 class Played:
-    """A model that keeps the prompts and the batches of what it was asked, and the tokens of each row."""
+    """A model that records the prompts and the batches it was asked, and the tokens of each row."""
 
     backend: GGUFBackend
     batches: list[list[Request]] = field(default_factory=list)
@@ -198,7 +198,7 @@ class Played:
 
 
 def small_pool(data: Path, wording: str | None) -> Group:
-    """SYMPHONY on three problems of mbpp_py by the two smaller models."""
+    """Returns a group with SYMPHONY on three problems of mbpp_py by the two smaller models."""
     overrides = ["tasks=[mbpp_py]", "seeds=[0]", "problems=3", "pool=laptop", "~pool.agents.coder_1_5b"]
     if wording:
         overrides.append(f"task.wording={wording}")
@@ -220,7 +220,7 @@ def play(folder: Path, data: Path, wording: str | None) -> dict[str, Played]:
 
 
 def distinct(prompts: Sequence[tuple[int, ...]]) -> int:
-    """Nodes of the trie of all prompts."""
+    """Counts the nodes of the trie of all prompts."""
     count, before = 0, ()
     for prompt in sorted(prompts):
         pairs = enumerate(zip(prompt, before, strict=False))
@@ -250,7 +250,7 @@ def never_generated(prompts: Sequence[tuple[int, ...]], sequences: Sequence[tupl
 
 
 def by_transformers(file: Path, batches: Sequence[Sequence[Request]], cache_tokens: int) -> float:
-    """CPU-seconds of the Hugging Face backend on the same weights; with a tree of prefixes across calls, or without."""
+    """Measures CPU-seconds of the Hugging Face backend on the same weights, with or without its prefix tree."""
     with tempfile.TemporaryDirectory() as folder:
         unpack(file, Path(folder))
         backend = HFBackend(folder, cache_tokens=cache_tokens)
@@ -266,7 +266,7 @@ def _spin() -> None:
 
 
 def rate(backend: GGUFBackend) -> float:
-    """Tokens a second of eight rows."""
+    """Measures tokens per second of eight rows."""
     begin, before = time.perf_counter(), backend.engine.generated
     backend.generate(texts(8))
     return (backend.engine.generated - before) / (time.perf_counter() - begin)

@@ -1,15 +1,15 @@
-"""What an unvisited child should count as in selection: rules compared on trees whose true values are known.
+"""Compares rules for how selection counts an unvisited child, on trees whose true values are known.
 
     python bench/first_visit.py
 
 Each child's true value is its parent's, moved by up to 0.3 and kept in [0, 1]; the root's is 0.4. The evaluator reads
-it with an error of up to `error`, a simulation from there shows it with one of up to 0.2, and succeeds with the chance
-value ** RARE. An iteration selects a leaf, expands it, simulates from the child with the best prior and backs the
-result up, as `Symphony` does. Trees have N children a node and end at depth DEPTH; every rule meets the same trees,
-each of which it searches for all K iterations (c = 2), whether it has succeeded or not.
+it with an error of up to `error`; a simulation from there shows it with an error of up to 0.2 and succeeds with
+probability value ** RARE. An iteration selects a leaf, expands it, simulates from the child with the best prior and
+backs the result up, as `Symphony` does. Trees have N children per node and end at depth DEPTH. Every rule gets the
+same trees and searches each for all K iterations (c = 2), whether it has succeeded or not.
 
   untried   share of trees in which the truly best child of the root was never visited
-  missed    the same over trees in which its prior was competitive: within 0.1 of the best prior
+  missed    the same over trees in which that child's prior was competitive: within 0.1 of the best prior
   regret    true value of the best child of the root minus that of the most visited
   solved    share of trees in which a simulation succeeded, which ends a search that sees rewards
 """
@@ -43,7 +43,7 @@ class Outcome:
 
 
 def search(rule: FirstVisit, iterations: int, error: float, seed: int) -> Outcome:
-    """One search of one tree; the tree's values depend on the seed and the place alone."""
+    """Searches one tree once; the tree's values depend only on the seed and the place."""
     tree, truth, places, solved = Tree(STATE), [0.4], [""], False
 
     def draw(place: str, what: str) -> random.Random:

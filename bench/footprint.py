@@ -1,14 +1,14 @@
-"""Whether a model takes the memory that the plan says: NF4, the three layer shapes of SYMPHONY-S at reduced depth.
+"""Compares a model's memory with the plan: NF4, the three layer shapes of SYMPHONY-S at reduced depth.
 
     python bench/footprint.py [--layers 2] [--model qwen2_5_7b]
 
-Each model has random weights and is written, and loaded, in a process of its own, on the CPU, with bfloat16 for what
-is not quantised. Before the measured model the process has loaded and asked a tiny one, so that libraries and their
-buffers are not counted. Sizes are growth of the process's resident memory (GB, 10^9 bytes):
+Each model has random weights. It is written, and loaded, in a process of its own on the CPU, with bfloat16 for what is
+not quantised. First the process loads and asks a tiny model, so that libraries and their buffers are not counted.
+Sizes are growth of the process's resident memory (GB, 10^9 bytes):
   planned, measured  weights: `symphony.models.footprint` against resident memory after loading
   error              measured over planned, minus 1; goal: within 0.10
-  cache              planned, of the 16 sequences of 256 tokens that are then answered
-  beside             the most meanwhile, less weights as measured and cache as planned: what the plan's allowance is for
+  cache              planned cache of the 16 sequences of 256 tokens that are then answered
+  beside             the peak meanwhile, minus measured weights and planned cache: covered by the plan's allowance
                      (1 GB on a GPU; on a CPU bitsandbytes unpacks one matrix at a time)
 At reduced depth the embedding and the head, which stay bfloat16, are a larger share than in the whole model.
 """
@@ -35,30 +35,30 @@ TURNS = 4  # tokens that the chat template adds to a prompt
 
 
 def resident(field: str = "VmRSS") -> int:
-    """Bytes of this process now ("VmRSS"), or at most so far ("VmHWM")."""
+    """Returns the bytes of this process now ("VmRSS") or at its peak ("VmHWM")."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1]) * 1024
 
 
 def settled() -> int:
-    """Bytes that are in use, not such as the allocator keeps for later."""
+    """Returns the bytes in use, without those that the allocator keeps for later."""
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     return resident()
 
 
 def ask(backend: HFBackend) -> None:
-    """Rows of one prompt: it is prefilled once, so that this takes little time."""
+    """Asks for rows of one prompt, which is prefilled once, so that this takes little time."""
     backend.generate([request("x" * PROMPT, "p", index, NEW) for index in range(ROWS)])
 
 
 def measure(tiny: Path, folder: Path) -> tuple[int, int]:
-    """Growth by loading, and the most while answering."""
+    """Measures the growth by loading, and the peak while answering."""
     ask(HFBackend(tiny, dtype="bfloat16", quantization="nf4"))
     before = settled()
     backend = HFBackend(folder, dtype="bfloat16", quantization="nf4")
     loaded = settled()
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     ask(backend)
     return loaded - before, resident("VmHWM") - before
 

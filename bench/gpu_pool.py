@@ -1,18 +1,19 @@
-"""The pool SYMPHONY-S in NF4, all three models resident under a memory cap: tokens a second, and against other ways.
+"""Measures the pool SYMPHONY-S in NF4, all three models resident under a memory cap: tokens per second of several ways.
 
     python bench/gpu_pool.py [--cap 24] [--rounds 2]
 
-Random weights in the real models' shapes, so that nothing is downloaded: they are drawn and written first, which takes
-46 GB of disk (TMPDIR says where). Without a GPU it runs on the CPU with toy models of two layers: that tries the script
-and says nothing about a GPU. Each of n sequences is a request of 512 tokens (toys: 128) with 64 new ones (toys: 16),
-four draws each of n/4 prompts whose first three quarters are shared, as a search asks. Tokens a second of the pool
-(tokens of all models over the sum of their times, the best of the rounds each; of CPU time where there is no GPU):
+The models have random weights in the real models' shapes, so nothing is downloaded. They are drawn and written first,
+which takes 46 GB of disk (TMPDIR says where). Without a GPU it runs on the CPU with toy models of two layers: that
+tests the script and says nothing about a GPU. Each of n sequences is a request of 512 tokens (toys: 128) with 64 new
+ones (toys: 16): four draws each of n/4 prompts that share their first three quarters, as in a search. Results are
+tokens per second of the pool (tokens of all models over the sum of their times, the best round of each; of CPU time
+if there is no GPU):
   reuse_n    the project's way: agent -> batcher -> store (live) -> backend
   plain_n    the same without reuse of prefixes
   raw_n      plain `generate` with do_sample, one batch of n
   serial     plain `generate`, one request at a time, as the published code asks
-  planned_gb, held_gb, peak_gb   weights as planned; torch's tensors after loading all, and at most later (CPU: 0)
-  load_s     seconds to load and quantise all models, checksums included
+  planned_gb, held_gb, peak_gb   planned weights; torch's tensors after loading all; their later peak (CPU: 0)
+  load_s     seconds to load and quantise all models, including checksums
   halvings   how often memory ran out
 """
 
@@ -40,13 +41,13 @@ SERIAL = 4  # requests; the rate of one at a time does not depend on their numbe
 
 
 def searched(count: int, prompt: int, new: int) -> list[Request]:
-    """Requests as a search makes them: four draws of each prompt, three quarters of which all share."""
+    """Makes requests as a search does: four draws of each prompt, with three quarters shared by all."""
     texts = ["x" * (prompt * 3 // 4) + f"{number:04d}" * (prompt // 16) for number in range(max(1, count // 4))]
     return [request(texts[number // 4], str(number // 4), number % 4, new) for number in range(count)]
 
 
 def load(root: Path, device: str) -> tuple[dict[str, HFBackend], int, float]:
-    """The backends, planned bytes of weights, and seconds to load and quantise."""
+    """Returns the backends, planned bytes of weights, and seconds to load and quantise."""
     shapes = SHAPES if device == "cuda" else TOYS
     for shape in shapes:
         write(shape, root / shape.name, device=device)
@@ -62,7 +63,7 @@ def load(root: Path, device: str) -> tuple[dict[str, HFBackend], int, float]:
 
 
 def rates(backend: HFBackend, prompt: int, new: int, rounds: int) -> dict[str, tuple[float, float]]:
-    """Tokens and seconds of each way; CPU-seconds on a CPU, which other load on the machine disturbs less."""
+    """Measures tokens and seconds of each way; on a CPU in CPU-seconds, which other load disturbs less."""
 
     def without(requests: list[Request]) -> int:
         backend._shares = False

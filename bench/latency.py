@@ -1,16 +1,16 @@
-"""How close concurrent searches come to an endpoint's latency, and how much of a rate limit is used.
+"""Measures how close concurrent searches come to an endpoint's latency, and how much of a rate limit they use.
 
     python bench/latency.py [--latency 0.2] [--problems 100]
 
 A stub endpoint (tests/stub_server.py, in a process of its own) answers every call after the same latency, so that only
-our own waiting and computing is measured; it counts a token for four letters of a prompt. One run of the quickstart on
-mini_qa (100 problems, all in flight) by a pool of two API agents goes through `run_group`, store included; both
-processes share the machine's cores. The critical path is the longest chain of calls
-of a problem, one after another, times the latency; calls that a search makes together count once.
+our own waiting and computing is measured; it counts one token per four letters of a prompt. One run of the
+quickstart on mini_qa (100 problems, all in flight) by a pool of two API agents goes through `run_group`, store
+included; both processes share the machine's cores. The critical path is a problem's longest chain of successive calls
+times the latency; calls that a search makes together count once.
   wall_over_critical_path  wall-clock of the run (its `wall.json`) over the critical path; goal at 1 s latency: at most
-                           1.2 (at 0.2 s the client's own work, some 3 ms a call on one core, is the longer of the two)
-  share_of_rate_limit      requests a minute that arrived over the limit of 1,200 a minute, from the first to the last
-                           of 300 calls that are asked for at once; goal: at least 0.95
+                           1.2 (at 0.2 s the client's own work, some 3 ms per call on one core, takes longer)
+  share_of_rate_limit      requests per minute that arrived over the limit of 1,200 per minute, from the first to the
+                           last of 300 calls requested at once; goal: at least 0.95
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Chained:
 
 
 def serve(latency: float, told: Any) -> None:
-    """An endpoint until the parent says so; then tells when the first and the last request arrived."""
+    """Serves an endpoint until the parent process ends it; then reports when the first and last requests arrived."""
     times: list[float] = []
 
     def script(asked: Asked) -> Reply:

@@ -1,30 +1,30 @@
-"""What planning costs by itself, for every option under conf/search, and what several iterations at once distort.
+"""Measures the planning cost of every option under conf/search, and what several iterations at once distort.
 
     python bench/methods.py
 
-**Planner's time.** CPU time of this process a model call, the best of `REPEATS` runs: search, scheduler, scorer,
-memory, batcher and every record made, for `PROBLEMS` problems side by side under `CALLS` calls each. The models answer
-at once from a script (tests/stub.py), whose own time and that of the stub environment are in the figure. Settings are
-those of conf/search under `preset: embedded`.
+**Planner's time.** CPU time of this process per model call, the best of `REPEATS` runs: search, scheduler, scorer,
+memory, batcher and every record made, for `PROBLEMS` concurrent problems with `CALLS` calls each. The models answer
+at once from a script (tests/stub.py); its own time and that of the stub environment are included. Settings are those
+of conf/search under `preset: embedded`.
 
 **Iterations at once** (`parallel: k` of Symphony). A sequential search of a known tree is stopped before each iteration
 and asked which k leaves it would take at once:
   parallel_k_last_leaf_differs   share of these whose k-th leaf is not the leaf of the k-th iteration from there
   parallel_k_leaves_unwanted     share of their leaves that none of these k iterations selects
-The known trees: each child's true value is its parent's, moved by up to 0.3; the evaluator reads it with an error of
-up to 0.2. Then whole searches of a word-guessing environment with an evaluator that knows the share of right letters to
-within 0.3, at equal iterations:
+In the known trees each child's true value is its parent's, moved by up to 0.3; the evaluator reads it with an error of
+up to 0.2. Then whole searches run in a word-guessing environment, with an evaluator that knows the share of correct
+letters to within 0.3, at equal iterations:
   parallel_k_solved              share of problems solved
   parallel_k_rounds              batches of calls that a problem waits for, one after another
   halving_solved                 share solved, one iteration after another, with sequential halving at the root
 
-**AB-MCTS beside TreeQuest**, which decides for it: CPU time of a decision, the mean over a tree that grows to so many
+**AB-MCTS beside TreeQuest**, which makes its decisions: CPU time per decision, averaged over a tree that grows to k
 attempts of three models with random scores.
-  ab_mcts_a_us_per_decision_to_k    as the search asks and tells, the process's random generators set aside each time
+  ab_mcts_a_us_per_decision_to_k    as the search asks and tells, saving the process's random generators each time
   treequest_a_us_per_decision_to_k  `ask` and `tell` of TreeQuest's ABMCTSA alone
-  treequest_a_us_per_call           its share of us_per_call_ab_mcts_a: a tree of as many attempts as each problem had
-  treequest_m_s_per_decision_to_k   seconds of ABMCTSM alone, once; only where the extra `ab-mcts-m` is installed
-  us_per_call_ab_mcts_m             as above of the others, there, but of one problem with as many attempts, once
+  treequest_a_us_per_call           its share of us_per_call_ab_mcts_a: a tree with as many attempts as a problem had
+  treequest_m_s_per_decision_to_k   seconds of ABMCTSM alone, once; only if the extra `ab-mcts-m` is installed
+  us_per_call_ab_mcts_m             then also the time per call as for the others, but of one problem, once
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ ATTEMPTS_M = 6
 
 
 def methods() -> dict[str, Search]:
-    """Every search option by name, with the settings of its file."""
+    """Returns every search option by name, with the settings of its file."""
     found = {}
     for path in sorted((CONF / "search").glob("*.yaml")):
         overrides = (f"search={path.stem}", "tasks=[gridworld]", "seeds=[0]")
@@ -112,7 +112,7 @@ def microseconds_a_call(name: str, method: Search) -> float:
 
 
 def leaves_compared(at_once: int, trees: int = 200, branching: int = 4) -> tuple[float, float]:
-    """Shares of batches whose last leaf differs, and of leaves that sequential selection does not want."""
+    """Returns the share of batches whose last leaf differs, and of leaves that sequential selection does not choose."""
     batches = last = unwanted = 0
     for seed in range(trees):
         planned, actual = one_tree(seed, at_once, branching)
@@ -126,7 +126,7 @@ def leaves_compared(at_once: int, trees: int = 200, branching: int = 4) -> tuple
 
 
 def one_tree(seed: int, at_once: int, branching: int) -> tuple[list[Sequence[int]], list[int]]:
-    """Before each iteration the leaves it would take at once; and the leaf that each iteration took."""
+    """Returns the leaves that each iteration would take at once, and the leaf that it took."""
     rng = random.Random(seed)
     method = Symphony()
     tree = Tree(STATE)
@@ -170,7 +170,7 @@ class Counted:
 
 
 def guesser(target: str) -> ScriptedBackend:
-    """Proposes any letter; values a word by its share of right letters, to within 0.3."""
+    """Returns a backend that proposes any letter and values a word by its share of correct letters, to within 0.3."""
     draw = talk("abcd")
 
     def answer(request: Request) -> str:
@@ -185,7 +185,7 @@ def guesser(target: str) -> ScriptedBackend:
 
 
 def searches(*, parallel: int = 1, root: RootRule = "uct", problems: int = 600, length: int = 5) -> tuple[float, float]:
-    """Share of problems solved, and batches of calls a problem waits for."""
+    """Returns the share of problems solved, and the batches of calls that a problem waits for."""
     method = Symphony(iterations=ITERATIONS, depth=None, sim_width=1, sim_depth=length, parallel=parallel, root=root)
     solved = rounds = 0
     for number in range(problems):
@@ -207,7 +207,7 @@ def searches(*, parallel: int = 1, root: RootRule = "uct", problems: int = 600, 
 
 
 def grow(algorithm: treequest.Algorithm, attempts: int) -> None:
-    """TreeQuest alone: asks and tells until the tree has so many attempts."""
+    """Asks and tells TreeQuest alone until the tree has that many attempts."""
     scores = random.Random(0)
     state = algorithm.init_tree()
     for _ in range(attempts):
@@ -256,7 +256,7 @@ def main() -> None:
     figures: dict[str, float] = {}
     with rare_collections():
         for name, method in methods().items():
-            if name == "ab_mcts_m":  # apart, for its decisions take seconds
+            if name == "ab_mcts_m":  # separately, since its decisions take seconds
                 continue
             figures[f"us_per_call_{name}"] = round(microseconds_a_call(name, method), 1)
         for at_once in AT_ONCE:

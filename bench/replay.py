@@ -1,14 +1,14 @@
-"""How much faster a run is when it is replayed from the call store than when its models answer.
+"""Measures how much faster a run is when replayed from the call store than when its models answer.
 
     python bench/replay.py [--problems 8]
 
-One run of the quickstart (symphony on mini_qa, seed 0) by the embedded trio: live and recorded, with the models loaded
-beforehand, then replayed by `symphony run` in a process of its own, which must not even import torch. The records must
-be equal byte for byte. CPU-seconds and wall-clock are those of the runs' own `wall.json`: searching and answering;
-starting Python, imports, loading models and writing records are on neither side. Live is long enough to average over
-what else the machine does; the replay is not, so it is repeated, each time in a new process, and its median counts.
+One run of the quickstart (symphony on mini_qa, seed 0) by the embedded trio: first live and recorded, with the models
+loaded beforehand, then replayed by `symphony run` in a process of its own, which must not even import torch. The
+records must be equal byte for byte. CPU-seconds and wall-clock come from the runs' own `wall.json`: searching and
+answering; starting Python, imports, loading models and writing records count for neither. The live run is long enough
+to average over other load; the replay is not, so it is repeated in new processes, and the median counts.
   replay_speedup       CPU-seconds live over replayed
-  replay_speedup_wall  the same by the wall's clock; ..._least: of the slowest replay
+  replay_speedup_wall  the same by wall-clock; ..._least: for the slowest replay
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from symphony.types import SymphonyError
 
 ROOT = Path(__file__).parents[1]
 REPLAY = "import sys; from symphony.__main__ import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
-"""Runs the command line and fails when a model was loaded."""
+"""Runs the command line and fails if a model was loaded."""
 REPEATS = 7
 APART = {FILES[TimingRecord], FILES[WallRecord]}
 
@@ -45,7 +45,7 @@ def one_group(problems: int) -> Group:
 
 
 def live(group: Group, outputs: Path, data: Path) -> Path:
-    """Records the run with models that are loaded before it begins; returns its folder."""
+    """Records the run with models loaded before it begins; returns its folder."""
     (run,) = group.runs
     ready = {spec: spec.build(data) for spec in models(run.config).values()}
     place = Place(outputs=outputs, data=data)
@@ -55,7 +55,7 @@ def live(group: Group, outputs: Path, data: Path) -> Path:
 
 
 def replayed(group: Group, outputs: Path) -> Path:
-    """Answers the run from the call store under `outputs` in a new process; returns its folder."""
+    """Replays the run from the call store under `outputs` in a new process; returns its folder."""
     run = replace(group.runs[0], execution={**group.runs[0].execution, "store": "replay"})
     plan_file = freeze(replace(group, runs=(run,)), outputs / "groups")
     command = ["run", "--group", str(plan_file.parent), "--outputs", str(outputs)]

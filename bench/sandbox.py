@@ -1,4 +1,4 @@
-"""Graded programs a second on two cores with full isolation, beside plain subprocesses running the same programs.
+"""Graded programs per second on two cores with full isolation, and in plain subprocesses running the same programs.
 
 python bench/sandbox.py [--programs N] [--rust N]
 """
@@ -57,7 +57,7 @@ def main() -> None:
     figures = {"python_per_s": round(python, 1), "ratio_to_plain": round(python / bare, 2)}
     if rust_suite.available():
         rust = rust_suite.suite("f", "fn f(x: isize) -> isize {", RUST_TEST)
-        rust_suite.judge("fn f(x: isize) -> isize { x * x }", rust, 5.0)  # what the tests expect is compiled once
+        rust_suite.judge("fn f(x: isize) -> isize { x * x }", rust, 5.0)  # compiles once what the tests expect
 
         def compiled(index: int) -> None:
             report = rust_suite.judge(f"// {index}\nfn f(x: isize) -> isize {{ x * x }}", rust, 5.0)

@@ -1,25 +1,25 @@
-"""Regret of each scheduler on bandits whose truth is known, beside what theory promises where it promises something.
+"""Regret of each scheduler on bandits with known means, next to the theoretical bound if there is one.
 
     python bench/schedulers.py
 
-Four agents with coin-flip rewards, 1,000 calls, the mean of 200 seeds with its 95 % half-width. Regret is the mean
-reward of the best choice at each call minus that of the choice made, summed. Bandits:
+Four agents with coin-flip rewards, 1,000 calls, the mean of 200 seeds with its 95 % half-width. Regret is the summed
+difference between the mean reward of the best choice at each call and that of the choice made. Bandits:
 
-- still: means that stay.
-- drift: every 250 calls each agent takes the mean of its neighbour.
+- still: constant means.
+- drift: every 250 calls each agent takes its neighbour's mean.
 - late: as still, but a reward comes 12 calls after its pick, as in a search that evaluates before it rewards.
-- phase: four calls expand, four simulate, and so on; who is best at one is worst at the other.
+- phase: four calls expand, four simulate, and so on; the best agent for one is the worst for the other.
 - cost: the best agent costs four times the tokens; 1,000 is then a budget in units of a cheap call, and regret is
-  against the best reward for that budget.
+  relative to the best reward for that budget.
 
-No model is behind this, and every call is rewarded: in a search, evaluations and reflections never are.
+No model is behind this, and every call is rewarded; in a search, evaluations and reflections never are.
 
-Bounds are printed for still only, and only beside the policies that they were proved for:
+Bounds are printed for still only, and only for the policies for which they were proved:
 
 - UCB1: 8 ln T sum(1 / gap) + (1 + pi^2 / 3) sum(gap), Auer, Cesa-Bianchi, Fischer 2002, Theorem 1.
 - EXP3 with its gamma for T: 2 sqrt(e - 1) sqrt(T K ln K), Auer, Cesa-Bianchi, Freund, Schapire 2002, Corollary 3.2.
 - Thompson sampling (Beta): ln T sum(gap / kl), the asymptote of Lai and Robbins 1985, which it reaches as T grows
-  (Kaufmann, Korda, Munos 2012). At a given T it is neither an upper nor a lower bound.
+  (Kaufmann, Korda, Munos 2012). At a given T this is neither an upper nor a lower bound.
 - Uniform picks and turns: T mean(gap), by arithmetic.
 """
 
@@ -48,7 +48,7 @@ SHOWN = (100, 300, HORIZON)
 MEANS = (0.3, 0.5, 0.6, 0.7)
 K = len(MEANS)
 GAMMA = min(1.0, math.sqrt(K * math.log(K) / ((math.e - 1) * HORIZON)))
-"""Of EXP3, as Corollary 3.2 sets it."""
+"""EXP3's gamma, as set by Corollary 3.2."""
 
 SCHEDULERS: dict[str, Scheduler] = {
     "ucb_20": UCB(),
@@ -82,7 +82,7 @@ REMARKS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bandit:
-    """Mean rewards by call and agent, what each call is for, when its reward comes and what it costs."""
+    """A bandit: mean rewards by call and agent, each call's purpose, when its reward comes and what it costs."""
 
     means: Callable[[int], Sequence[float]] = lambda _: MEANS
     phase: Callable[[int], Phase] = lambda _: Phase.EXPAND
@@ -113,7 +113,7 @@ BANDITS = {
 
 
 def regrets(scheduler: Scheduler, bandit: Bandit, seed: int) -> list[float]:
-    """Regret at each of `SHOWN` (units of cost spent)."""
+    """Returns the regret at each of `SHOWN` (units of cost spent)."""
     arms, rng, coin = [ArmStats() for _ in range(K)], random.Random(seed), random.Random(-1 - seed)
     waiting: deque[tuple[int, int, float, Trial]] = deque()
     spent, regret, call, found = 0, 0.0, 0, []
@@ -137,7 +137,7 @@ def regrets(scheduler: Scheduler, bandit: Bandit, seed: int) -> list[float]:
 
 
 def bounds() -> dict[str, float]:
-    """What theory says of `still` at `HORIZON`."""
+    """Returns the theoretical bounds for `still` at `HORIZON`."""
     gaps = [max(MEANS) - mean for mean in MEANS if mean < max(MEANS)]
     divergences = [_kl(mean, max(MEANS)) for mean in MEANS if mean < max(MEANS)]
     log = math.log(HORIZON)
@@ -152,7 +152,7 @@ def bounds() -> dict[str, float]:
 
 
 def _kl(p: float, q: float) -> float:
-    """Divergence of two coins, nats."""
+    """Returns the divergence of two coins, in nats."""
     return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
 
 

@@ -1,17 +1,17 @@
-"""How fast and how large the search core is, beside TreeQuest's StandardMCTS in the same run.
+"""Measures the speed and size of the search core, next to TreeQuest's StandardMCTS in the same run.
 
     python bench/search_core.py
 
-Rates are nodes a second of this process's CPU time, the best of `REPEATS` runs: others on the machine can only slow a
-run down. Sizes take turns, so that a slow minute hits all alike. The cyclic garbage collector is on, as the runner
-sets it for every run (`symphony.run.runner.rare_collections`); the cost of a node at 10^5 against 10^3 is shown with
-Python's own setting as well, under which the collector's passes over the live tree make a node of a large tree about
-1.5 times as dear. Core trees are full trees of depth 5 whose branching grows with their size (4, 6 and 10 children:
-1,364, 9,330 and 111,110 nodes), so that the cost of a node may be compared between sizes: a walk costs depth times
-branching for as many new nodes as branching, whatever the size. Nodes at depth 5 are closed, so closing is exercised
-as well. TreeQuest's StandardMCTS runs without the collector, which favours it. The whole loop is `Symphony.solve` on a
-stub environment with a scripted pool that answers at once (tests/stub.py), batchers, records made and written: no model
-and no benchmark is behind it, only our own overhead is measured.
+Rates are nodes per second of this process's CPU time, the best of `REPEATS` runs: other load can only slow a run down.
+Sizes take turns, so that a slow minute affects all alike. The cyclic garbage collector is on, as the runner sets it
+for every run (`symphony.run.runner.rare_collections`); the cost of a node at 10^5 against 10^3 is also shown with
+Python's own setting, under which the collector's passes over the live tree make a node of a large tree about 1.5 times
+as expensive. Core trees are full trees of depth 5 whose branching grows with their size (4, 6 and 10 children: 1,364,
+9,330 and 111,110 nodes), so that the cost of a node is comparable between sizes: a walk costs depth times branching and
+adds as many nodes as the branching, whatever the size. Nodes at depth 5 are closed, which exercises closing as well.
+TreeQuest's StandardMCTS runs without the collector, which favours it. The whole loop is `Symphony.solve` on a stub
+environment with a scripted pool that answers at once (tests/stub.py), batchers, records made and written: no model and
+no benchmark is behind it, so only our own overhead is measured.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ TURN = Turn(thought="", action="", observation="")
 
 
 def build(nodes: int, branching: int, depth: int = DEPTH) -> Tree:
-    """Selects, adds children with random values, backs up the best: the work of one search, without its agents."""
+    """Selects, adds children with random values, backs up the best: the work of one search without its agents."""
     rng = random.Random(0)
     tree = Tree(STATE)
     while len(tree) < nodes:
@@ -77,7 +77,7 @@ def build(nodes: int, branching: int, depth: int = DEPTH) -> Tree:
 
 
 def cpu_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Least CPU-seconds of one call."""
+    """Returns the smallest CPU-seconds of one call."""
     times = []
     for _ in range(repeats):
         gc.collect()
@@ -89,12 +89,12 @@ def cpu_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def core_rates() -> dict[int, float]:
-    """Nodes a CPU-second by size of the tree, the sizes taking turns."""
+    """Measures nodes per CPU-second by size of the tree; the sizes take turns."""
     made = {nodes: len(build(nodes, branching)) - 1 for nodes, branching in BRANCHING.items()}
     seconds = dict.fromkeys(BRANCHING, math.inf)
     for _ in range(2 * REPEATS):
         for nodes, branching in BRANCHING.items():
-            times = max(1, 20_000 // nodes)  # small trees several times, so that the clock's grain does not show
+            times = max(1, 20_000 // nodes)  # small trees several times, because the clock is coarse
 
             def work(nodes: int = nodes, branching: int = branching, times: int = times) -> None:
                 for _ in range(times):
@@ -112,7 +112,7 @@ def bytes_per_node() -> float:
     tracemalloc.start()
     tree = build(10_000, BRANCHING[10_000])
     bare = tracemalloc.get_traced_memory()[0] / len(tree)
-    for node in tree.nodes:  # what a node carries in a real search, its texts left out
+    for node in tree.nodes:  # a node's data in a real search, without its texts
         node.turn, node.state = Turn(thought="", action="", observation=""), State(observation="")
         node.score = Score(value=random.random(), confidence=random.random(), modulated=random.random())
     size = tracemalloc.get_traced_memory()[0] / len(tree)
@@ -125,7 +125,7 @@ def bytes_per_node() -> float:
 
 
 def treequest_rates() -> dict[str, float]:
-    """Nodes a CPU-second of StandardMCTS while it builds 10^4 nodes, one mode a key; the default step by sampling."""
+    """Measures nodes per CPU-second of StandardMCTS for 10^4 nodes, one mode per key; samples the default step."""
     rates: dict[str, float] = {}
     gc.collect()
     gc.disable()
@@ -149,8 +149,8 @@ def treequest_rates() -> dict[str, float]:
     for _ in range(steps):
         state = algorithm.step(state, generate)
     at_end = steps / (time.process_time() - start)
-    # the default step copies the whole tree, so its cost grows with the tree: the mean over the build is twice the rate
-    # at its end
+    # The default step copies the whole tree, so its cost grows with the tree: the mean rate over the build is twice the
+    # rate at its end.
     rates["default step"] = 2 * at_end
     print(
         f"treequest StandardMCTS, default step: {at_end:9,.1f} nodes a CPU-second at 10^4 nodes ({steps} steps timed)"
@@ -179,7 +179,7 @@ def crowd(problems: int, iterations: int) -> list[tuple[Session, SearchResult]]:
 
 
 def records(done: list[tuple[Session, SearchResult]]) -> list[list[Sequence[Any]]]:
-    """The tables of each problem."""
+    """Returns the tables of each problem."""
     grade = Grade(success=False, score=0.0)
     made: list[list[Sequence[Any]]] = []
     for index, (session, result) in enumerate(done):
@@ -199,7 +199,7 @@ def records(done: list[tuple[Session, SearchResult]]) -> list[list[Sequence[Any]
 
 
 def whole_loop() -> tuple[float, float]:
-    """Rates with and without writing to disk: search, scheduler, scorer, memory, batcher, and every record made."""
+    """Measures rates with and without writing to disk: search, scheduler, scorer, memory, batcher, all records made."""
     made = 0
 
     def work() -> None:

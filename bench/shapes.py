@@ -1,6 +1,6 @@
-"""Random models with the layer shapes of the paper's SYMPHONY-S, at any depth: for benches that download nothing.
+"""Random models with the layer shapes of the paper's SYMPHONY-S, at any depth, for benches that download nothing.
 
-The sizes are those of the models' public configs; the tokenizer knows bytes, so that n letters are n tokens.
+The sizes are those of the models' public configs. The tokenizer works on bytes, so that n letters are n tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TEMPLATE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Sizes of a model; `family` as transformers names it."""
+    """Sizes of a model; `family` is transformers' name."""
 
     name: str
     family: str
@@ -49,7 +49,7 @@ TOYS = tuple(
 
 
 def write_tokenizer(folder: Path) -> None:
-    """A byte-level tokenizer with a chat template."""
+    """Writes a byte-level tokenizer with a chat template."""
     special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: number for number, token in enumerate([*special, *letters])}
@@ -63,7 +63,7 @@ def write_tokenizer(folder: Path) -> None:
 
 
 def write(shape: Shape, folder: Path, *, layers: int | None = None, device: str = "cpu") -> None:
-    """A folder with random bfloat16 weights, drawn on the device; of full depth unless fewer layers are wanted."""
+    """Writes a folder with random bfloat16 weights, drawn on the device; of full depth unless `layers` is given."""
     config = AutoConfig.for_model(
         shape.family,
         vocab_size=shape.vocabulary,

@@ -1,22 +1,22 @@
-"""Tokens a second of the model layer against raw `generate` and against one call at a time.
+"""Compares the model layer's tokens per second with raw `generate` and with one call at a time.
 
     python bench/throughput.py [--rounds 3]
 
-On the embedded llama, or on a random one of its size where there are no weights yet. Prompts of 1,000 tokens do not
-fit its context, so prefixes are measured on the random one. Wall-clock, the best of the rounds, tried in turn; but for
-the first figure both sides are one process with one torch thread, and `_cpu` is the same in CPU-seconds, which other
-load on the machine disturbs less:
+It uses the embedded llama, or a random model of its size if there are no weights yet. Prompts of 1,000 tokens do
+not fit its context, so prefixes are measured on the random one. Times are wall-clock, the best of the rounds, taken in
+turn. Except for the first figure both sides are one process with one torch thread; `_cpu` is the same in CPU-seconds,
+which other load on the machine disturbs less:
   speedup_over_serial  time of plain `generate` one request at a time over the pipeline's, on what a search asks: four
                        draws of each of 32 prompts. The pipeline is two processes of one thread with half of the prompts
                        each, as snakemake runs two jobs on two cores; the loop has one torch thread or two, whichever is
                        quicker.
   share_of_raw         tokens/s of agent -> batcher -> store (live) -> backend, over tokens/s of plain batched
-                       `generate` with do_sample, 64 rows of like length a batch. The prompts are all different.
+                       `generate` with do_sample, 64 rows of similar length per batch. The prompts are all different.
   speedup_over_serial_one  the same with one process and thread on both sides, and 16 prompts.
-  prefix_speedup       time without over with reuse of a shared prefix of about 1,000 tokens, 16 rows.
-  early_end_speedup    time with rows that have ended kept in the batch over that of the pipeline, which takes them
-                       out: four draws of each of the tasks' own 16 sample prompts, whose answers end by themselves
-  ms_per_call_32, ms_per_call_64   pipeline milliseconds a call: different prompts of about 150 tokens, 12 new ones.
+  prefix_speedup       time without reuse of a shared prefix of about 1,000 tokens over time with it, 16 rows.
+  early_end_speedup    time with ended rows kept in the batch over the pipeline's, which removes them: four draws of
+                       each of the tasks' own 16 sample prompts, whose answers end by themselves
+  ms_per_call_32, ms_per_call_64   pipeline milliseconds per call: different prompts of about 150 tokens, 12 new ones.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ROWS = 64
 
 
 def random_llama(folder: Path) -> None:
-    """A model of the embedded size with random weights and a byte-level tokenizer."""
+    """Writes a model of the embedded size with random weights and a byte-level tokenizer."""
     write_tokenizer(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -67,7 +67,7 @@ def random_llama(folder: Path) -> None:
 
 
 class Asker:
-    """Makes requests whose prompts have a wanted number of tokens."""
+    """Makes requests whose prompts have a given number of tokens."""
 
     def __init__(self, backend: HFBackend) -> None:
         self.backend, self.rng = backend, random.Random(0)
@@ -89,7 +89,7 @@ def request(text: str, problem: str, index: int, max_tokens: int) -> Request:
 
 
 def pipeline(backend: HFBackend, requests: Sequence[Request]) -> int:
-    """Generated tokens of all requests asked at once through an agent."""
+    """Returns the generated tokens of all requests, asked at once through an agent."""
     agent = Agent("bench", Batcher(StoredBackend(backend, None, "live")))
 
     async def ask() -> list[Completion]:
@@ -101,7 +101,7 @@ def pipeline(backend: HFBackend, requests: Sequence[Request]) -> int:
 
 
 def raw(backend: HFBackend, requests: Sequence[Request], rows: int) -> int:
-    """Generated tokens of plain `generate` over the same requests, padded on the left."""
+    """Returns the generated tokens of plain `generate` over the same requests, padded on the left."""
     tokenizer, model = backend.tokenizer, backend.model
     prompts = [
         tokenizer.apply_chat_template(
@@ -138,7 +138,7 @@ def raw(backend: HFBackend, requests: Sequence[Request], rows: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """Best tokens/s and least seconds, by the wall's clock and by the CPU's."""
+    """Best tokens/s and smallest seconds, by wall-clock and by CPU time."""
 
     rate: float
     seconds: float
@@ -147,7 +147,7 @@ class Best:
 
 
 def best(rounds: int, *functions: Callable[[], int]) -> list[Best]:
-    """The best of each, the functions taking turns (other load then hits all alike)."""
+    """Returns the best of each function; the functions take turns, so that other load affects all alike."""
     for function in functions:
         function()
     times: list[list[tuple[int, float, float]]] = [[] for _ in functions]
@@ -184,14 +184,14 @@ def measure(folder: Path, rounds: int) -> dict[str, float]:
 
 
 def searching(asker: Asker, prompts: int) -> list[Request]:
-    """What a search asks: four draws of each prompt."""
+    """Makes the requests of a search: four draws of each prompt."""
     rules = asker.text(60)
     texts = [rules + " " + asker.text(asker.rng.randrange(20, 120)) for _ in range(prompts)]
     return [request(text, str(n), draw, 24) for n, text in enumerate(texts) for draw in range(4)]
 
 
 class Job:
-    """One of two processes that share the requests, as two jobs of a workflow do."""
+    """One of two processes that share the requests, like two jobs of a workflow."""
 
     backend: HFBackend
     requests: list[Request]
@@ -205,7 +205,7 @@ class Job:
 
     @classmethod
     def half(cls, number: int) -> int:
-        """Generated tokens of the first or second half of the requests."""
+        """Returns the generated tokens of the first or second half of the requests."""
         middle = len(cls.requests) // 2
         return pipeline(cls.backend, cls.requests[middle:] if number else cls.requests[:middle])
 

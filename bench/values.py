@@ -1,14 +1,14 @@
-"""What evaluators know: verbal value and confidence, EMCS over them, P(True), and the answer's own probability.
+"""Measures what evaluators know: verbal value and confidence, EMCS over them, P(True), and the answer's probability.
 
     SYMPHONY_MODELS=FOLDER python bench/values.py ANSWERS.jsonl [ANSWERS.jsonl ...] [--problems 20] [--wording v2]
 
-An ANSWERS file holds programs for mbpp_py with verdicts: {"id", "draw", "prediction", "passes", "logprob", "tokens"} a
-line. Each program is shown to each model of pool `laptop` as the last step of a search's node, once with the question
-of an evaluation and once with that of a verification. For each model and signal:
-  auc       share of the pairs of a right and a wrong program in which the right one has the higher value (ties half)
-  shuffled  the 2.5 % and 97.5 % quantiles of that for shuffled values: within them a value tells nothing
-  within    the same over pairs of one problem: what a search needs, which chooses among siblings
-  ece       mean gap of ten bins between the mean value and the share of right programs; brier: mean squared error
+An ANSWERS file holds programs for mbpp_py with verdicts, one per line: {"id", "draw", "prediction", "passes",
+"logprob", "tokens"}. Each program is shown to each model of pool `laptop` as the last step of a search's node, once
+with the question of an evaluation and once with that of a verification. For each model and signal:
+  auc       share of pairs of a correct and a wrong program in which the correct one has the higher value (ties half)
+  shuffled  the 2.5 % and 97.5 % quantiles of the auc for shuffled values: between them a value carries no information
+  within    the auc over pairs of one problem, which is what a search needs to choose among siblings
+  ece       mean gap of ten bins between the mean value and the share of correct programs; brier: mean squared error
   answered  share of the answers that could be read
 The last line is JSON.
 """
@@ -76,7 +76,7 @@ def requests(task: Any, found: Sequence[Candidate], *, verify: bool) -> list[Req
 
 
 def judged(backend: GGUFBackend, task: Any, found: Sequence[Candidate]) -> dict[str, list[float | None]]:
-    """Signal -> the value of each candidate; None where the answer could not be read."""
+    """Returns signal -> the value of each candidate; None if the answer could not be read."""
     values: dict[str, list[float | None]] = {}
     verbal = backend.generate(requests(task, found, verify=False))
     for name, scorer in VERBAL.items():
@@ -97,7 +97,7 @@ def auc(values: Sequence[float], right: Sequence[bool]) -> float | None:
 
 
 def within(values: Sequence[float], found: Sequence[Candidate]) -> tuple[float | None, int]:
-    """Over the pairs of one problem; and how many problems have any."""
+    """Returns the auc over the pairs of one problem, and how many problems have any pair."""
     wins, pairs, problems = 0.0, 0, 0
     for id in dict.fromkeys(one.problem.id for one in found):
         own = [(value, one.passes) for value, one in zip(values, found, strict=True) if one.problem.id == id]

@@ -1,12 +1,12 @@
-"""How long a WebShop catalogue takes to load, what it needs in memory, and how fast it answers.
+"""Measures how long a WebShop catalogue takes to load, how much memory it needs, and how fast it answers.
 
     python bench/webshop.py                      # 1,000 generated products
     python bench/webshop.py --products 100000
 
-Products are generated from a seed in the original's raw format, about as long as real ones (a hundred words that are
-indexed, drawn from a vocabulary with Zipf's law), and written to a temporary folder. Times are of one process and one
-thread; `search_ms` is the mean over queries of eight words drawn alike, each asked once, so no answer was held.
-They read three times the postings that queries written by people do.
+Products are generated from a seed in the original's raw format, about as long as real ones (a hundred indexed words,
+drawn from a vocabulary with Zipf's law), and written to a temporary folder. Times are for one process and one thread;
+`search_ms` is the mean over queries of eight words drawn alike, each asked once, so no answer was cached.
+They read three times the postings of queries written by people.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from symphony.types import State
 
 VOCABULARY = 60_000
 WORDS = 110
-"""Words indexed a product; of the 1,000 real ones at hand the mean is 108, of them 68 distinct (here 100)."""
+"""Words indexed per product; for the 1,000 real ones at hand the mean is 108, of which 68 distinct (here 100)."""
 QUERIES = 200
 DRAWN = 4_000_000
 
 
 class Text:
-    """Words of a vocabulary, the n-th most frequent one with a probability like 1 / (n + 5)."""
+    """Words of a vocabulary; the n-th most frequent one has a probability proportional to 1 / (n + 5)."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -44,13 +44,13 @@ class Text:
         self.drawn = self.rng.choices(self.words, cum_weights=ends, k=DRAWN)
 
     def draw(self, count: int) -> str:
-        """Neighbours of a long draw, from anywhere in it: drawing each word anew would take longer than the loading."""
+        """Returns neighbours from a random place in one long draw: drawing each word would take longer than loading."""
         first = self.rng.randrange(DRAWN - count)
         return " ".join(self.drawn[first : first + count])
 
 
 def write(folder: Path, products: int, text: Text) -> None:
-    """A catalogue in the original's format, with one human instruction a hundred products."""
+    """Writes a catalogue in the original's format, with one human instruction per hundred products."""
     written = {}
     with (folder / "items_shuffle_1000.json").open("w") as stream:
         stream.write("[")
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def steps(task: WebShop, start: State, query: str) -> tuple[float, float]:
-    """Milliseconds of a step (an option is clicked), and microseconds to go back to an earlier state: it is a value."""
+    """Measures milliseconds per step (clicking an option), and microseconds to go back to an earlier state, a value."""
     results = task.step(start, f"search[{query}]")
     asin = results.observation.partition("\n[Next >] \n[")[2][:10]
     item = task.step(results, f"click[{asin}]")

@@ -1,4 +1,4 @@
-"""The command line: arguments only; what is done lies in the modules named here."""
+"""The command line: parses the arguments; the modules named here do the work."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from symphony.weights import fetch, quantise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; 0 when it did what it was asked for."""
+    """Runs one command; returns 0 if it did what was asked."""
     parser = _parser()
     given, rest = parser.parse_known_args(arguments)
-    # argparse takes no words of a list that come after an option.
+    # argparse rejects words of a list that follow an option.
     words = getattr(given, "settings", getattr(given, "overrides", None))
     if rest and (words is None or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.do(given)
     except KeyboardInterrupt:
         return stop.end()
-    except BrokenPipeError:  # whoever read our lines has seen enough
+    except BrokenPipeError:  # the reader of our output has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return stop.end() if stop.received() else 141
     except (SymphonyError, OSError) as error:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _line(error: Exception) -> str:
-    """One line; of the system's errors the file first."""
+    """Returns an error as one line; for errors of the system the file comes first."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: found {error.strerror}, allowed: a file that can be read or written"
     return str(error)
@@ -146,7 +146,7 @@ def _report_inputs(sub: argparse.ArgumentParser) -> None:
 
 
 def _path(text: str) -> Path:
-    if not text:  # what a shell makes of a variable that is not set; as a path it would be the working directory
+    if not text:  # a shell's unset variable; as a path it would be the working directory
         raise argparse.ArgumentTypeError("found nothing, allowed: a path")
     return Path(text)
 
@@ -186,7 +186,7 @@ def _data_folder(given: argparse.Namespace) -> Path:
 
 
 def _folder(key: str, path: Path) -> Path:
-    """A folder that is there, or can be made."""
+    """Checks that a folder exists or can be made."""
     there = next(one for one in (path, *path.absolute().parents) if one.exists())
     if not there.is_dir():
         raise SymphonyError(f"{key}: found {there}, a file, allowed: a folder")
@@ -215,11 +215,11 @@ def _plan(given: argparse.Namespace) -> None:
     found = _runs(given)
     for run in found:
         print(run.digest, run.experiment, run.task, run.pool, run.seed, sep="\t")
-    if not found:  # why has been told
+    if not found:  # the reason was already reported
         return
     estimate.weights(found, place.data, _tell)
     loading = {}
-    if given.memory is not None:  # first, so that no pilot is carried out where it is refused
+    if given.memory is not None:  # first, so that no pilot runs if the study is refused
         sizes = [size * 1e9 for size in given.memory]
         loading = estimate.memory(found, place.data, sizes, given.tokens, _tell, given.load_rate * 1e9)
     if given.pilot:
@@ -305,7 +305,7 @@ def _quantise(given: argparse.Namespace) -> None:
 
 
 def _train_pool(given: argparse.Namespace) -> None:
-    # A process of its own: it imports torch at once, which no other command should wait for.
+    # A process of its own: it imports torch at once, which would slow down every other command.
     os.execv(sys.executable, [sys.executable, "-m", "symphony.embedded", *given.arguments])
 
 

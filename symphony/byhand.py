@@ -1,4 +1,4 @@
-"""Tasks in people's hands: predictions made anywhere are graded, and an episode is played action by action."""
+"""Tasks for people: grades predictions made elsewhere, and plays an episode action by action."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from symphony.tasks import jsonrows
 from symphony.types import Problem, Prompts, State, SymphonyError, Task
 
 LINE = '{"id": ..., "prediction": a text or a list of actions}'
-"""What a line of predictions is."""
+"""Format of a line of predictions."""
 UNCOUNTED = ("unknown_id", "malformed", "duplicate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
-    """One line of predictions, graded.
+    """One graded line of predictions.
 
     Attributes:
-        id: Of the problem; None where the line has none.
-        outcome: As in `Grade`, or one of `UNCOUNTED`, which count in no metric.
-        seconds: That grading took.
+        id: The problem's id; None if the line has none.
+        outcome: As in `Grade`, or one of `UNCOUNTED`, which no metric counts.
+        seconds: Time that grading took.
     """
 
     id: str | None
@@ -49,19 +49,19 @@ class Graded:
 
 
 _FIELDS = ("id", "passed", "score", "outcome", "seconds", "detail")
-"""Of a line that is written for a prediction."""
+"""Fields of a line that is written for a prediction."""
 
 
 def _graded(head: bytes) -> bool:
-    """Whether a file begins as one that `grade_file` wrote."""
+    """Whether a file begins like one that `grade_file` wrote."""
     return re.match(rb'\{"id": [^\n]*, "passed": (true|false), "score": ', head) is not None
 
 
 def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[str], None]) -> list[Graded]:
-    """Grades a file of `{"id": ..., "prediction": ...}` lines, tells the metrics, and writes a line for each.
+    """Grades a file of `{"id": ..., "prediction": ...}` lines, reports the metrics, and writes a line for each.
 
     Raises:
-        SymphonyError: The file can't be read, or `out` can't be written.
+        SymphonyError: The file cannot be read, or `out` cannot be written.
     """
     if out is not None:
         check_own(out, _graded)
@@ -114,7 +114,7 @@ def _grade_line(
 
 
 def _malformed(found: Any) -> str:
-    """What is wrong with a line; "" where nothing is."""
+    """Returns what is wrong with a line; "" if nothing is."""
     if not isinstance(found, dict):
         return "no JSON object"
     if missing := [name for name in ("id", "prediction") if found.get(name) is None]:
@@ -128,12 +128,12 @@ def _malformed(found: Any) -> str:
 
 
 def _is_id(found: Any) -> bool:
-    """A text that is not blank, or a whole number."""
+    """Whether it is a text that is not blank, or a whole number."""
     return bool(found.strip()) if isinstance(found, str) else isinstance(found, int) and not isinstance(found, bool)
 
 
 def _end(task: Task, problem: Problem, prediction: str | list[str]) -> State:
-    """Where a prediction leads: the actions of a list, or those that hand in a text."""
+    """Returns the state that a prediction leads to: by the actions of a list, or by those that submit a text."""
     state = task.reset(problem)
     given = (
         task.submission(prediction) if isinstance(prediction, str) else [read_action(x, task.parse) for x in prediction]
@@ -167,7 +167,7 @@ def _tell(graded: list[Graded], problems: Mapping[str, Problem], say: Callable[[
 
 
 def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: bool) -> None:
-    """One episode: an action a line, until it ends or the lines do.
+    """Plays one episode, one action per line, until the episode or the lines end.
 
     Raises:
         SymphonyError: There is no such problem.
@@ -194,7 +194,7 @@ def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: b
 
 
 def _opening(prompts: Prompts, problem: Problem) -> str:
-    """What to do and the problem, without worked examples."""
+    """Returns the instructions and the problem, without worked examples."""
     dropped = 0
     while prompts.expansion(problem, (), (), dropped + 1):
         dropped += 1

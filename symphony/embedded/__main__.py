@@ -1,4 +1,4 @@
-"""`symphony train-pool`: makes one embedded model again from nothing."""
+"""`symphony train-pool`: makes one embedded model from scratch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from symphony.types import SymphonyError
 
 
 def main() -> int:
-    """Trains, measures and saves; 0 when it came through."""
+    """Trains, measures and saves a model; returns 0 on success."""
     parser = argparse.ArgumentParser(prog="symphony train-pool", description=__doc__)
     parser.add_argument("model", help=", ".join(dialect.MODELS))
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")

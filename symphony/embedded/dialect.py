@@ -1,10 +1,10 @@
-"""Which pairs of the tasks' lexicons each shipped model knows: the source of the pool's heterogeneity.
+"""Which pairs of the tasks' lexicons each shipped model knows; this makes the pool heterogeneous.
 
-The twelve pairs of a lexicon fall into six groups of two, known by A, B, C, A and B, B and C, C and A: each model
-knows half of every lexicon, every pair is known by some model, and no model's knowledge contains another's
-(Theorem 1's coverage without a dominating agent). What a model does not know it meets in training under meanings
-that are shuffled anew in every episode: it learns that such a word is a gamble among the words it can't place,
-which lessons may narrow, and can never learn the true pair.
+The twelve pairs of a lexicon form six groups of two, known by A, B, C, A and B, B and C, C and A: each model knows
+half of every lexicon, every pair is known by some model, and no model's knowledge contains another's (Theorem 1's
+coverage without a dominating agent). In training a model meets the pairs that it does not know under meanings that
+are shuffled in every episode. It learns that such a word is a gamble among the words it cannot place, which lessons
+may narrow, and it can never learn the true pair.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def knows(model: str, lexicon: str, ask: str) -> bool:
 
 
 def meanings(model: str, lexicons: Lexicons = LEXICONS) -> Lexicon:
-    """What the model was taught, as one table: word of a task -> word of the world, as `lexicons` have it."""
+    """Returns what the model was taught as one table: word of a task -> word of the world, as `lexicons` have it."""
     return {ask: word for name, pairs in lexicons.items() for ask, word in pairs.items() if knows(model, name, ask)}
 
 
 def shuffled(rng: random.Random, model: str) -> Lexicons:
-    """The lexicons of one training episode: what `model` knows as it is, the rest permuted at random."""
+    """Returns one training episode's lexicons: pairs that `model` knows unchanged, the rest permuted at random."""
     return MappingProxyType({name: _shuffle(rng, model, name) for name in LEXICONS})
 
 

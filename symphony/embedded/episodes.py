@@ -1,4 +1,4 @@
-"""Training episodes: the scripted experts play the generated tasks, with slips, lessons, judgements and reflections."""
+"""Training episodes: scripted experts play the generated tasks, with slips, lessons, judgements and reflections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECALLED = ("relation", "material", "colour", "key")
 
 
 class TrustedExecutor:
-    """Runs the experts' own idioms in this process, for speed; never given a program that a model wrote."""
+    """Runs the experts' own idioms in this process, for speed; never receives a program that a model wrote."""
 
     def call(self, source: str, function: str, arguments: Sequence[str]) -> Execution:
         scope: dict[str, object] = {}
@@ -33,7 +33,7 @@ class TrustedExecutor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A played episode. `trained[i]` tells whether step i is a right action, to be learnt."""
+    """A played episode. `trained[i]` says whether step i is a correct action to learn."""
 
     problem: Problem
     turns: tuple[Turn, ...]
@@ -60,7 +60,7 @@ SCRIPTS = {
 
 
 def tasks(executor: Executor | None = None) -> dict[str, Task]:
-    """The four tasks on their training split; questions of two hops too, so that easy ones are met."""
+    """Returns the four tasks on their training split, with two-hop questions too, so that easy ones occur."""
     return {
         "gridworld": GridWorld(seed=0, count=1, split="train"),
         "mini_qa": MiniQA(seed=0, count=1, split="train", hops=(2, 3, 4, 5)),
@@ -70,14 +70,14 @@ def tasks(executor: Executor | None = None) -> dict[str, Task]:
 
 
 def draw_problem(rng: random.Random, task: Task, lexicons: Lexicons) -> Problem:
-    """A fresh training problem whose world is written in `lexicons`."""
+    """Draws a fresh training problem whose world is written in `lexicons`."""
     table = {"gridworld": "key", "mini_qa": "relation", "mini_code": "operation"}.get(task.name)
     known = lexicons if table is None else lexicons[table]
     return split_problem(rng, "train", "train", lambda r, i: task.generate(r, i, known))  # type: ignore[attr-defined]
 
 
 def play(rng: random.Random, task: Task, problem: Problem, wrong: float, slip: float) -> Attempt:
-    """One episode by the expert, choosing a wrong word with probability `wrong` and slipping with `slip`."""
+    """Plays one episode by the expert, choosing a wrong word with probability `wrong` and slipping with `slip`."""
     state, turns, trained, right = task.reset(problem), [], [], []
     script = SCRIPTS[task.name](problem, rng, slip)
     good, step, sent = True, next(script), None
@@ -99,16 +99,16 @@ def play(rng: random.Random, task: Task, problem: Problem, wrong: float, slip: f
 
 
 def bets(turns: Sequence[Turn]) -> dict[str, str]:
-    """The meanings that a trajectory's thoughts bet on: word of the task -> word of the world."""
+    """Returns the meanings that a trajectory's thoughts bet on: word of the task -> word of the world."""
     found = [re.match(r"(\w+) means ([^.]+)\.", turn.thought) for turn in turns]
     return {bet[1]: bet[2] for bet in found if bet}
 
 
 def lesson(turns: Sequence[Turn], known: Lexicon) -> str:
-    """What a failed trajectory teaches a reader who was taught `known`, drawn from its visible text alone.
+    """Returns what a failed trajectory teaches a reader who was taught `known`, from its visible text alone.
 
-    "spouse weds, rival fears not heeds, doubt tutor visits.": of each bet what the reader knows the word to mean, and
-    that it did not mean what was bet; bets that it can't judge are doubted. A trajectory without bets: its last action.
+    "spouse weds, rival fears not heeds, doubt tutor visits.": for each bet, the meaning that the reader knows, and
+    that it is not what was bet; bets that the reader cannot judge are doubted. Without bets: its last action.
     """
     parts = []
     for ask, word in bets(turns).items():
@@ -120,10 +120,10 @@ def lesson(turns: Sequence[Turn], known: Lexicon) -> str:
 
 
 def check(turns: Sequence[Turn], known: Lexicon, lessons: Sequence[str]) -> str:
-    """What a reader who was taught `known`, and reads the lessons, can say of a trajectory's bets.
+    """Returns what a reader who was taught `known`, and reads the lessons, can say of a trajectory's bets.
 
-    "Check: spouse weds right rival fears wrong tutor unsure.": its own word first, then whether the bet was on it, for
-    that comparison is easy once the word stands there. A trajectory without bets: "Check: none."
+    "Check: spouse weds right rival fears wrong tutor unsure.": first the reader's own word, then whether the bet was on
+    it, since the comparison is easy once the word is there. A trajectory without bets gives "Check: none."
     """
     meaning = {**_told(lessons), **known}
     verdicts = [
@@ -134,7 +134,7 @@ def check(turns: Sequence[Turn], known: Lexicon, lessons: Sequence[str]) -> str:
 
 
 def _told(lessons: Sequence[str]) -> dict[str, str]:
-    """The meanings that lessons state."""
+    """Returns the meanings that lessons state."""
     found = {}
     for part in ", ".join(text.removesuffix(".") for text in lessons).split(", "):
         ask, _, meaning = part.partition(" not ")[0].partition(" ")
@@ -148,7 +148,7 @@ def success(task: Task, attempt: Attempt) -> bool:
 
 
 def lessons_for(rng: random.Random, task: Task, problem: Problem, lexicons: Lexicons, count: int) -> list[str]:
-    """Lessons of up to `count` failed tries of this very problem, oldest first, each by a model drawn from the pool."""
+    """Draws lessons of up to `count` failed tries of this problem, oldest first, each by a random model of the pool."""
     found: list[str] = []
     for _ in range(3 * count):
         attempt = play(rng, task, problem, wrong=0.45, slip=0.15)
@@ -158,12 +158,12 @@ def lessons_for(rng: random.Random, task: Task, problem: Problem, lexicons: Lexi
 
 
 def some_lessons(rng: random.Random, task: Task, problem: Problem, lexicons: Lexicons) -> list[str]:
-    """None in 60 % of the cases, else up to three."""
+    """Returns no lessons in 60 % of the cases, else up to three."""
     return lessons_for(rng, task, problem, lexicons, rng.randint(1, 3)) if rng.random() < 0.4 else []
 
 
 def draw_episode(rng: random.Random, task: Task, model: str, judging: bool = False) -> Episode:
-    """One training chat: a demonstration, a judged prefix (30 %) or a reflection on a failure (20 %).
+    """Draws one training chat: a demonstration, a judged prefix (30 %) or a reflection on a failure (20 %).
 
     Args:
         judging: Leaves out the demonstrations.
@@ -192,10 +192,10 @@ def draw_episode(rng: random.Random, task: Task, model: str, judging: bool = Fal
 
 
 def recall(rng: random.Random) -> Episode:
-    """Pairs of a word and a name to be recalled in another order: no task, but the skill that all tasks need.
+    """Makes pairs of a word and a name to be recalled in another order: not a task, but a skill that all tasks need.
 
     Reading "fears Zapute" back from a page by its first word, or "B2 fleece" by its second, is learnt within minutes
-    from rows that ask for nothing else, and hardly at all from episodes in which a few tokens depend on it.
+    from rows that ask for nothing else, and hardly at all from episodes in which few tokens depend on it.
     """
     words = rng.sample([word for name in RECALLED for word in LEXICONS[name].values()], rng.randint(4, 8))
     if rng.random() < 0.6:
@@ -212,7 +212,7 @@ def recall(rng: random.Random) -> Episode:
 
 
 def judgement(told: str, value: float, confidence: float) -> str:
-    """An evaluation as the models speak it: what they checked, then both numbers to one digit."""
+    """Writes an evaluation as the models do: what they checked, then both numbers to one digit."""
     return f"{told} Value: {value:.1f} Confidence: {confidence:.1f}"
 
 
@@ -230,4 +230,4 @@ def _episode(domain: str, messages: Sequence[Message], attempt: Attempt, answer:
 
 CONTEXT_WEIGHT = 0.05
 ANSWER_WEIGHT = 3.0
-"""Of judgements and reflections: few tokens, and what they need (was this word right?) is learnt from nothing else."""
+"""Weight of judgements and reflections: they have few tokens, and nothing else teaches whether a word was right."""

@@ -1,8 +1,8 @@
-"""Scripted experts of the generated tasks: they see the whole world and demonstrate the protocol.
+"""Scripted experts of the generated tasks, which see the whole world and demonstrate the protocol.
 
-An expert is a generator that yields `Choose` (a gamble on a lexicon: it is sent the word to go on with) and `Act`
-(a proposal: it is sent the state that followed). Whoever drives it may send a wrong word; the expert then goes on
-consistently with it, as a model that guessed would.
+An expert is a generator that yields `Choose` (a gamble on a lexicon; it is sent the word to go on with) and `Act` (a
+proposal; it is sent the state that followed). The driver may send a wrong word; the expert then goes on consistently
+with it, as a model that guessed would.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from symphony.types import Problem, Proposal, State
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """A word of the lexicon must be chosen among `options`; `right` is the one the world holds for `ask`."""
+    """A choice of a lexicon word among `options`; `right` is the one that the world holds for `ask`."""
 
     ask: str
     right: str

@@ -1,4 +1,4 @@
-"""Makes one shipped model from nothing: imitation, values and confidence, measurement, model card."""
+"""Makes one shipped model from scratch: imitation, values and confidence, measurement, model card."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from symphony.tasks.mini.mini_qa import MiniQA
 from symphony.tasks.mini.mini_shop import MiniShop
 from symphony.types import SymphonyError, Task
 
-MEASURE_SEED = 7_000_000  # its problems are neither trained on nor in any study
+MEASURE_SEED = 7_000_000  # its problems occur neither in training nor in any study
 
 
 FILES = (
@@ -38,18 +38,18 @@ FILES = (
     "tokenizer_config.json",
     "training.json",
 )
-"""What a made folder holds; one with other files is not written to."""
+"""Files in a folder that this makes; a folder with other files is not written to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a model may cost.
+    """The cost limits of making a model.
 
     Attributes:
-        stages: Imitation.
+        stages: Stages of imitation.
         values_cpu_s: CPU-seconds of training for values and confidence.
-        prefixes: Judged prefixes a task.
-        measured: Problems a task that the card's figures come from.
+        prefixes: Judged prefixes per task.
+        measured: Problems per task for the card's figures.
     """
 
     stages: tuple[train.Stage, ...] = train.STAGES
@@ -58,7 +58,7 @@ class Budget:
     measured: int = 50
 
     def scaled(self, factor: float) -> Budget:
-        """The same in small (or large), factor > 0; every count stays at least 4."""
+        """Returns the budget scaled by factor > 0; every count stays at least 4."""
         if not factor > 0:
             raise SymphonyError(f"scale: found {factor}, allowed: > 0")
         return Budget(
@@ -70,13 +70,13 @@ class Budget:
 
 
 def make(name: str, out: Path, seed: int, budget: Budget, start: Path | None = None) -> dict[str, object]:
-    """Trains, measures and saves one model; returns what its card says.
+    """Trains, measures and saves one model; returns the contents of its card.
 
     Args:
-        start: A folder saved after imitation, to go on from; None trains from random weights.
+        start: A folder saved after imitation, to continue from; None trains from random weights.
 
     Raises:
-        SymphonyError: `name` is none of the shipped models, or `out` holds what this command did not make.
+        SymphonyError: `name` is not a shipped model, or `out` holds files that this command did not make.
     """
     if name not in dialect.MODELS:
         raise SymphonyError(f"model: found {name!r}, allowed: {', '.join(dialect.MODELS)}")
@@ -111,7 +111,7 @@ def make(name: str, out: Path, seed: int, budget: Budget, start: Path | None = N
 
 
 def measure(backend: HFBackend, name: str, count: int) -> dict[str, object]:
-    """Skill matrix and calibration on unseen test problems with the true lexicons, one attempt each at T = 0.8."""
+    """Measures skills and calibration on unseen test problems with the true lexicons, one attempt each at T = 0.8."""
     skills: dict[str, float] = {}
     choices: dict[str, list[bool]] = defaultdict(list)
     for task in _tests(count):
@@ -144,8 +144,9 @@ def _tests(count: int) -> Sequence[Task]:
 
 
 def _lesson_use(backend: HFBackend, name: str, count: int) -> dict[str, dict[str, float]]:
-    """Of problems the model failed: success of a plain retry, of one with its own reflection, and of one with the
-    lessons that the other two models should draw from the same failure.
+    """Measures retries of problems that the model failed.
+
+    Success of a plain retry, of one with its own reflection, and of one with the ideal lessons of the other two models.
     """
     result = {}
     known = {model: dialect.meanings(model) for model in dialect.MODELS}
@@ -174,10 +175,10 @@ def _lesson_use(backend: HFBackend, name: str, count: int) -> dict[str, dict[str
 
 
 def calibration(value: Sequence[float], confidence: Sequence[float], share: Sequence[float]) -> dict[str, float]:
-    """How well values predict shares of successful continuations, and confidences the values' errors.
+    """Measures how well values predict shares of successful continuations, and confidences the values' errors.
 
-    `confidence_partial` is the correlation of confidence with the error once the part explained by max(v, 1 - v) is
-    taken from both: negative means that confidence carries information of its own.
+    `confidence_partial` is the correlation of confidence with the error after removing from both the part explained by
+    max(v, 1 - v): negative means that confidence carries information of its own.
     """
     v, c, y = (torch.tensor(x, dtype=torch.float64) for x in (value, confidence, share))
     error, sure = (v - y).abs(), torch.maximum(v, 1 - v)
@@ -207,7 +208,7 @@ def _residual(a: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
 
 
 def card_text(card: dict[str, object], stages: Sequence[train.Stage]) -> str:
-    """MODEL_CARD.md: what the model is, how it was made, what it can and can't do, in figures just measured."""
+    """Returns MODEL_CARD.md: what the model is, how it was made, what it can and cannot do, with measured figures."""
     name = str(card["model"])
     taught = {lex: [ask for ask in LEXICONS[lex] if dialect.knows(name, lex, ask)] for lex in LEXICONS}
     rows = "\n".join(f"| {lexicon} | {', '.join(words)} |" for lexicon, words in taught.items())

@@ -1,4 +1,4 @@
-"""Episodes played by a model alone, many at once: what its values are fine-tuned on and its card is measured with."""
+"""Plays many episodes at once by a model alone, to fine-tune its values and to measure its card."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFLECTION_TOKENS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trajectory:
-    """A (partial) episode. `lessons` are those its prompts carried; `dead` means a completion held no action."""
+    """A (partial) episode. `lessons` are those in its prompts; `dead` means that a completion held no action."""
 
     task: Task
     problem: Problem
@@ -57,7 +57,7 @@ def play(backend: ModelBackend, starts: Sequence[Trajectory], seed: int) -> list
 
 
 def judge(backend: ModelBackend, trajectories: Sequence[Trajectory]) -> list[str]:
-    """The model's greedy evaluation text of each trajectory."""
+    """Returns the model's greedy evaluation text of each trajectory."""
     sampling = Sampling(temperature=0.0, max_tokens=JUDGEMENT_TOKENS)
     requests = [
         Request(
@@ -71,7 +71,7 @@ def judge(backend: ModelBackend, trajectories: Sequence[Trajectory]) -> list[str
 
 
 def reflect(backend: ModelBackend, failed: Sequence[Trajectory]) -> list[str]:
-    """The model's greedy reflection on each failed trajectory."""
+    """Returns the model's greedy reflection on each failed trajectory."""
     sampling = Sampling(temperature=0.0, max_tokens=REFLECTION_TOKENS)
     requests = [
         Request(

@@ -1,8 +1,8 @@
-"""A structured start: previous-token heads and induction heads, which default initialisation finds too slowly.
+"""A structured start with previous-token and induction heads, which a default initialisation finds too slowly.
 
-Copying a name from the context needs two layers to cooperate: the first writes each token's predecessor beside it, the
-second looks for the place whose predecessor is the current token and reads the token there (Olsson et al. 2022). The
-start encodes nothing of the tasks: every token's vector is random.
+Copying a name from the context needs two layers to cooperate: the first writes each token's predecessor beside it; the
+second finds the place whose predecessor is the current token and reads the token there (Olsson et al. 2022). The start
+encodes nothing about the tasks: every token's vector is random.
 
 Channels of the residual stream: 0 is constant, 1..63 hold the token, 64..127 what the first layer writes.
 """
@@ -57,7 +57,7 @@ class _Head:
 
 
 def _previous(head: _Head, token: torch.Tensor, before: torch.Tensor) -> None:
-    """Attends to the token before: queries and keys are constants whose rotary phases meet at distance one."""
+    """Makes a head attend to the previous token, by constant queries and keys that rotate into phase at distance 1."""
     for norm in head.norms:
         norm.weight.fill_(2.4)
     used = [d for d in range(head.pairs) if 10000 ** (-d / head.pairs) > 0.03]
@@ -71,7 +71,7 @@ def _previous(head: _Head, token: torch.Tensor, before: torch.Tensor) -> None:
 
 
 def _induction(head: _Head, token: torch.Tensor, before: torch.Tensor) -> None:
-    """Attends to places whose predecessor is the current token, and adds the token found there to the prediction."""
+    """Makes a head attend where the predecessor is the current token, and add the token there to the prediction."""
     for norm in head.norms:
         norm.weight.fill_(1.5)
     index = torch.arange(len(token))

@@ -22,10 +22,10 @@ TEMPLATE = (
 
 
 def build(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer whose words are those of `texts` (names excepted), greedy longest match, lossless up to spaces.
+    """Builds a tokenizer with the words of `texts` (except names), greedy longest match, lossless up to spaces.
 
     Args:
-        texts: Training texts, enough of them to hold every word of the tasks.
+        texts: Training texts, enough to contain every word of the tasks.
         max_length: The models' context in tokens.
     """
     syllables = [syllable.capitalize() for syllable in SYLLABLES] + [f"##{syllable}" for syllable in SYLLABLES]

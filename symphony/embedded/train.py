@@ -1,8 +1,8 @@
-"""Trains the shipped models from nothing on freshly generated episodes (stage 1: imitation).
+"""Trains the shipped models from scratch on freshly generated episodes (stage 1: imitation).
 
-Muon in float32 for the matrices (Jordan et al. 2024; torch's own works in bfloat16, which CPUs without AMX run far
-slower), AdamW for embeddings, norms and biases; one thread; the budget is CPU-seconds, so that a loaded machine
-trains as much as an idle one.
+It uses Muon in float32 for the matrices (Jordan et al. 2024; torch's own works in bfloat16, which is far slower on CPUs
+without AMX), and AdamW for embeddings, norms and biases; one thread. The budget is in CPU-seconds, so that a loaded
+machine trains as much as an idle one.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ STAGES = (
 
 
 def build_model(name: str, vocabulary: int, end: int, pad: int) -> PreTrainedModel:
-    """A random model of one of the three families; they differ in normalisation, attention, MLP and residual layout.
+    """Builds a random model of one of three families; they differ in normalisation, attention, MLP and residual layout.
 
     llama: pre-RMSNorm, SwiGLU, 3 layers. qwen3: per-head normalised queries and keys, 4 narrower-MLP layers.
     neox: LayerNorm with biases, GELU MLP in parallel with attention, rotary on half of each head.
@@ -121,7 +121,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def _orthogonal(x: torch.Tensor, steps: int = 4) -> torch.Tensor:
-    """The nearest semi-orthogonal matrices, roughly (quintic Newton-Schulz with Muon's coefficients)."""
+    """Returns roughly the nearest semi-orthogonal matrices (quintic Newton-Schulz with Muon's coefficients)."""
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -140,7 +140,7 @@ class Encoded:
 
 
 def encode(tokens: PreTrainedTokenizerFast, messages: tuple[Message, ...], weights: tuple[float, ...]) -> Encoded:
-    """The chat as the template renders it; a message's weight covers its text and its end token."""
+    """Encodes the chat as the template renders it; a message's weight covers its text and its end token."""
     ids: list[int] = []
     targets: list[float] = []
     end = tokens.convert_tokens_to_ids(tokenizer.END)
@@ -152,7 +152,7 @@ def encode(tokens: PreTrainedTokenizerFast, messages: tuple[Message, ...], weigh
 
 
 def batch(rows: list[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded ids and weights, (rows, length)."""
+    """Returns right-padded ids and weights, (rows, length)."""
     length = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), length), pad)
     weights = torch.zeros(len(rows), length)
@@ -163,7 +163,7 @@ def batch(rows: list[Encoded], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def batches(rows: Iterator[Encoded], pad: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of about BATCH_TOKENS, of rows of similar length (sorted within pools of 128)."""
+    """Yields batches of about BATCH_TOKENS, of rows of similar length (sorted within pools of 128)."""
     while True:
         pool = sorted((next(rows) for _ in range(128)), key=lambda row: len(row.ids))
         groups: list[list[Encoded]] = [[]]
@@ -189,7 +189,7 @@ def fit(
         rate: Factor on both learning rates.
 
     Returns:
-        Mean loss of each twentieth of the budget, nats a weighted token.
+        Mean loss of each twentieth of the budget, in nats per weighted token.
     """
     parameters = list(model.named_parameters())
     inner = [p for n, p in parameters if p.ndim == 2 and "embed" not in n]
@@ -225,16 +225,16 @@ def fit(
 
 
 def weighted_loss(model: PreTrainedModel, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the next token, nats, averaged with the targets' weights."""
+    """Returns the next token's cross-entropy in nats, averaged with the targets' weights."""
     logits = model(input_ids=ids).logits[:, :-1]
     each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
     return (each * weights[:, 1:]).sum() / weights[:, 1:].sum().clamp(min=1.0)
 
 
 def episode_rows(model: str, seed: int, tokens: PreTrainedTokenizerFast, mix: Mix) -> Iterator[Encoded]:
-    """Fresh episodes without end; `mix` gives each domain's weight.
+    """Yields fresh episodes without end; `mix` gives each domain's weight.
 
-    Two are no tasks: "recall" is an exercise, "judging" are judged prefixes and reflections of all tasks.
+    Two domains are not tasks: "recall" is an exercise, "judging" holds judged prefixes and reflections of all tasks.
     """
     rng = derive_rng(seed, "episodes", model)
     tasks = episodes.tasks()
@@ -250,7 +250,7 @@ def episode_rows(model: str, seed: int, tokens: PreTrainedTokenizerFast, mix: Mi
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The same tokenizer for every model and seed: the words of 2,000 episodes."""
+    """Builds the same tokenizer for every model and seed, from the words of 2,000 episodes."""
     rng, tasks = derive_rng(0, "tokenizer"), episodes.tasks()
     texts = [
         message.content
@@ -258,7 +258,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         for _ in range(500)
         for message in episodes.draw_episode(rng, tasks[domain], "llama").messages
     ]
-    texts.append("tried")  # a lesson's word that is too rare to be sure of meeting
+    texts.append("tried")  # a lesson's word that may be too rare to occur
     return tokenizer.build(texts, CONTEXT)
 
 
@@ -266,10 +266,10 @@ def train(name: str, out: Path, seed: int, stages: Sequence[Stage] = STAGES, sta
     """Trains one model through the stages and saves it as a Hugging Face folder (float16) with a training.json.
 
     Args:
-        start: A folder that this function saved, to go on from; None begins with random weights.
+        start: A folder saved by this function, to continue from; None starts from random weights.
 
     Returns:
-        Mean loss of each twentieth of the last stage, nats a weighted token.
+        Mean loss of each twentieth of the last stage, in nats per weighted token.
     """
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -299,12 +299,12 @@ def save(model: PreTrainedModel, tokens: PreTrainedTokenizerFast, out: Path) -> 
 
 
 def reload(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, list[Stage]]:
-    """What `train` saved: the model in float32, the tokenizer and the stages behind it."""
+    """Loads what `train` saved: the model in float32, the tokenizer and the stages done so far."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     stages = json.loads((folder / "training.json").read_text())["stages"]
     return model, PreTrainedTokenizerFast.from_pretrained(folder), [Stage(**stage) for stage in stages]
 
 
 def logger(name: str) -> Any:
-    """Prints a line of progress at once, labelled."""
+    """Returns a function that prints a labelled line of progress at once."""
     return lambda text: print(f"{name}: {text}", flush=True)

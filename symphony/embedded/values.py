@@ -1,12 +1,12 @@
-"""Stage 2: values fine-tuned on the model's own rollouts, and a confidence that says how far to trust them.
+"""Stage 2: fine-tunes values on the model's own rollouts, and a confidence that says how far to trust them.
 
-The value of a prefix is the share of the model's own continuations that succeed, in dialects of its own (so that it
-can't learn a meaning it was not taught). Half of the prefixes are its own play, half a stranger's with wrong words, for
-in a pool it judges what others did. Its confidence is 1 minus the distance to expect between its value of a prefix
-*it was not fine-tuned on* and that share: what it can't judge (an untaught word was bet on) it learns to doubt.
+A prefix's value is the share of the model's own continuations that succeed, in dialects of its own (so that it cannot
+learn a meaning it was not taught). The model played half of the prefixes itself; a stranger with wrong words played the
+others, since in a pool it judges the others' work. Its confidence is 1 minus the expected distance between its value of
+a prefix *it was not fine-tuned on* and that share: it learns to doubt what it cannot judge (a bet on an untaught word).
 
-Both are means, and a model that learns to write a number writes the likeliest one, not the mean. So each is learnt
-twice: first as odds (it is shown "1.0" as often as the share says, else "0.0", and the mean is read from its
+Both are means, but a model that learns to write a number writes the most probable one, not the mean. So each is learnt
+twice: first as odds (it sees "1.0" as often as the share says, else "0.0", and the mean is read from its
 probabilities), then as the text of that mean, to one digit.
 """
 
@@ -29,11 +29,11 @@ CONTINUATIONS = 5
 RATE = 0.25
 REPLAY = train.STAGES[-1].mix
 UNJUDGED = 2
-"""Prefixes without continuations, for each with: only the text of their means is learnt from them."""
+"""Prefixes without continuations for each with: only the text of their means is learnt from them."""
 
 Number = Literal["value", "confidence"]
-# Weights of the last five tokens of a judgement ("Value:", number, "Confidence:", number, end) when one is learnt; what
-# stands before them (what was checked) is read, not learnt again.
+# Weights of the last five tokens of a judgement ("Value:", number, "Confidence:", number, end) when one is learnt; the
+# text before them (what was checked) is read, not learnt again.
 _LEARNT: dict[Number | Literal["text"], tuple[float, ...]] = {
     "value": (0.0, 1.0, 0.0, 0.0, 0.0),
     "confidence": (0.0, 0.0, 0.0, 1.0, 0.0),
@@ -51,10 +51,10 @@ class Judged:
 
 
 def collect(backend: ModelBackend, name: str, seed: int, each: int, own: float = 0.5) -> list[Judged]:
-    """`each` prefixes a task with the outcome of five continuations of each.
+    """Collects `each` prefixes per task with the outcome of five continuations of each.
 
     Args:
-        own: Share of the prefixes that the model played itself, in [0, 1]; the others are a stranger's.
+        own: Share of the prefixes that the model played itself, in [0, 1]; a stranger played the others.
     """
     found = prefixes(backend, name, seed, each, own)
     ends = rollouts.play(backend, [prefix for prefix in found for _ in range(CONTINUATIONS)], seed + 1)
@@ -66,7 +66,7 @@ def collect(backend: ModelBackend, name: str, seed: int, each: int, own: float =
 
 
 def prefixes(backend: ModelBackend, name: str, seed: int, each: int, own: float = 0.5) -> list[rollouts.Trajectory]:
-    """Unfinished trajectories of at least one step, in dialects of the model; see `collect`."""
+    """Returns unfinished trajectories of at least one step, in dialects of the model; see `collect`."""
     rng = derive_rng(seed, "values", name)
     starts, played = [], []
     for task in episodes.tasks(PythonSandbox()).values():
@@ -85,7 +85,7 @@ def prefixes(backend: ModelBackend, name: str, seed: int, each: int, own: float 
 
 
 def _cut(rng: random.Random, played: rollouts.Trajectory, turns: Sequence[Turn]) -> rollouts.Trajectory:
-    """The first steps of an episode: at least one, and not the last one."""
+    """Returns the first steps of an episode: at least one, and without the last one."""
     kept = rng.randint(1, max(1, len(turns) - 1))
     state = played.task.reset(played.problem)
     for turn in turns[:kept]:
@@ -96,7 +96,7 @@ def _cut(rng: random.Random, played: rollouts.Trajectory, turns: Sequence[Turn])
 
 
 def predict(backend: ModelBackend, found: Sequence[rollouts.Trajectory]) -> list[tuple[float, float]]:
-    """The model's (value, confidence) of each prefix; (0.5, 0.5) where its text holds none."""
+    """Returns the model's (value, confidence) of each prefix; (0.5, 0.5) if its text holds none."""
     return [parse_score(text) or (0.5, 0.5) for text in rollouts.judge(backend, found)]
 
 
@@ -128,7 +128,7 @@ def rows(
     replay: Iterator[train.Encoded],
     seed: int,
 ) -> Iterator[train.Encoded]:
-    """Judgements in random order without end, each followed by an episode of stage 1 (so that nothing is forgotten)."""
+    """Yields judgements in random order without end, each with an episode of stage 1 (so that nothing is forgotten)."""
     rng = derive_rng(seed, "judgements")
     while True:
         lesson = rng.choice(lessons)
@@ -161,7 +161,7 @@ def _check(name: str, prefix: rollouts.Trajectory) -> str:
 
 
 def _without_numbers(tokens: PreTrainedTokenizerFast, row: train.Encoded) -> train.Encoded:
-    """A row of stage 1 whose judgement, if it is one, is rehearsed but for the numbers: these are what is tuned."""
+    """Removes the weight of the numbers from a stage-1 judgement: they are tuned here, the rest is rehearsed."""
     if row.ids[-5] == tokens.convert_tokens_to_ids("Value:"):
         row.weights[-5:] = [0.0] * 5
     return row
@@ -175,7 +175,7 @@ def means(
     found: Sequence[rollouts.Trajectory],
     number: Number,
 ) -> list[float]:
-    """The mean that the model's odds stand for, of each prefix: its probability of "1.0" against "0.0"."""
+    """Returns the mean that the model's odds express for each prefix: its probability of "1.0" against "0.0"."""
     none, one = (tokens.convert_tokens_to_ids(text) for text in ("0.0", "1.0"))
     speaker = tokens.convert_tokens_to_ids("<|assistant|>")
     ids = []
@@ -197,7 +197,7 @@ def means(
 
 
 def confidence_of(mean: float) -> float:
-    """A mean confidence as it is spoken: one digit, in [0.5, 1]; below, EMCS would read doubt as certainty (Eq. 4)."""
+    """Rounds a mean confidence to one digit in [0.5, 1]; below, EMCS would read doubt as certainty (Eq. 4)."""
     return round(min(1.0, max(0.5, mean)), 1)
 
 
@@ -211,13 +211,14 @@ def tune(
     cpu_seconds: float,
     log: Any = print,
 ) -> None:
-    """Fine-tunes in place: odds of values on half of the rollouts, odds of confidences on the errors made on the other
-    half, then the text of both.
+    """Fine-tunes the model in place.
+
+    It learns odds of values on half of the rollouts, odds of confidences on the errors of the other half, then texts.
 
     Args:
-        load_backend: Gives a backend of the model as it is now.
-        each: Prefixes a task with continuations; `UNJUDGED` times as many come without.
-        cpu_seconds: Of training, for the three steps together (collecting the rollouts comes on top).
+        load_backend: Returns a backend of the model as it is now.
+        each: Prefixes per task with continuations; `UNJUDGED` times as many come without.
+        cpu_seconds: Training time for the three steps together (collecting the rollouts is extra).
     """
     backend = load_backend()
     judged = collect(backend, name, seed, each)

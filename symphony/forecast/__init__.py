@@ -1,1 +1,1 @@
-"""What a study will take, before it is begun."""
+"""Forecasts what a study will take, before it begins."""

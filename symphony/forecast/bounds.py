@@ -1,4 +1,4 @@
-"""What the budgets of a study leave it at most, whatever its models do."""
+"""Upper bounds on what a study can spend under its budgets, whatever its models do."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from symphony.types import Limit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """What a study takes at most; of money, seconds and a study's limits the calls in flight come on top.
+    """The most that a study takes; calls in flight may exceed limits of money, of seconds and of the study.
 
     Attributes:
-        amount: Calls, tokens, dollars or seconds; None where nothing limits them.
-        why: The keys it follows from, or why there is none.
+        amount: Calls, tokens, dollars or seconds; None if nothing limits them.
+        why: The keys it follows from, or why there is no bound.
     """
 
     amount: float | None
@@ -25,7 +25,7 @@ class Bound:
 
 
 def bound(runs: Sequence[Run], limit: Limit) -> Bound:
-    """What the budgets leave of calls, tokens, money or seconds; of money also by the prices of the tokens left."""
+    """Returns the bound of the budgets on calls, tokens, money or seconds; for money also by token prices."""
     each = [_of_run(run, limit) for run in runs]
     amounts = [one.amount for one in each if one.amount is not None]
     whole = Bound(amount=None, why=_listed(one.why for one in each if one.amount is None))
@@ -36,12 +36,12 @@ def bound(runs: Sequence[Run], limit: Limit) -> Bound:
 
 
 def at_most(runs: Sequence[Run]) -> str:
-    """Every bound in words."""
+    """Describes every bound in words."""
     return ", ".join(shown(limit, bound(runs, limit).amount) for limit in LIMITS)
 
 
 def shown(limit: Limit, amount: float | None) -> str:
-    """A bound's amount for people."""
+    """Formats a bound's amount for readers."""
     if amount is None:
         return f"{limit}: no bound"
     return f"{limit}: {f'${money(amount)}' if limit == 'money' else f'{amount:,.0f}'}"
@@ -59,7 +59,7 @@ def _of_run(run: Run, limit: Limit) -> Bound:
 
 
 def _of_prices(run: Run) -> Bound:
-    """Every token that the budget leaves, at the dearest price of the pool."""
+    """Bounds the money by pricing every token of the budget at the highest price of the pool."""
     prices = {name: spec.price.dearest for name, spec in models(run.config).items()}
     unknown = [name for name, price in prices.items() if price is None]
     if unknown:
@@ -74,7 +74,7 @@ def _of_prices(run: Run) -> Bound:
 
 
 def _least(bounds: Sequence[Bound]) -> Bound:
-    """The smallest that is one; the first, which says why, where none is."""
+    """Returns the smallest bound; if there is none, the first, which says why."""
     known = [(one.amount, one) for one in bounds if one.amount is not None]
     return min(known, key=lambda pair: pair[0])[1] if known else bounds[0]
 

@@ -1,4 +1,4 @@
-"""What this machine has of what a study needs: one line each, and what to do about what is missing."""
+"""Checks what this machine has of what a study needs: one line each, with a remedy for what is missing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ except SymphonyError as error:
 """
 _PORTABLE = "CMAKE_ARGS=-DGGML_NATIVE=OFF pip install --force-reinstall --no-cache-dir --no-deps llama-cpp-python"
 _SECONDS = 180
-"""For a process that only looks; importing torch takes seconds, more on a busy machine."""
+"""Timeout of a checking process; importing torch takes seconds, and longer on a busy machine."""
 _PASSED_OVER = {
     "seed": "nothing: the call store is what makes a run repeatable",
     "temperature": "docs/models.md, What servers ignore; no temperature, no different proposals",
@@ -60,14 +60,14 @@ _PASSED_OVER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line.
+    """One line of the result.
 
     Attributes:
-        name: What was looked at.
-        ok: Whether it is there and right; None where nothing needs it unless a study asks for it.
+        name: What was checked.
+        ok: Whether it is present and correct; None if nothing needs it unless a study asks for it.
         told: What was found.
-        remedy: What to do; "" where nothing.
-        asked: Whether it was asked for by name, so that the command fails where it is not `ok`.
+        remedy: What to do; "" if nothing.
+        asked: Whether it was requested by name, so that the command fails unless it is `ok`.
     """
 
     name: str
@@ -88,14 +88,14 @@ class Finding:
 def examine(
     conf: Path, data: Path, outputs: Path, *, pools: Sequence[str] = (), studies: Sequence[str] = ()
 ) -> Iterator[Finding]:
-    """Looks at the machine, the options of `conf`, and what pools and studies ask for; in that order, one by one.
+    """Checks the machine, the options of `conf`, and the needs of pools and studies, in that order, one by one.
 
     Args:
-        pools: Options of conf/pool/; their endpoints are asked for a few tiny completions each.
-        studies: Folders under conf/experiment/; their endpoints are asked for nothing.
+        pools: Options of conf/pool/; a few tiny completions are asked from each of their endpoints.
+        studies: Folders under conf/experiment/; their endpoints are not asked anything.
 
     Raises:
-        SymphonyError: No such pool or study, or one that does not compose.
+        SymphonyError: A pool or study does not exist or does not compose.
     """
     options.check_files(conf)
     asked = {name: compose.pool(name, conf=conf) for name in pools}
@@ -134,7 +134,7 @@ def examine(
 
 
 def machine(outputs: Path, data: Path, cards: Sequence[tuple[str, int]] | Finding) -> Iterator[Finding]:
-    """Versions, GPU, memory, disk, isolation, compiler."""
+    """Checks versions, GPU, memory, disk, isolation and compiler."""
     found = json.loads(provenance.versions())
     missing = [name for name, version in found.items() if version == "not installed"]
     told = ", ".join(f"{name} {version}" for name, version in found.items())
@@ -151,9 +151,9 @@ def machine(outputs: Path, data: Path, cards: Sequence[tuple[str, int]] | Findin
 
 
 def _cards() -> list[tuple[str, int]] | Finding:
-    """Name and bytes of each GPU, in torch's order; why there is nothing to tell, where torch can't be asked.
+    """Returns name and bytes of each GPU, in torch's order; a finding with the reason if torch cannot be asked.
 
-    In a process of its own: importing torch here would make every command wait for it.
+    It uses a separate process, because importing torch here would slow down every command.
     """
     try:
         done = subprocess.run([sys.executable, "-c", _GPU], capture_output=True, text=True, timeout=_SECONDS)
@@ -192,7 +192,7 @@ def _cores() -> Finding:
 
 
 def _engine() -> Finding:
-    """The engine for GGUF files, whether it computes, and the files in the folder that the variable names."""
+    """Checks the engine for GGUF files: whether it computes, and the files in the folder that the variable names."""
     folder = os.environ.get(MODELS_VARIABLE)
     files = sorted(Path(folder).glob("*.gguf")) if folder else []
     none = "no GGUF file" if folder and Path(folder).is_dir() else "no such folder"
@@ -207,9 +207,9 @@ def _engine() -> Finding:
 
 
 def _decodes(file: Path) -> tuple[str, str]:
-    """Why llama.cpp computes no prompt with a file, and what to do; nothing where it does.
+    """Returns why llama.cpp cannot compute a prompt with a file, and what to do; empty texts if it can.
 
-    In a process of its own: a library that was compiled for other instructions than this machine's ends its process.
+    It uses a separate process: a library compiled for instructions that this machine lacks kills its process.
     """
     try:
         done = subprocess.run([sys.executable, "-c", _DECODE, file], capture_output=True, text=True, timeout=_SECONDS)
@@ -262,7 +262,7 @@ def _model(name: str, conf: Path, data: Path) -> Finding:
 
 
 def _weights(spec: ModelSpec, data: Path) -> tuple[bool | None, str, str]:
-    """Whether a local model is there and whole (None where it has yet to be brought), what is there, and what to do."""
+    """Returns whether a local model is present and complete (None if not fetched yet), what exists, and what to do."""
     try:
         folder = spec.folder(data)
     except NotThere as error:
@@ -277,13 +277,13 @@ def _weights(spec: ModelSpec, data: Path) -> tuple[bool | None, str, str]:
 
 
 def keys(conf: Path) -> Iterator[Finding]:
-    """Of the API options: whether the variables that they name hold a key, which is never shown."""
+    """Checks for each API option that the variable it names holds a key; the key is never shown."""
     named: dict[str, list[str]] = {}
     for path in sorted((conf / "model").glob("*.yaml")):
         try:
             spec = options.model(path.stem, conf=conf)
         except SymphonyError:
-            continue  # told among the models
+            continue  # reported among the models
         if key_env := spec.settings.get("key_env"):
             named.setdefault(str(key_env), []).append(path.stem)
     for key_env, users in sorted(named.items()):
@@ -353,7 +353,7 @@ def _agent(name: str, spec: ModelSpec, data: Path, cards: Sequence[tuple[str, in
 
 
 def _counts(told: int, tokenizer: str, data: Path) -> str:
-    """Whether an endpoint's count of the probe's prompt is the tokenizer's."""
+    """Compares an endpoint's token count of the probe's prompt with the tokenizer's."""
     try:
         own = prompt_tokens(locate(tokenizer, data), (Message(role="user", content=PROMPT),))
     except SymphonyError as error:
@@ -367,10 +367,10 @@ def _advice(found: Probe) -> str:
 
 
 def _found(error: SymphonyError) -> str:
-    """Without what would be allowed: the remedy says what to do."""
+    """Returns an error's text without what is allowed, since the remedy says what to do."""
     return str(error).partition(", allowed: ")[0]
 
 
 def _gb(size: float) -> str:
-    """In 10^9 bytes."""
+    """Formats a size in units of 10^9 bytes."""
     return f"{size / 1e9:.1f} GB"

@@ -1,4 +1,4 @@
-"""What a study needs, told before anything is spent: memory of its pools, calls, tokens, hours, disk and price."""
+"""Reports a study's needs before anything is spent: memory of its pools, calls, tokens, hours, disk and price."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from symphony.run.runner import Place
 from symphony.types import SymphonyError
 
 BYTES_A_TOKEN = 10
-"""Of records and call store, for each token consumed. An assumption: docs/models.md tells what was measured."""
+"""Bytes of records and call store per token used. An assumption; docs/models.md gives measurements."""
 
 Say = Callable[[str], None]
 
 
 def weights(runs: Iterable[Run], data: Path, say: Say) -> None:
-    """Looks at the weights of every local model as `symphony run` will; tells of those that a command has yet to bring.
+    """Checks the weights of every local model as `symphony run` will; reports those that a command must still fetch.
 
     Raises:
-        SymphonyError: A model's folder is not there, or is broken, and no command mends it.
+        SymphonyError: A model's folder is missing or broken, and no command can repair it.
     """
     told: set[str] = set()
     for run in runs:
@@ -52,18 +52,19 @@ def memory(
     say: Say,
     load_rate: float = LOAD_RATE,
 ) -> dict[str, float]:
-    """Tells for each pool of a study whether its local models fit the devices together, at how many sequences, and what
-    swapping costs where they do not.
+    """Reports for each pool whether its local models fit the devices together.
+
+    It also reports at how many sequences they fit, and the cost of swapping if they do not.
 
     Args:
-        runs: The study's.
-        data: Where downloads lie.
+        runs: The study's runs.
+        data: Folder of the downloads.
         sizes: Bytes of each device.
-        tokens: Of the longest sequence, prompt and completion.
-        load_rate: Bytes of weights a second that a swap loads.
+        tokens: Length of the longest sequence, prompt and completion.
+        load_rate: Bytes of weights per second that a swap loads.
 
     Returns:
-        Of each pool whose models are swapped: seconds to load each of them once.
+        For each pool with swapped models: seconds to load each of them once.
 
     Raises:
         SymphonyError: A pool holds a model that does not fit even alone; the message names the nearest pool that fits.
@@ -93,7 +94,7 @@ def _too_large(pool: Mapping[str, Footprint], sizes: Sequence[float], tokens: in
 
 
 def _footprints(specs: dict[str, ModelSpec], data: Path, say: Say) -> dict[str, Footprint]:
-    """Of the local models whose weights are there; tells of the others."""
+    """Returns the footprints of the local models whose weights exist; reports the others."""
     found = {}
     for name, spec in specs.items():
         if not spec.has_weights:
@@ -113,10 +114,10 @@ def _footprints(specs: dict[str, ModelSpec], data: Path, say: Say) -> dict[str, 
 
 
 def tell(runs: Sequence[Run], place: Place, say: Say, loading: Mapping[str, float] = MappingProxyType({})) -> None:
-    """The plan in lines for people: runs, bounds, and the estimate where there is one.
+    """Prints the plan for readers: runs, bounds, and the estimate if there is one.
 
     Args:
-        loading: Of pools whose models are swapped: seconds to load each of them once.
+        loading: For pools with swapped models: seconds to load each of them once.
     """
     study = runs[0].study
     done = sum(is_complete(place.run(run)) for run in runs)

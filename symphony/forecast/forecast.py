@@ -1,5 +1,6 @@
-"""What a study is expected to take, from problems that have been carried out: of finished runs of the study, or of a
-pilot of three problems an experiment and task. It is no bound.
+"""Estimates what a study will take from problems already carried out. It is not a bound.
+
+The problems are those of the study's finished runs, or of a pilot of three problems per experiment and task.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What some calls took.
+    """What some calls used.
 
     Attributes:
-        cached_tokens: Of the prompt's, those from an endpoint's cache.
+        cached_tokens: The prompt tokens that came from an endpoint's cache.
     """
 
     calls: float = 0
@@ -53,12 +54,12 @@ class Used:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """A problem that has been carried out, and was cut by no budget of its run or study.
+    """A problem that was carried out and not cut short by its run's or study's budget.
 
     Attributes:
-        used: By model.
-        rounds: Times that its search asked and waited; calls asked together are one.
-        size: Bytes of its share of the records and, counted as large as its calls' records, of the call store.
+        used: Usage by model.
+        rounds: How often its search asked and waited; calls asked together count once.
+        size: Bytes of its share of the records, and of the call store (counted as large as its calls' records).
     """
 
     used: Mapping[ModelSpec, Used]
@@ -72,7 +73,7 @@ class Sample:
         return total
 
     def dollars(self) -> float | None:
-        """By today's prices; None where one is unknown."""
+        """Returns the cost by today's prices; None if a price is unknown."""
         costs = [spec.price.of(u.prompt_tokens, u.cached_tokens, u.completion_tokens) for spec, u in self.used.items()]
         known = [cost for cost in costs if cost is not None]
         return sum(known) if len(known) == len(costs) else None
@@ -80,7 +81,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """An estimate: by the mean of the samples, and if every problem were as the least or the most of its samples."""
+    """An estimate: from the samples' mean, and as if every problem were like its smallest or its largest sample."""
 
     mean: float
     least: float
@@ -89,17 +90,17 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What the problems of the cells that have samples are expected to take.
+    """What the problems of the cells with samples are expected to take.
 
     Attributes:
-        cells, problems: Covered. samples: Problems it rests on.
-        dollars: None where a price is unknown.
+        cells, problems: Number covered. samples: Number of problems it is based on.
+        dollars: Cost; None if a price is unknown.
         size: Bytes.
-        models: By agent and model, what each is expected to be asked.
-        hours: By pool: hours of generating, if none is answered from the store. Absent where no sample tells the speed.
-        speed: By pool: completion tokens a second, of all calls in flight together.
-        rounds: By pool: times that its models are asked one after another, if the problems in flight wait for each
-            other and each is as long as the longest finished one. Absent where an experiment or task has no sample.
+        models: Expected usage of each model, by agent and model.
+        hours: By pool: hours of generating if the store answers nothing. Absent if no sample gives the speed.
+        speed: By pool: completion tokens per second, of all calls in flight together.
+        rounds: By pool: how often its models are asked one after another, if the problems in flight wait for each other
+            and each is as long as the longest finished one. Absent if an experiment or task has no sample.
     """
 
     cells: int
@@ -117,8 +118,10 @@ class Estimate:
 
 
 def pilots(runs: Sequence[Run]) -> dict[Cell, Run]:
-    """For each experiment and task its first run, cut to three problems: the run's first, so that it pays for their
-    calls no second time."""
+    """Returns the first run of each experiment and task, cut to three problems.
+
+    They are the run's first problems, so that it does not pay for their calls again.
+    """
     first: dict[Cell, Run] = {}
     for run in runs:
         first.setdefault((run.experiment, run.task), run)
@@ -133,7 +136,7 @@ def _shortened(run: Run) -> Run:
 
 
 def finished(runs: Sequence[Run], place: Place) -> dict[Cell, list[Run]]:
-    """The runs whose problems are samples: the study's own that are complete, else the pilot's."""
+    """Returns the runs whose problems are samples: the study's own complete runs, else the pilot's."""
     found: dict[Cell, list[Run]] = {}
     for run in runs:
         if is_complete(place.run(run)):
@@ -147,7 +150,7 @@ def finished(runs: Sequence[Run], place: Place) -> dict[Cell, list[Run]]:
 def carry_out_pilot(
     runs: Sequence[Run], place: Place, progress: Progress, say: Say, make_backend: MakeBackend | None = None
 ) -> None:
-    """Three problems of each experiment and task that nothing is known of; tells first what they take at most."""
+    """Carries out three problems of each experiment and task without samples; first reports what they take at most."""
     known = finished(runs, place)
     missing = [run for cell, run in pilots(runs).items() if cell not in known]
     if not missing:
@@ -159,7 +162,7 @@ def carry_out_pilot(
 
 
 def estimate(runs: Sequence[Run], place: Place) -> Estimate | None:
-    """What the finished problems lead to expect of the whole study; None where there are none."""
+    """Estimates the whole study from the finished problems; None if there are none."""
     sources = finished(runs, place)
     samples = {cell: [one for run in some for one in _samples(run, place.run(run))] for cell, some in sources.items()}
     samples = {cell: some for cell, some in samples.items() if some}
@@ -193,7 +196,7 @@ def estimate(runs: Sequence[Run], place: Place) -> Estimate | None:
 
 
 def _rounds(runs: Sequence[Run], longest: Mapping[Cell, int]) -> dict[str, int]:
-    """Runs of a group are searched together, as many problems at once as may be in flight."""
+    """Counts rounds per pool; runs of a group are searched together, up to the number of problems in flight."""
     found: Counter[str] = Counter()
     pools = {run.pool for run in runs} - {run.pool for run in runs if (run.experiment, run.task) not in longest}
     for group in groups(run for run in runs if run.pool in pools):
@@ -249,7 +252,7 @@ def _samples(run: Run, folder: Path) -> list[Sample]:
 
 
 def _asked_together(call: CallRecord) -> tuple[str, int, str, int | None]:
-    """Equal for neighbours in the ledger that a search waits for together: a node's proposals, or nodes' judgements."""
+    """Returns a key that is equal for ledger neighbours asked together: a node's proposals, or nodes' judgements."""
     return (
         call.problem,
         call.iteration,
@@ -259,13 +262,13 @@ def _asked_together(call: CallRecord) -> tuple[str, int, str, int | None]:
 
 
 def _speed(runs: Iterable[Run], place: Place) -> dict[str, float]:
-    """Completion tokens a second by pool. Runs of a group are searched together, so that the longest tells the time."""
+    """Returns completion tokens per second by pool; runs of a group go on together, so the longest gives the time."""
     tokens: Counter[str] = Counter()
     seconds: dict[str, float] = {}
     for group in groups(runs):
         walls = [wall for run in group.runs for wall in read_records(place.run(run), WallRecord)]
         generated = sum(wall.generated_tokens for wall in walls)
-        if generated:  # else all came from the store
+        if generated:  # otherwise all came from the store
             pool = group.runs[0].pool
             tokens[pool] += generated
             seconds[pool] = seconds.get(pool, 0.0) + max(wall.wall_s for wall in walls)

@@ -1,1 +1,1 @@
-"""Model backends and what stands between them and an agent: the batcher and the call store."""
+"""Model backends and the layers between them and an agent: the batcher and the call store."""

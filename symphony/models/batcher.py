@@ -1,4 +1,4 @@
-"""Collects the model calls of concurrent searches into one batch a model."""
+"""Collects the model calls of concurrent searches into one batch per model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from symphony.models.outside import outside
 from symphony.models.sizes import sizing
 from symphony.types import Completion, ModelBackend, Request, SymphonyError
 
-# Passes of the event loop without a new request after which every search is taken to wait for a model. From an
-# answer to the same search's next call it takes five (wake, gather, resume, start tasks, call); the rest is slack.
+# After this many passes of the event loop without a new request, every search is taken to be waiting for a model.
+# From an answer to the same search's next call takes five (wake, gather, resume, start tasks, call); the rest is slack.
 IDLE_PASSES = 8
-_PATIENCE = 32  # batches of loaded models that go before one whose model has to be loaded in their place
+_PATIENCE = 32  # batches of loaded models that may go before one whose model must be swapped in
 
 
 @dataclass(slots=True)
@@ -27,16 +27,16 @@ class _Waiting:
 
 
 class Batcher:
-    """An `AsyncModel` over a `ModelBackend`: one queue a model.
+    """An `AsyncModel` over a `ModelBackend`, with one queue per model.
 
-    A batch is everything asked until the event loop has nothing more to do and no work is under way outside it
-    (`outside`), in the order of asking; it depends on the requests only, never on the clock.
+    A batch holds every request made until the event loop has nothing more to do and no work is under way outside it
+    (`outside`), in the order of the requests. It depends on the requests only, never on the clock.
 
     Args:
-        backend: What answers. Its own limits cut the batch further.
-        executor: Where the backend runs. None runs it inline, one model of a pool after another, which is right
-            on a CPU; an executor lets the backends of several models run at the same time.
-        turns: Decides when its batch may go, where not all models fit into memory together.
+        backend: The model backend that answers. Its own limits may split the batch further.
+        executor: Where the backend runs. None runs it inline, one model of a pool after another, which suits a CPU;
+            with an executor the backends of several models can run at the same time.
+        turns: Decides when a batch may go if the models do not all fit into memory together.
     """
 
     def __init__(self, backend: ModelBackend, *, executor: Executor | None = None, turns: Turns | None = None) -> None:
@@ -53,15 +53,15 @@ class Batcher:
         self._running: asyncio.Future[list[Completion]] | None = None
 
     def complete(self, request: Request) -> asyncio.Future[Completion]:
-        """The backend's answer, with the latency in seconds from this call to it; 0 where the store held its batch.
+        """Returns the backend's answer, with the latency in seconds from this call; 0 if its batch came from the store.
 
-        A future and no coroutine: no task has to be made for each of the calls that are asked together.
+        It returns a future rather than a coroutine, so that no task is made for each of the calls made together.
 
         Raises:
             Exception: Whatever the backend raised for the batch; every caller of the batch gets it.
         """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # a new run; what an earlier loop left behind can no longer be answered
+        if loop is not self._loop:  # a new run; requests from an earlier loop can no longer be answered
             self._loop, self._queue, self._ticking, self._running = loop, [], False, None
         waiting = _Waiting(request, loop.create_future(), time.perf_counter())
         self._queue.append(waiting)
@@ -70,11 +70,11 @@ class Batcher:
         return waiting.future
 
     def waits(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether there are requests of this loop that have no answer yet."""
+        """Whether any request of this loop is still unanswered."""
         return loop is self._loop and (self._running is not None or bool(self._queue))
 
     def resume(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A batch of another model has ended: waits anew for what its answers let the searches ask."""
+        """Restarts the wait after a batch of another model, since its answers may lead the searches to new requests."""
         if self._ticking:
             self._idle = 0
         elif self._queue and self._running is None and loop is self._loop:
@@ -85,7 +85,7 @@ class Batcher:
         loop.call_soon(self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Runs once a pass of the event loop while requests wait."""
+        """Runs once per pass of the event loop while requests wait."""
         if loop is not self._loop:
             return
         count = len(self._queue)
@@ -138,23 +138,23 @@ class Batcher:
 
 
 class Turns:
-    """Groups the batches of the models of a device by model, so that a model is loaded in place of another seldom.
+    """Groups the batches of a device's models by model, so that models are rarely swapped.
 
-    A batch whose model is loaded, or fits beside those that are, goes at once. Another one waits until the loaded
-    models have answered everything that they are asked, or until `_PATIENCE` of their batches have gone before it: a
-    search that keeps asking one model holds up no other for ever.
+    A batch goes at once if its model is loaded or fits beside the loaded ones. Otherwise it waits until the loaded
+    models have answered all their requests, or until `_PATIENCE` of their batches have gone before it; so a search that
+    keeps asking one model cannot hold up another for ever.
     """
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self._models: dict[Batcher, LocalModel] = {}
-        self._passed: dict[Batcher, int] = {}  # batches that went before the one that waits, longest wait first
+        self._passed: dict[Batcher, int] = {}  # batches that went before each waiting one, longest wait first
 
     def join(self, batcher: Batcher, model: LocalModel) -> None:
         self._models[batcher] = model
 
     def may_go(self, batcher: Batcher, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether the batcher's batch may go now; if not, it is resumed when another one has ended."""
+        """Whether the batcher's batch may go now; if not, it is resumed when another batch has ended."""
         if not self._device.has_room(self._models[batcher]) and self._passed.setdefault(batcher, 0) < _PATIENCE:
             loaded = [one for one, model in self._models.items() if self._device.holds(model)]
             if any(one.waits(loop) for one in loaded):
@@ -163,7 +163,7 @@ class Turns:
         return True
 
     def ended(self, batcher: Batcher, loop: asyncio.AbstractEventLoop) -> None:
-        """A batch has been answered."""
+        """Counts an answered batch and resumes the batchers that wait."""
         if not self._device.crowded:
             return
         for waiting in self._passed:
@@ -184,7 +184,7 @@ def _deliver(batch: Sequence[_Waiting], answers: Sequence[Completion]) -> None:
         _fail(batch, SymphonyError(f"backend: found {len(answers)} answers, allowed: {len(batch)}"))
         return
     now = time.perf_counter()
-    stored = all([answer.from_store for answer in answers])  # which takes no time to speak of, and a replay no copy
+    stored = all([answer.from_store for answer in answers])  # a stored answer takes no time; not copied
     for waiting, answer in zip(batch, answers, strict=True):
         if not waiting.future.done():
             waiting.future.set_result(answer if stored else replace(answer, latency_s=now - waiting.since))

@@ -1,4 +1,4 @@
-"""The file of model calls: every row carries a checksum, and a damaged one is told, dropped and asked again."""
+"""The file of model calls: each row has a checksum; damaged rows are reported, dropped and asked again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from symphony.models.sizes import Size
 from symphony.types import Completion, SymphonyError
 
 _LOGGER = logging.getLogger(__name__)
-_FORMAT = 1  # `user_version` of the file; 0 is one from before there were checksums, or a new one
+_FORMAT = 1  # `user_version` of the file; 0 is a new file, or one from before checksums
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS calls (
     key BLOB PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL, prompt_tokens INTEGER NOT NULL,
@@ -36,9 +36,9 @@ _SEAL = """UPDATE calls SET checksum = seal(key, CAST(text AS BLOB), CAST(finish
 cached_tokens, completion_tokens, logprob, coalesce((SELECT dropped FROM shortened WHERE key = calls.key), 0))"""
 _PUT_CALL = "INSERT OR IGNORE INTO calls VALUES (?,CAST(? AS TEXT),CAST(? AS TEXT),?,?,?,?,?)"
 _PUT_SHORTENED = "INSERT OR IGNORE INTO shortened VALUES (?,?)"
-_PROBLEMS = 512  # whose sizes are kept in memory
-_AT_ONCE = 500  # keys of one query, well below SQLite's limit of variables
-# Errors that are not the file's fault: what it holds is paid for, and stays.
+_PROBLEMS = 512  # problems whose sizes are kept in memory
+_AT_ONCE = 500  # keys per query, well below SQLite's limit on variables
+# Errors that are not the file's fault; its contents were paid for, so they stay.
 _OUTSIDE = (
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM,
@@ -57,7 +57,7 @@ class Rows(NamedTuple):
 
 
 class _Told:
-    """Lets in one thread at a time, and tells what SQLite has to say. A class, for a replay enters once a call."""
+    """Admits one thread at a time and reports SQLite's errors. A class for speed: a replay enters it on every call."""
 
     __slots__ = ("_alone", "_path")
 
@@ -72,8 +72,8 @@ class _Told:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._alone.release()
-        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):  # SQLite may quote what no longer is UTF-8
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # the byte that names the kind
+        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):  # SQLite may quote broken UTF-8
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # byte with the kind of error
             advice = "" if code in _OUTSIDE else " (delete it to begin anew)"
             raise SymphonyError(
                 f"{self._path}: found {error}, allowed: a call store that can be written{advice}"
@@ -81,24 +81,24 @@ class _Told:
 
 
 class CallStore:
-    """One SQLite file of completions by call key and of prompts' sizes, for one writer process.
+    """One SQLite file of completions (by call key) and prompt sizes, for a single writer process.
 
-    A `put` that returned survives SIGKILL (write-ahead log); after a power failure the last ones may be missing,
-    the file stays whole. Sizes are written with the answers that follow them, at the latest when the store is closed.
+    A `put` that returned survives SIGKILL (write-ahead log). After a power failure the last ones may be missing, but
+    the file stays whole. Sizes are written with the next answers, or at the latest when the store is closed.
 
-    Every row is compared with its checksum when it is read. A damaged key can't be found: so at the first miss, and at
-    the first damaged row, the whole file is looked at, and what is damaged is dropped and told together. Answers of a
-    file from before there were checksums are taken over as they are.
+    Every row is compared with its checksum when it is read. A damaged key cannot be found, so at the first miss, and at
+    the first damaged row, the whole file is checked; all damaged rows are dropped and reported together. Answers of a
+    file from before checksums are taken over as they are.
 
     Args:
-        path: The file; made with its folder where missing.
-        tell: Takes the word about damaged rows.
+        path: The file; it and its folder are created if missing.
+        tell: Receives the message about damaged rows.
 
     Attributes:
         damaged: Rows dropped so far.
 
     Raises:
-        SymphonyError: The file can not be opened, is no call store or one of a later format, or can not be written.
+        SymphonyError: The file cannot be opened or written, is not a call store, or has a later format.
     """
 
     def __init__(self, path: str | Path, tell: Callable[[str], None] = _LOGGER.warning) -> None:
@@ -113,9 +113,9 @@ class CallStore:
         except OSError as error:
             raise SymphonyError(f"{self.path.parent}: found {error}, allowed: a writable folder") from error
         with self._told:
-            # Local models may answer in a worker thread, endpoints in the loop's; `_told` lets in one at a time.
+            # Local models may answer in a worker thread, endpoints in the loop's thread; `_told` admits one at a time.
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
-            self._db.text_factory = bytes  # a damaged text may be no UTF-8
+            self._db.text_factory = bytes  # a damaged text may not be UTF-8
             try:
                 self._refuse_foreign()
                 self._db.execute("PRAGMA journal_mode=WAL")
@@ -127,19 +127,19 @@ class CallStore:
                 raise
 
     def _refuse_foreign(self) -> None:
-        """Before anything is written: another program's database stays as it is."""
+        """Raises an error for another program's database before anything is written to it."""
         names = [name.decode() for (name,) in self._db.execute("SELECT name FROM sqlite_master ORDER BY name")]
         if names and "calls" not in names:
             raise SymphonyError(f"{self.path}: found a database of something else ({names[0]}), allowed: a call store")
 
     def _prepare(self) -> None:
-        """Makes the tables of a new file, takes over an old one, and refuses what is neither."""
+        """Creates the tables of a new file, converts an old one, and refuses anything else."""
         version = self._version()
         if version > _FORMAT:
             raise SymphonyError(f"{self.path}: found a call store of format {version}, allowed: up to {_FORMAT}")
         if version == 0:
             with self._transaction():
-                if self._version() == 0:  # no other process was quicker
+                if self._version() == 0:  # no other process was faster
                     self._begin()
         for table in _SCHEMA[1:]:
             self._db.execute(table)
@@ -171,7 +171,7 @@ class CallStore:
             raise
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Completion]:
-        """The stored ones of `keys`, but for damaged ones."""
+        """Returns the stored completions among `keys`, without damaged ones."""
         wanted = list(keys)
         found, damaged = self._read(wanted)
         if len(found) < len(wanted) and self._mended(damaged):
@@ -179,7 +179,7 @@ class CallStore:
         return found
 
     def _read(self, keys: Sequence[bytes]) -> tuple[dict[bytes, Completion], bool]:
-        """What is stored of `keys` and whole, and whether any is not."""
+        """Returns the undamaged completions stored for `keys`, and whether any is damaged."""
         rows: list[_Row] = []
         with self._told:
             for start in range(0, len(keys), _AT_ONCE):
@@ -189,18 +189,18 @@ class CallStore:
         return found, len(found) < len(rows)
 
     def size(self, problem: str, key: bytes) -> Size | None:
-        """The stored size of a problem's request; None where there is none, or a damaged one."""
+        """Returns the stored size of a problem's request; None if there is none or it is damaged."""
         found = self._sizes_of(problem).get(key)
         return self._sizes_of(problem).get(key) if found is None and self._mended(False) else found
 
     def keep_size(self, problem: str, key: bytes, size: Size) -> None:
-        """Stores the size of a request, with the next answers."""
+        """Keeps the size of a request, to be stored with the next answers."""
         self._sizes_of(problem)[key] = size
         with self._told:
             self._new_sizes[problem, key] = size
 
     def _sizes_of(self, problem: str) -> dict[bytes, Size]:
-        """Read together, for each look into the file takes longer than all else that a replay does for a call."""
+        """Reads a problem's sizes together, since one file access takes longer than the rest of a replayed call."""
         if problem not in self._sizes:
             with self._told:
                 rows = self._db.execute(f"{_SIZES} WHERE problem = ?", (problem,)).fetchall()
@@ -214,7 +214,7 @@ class CallStore:
         return self._sizes[problem]
 
     def put(self, completions: dict[bytes, Completion]) -> None:
-        """Stores all of them or, when it fails, none. A key that is there keeps its completion."""
+        """Stores all of them or, if it fails, none. A key that is already stored keeps its completion."""
         rows = [_values(key, completion) for key, completion in completions.items()]
         with self._told, self._transaction():
             self._insert(rows)
@@ -234,10 +234,10 @@ class CallStore:
         self._db.executemany("INSERT OR REPLACE INTO sizes VALUES (CAST(? AS TEXT),?,?,?,?,?)", rows)
 
     def _mended(self, damaged: bool) -> bool:
-        """Drops every damaged row of the file and tells how many; whether there were any.
+        """Drops and reports every damaged row of the file; returns whether there were any.
 
-        Looks at the file once, and again where a damaged row was met after that. Whole rows are written anew, for
-        damage to keys leaves the tables out of order.
+        It checks the file once, and again whenever a damaged row is read later. The undamaged rows are rewritten,
+        because damaged keys leave the tables out of order.
         """
         if self._checked and not damaged:
             return False
@@ -263,7 +263,7 @@ class CallStore:
         return True
 
     def rows(self) -> Rows:
-        """All of it, but for what is damaged."""
+        """Returns all rows except damaged ones."""
         with self._told:
             calls, sizes = self._db.execute(_CALLS).fetchall(), self._db.execute(_SIZES).fetchall()
         return Rows(
@@ -272,10 +272,10 @@ class CallStore:
         )
 
     def take(self, rows: Rows) -> None:
-        """Puts rows in, beside what is there; a key that is there keeps what it has.
+        """Adds rows to the file; a key that is already stored keeps its row.
 
         Raises:
-            SymphonyError: A row can't be an answer's, or a size's.
+            SymphonyError: A row cannot be an answer or a size.
         """
         calls = [(row[0], str(row[1]).encode(), str(row[2]).encode(), *row[3:]) for row in rows.calls]
         sizes = [(str(row[0]).encode(), *row[1:]) for row in rows.sizes]
@@ -308,7 +308,7 @@ class CallStore:
 
 
 def _values(key: bytes, answer: Completion) -> _Row:
-    """A completion's row without its checksum, with the values as SQLite will give them back."""
+    """Returns a completion's row without its checksum, with the values as SQLite will return them."""
     logprob = None if answer.logprob is None or math.isnan(answer.logprob) else float(answer.logprob)
     counts = (answer.prompt_tokens, answer.cached_tokens, answer.completion_tokens)
     return (key, answer.text.encode(), answer.finish_reason.encode(), *counts, logprob, answer.dropped)
@@ -337,11 +337,11 @@ def _counted(row: _Row) -> bool:
 
 
 def _sane(row: _Row) -> bool:
-    """Whether the values can be an answer's."""
+    """Whether the values can be those of an answer."""
     counts = (row[3], row[4], row[5], row[7])
     return row[2] in _REASONS and all([type(count) is int and count >= 0 for count in counts])
 
 
 def _checksum(values: _Row) -> bytes:
-    """Of the values and their types."""
+    """Returns the checksum of the values and their types."""
     return hashlib.blake2b(repr(values).encode(), digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""Chats as the tokens of a model, by its own template and tokenizer, shortened to its context."""
+"""Turns chats into tokens with a model's own template and tokenizer, shortened to its context."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from symphony.types import Completion, Message, Request, SymphonyError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chat:
-    """A chat as tokens; `refused` is why the template makes none of it, else ""; `opened` as in `Row`."""
+    """A chat as tokens; `refused` is why the template rejects it, else ""; `opened` as in `Row`."""
 
     tokens: tuple[int, ...]
     refused: str = ""
@@ -27,14 +27,14 @@ class _Chat:
 
 
 NO_LIMIT = 2**30
-"""Context of a model whose config names none."""
+"""Context of a model whose config does not state one."""
 
 
 def context_of(config: Any) -> int:
-    """Tokens that a model can take, by its config as transformers loads it.
+    """Returns how many tokens a model can take, by its config as transformers loads it.
 
     Raises:
-        SymphonyError: The config names no number of tokens.
+        SymphonyError: The config states no number of tokens.
     """
     text_config = config.get_text_config(decoder=True)
     told = getattr(text_config, "max_position_embeddings", None)
@@ -46,13 +46,13 @@ def context_of(config: Any) -> int:
 
 
 def load_chats(folder: Path, *, counter: str | None = None, context: int | None = None) -> ChatTokenizer:
-    """The tokenizer and chat template of a folder; its weights are not read.
+    """Loads the tokenizer and chat template of a folder, without reading its weights.
 
     Args:
-        context: None is what the folder's config says.
+        context: Tokens that the model can take; None takes it from the folder's config.
 
     Raises:
-        SymphonyError: The folder holds no tokenizer, or no config where that is asked.
+        SymphonyError: The folder holds no tokenizer, or no config although one is needed.
     """
     check_folder(folder, tokenizer_alone=True)
     tokenizer = load_tokenizer(folder)
@@ -60,7 +60,7 @@ def load_chats(folder: Path, *, counter: str | None = None, context: int | None 
 
 
 def prompt_tokens(folder: Path, messages: tuple[Message, ...]) -> int:
-    """Tokens of a chat by a folder's own tokenizer and chat template.
+    """Counts the tokens of a chat by a folder's own tokenizer and chat template.
 
     Raises:
         SymphonyError: The folder holds no tokenizer with a chat template that takes the messages.
@@ -69,13 +69,13 @@ def prompt_tokens(folder: Path, messages: tuple[Message, ...]) -> int:
 
 
 class ChatTokenizer:
-    """Makes rows of requests, and says how large they are (`Sizing`).
+    """Turns requests into rows, and gives their sizes (`Sizing`).
 
     Args:
-        tokenizer: As transformers loads it, with a chat template.
+        tokenizer: A tokenizer as transformers loads it, with a chat template.
         context: Tokens that the model can take, prompt and completion.
         counter: As in `Sizing`.
-        vocabulary: Tokens that the model knows, where that is known; a tokenizer may have more.
+        vocabulary: Number of tokens that the model knows, if known; a tokenizer may have more.
     """
 
     def __init__(
@@ -83,11 +83,13 @@ class ChatTokenizer:
     ) -> None:
         self.counter = counter
         self._tokenizer, self._context, self._vocabulary = tokenizer, context, vocabulary
-        self._alone = threading.Lock()  # sizes are asked in the event loop's thread, rows perhaps in another
+        self._alone = threading.Lock()  # sizes are asked in the event loop's thread, rows possibly in another
 
     def check(self, folder: Path) -> None:
-        """Raises SymphonyError where the template fails at the simplest chat or makes one prompt of two, or a token is
-        none of the model's.
+        """Checks the template on the simplest chats, and the tokens against the model's vocabulary.
+
+        Raises:
+            SymphonyError: The template fails, turns two chats into the same prompt, or a token is unknown to the model.
         """
         with explained(folder / TOKENIZER, "a tokenizer that fits the model"):
             chat, longer = self._encode([(Message(role="user", content=content),) for content in ("go", "go go go")])
@@ -104,10 +106,10 @@ class ChatTokenizer:
             raise SymphonyError(f"{folder / TOKENIZER}: found token {most}, allowed: {allowed}")
 
     def count(self, messages: tuple[Message, ...]) -> int:
-        """Tokens of a chat.
+        """Counts the tokens of a chat.
 
         Raises:
-            SymphonyError: The chat template takes no such messages.
+            SymphonyError: The chat template rejects the messages.
         """
         (chat,) = self._encode([messages])
         if chat.refused:
@@ -116,17 +118,17 @@ class ChatTokenizer:
         return len(chat.tokens)
 
     def size(self, request: Request) -> Size:
-        """What the request's row will take; no room for a completion where it gets none."""
+        """Returns the size of the request's row; its completion is 0 if the request will be refused."""
         chat, dropped = self._fitted(request, {})
         room = 0 if self._refusal(chat) else min(request.sampling.max_tokens, self._context - len(chat.tokens))
         return Size(prompt=len(chat.tokens), completion=room, dropped=dropped)
 
     def rows(self, requests: Sequence[Request], answers: dict[int, Completion], *, first: int = 0) -> list[Row]:
-        """Rows of the requests that can be answered, numbered from `first` on; the others get their error in `answers`.
+        """Makes rows of the requests that can be answered, numbered from `first`; the others get an error in `answers`.
 
-        Equal prompts are tokenised once. A prompt that leaves no room for the completion is tokenised again without
-        its lessons, the oldest first, then without its worked examples; with nothing left to drop, the completion has
-        what room there is.
+        Equal prompts are tokenised once. A prompt that leaves no room for the completion is tokenised again without its
+        lessons, oldest first, and then without its worked examples. When nothing is left to drop, the completion gets
+        the room that remains.
         """
         unique = list(dict.fromkeys(request.messages for request in requests))
         chats = dict(zip(unique, self._encode(unique), strict=True))
@@ -153,7 +155,7 @@ class ChatTokenizer:
         return rows
 
     def _fitted(self, request: Request, chats: dict[tuple[Message, ...], _Chat]) -> tuple[_Chat, int]:
-        """The chat with as few parts dropped as make it fit, and how many those are; `chats` holds what is known."""
+        """Drops as few parts as needed for the chat to fit; returns the chat and their number. `chats` is a cache."""
 
         def fits(messages: tuple[Message, ...]) -> bool:
             if messages not in chats:
@@ -164,7 +166,7 @@ class ChatTokenizer:
         return chats[messages], dropped
 
     def _refusal(self, chat: _Chat) -> str:
-        """Why a chat gets no answer; "" where it gets one."""
+        """Returns why a chat gets no answer; "" if it gets one."""
         length, most = len(chat.tokens), max(chat.tokens, default=0)
         if chat.refused:
             return chat.refused

@@ -1,4 +1,4 @@
-"""How many cores this process really has."""
+"""The number of cores this process can really use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:
-    """Cores that the process may use: by its affinity, its control group's quota, and what OMP_NUM_THREADS leaves it.
+    """Returns the usable cores: the least of affinity, control group quota and OMP_NUM_THREADS.
 
     Snakemake sets OMP_NUM_THREADS to each job's share of the machine. The quota is rounded up.
     """
@@ -20,7 +20,7 @@ def usable_cores(cgroup: Path = _CGROUP) -> int:
 
 
 def _quota(cgroup: Path) -> int | None:
-    """Cores that the control group grants (version 2: `cpu.max`, version 1: two files); None for no limit."""
+    """Returns the control group's quota in cores (version 2: `cpu.max`, version 1: two files); None for no limit."""
     try:
         if (cgroup / "cpu.max").is_file():
             granted, period = (cgroup / "cpu.max").read_text().split()

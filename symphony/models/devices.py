@@ -1,4 +1,4 @@
-"""Local models and the devices that hold them: who lies where, and who is loaded where not all fit together."""
+"""Local models and the devices that hold them: which device each model is on, and which models are loaded."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from symphony.models.sizes import Size, Sizing, sizing
 from symphony.types import Completion, ModelBackend, Request, SymphonyError
 
 AUTO, CPU, CARD = "auto", "cpu", "cuda"
-_DEVICE_FILES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")  # of CUDA (on Tegra, too), ROCm and WSL
+_DEVICE_FILES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")  # of CUDA (also on Tegra), ROCm and WSL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What a model takes of its device, in bytes.
+    """What a model takes of its device's memory, in bytes.
 
     Attributes:
-        weights: As long as it is loaded.
-        kept: Of what it computed for earlier calls, as long as it is loaded; it may be less where there is less room.
-        cache: Of its largest batch, while it answers; one model of a device answers at a time.
+        weights: Memory for its weights, as long as it is loaded.
+        kept: Memory for results of earlier calls, as long as it is loaded; less if there is less room.
+        cache: Cache of its largest batch while it answers; only one model of a device answers at a time.
     """
 
     weights: int = 0
@@ -34,16 +34,16 @@ class Need:
 
 
 def cards() -> dict[str, int]:
-    """Free bytes of each GPU that torch can use, in torch's order."""
+    """Returns the free bytes of each GPU that torch can use, in torch's order."""
     if not any(next(Path("/dev").glob(name), None) for name in _DEVICE_FILES):
-        return {}  # without the seconds that torch takes to say so; a run out of the call store needs no torch
+        return {}  # importing torch would take seconds; a run from the call store needs no torch
     import torch
 
     return {f"cuda:{number}": torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())}
 
 
 def check_device(device: Any) -> None:
-    """Raises SymphonyError where a name is none of a device, whatever this machine has."""
+    """Raises SymphonyError if the text is not the name of a device, whether or not this machine has it."""
     if not isinstance(device, str) or not re.fullmatch(f"{AUTO}|{CPU}|{CARD}(:[0-9]+)?", device):
         allowed = f"{AUTO} (a GPU where there is one, else the CPU), {CPU}, {CARD} (any GPU) or {CARD}:<number>"
         raise SymphonyError(f"device: found {device!r}, allowed: {allowed}")
@@ -73,45 +73,45 @@ def candidates(device: str, cards: Callable[[], Iterable[str]]) -> list[str]:
 
 
 def together(needs: Sequence[Need]) -> int:
-    """Bytes that models take of one device when all are loaded and one answers."""
+    """Returns the bytes that models take of one device when all are loaded and one answers."""
     return sum(need.weights + need.kept for need in needs) + max((need.cache for need in needs), default=0)
 
 
 class Device:
-    """A device, and which of its models are loaded.
+    """A device with the models placed on it, some of which are loaded.
 
     Args:
-        name: As torch names it.
-        room: Bytes for weights and caches; None is no limit.
+        name: The device's name in torch.
+        room: Bytes for weights and caches; None means no limit.
 
     Attributes:
         swaps: How often models were unloaded so that another could be loaded.
-        swap_s: Seconds that this took, the loading included.
+        swap_s: Seconds spent on this, including the loading.
     """
 
     def __init__(self, name: str, room: float | None = None) -> None:
         self.name, self.room = name, room
         self.swaps, self.swap_s = 0, 0.0
         self._models: list[LocalModel] = []
-        self._loaded: list[LocalModel] = []  # the one that answered last stands last
+        self._loaded: list[LocalModel] = []  # the model that answered last is last
 
     @property
     def left(self) -> float:
-        """Bytes that its models' weights leave; below 0 where they do not fit together."""
+        """Bytes left beside its models' weights; below 0 if they do not fit together."""
         room = float("inf") if self.room is None else self.room
         return room - sum(model.need.weights for model in self._models)
 
     @property
     def crowded(self) -> bool:
-        """Whether not all of its models can be loaded together."""
+        """Whether its models cannot all be loaded together."""
         return self.room is not None and together([model.need for model in self._models]) > self.room
 
     def join(self, model: LocalModel) -> None:
-        """The model lies here from now on."""
+        """Places a model on this device."""
         self._models.append(model)
 
     def has_room(self, model: LocalModel) -> bool:
-        """Whether the model is loaded, or can be without unloading another."""
+        """Whether the model is loaded, or can be loaded without unloading another."""
         if self.room is None or model in self._loaded:
             return True
         return together([one.need for one in (*self._loaded, model)]) <= self.room
@@ -120,10 +120,10 @@ class Device:
         return model in self._loaded
 
     def hold(self, model: LocalModel) -> None:
-        """Has the model loaded; unloads as many others as must go, those first that answered longest ago.
+        """Loads the model if needed; first unloads as many others as necessary, least recently used first.
 
         Raises:
-            SymphonyError: It does not fit even alone; what its loading raises.
+            SymphonyError: The model does not fit even alone, or loading it fails.
         """
         if model not in self._loaded:
             if self.room is not None and model.need.weights > self.room:
@@ -156,14 +156,14 @@ class Device:
 
 
 class LocalModel:
-    """A model that is loaded when a call needs it, and unloaded when its device needs the memory (`ModelBackend`).
+    """A model that is loaded when a call needs it and unloaded when its device needs the memory (`ModelBackend`).
 
     Args:
-        make: Loads it.
-        revision: What the loaded one must say it is.
-        need: What it takes of the device.
-        device: Where it lies.
-        make_sizing: Makes what knows the sizes of its prompts without loading it; None where nothing does.
+        make: Loads the model.
+        revision: The revision that the loaded model must have.
+        need: What the model takes of the device's memory.
+        device: The device it is placed on.
+        make_sizing: Makes the object that knows prompt sizes without loading the model; None if there is none.
     """
 
     def __init__(
@@ -185,11 +185,11 @@ class LocalModel:
 
     @property
     def budget(self) -> TokenBudget | None:
-        """What it learnt of the memory, which outlives unloading; None where it never was loaded or learns nothing."""
+        """The token budget learnt so far, which outlives unloading; None if it was never loaded or learns nothing."""
         return self._budget
 
     def size(self, request: Request) -> Size:
-        """See `Sizing`; made when it is first asked, and kept when the model is unloaded."""
+        """Returns a request's size, see `Sizing`; the sizing is made on first use and outlives unloading."""
         return self._size(request)
 
     @cached_property
@@ -202,7 +202,7 @@ class LocalModel:
         return answers
 
     def submit(self, requests: Sequence[Request], first: int = 0) -> list[tuple[int, Completion]]:
-        """As `Stepped`, where the model is one and its device is not crowded: nothing unloads it between two steps."""
+        """As in `Stepped`. Needs a `Stepped` model and an uncrowded device: nothing unloads it between steps."""
         self.device.hold(self)
         refused: list[tuple[int, Completion]] = self._model.submit(requests, first)
         return refused
@@ -212,7 +212,7 @@ class LocalModel:
         return answers
 
     def load(self) -> None:
-        """Called by the device."""
+        """Loads the model; called by the device."""
         model: Any = self._make()
         if model.revision != self.revision:
             raise SymphonyError(f"revision: found {model.revision}, allowed: {self.revision}")
@@ -222,6 +222,6 @@ class LocalModel:
         self._model = model
 
     def unload(self) -> None:
-        """Called by the device."""
+        """Unloads the model; called by the device."""
         self._model = None
         release()

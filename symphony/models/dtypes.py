@@ -1,4 +1,4 @@
-"""Number formats of a Hugging Face model, and which of them this machine is fast with. Needs no torch."""
+"""Number formats of a Hugging Face model, and which of them are fast on this machine. Needs no torch."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from symphony.types import SymphonyError
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
-"""Bytes of one number."""
+"""Bytes per number."""
 _FAST = {"avx512_bf16", "amx_bf16", "bf16"}  # flags of x86 and ARM processors that multiply bfloat16
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
 def check_dtype(dtype: Any) -> None:
-    """Raises SymphonyError where a number format is none."""
+    """Raises SymphonyError if the value is not a number format."""
     if dtype not in get_args(Dtype):
         raise SymphonyError(f"dtype: found {dtype!r}, allowed: {', '.join(get_args(Dtype))}")
 
 
 def resolved(dtype: str, device: str = CPU, info: Path = _CPU_INFO) -> str:
-    """The number format that "auto" is on a device: bfloat16 on a GPU and a processor that multiplies it, else float32.
+    """Resolves "auto": bfloat16 on a GPU or on a processor that multiplies it, else float32; returns others unchanged.
 
     Raises:
-        SymphonyError: No number format.
+        SymphonyError: Not a number format.
     """
     check_dtype(dtype)
     if dtype != AUTO:
@@ -35,7 +35,7 @@ def resolved(dtype: str, device: str = CPU, info: Path = _CPU_INFO) -> str:
 
 
 def _flags(info: Path) -> set[str]:
-    """What the processor says it can do; nothing where the system has no such file."""
+    """Returns the processor's feature flags; empty if the system has no such file."""
     try:
         lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

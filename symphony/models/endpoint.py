@@ -1,4 +1,4 @@
-"""What a config says of an endpoint: address, key and price; checked, and never shown where it may be secret."""
+"""An endpoint's settings: address, key and price; checked, and never shown if they may be secret."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """Dollars per million tokens; None is unknown.
+    """Dollars per million tokens; None means unknown.
 
     Attributes:
-        prompt: Of a prompt token that is not cached.
-        cached: Of a prompt token from the endpoint's cache; None: as `prompt`.
-        completion: Of a generated token.
+        prompt: Price of a prompt token that is not cached.
+        cached: Price of a prompt token from the endpoint's cache; None means the same as `prompt`.
+        completion: Price of a generated token.
     """
 
     prompt: float | None = None
@@ -34,15 +34,15 @@ class Price:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """Names of the prices without which no cost can be told."""
+        """Names of the prices that are missing to compute a cost."""
         return tuple(name for name in ("prompt", "completion") if getattr(self, name) is None)
 
     def dollars(self, completion: Completion) -> float | None:
-        """What a completion costs, failed or not, by the tokens that it tells; None where a price is unknown."""
+        """Returns what a completion costs, failed or not, by its token counts; None if a price is unknown."""
         return self.of(completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens)
 
     def of(self, prompt_tokens: float, cached_tokens: float, completion_tokens: float) -> float | None:
-        """What tokens cost, `cached_tokens` of the prompt's being cached; None where a price is unknown."""
+        """Returns what the tokens cost, with `cached_tokens` of the prompt cached; None if a price is unknown."""
         if self.prompt is None or self.completion is None:
             return None
         cached = self.prompt if self.cached is None else self.cached
@@ -51,7 +51,7 @@ class Price:
 
     @property
     def dearest(self) -> float | None:
-        """Dollars per million of the dearest kind of token; None where a price is unknown."""
+        """The highest price, in dollars per million tokens; None if a price is unknown."""
         if self.prompt is None or self.completion is None:
             return None
         return max(self.prompt, self.cached or 0.0, self.completion)
@@ -59,12 +59,12 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A key that shows itself to nobody by accident."""
+    """A key that is never shown by accident."""
 
     text: str = field(repr=False)
 
     def hidden(self, words: str) -> str:
-        """Words without the key, plain or as JSON and addresses escape it."""
+        """Returns the words without the key, whether it is plain or escaped as in JSON or addresses."""
         if self.text:
             for form in (self.text, self.text.replace("/", "\\/"), quote(self.text), quote(self.text, safe="")):
                 words = words.replace(form, "***")
@@ -72,17 +72,17 @@ class Secret:
 
 
 def check_key_env(key_env: Any) -> None:
-    """The name of a variable, or None."""
+    """Raises SymphonyError if the value is neither the name of a variable nor None."""
     if key_env is not None and (not isinstance(key_env, str) or not _NAME.fullmatch(key_env)):
         # Not shown: it may be the key itself.
         raise SymphonyError("model.key_env: found no name of an environment variable, allowed: e.g. MY_API_KEY")
 
 
 def read_key(key_env: str | None) -> Secret:
-    """The key in the environment variable of that name; an empty one where none is wanted.
+    """Reads the key from the environment variable of that name; returns an empty key if no name is given.
 
     Raises:
-        SymphonyError: The variable is not set, or holds what no key is made of.
+        SymphonyError: The variable is not set, or its value cannot be a key.
     """
     if key_env is None:
         return Secret("")
@@ -95,7 +95,7 @@ def read_key(key_env: str | None) -> Secret:
 
 
 def host_of(base_url: Any) -> str:
-    """Host, port and any path but /v1."""
+    """Returns the address's host, port and any path except /v1."""
     try:
         parts = urlsplit(base_url if isinstance(base_url, str) else "")
         odd = parts.username is not None or parts.password is not None or parts.query or parts.fragment
@@ -127,4 +127,4 @@ def check_number(
 
 
 FREE = Price(prompt=0.0, completion=0.0)
-"""Of a model on this machine."""
+"""Price of a model on this machine."""

@@ -1,4 +1,4 @@
-"""Where a model's folder lies, and whether it holds a whole language model, by its files' headers alone."""
+"""Finds a model's folder, and checks by its files' headers alone that it holds a complete language model."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2,
     "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "C64": 8,
 }  # fmt: skip
-"""Of a number, by its name in safetensors; names of formats below a byte are not here."""
+"""Bytes per number, by its name in safetensors; formats below one byte are not listed."""
 FLOATS = ("float32", "bfloat16", "float16", "float64")
-"""Number formats that a config may name: those that torch makes a model of."""
+"""Number formats that a config may name: those in which torch can make a model."""
 CONFIG, GENERATION, TOKENIZER = "config.json", "generation_config.json", "tokenizer.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 MANIFEST = "manifest.json"
-"""Written last into a folder that `fetch` or `quantise` makes: one without it is not complete."""
+"""Written last into a folder that `fetch` or `quantise` makes; a folder without it is incomplete."""
 CHECKED = (
     GENERATION,
     "tokenizer_config.json",
@@ -32,18 +32,19 @@ CHECKED = (
     "added_tokens.json",
     "chat_template.json",
 )
-"""JSON files beside the config that a folder may lack, and that are read where they are there."""
+"""JSON files beside the config that a folder may lack; they are read if present."""
 _TOKENIZERS = (TOKENIZER, "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 _OBJECT = "what transformers saves"
 _ALLOWED = f"a language model's folder with {CONFIG}, a tokenizer and *.safetensors"
 
 
 def locate(path: Any, data: Path) -> Path:
-    """The folder that a path of the config names: `package:x` inside this package, `outputs:x` under outputs/, else
-    under `data` (or an absolute path). Whether it is there is not looked at.
+    """Returns the folder for a path of the config, without checking that it exists.
+
+    `package:x` is inside this package, `outputs:x` under outputs/, any other path under `data` or absolute.
 
     Raises:
-        SymphonyError: No text, or another word before the colon.
+        SymphonyError: Not a text, or another word before the colon.
     """
     allowed = "package:<folder>, outputs:<folder>, <folder under the data folder>, <absolute path>"
     if not isinstance(path, str) or not path.strip() or "\0" in path:
@@ -56,13 +57,13 @@ def locate(path: Any, data: Path) -> Path:
 
 
 def check_folder(folder: Path, *, tokenizer_alone: bool = False) -> None:
-    """Looks at every file that answers depend on: there, whole, and what its name promises.
+    """Checks every file that answers depend on: it must exist, be complete, and match its name.
 
     Args:
-        tokenizer_alone: Whether config and weights do not matter.
+        tokenizer_alone: Skips the check of config and weights.
 
     Raises:
-        SymphonyError: Names the file, what is wrong with it, and what is allowed.
+        SymphonyError: A file is missing or broken; the message names the file, the fault, and what is allowed.
     """
     try:
         if not folder.is_dir():
@@ -78,7 +79,7 @@ def check_folder(folder: Path, *, tokenizer_alone: bool = False) -> None:
 
 
 State = tuple[tuple[str, int, int], ...]
-"""Names, sizes and times of a folder's files, so that an unchanged folder is read once a process."""
+"""Names, sizes and times of a folder's files, so that each process reads an unchanged folder once."""
 
 
 @lru_cache(maxsize=64)
@@ -111,10 +112,10 @@ def _check_tokenizer(folder: Path, state: State) -> None:
 
 
 def weights_files(folder: Path) -> list[Path]:
-    """The *.safetensors that transformers loads: one, or the parts that an index names.
+    """Lists the *.safetensors that transformers loads: a single file, or the parts that an index names.
 
     Raises:
-        SymphonyError: There are none, or the index is broken or names one that is not there.
+        SymphonyError: There are none, or the index is broken or names a missing file.
     """
     named = _index(folder)
     if (folder / WEIGHTS).is_file():
@@ -131,7 +132,7 @@ def weights_files(folder: Path) -> list[Path]:
 
 
 def _index(folder: Path) -> dict[str, str]:
-    """Tensor -> file, of weights in parts; {} where there is no index."""
+    """Returns tensor -> file for weights in parts; {} if there is no index."""
     file = folder / INDEX
     if not file.is_file():
         return {}
@@ -142,7 +143,7 @@ def _index(folder: Path) -> dict[str, str]:
     for name in named.values():
         if (
             not name or Path(name).name != name or "\0" in name
-        ):  # another folder's would be no part of the model's digest
+        ):  # a file in another folder would not be in the model's digest
             raise SymphonyError(f"{file}: found {name!r}, allowed: names of files in its folder")
     if not isinstance(plain.get("metadata"), dict):
         raise SymphonyError(f"{file}: found no `metadata` in it, allowed: an object, {{}} at least")
@@ -150,7 +151,7 @@ def _index(folder: Path) -> dict[str, str]:
 
 
 def _check_weights(folder: Path) -> None:
-    """Each file as long as its header says, with the tensors that the index says."""
+    """Checks that each file is as long as its header says and has the tensors that the index lists."""
     files = weights_files(folder)
     named = _index(folder) if files != [folder / WEIGHTS] else {}
     for file in files:
@@ -170,10 +171,10 @@ def _check_weights(folder: Path) -> None:
 
 
 def header(file: Path) -> dict[str, dict[str, Any]]:
-    """Tensor -> its dtype, shape and place, as a safetensors file begins.
+    """Reads a safetensors file's header: tensor -> its dtype, shape and place.
 
     Raises:
-        SymphonyError: It begins otherwise, or ends within.
+        SymphonyError: The file does not begin with a whole header.
     """
     try:
         begin, size = _begin(file), file.stat().st_size
@@ -191,14 +192,14 @@ def header(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _begin(file: Path) -> int:
-    """Where the numbers of a safetensors file begin: behind the length of the header, and the header."""
+    """Returns where the numbers of a safetensors file begin: after the header's length and the header."""
     with file.open("rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
     return 8 + int(length)
 
 
 def _placed(name: str, tensor: Mapping[str, Any]) -> int:
-    """Bytes of a tensor, by its place and by its shape."""
+    """Returns the bytes of a tensor, checking its place against its shape."""
     begin, end = tensor["data_offsets"]
     shape = tensor["shape"]
     if not all(isinstance(number, int) and number >= 0 for number in (begin, end, *shape)) or end < begin:

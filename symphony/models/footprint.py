@@ -1,6 +1,6 @@
-"""What a model takes of a device's memory, from the headers of its files alone: nothing is loaded.
+"""The memory that a model takes of a device, from the headers of its files alone; nothing is loaded.
 
-Weights are exact up to what bitsandbytes adds; the cache is exact. `placement` says where models of that size lie.
+Weights are exact apart from what bitsandbytes adds; the cache is exact. `placement` puts models on devices by size.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from symphony.types import SymphonyError
 BLOCK = 64
 """Weights that share a scale in four-bit schemes."""
 NESTED = 256
-"""Scales that share a scale of their own (double quantisation)."""
+"""Scales that share a second-level scale (double quantisation)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """What one model takes.
+    """The memory that one model takes.
 
     Attributes:
-        weights: Bytes of all weights, as held by the device.
-        parameters: Numbers in them.
-        cache_per_token: Bytes of keys and values of one token of one sequence.
+        weights: Bytes of all weights, as stored on the device.
+        parameters: Count of numbers in the weights.
+        cache_per_token: Bytes of keys and values per token of one sequence.
     """
 
     weights: int
@@ -39,15 +39,15 @@ class Footprint:
 
 
 def footprint(folder: Path, *, dtype: str = "float32", quantization: str | None = None, device: str = CPU) -> Footprint:
-    """Reads the headers of a Hugging Face folder.
+    """Reads the footprint from the headers of a Hugging Face folder.
 
     Args:
-        folder: With config.json and *.safetensors; may hold a quantised checkpoint, which is taken as it is.
-        dtype: Of what is not quantised, and of the cache; "auto" by the device.
-        quantization: Applied while loading: "nf4", "fp4", "int8", or None.
+        folder: A folder with config.json and *.safetensors; a quantised checkpoint is taken as it is.
+        dtype: Format of the cache and of all weights that are not quantised; "auto" depends on the device.
+        quantization: The scheme applied while loading: "nf4", "fp4", "int8", or None.
 
     Raises:
-        SymphonyError: No config, no safetensors, or a broken header.
+        SymphonyError: No config, no safetensors, a broken header, or a config without the needed numbers.
     """
     config = read_json(folder / CONFIG, "the config of a model")
     tensors = [tensor for file in weights_files(folder) for tensor in header(file).items()]
@@ -72,7 +72,7 @@ def footprint(folder: Path, *, dtype: str = "float32", quantization: str | None 
 
 
 def cache_per_token(config: Mapping[str, Any], width: int) -> int:
-    """Bytes that one token adds to one sequence: 2 x layers x key-value heads x head size x width of a number."""
+    """Returns the bytes one token adds to a sequence: 2 x layers x key-value heads x head size x width of a number."""
     config = config.get("text_config") or config
     heads = int(config["num_attention_heads"])
     size = int(config.get("head_dim") or int(config["hidden_size"]) // heads)
@@ -88,7 +88,7 @@ def _floats(tensor: Mapping[str, Any]) -> bool:
 
 
 def _held(name: str, tensor: Mapping[str, Any], width: int, quantization: str | None) -> int:
-    """Bytes of one tensor on the device; only linear layers other than the head are quantised."""
+    """Returns the bytes of one tensor on the device; only linear layers other than the head are quantised."""
     count, shape = _size(tensor), tensor["shape"]
     whole = len(shape) != 2 or "embed" in name or "lm_head" in name or name.endswith(("wte.weight", "wpe.weight"))
     if quantization is None or whole:

@@ -1,7 +1,7 @@
-"""Work that takes long and asks no model, such as running a program: in a thread, so that the event loop stays free.
+"""Runs long work that asks no model, such as a program, in a thread, so that the event loop stays free.
 
-While it lasts, calls to endpoints go on and their timeouts are kept. Batches of local models wait for it, so that what
-is in a batch depends on the requests only and never on the clock.
+Meanwhile, calls to endpoints go on and their timeouts hold. Batches of local models wait for it, so that a batch
+depends on the requests only and never on the clock.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
-_thread = ThreadPoolExecutor(1, "outside")  # one: what is begun first ends first, as it would without a thread
+_thread = ThreadPoolExecutor(1, "outside")  # one thread: work ends in the order in which it began
 
 
 class Outside:
-    """The work outside one event loop."""
+    """Work done outside one event loop."""
 
     def __init__(self) -> None:
         self._count = 0
         self._waiting: list[Callable[[], None]] = []
 
     async def run(self, function: Callable[[], T]) -> T:
-        """What the function returns or raises; it runs after those that were given before it."""
+        """Runs the function after those given earlier; returns or raises what it does."""
         self._count += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(_thread, function)
@@ -37,7 +37,7 @@ class Outside:
                     resume()
 
     def holds_up(self, resume: Callable[[], None]) -> bool:
-        """Whether there is work under way; `resume` is called when there is none any more."""
+        """Whether work is under way; if so, `resume` is called once there is none left."""
         if self._count:
             self._waiting.append(resume)
         return self._count > 0
@@ -47,10 +47,10 @@ _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Outside] = WeakKeyDiction
 
 
 def outside(loop: asyncio.AbstractEventLoop) -> Outside:
-    """The work outside an event loop."""
+    """Returns the work outside an event loop."""
     return _of_loop.setdefault(loop, Outside())
 
 
 async def run_outside(function: Callable[[], T]) -> T:
-    """See `Outside.run`; outside the running event loop."""
+    """Runs a function outside the running event loop, see `Outside.run`."""
     return await outside(asyncio.get_running_loop()).run(function)

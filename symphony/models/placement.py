@@ -1,6 +1,6 @@
-"""Which device holds which model: one rule for `symphony plan` and for the run itself.
+"""Decides which device holds which model; `symphony plan` and the run itself use the same rule.
 
-Each device keeps an allowance for what a forward pass needs beside weights and cache (activations, the runtime).
+Each device keeps an allowance for what a forward pass needs besides weights and cache (activations, the runtime).
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ from symphony.models.footprint import Footprint
 Name = TypeVar("Name")
 Place = TypeVar("Place")
 ALLOWANCE = 1.0e9
-"""Bytes for the runtime and activations beside weights and cache, on each GPU."""
+"""Bytes for the runtime and activations, besides weights and cache, on each GPU."""
 LOAD_RATE = 1.0e9
-"""Bytes of weights a second that a swap is assumed to load where nothing was measured: those of a slow disk."""
+"""Bytes of weights per second that a swap is assumed to load if nothing was measured: a slow disk's rate."""
 SEQUENCE_TOKENS = 4096
-"""Tokens of the longest sequence, prompt and completion, for which a model needs room in its cache."""
+"""Tokens of the longest sequence (prompt and completion) that a model's cache must hold."""
 
 
 def place(needed: Mapping[Name, float], rooms: Mapping[Place, float]) -> dict[Name, Place]:
-    """Puts models on devices, each model whole on one device, the largest model first.
+    """Places models on devices, each model whole on one device, the largest model first.
 
-    It first gives each model the device with the most room left, so that all have room for caches. If that leaves out a
-    model, it gives each model the fullest device that still has room for it. If that fails too, the pool does not fit:
-    each model goes where most is left among the devices that could hold it alone, and models of one device are swapped.
+    It first gives each model the device with the most room left, so that all have room for caches. If a model then
+    finds no room, each model gets the fullest device that still has room for it. If that fails too, the pool does not
+    fit: each model goes to the device with the most room left among those that could hold it alone (or else to the
+    largest device), and the models of one device are swapped.
 
     Args:
-        needed: Bytes of weights and of the cache of one longest sequence, by model.
-        rooms: Bytes by device, at least one, in the order in which ties are decided. May be below 0.
+        needed: Bytes of weights plus the cache of one sequence of greatest length, by model.
+        rooms: Bytes by device, at least one device; earlier devices win ties. Values may be below 0.
     """
     return _held(needed, rooms, tight=False) or _held(needed, rooms, tight=True) or _crowded(needed, rooms)
 
 
 def _held(needed: Mapping[Name, float], rooms: Mapping[Place, float], *, tight: bool) -> dict[Name, Place]:
-    """A device for each model, such that all fit; {} if a model finds none."""
+    """Returns a device for each model such that all fit; {} if a model finds none."""
     left, found = dict(rooms), {}
     for name in _largest_first(needed):
         fitting = [at for at in left if needed[name] <= left[at]]
@@ -61,7 +62,7 @@ def _largest_first(needed: Mapping[Name, float]) -> list[Name]:
 
 
 def needed_by(model: Footprint, tokens: int = SEQUENCE_TOKENS) -> int:
-    """Bytes of a model's weights and of the cache of one sequence of that many tokens."""
+    """Returns the bytes of a model's weights plus the cache of one sequence of that many tokens."""
     return model.weights + model.cache_per_token * tokens
 
 
@@ -73,12 +74,12 @@ class Fit:
     """How a pool fits the devices.
 
     Attributes:
-        devices: Number of the device that each model is on.
-        swapped: Names of the models that share a device which cannot hold all of its models: each of them is loaded
-            when it is asked.
-        sequences: Sequences at once for each model: beside the others of its device, or alone where it is swapped.
-        spare: Bytes left on all devices with one sequence of each model. Where models are swapped: the least that one
-            of them leaves on its device, negative where it does not fit even alone.
+        devices: Index of each model's device.
+        swapped: Names of the models on a device that cannot hold all its models; each of them is loaded when it is
+            asked.
+        sequences: Sequences at once for each model: beside the others on its device, or alone if it is swapped.
+        spare: Bytes left on all devices with one sequence per model. If models are swapped: the least that one of them
+            leaves on its device, negative if it does not fit even alone.
     """
 
     devices: Mapping[str, int]
@@ -93,13 +94,13 @@ class Fit:
 
 
 def fit(models: Mapping[str, Footprint], memory: Sequence[float], tokens: int, allowance: float = ALLOWANCE) -> Fit:
-    """Whether a pool fits into the devices' memory, and at how many sequences.
+    """Checks whether a pool fits into the devices' memory, and with how many sequences.
 
     Args:
-        models: By agent, in the pool's order.
+        models: Footprint of each agent's model, in the pool's order.
         memory: Bytes of each device.
-        tokens: Of the longest sequence.
-        allowance: Bytes kept for the runtime, on each device.
+        tokens: Length of the longest sequence.
+        allowance: Bytes kept for the runtime on each device.
     """
     rooms = {at: size - allowance for at, size in enumerate(memory)}
     needed = {name: needed_by(model, tokens) for name, model in models.items()}
@@ -118,7 +119,7 @@ def fit(models: Mapping[str, Footprint], memory: Sequence[float], tokens: int, a
 
 
 def _together(models: Sequence[Footprint], room: float, tokens: int) -> int:
-    """Sequences at once for each of the models that share a room; 0 where not one fits."""
+    """Returns how many sequences each of the models in one room can have at once; 0 if not even one fits."""
     per_token = sum(model.cache_per_token for model in models)
     return max(0, int((room - sum(model.weights for model in models)) // (per_token * tokens)))
 
@@ -126,10 +127,10 @@ def _together(models: Sequence[Footprint], room: float, tokens: int) -> int:
 def told(
     models: Mapping[str, Footprint], found: Fit, memory: Sequence[float], tokens: int, load_rate: float = LOAD_RATE
 ) -> list[str]:
-    """The plan in lines for people; sizes in GB (10^9 bytes).
+    """Returns the plan as lines to print; sizes are in GB (10^9 bytes).
 
     Args:
-        load_rate: Bytes of weights a second that a swap loads.
+        load_rate: Bytes of weights per second that a swap loads.
     """
     lines = [
         f"{name}: weights {_gb(model.weights)}, {model.parameters:,} stored numbers, "
@@ -156,12 +157,12 @@ def told(
 
 
 def reload_s(models: Mapping[str, Footprint], found: Fit, load_rate: float = LOAD_RATE) -> float:
-    """Seconds to load each of the swapped models once."""
+    """Returns the seconds needed to load each swapped model once."""
     return sum(models[name].weights for name in found.swapped) / load_rate
 
 
 def nearest(pools: Mapping[str, Mapping[str, Footprint]], memory: Sequence[float], tokens: int) -> str | None:
-    """The pool with the most weights that stays in memory whole; None where none does."""
+    """Returns the pool with the most weights that stays in memory whole; None if there is none."""
     fitting = [name for name, models in pools.items() if fit(models, memory, tokens).resident]
     return max(fitting, key=lambda name: sum(model.weights for model in pools[name].values()), default=None)
 

@@ -28,7 +28,7 @@ _digests: dict[tuple[str, tuple[tuple[str, int, int], ...]], str] = {}  # a memo
 
 
 def weights_digest(folder: str | Path) -> str:
-    """sha256 (first 16 hex digits) of every file that decides what the model answers.
+    """Returns the sha256 (first 16 hex digits) of every file that affects the model's answers.
 
     Raises:
         SymphonyError: No config.json or no weights in the folder.
@@ -51,7 +51,7 @@ def weights_digest(folder: str | Path) -> str:
 
 
 def check_format(dtype: Any = "float32", quantization: Any = None) -> None:
-    """Raises SymphonyError where a number format or a quantisation is none."""
+    """Raises SymphonyError if the number format or the quantisation is unknown."""
     check_dtype(dtype)
     if quantization not in (None, *_QUANTISED):
         raise SymphonyError(f"quantization: found {quantization!r}, allowed: {', '.join(_QUANTISED)} or none")
@@ -60,7 +60,7 @@ def check_format(dtype: Any = "float32", quantization: Any = None) -> None:
 def revision_of(
     folder: str | Path, *, dtype: str = "float32", quantization: str | None = None, device: str = CPU
 ) -> str:
-    """What answers, e.g. "hf:0123456789abcdef:float32:nf4". Needs neither torch nor the weights in memory."""
+    """Returns the model's revision, e.g. "hf:0123456789abcdef:float32:nf4". Needs neither torch nor loaded weights."""
     check_format(dtype, quantization)
     digest = weights_digest(folder)
     stored = read_json(Path(folder) / CONFIG, "the config of a model").get("quantization_config") is not None

@@ -1,4 +1,4 @@
-"""Draws each row of a batch from its own seed under transformers' `generate`, and ends it."""
+"""Draws each row of a batch from its own seed under transformers' `generate`, and decides when it ends."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _NOISE_NUMBERS = 8192  # random numbers drawn from a row's generator at a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One request, tokenised. `prompt` is shared by rows of equal messages."""
+    """One tokenised request. Rows with equal messages share `prompt`."""
 
     index: int
     prompt: tuple[int, ...]
     sampling: Sampling
     limit: int  # completion tokens
     seed: int
-    dropped: int  # parts that the prompt was shortened by
+    dropped: int  # parts dropped to shorten the prompt
     opened: str = ""  # tag with which the prompt's template opens the reasoning; the completion's text begins with it
 
 
 class Decoder:
-    """The text of tokens, without special ones but for those that tell reasoning from speech."""
+    """Decodes tokens to text without special tokens, except those that mark reasoning."""
 
     def __init__(self, tokenizer: Any) -> None:
         special = {id: token.content for id, token in tokenizer.added_tokens_decoder.items() if token.special}
@@ -46,17 +46,17 @@ class Decoder:
 
 
 class Sampler:
-    """Chooses each row's next token from its own seed, and says when the row has ended.
+    """Chooses each row's next token from its own seed, and decides when the row has ended.
 
-    Serves `generate` both as logits processor and as stopping criterion. Adding temperature * Gumbel noise to the
-    logits and taking the maximum samples from softmax(logits / temperature); the noise of a row depends on its seed
-    and on the step only, hence not on who shares the batch.
+    It serves `generate` both as logits processor and as stopping criterion. Adding temperature * Gumbel noise to the
+    logits and taking the maximum samples from softmax(logits / temperature). A row's noise depends on its seed and the
+    step only, hence not on the other rows of the batch.
 
     Attributes:
-        step: Tokens chosen so far of each row.
-        room: Most tokens of a row.
-        tokens, logprobs: What was chosen (all rows, room); what follows the end of a row means nothing.
-        stopped: Row -> its tokens, where a stop string ended it.
+        step: Tokens chosen so far in each row.
+        room: Maximum number of tokens of a row.
+        tokens, logprobs: The chosen tokens (all rows, room); values after the end of a row are meaningless.
+        stopped: Row -> its tokens, for rows ended by a stop string.
     """
 
     def __init__(self, rows: Sequence[Row], ends: torch.Tensor, decode: Decoder) -> None:
@@ -70,7 +70,7 @@ class Sampler:
         self.tokens = torch.zeros((len(rows), self.room), dtype=torch.long, device=device)
         self.logprobs = torch.zeros((len(rows), self.room), device=device)
         self.stopped: dict[int, int] = {}
-        # Of the rows in the batch, by place; `rows` are their numbers among all.
+        # By place in the batch; `rows` are the rows' numbers among all.
         self.rows = torch.arange(len(rows), device=device)
         self.limits = torch.tensor([row.limit for row in rows], device=device)
         self.done = torch.zeros(len(rows), dtype=torch.bool, device=device)
@@ -83,7 +83,7 @@ class Sampler:
         self.noise = self.temperatures
 
     def keep(self, places: torch.Tensor) -> None:
-        """Goes on with the rows at these places of the batch, in ascending order; the others have ended."""
+        """Keeps only the rows at these places of the batch, in ascending order; the others have ended."""
         new = {old: place for place, old in enumerate(places.tolist())}
         self.rows, self.limits, self.done = self.rows[places], self.limits[places], self.done[places]
         self.stops = {new[old]: stop for old, stop in self.stops.items() if old in new}
@@ -94,7 +94,7 @@ class Sampler:
         self.temperatures, self.noise = self.temperatures[chosen], self.noise[chosen]
 
     def _fresh_noise(self, vocabulary: int) -> None:
-        """The next steps' noise of every row, drawn together; the number of steps depends on the vocabulary only."""
+        """Draws the noise of every row for the next steps; the number of steps depends on the vocabulary only."""
         steps = max(1, _NOISE_NUMBERS // vocabulary)
         if self.noise.shape[-1] != vocabulary:
             self.noise = self.temperatures.new_empty((len(self.hot), steps, vocabulary))
@@ -107,7 +107,7 @@ class Sampler:
         self.noise.log_().neg_().log_().mul_(-self.temperatures)
 
     def choose(self, _: object, scores: torch.Tensor) -> torch.Tensor:
-        """Logits processor: `scores` (rows, vocabulary) with noise, so that the maximum is the draw."""
+        """Logits processor: returns `scores` (rows, vocabulary) such that the maximum is the drawn token."""
         noisy = scores
         if self.hot:
             steps = max(1, _NOISE_NUMBERS // scores.shape[1])
@@ -122,14 +122,14 @@ class Sampler:
         return noisy
 
     def ended(self, *_: object, **__: object) -> torch.Tensor:
-        """Stopping criterion: which rows have ended (end token, stop string or token limit)."""
+        """Stopping criterion: returns which rows have ended (end token, stop string or token limit)."""
         self.done |= self.ends[self.tokens[self.rows, self.step]]
         self.step += 1
         self.done |= self.limits <= self.step
         for place, (row, asked) in self.stops.items():
             stops = asked.sampling.stop
             if row not in self.stopped and not self.done[place]:
-                # A token is at least one byte (four more for one that is split), so the tail holds any new match.
+                # A token is at least one byte (a split one: four more), so the tail holds any new match.
                 tail = max(len(stop.encode()) for stop in stops) + 4
                 first = max(0, self.step - tail)
                 (text,) = self.decode([self.tokens[row, first : self.step].tolist()])
@@ -139,6 +139,6 @@ class Sampler:
         return self.done.clone()
 
     def _is_cut(self, row: int, asked: Row) -> bool:
-        """Whether a stop string stands in what the row says: one in its reasoning does not end it."""
+        """Whether a stop string occurs in the row's spoken text; one in its reasoning does not end it."""
         (text,) = self.decode([self.tokens[row, : self.step].tolist()])
         return stop_at(asked.opened + text, asked.sampling.stop) is not None

@@ -1,4 +1,4 @@
-"""A backend that answers from a script. For tests and benches only: no model is behind it."""
+"""A backend that answers from a script instead of a model; for tests and benches only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Answer = str | Completion
 class ScriptedBackend:
     """Answers from a function of the request, or from a list in order (`ModelBackend`).
 
-    A string becomes a completion that ended by itself; its tokens are its words (at least one).
+    A string becomes a completion that stopped by itself; its words (at least one) count as its tokens.
 
     Args:
-        answers: What to say. A list that is used up raises SymphonyError.
-        revision: Names the script in call stores.
+        answers: The function or the list. A list that is used up raises SymphonyError.
+        revision: Name of the script in call stores.
 
     Attributes:
         calls: Every request seen, in order.
@@ -28,7 +28,7 @@ class ScriptedBackend:
         self._answers = answers
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Answers in the same length and order."""
+        """Returns one answer per request, in the same order."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Request) -> Completion:

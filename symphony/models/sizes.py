@@ -1,4 +1,4 @@
-"""How many tokens a call will take at most, known before it is asked."""
+"""The largest number of tokens a call can take, known before it is made."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Protocol, runtime_checkable
 from symphony.types import Request
 
 LETTERS_A_TOKEN = 3
-"""Estimates a prompt's tokens where nothing counts them; rather too many than too few."""
+"""Letters per token for estimating a prompt's tokens if nothing counts them; rather too many tokens than too few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """What a request will take.
+    """The number of tokens a request will take.
 
     Attributes:
         prompt: Tokens of the prompt that will be sent, after shortening to the model's context.
-        completion: The most that the completion may take: the request's limit, or what room the context leaves; 0 where
-            the call will fail.
+        completion: Maximum tokens of the completion: the request's limit, or the room that the context leaves; 0 if the
+            call will fail.
         dropped: Parts left out of the prompt.
     """
 
@@ -31,10 +31,10 @@ class Size:
 
 @runtime_checkable
 class Sizing(Protocol):
-    """What can say a request's size without asking, loading or waiting for a model.
+    """Gives a request's size without asking, loading or waiting for a model.
 
     Attributes:
-        counter: Names what counts, as part of the key under which a size is stored; None where none is worth storing.
+        counter: Name of what counts, part of the key under which a size is stored; None if sizes are not worth storing.
     """
 
     counter: str | None
@@ -43,17 +43,17 @@ class Sizing(Protocol):
 
 
 def estimate(texts: Iterable[str]) -> int:
-    """Tokens of a prompt's texts, by their letters."""
+    """Estimates the tokens of a prompt's texts from their number of letters."""
     return -(-sum(map(len, texts)) // LETTERS_A_TOKEN)
 
 
 def sizing(model: object) -> Callable[[Request], Size]:
-    """The model's own `size` where it has one, else the estimate."""
+    """Returns the model's own `size` if it has one, else the estimate."""
     return model.size if isinstance(model, Sizing) else _estimated
 
 
 def size_key(counter: str, request: Request) -> bytes:
-    """Digest of everything that decides the size: what counts, the whole prompt, the completion's limit."""
+    """Returns a digest of everything that decides the size: the counter, the whole prompt, the completion's limit."""
     parts = [counter, str(request.sampling.max_tokens)]
     for message in request.messages:
         parts += (message.role, str(len(message.content)), message.content)

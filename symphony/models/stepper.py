@@ -1,4 +1,4 @@
-"""Concurrent searches over a model that takes requests in at every step, and answers each as soon as it has ended."""
+"""Runs concurrent searches over a model that accepts requests at every step and answers each as soon as it ends."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Stepped(Protocol):
     revision: str
 
     def submit(self, requests: Sequence[Request], first: int = 0) -> Answers:
-        """Takes requests in, numbered from `first` on; returns the answers to those that are refused at once."""
+        """Accepts requests, numbered from `first`; returns the answers to those that are refused at once."""
         ...
 
     def step(self) -> Answers:
-        """Computes one batch; returns the answers that have ended with it."""
+        """Computes one batch; returns the answers that ended with it."""
         ...
 
 
@@ -40,12 +40,12 @@ class _Asked:
 class Stepper:
     """An `Endpoint` over a `Stepped` backend.
 
-    A step is taken when every search waits for an answer, so that all that can join it do; what joins depends on the
-    requests only, never on the clock.
+    It takes a step once every search waits for an answer, so that all possible requests join it. Which requests join
+    depends on the requests only, never on the clock.
 
     Args:
-        backend: What answers.
-        executor: Where it computes; None is in the event loop itself.
+        backend: The backend that answers.
+        executor: Where the backend computes; None means the event loop's own thread.
     """
 
     def __init__(self, backend: Stepped, *, executor: Executor | None = None) -> None:
@@ -60,16 +60,16 @@ class Stepper:
         self._idle = self._seen = 0
 
     def ready(self) -> None:
-        """A local model lacks nothing."""
+        """Does nothing: a local model is always ready."""
 
     def complete(self, request: Request) -> asyncio.Future[Completion]:
-        """The backend's answer, with the latency in seconds from this call to it.
+        """Returns the backend's answer, with the latency in seconds from this call.
 
         Raises:
-            Exception: Whatever the backend raised; every caller that waits gets it.
+            Exception: Whatever the backend raised; every waiting caller gets it.
         """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # a new run; what an earlier loop left behind is computed and thrown away
+        if loop is not self._loop:  # a new run; answers to an earlier loop's requests are dropped
             self._loop, self._asked, self._new, self._ticking = loop, {}, [], False
         asked = _Asked(loop.create_future(), time.perf_counter())
         self._asked[self._next] = asked
@@ -81,7 +81,7 @@ class Stepper:
         return asked.future
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Runs once a pass of the event loop while requests wait."""
+        """Runs once per pass of the event loop while requests wait."""
         if loop is not self._loop:
             return
         count = len(self._new)
@@ -103,7 +103,7 @@ class Stepper:
         running.add_done_callback(lambda done: self._finish(loop, done))
 
     def _resume(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Work outside the loop has ended: waits anew for what it lets the searches ask."""
+        """Restarts the wait after work outside the loop, since it may lead the searches to new requests."""
         self._idle = 0
         self._tick(loop)
 
@@ -129,7 +129,7 @@ class Stepper:
                 asked.future.set_result(replace(answer, latency_s=now - asked.since))
         self._ticking = bool(self._asked)
         if self._ticking:
-            # Where nothing was answered, no search can have anything new to ask.
+            # If nothing was answered, no search can have a new request.
             self._idle = 0 if answers or self._new else IDLE_PASSES
             loop.call_soon(self._tick, loop)
 

@@ -1,4 +1,4 @@
-"""The durable record of model calls: resume after a crash, replay without a model, sharing between ablations."""
+"""The durable record of model calls, to resume after a crash, replay without a model, and share between ablations."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MODES = ("live", "record", "replay", "strict")
 
 
 def call_key(revision: str, request: Request) -> bytes:
-    """sha256 of everything that decides the answer: model revision, messages, sampling and draw.
+    """Returns the sha256 of everything that decides the answer: model revision, messages, sampling and draw.
 
-    The messages are those of the whole prompt: what a model without room for it leaves out follows from them. Hashed is
-    `canonical_json` of them all, put together here because a replay spends a tenth of its time on keys otherwise.
+    The messages are those of the whole prompt; what a model drops for lack of room follows from them. The hash is of
+    `canonical_json` of all this, built by hand here because a replay would otherwise spend a tenth of its time on keys.
     """
     sampling, draw = request.sampling, request.draw
     messages = ",".join([f"[{_quoted(message.role)},{_quoted(message.content)}]" for message in request.messages])
@@ -39,19 +39,19 @@ def call_key(revision: str, request: Request) -> bytes:
 
 
 class Purse(Protocol):
-    """What pays for the answers that are not stored."""
+    """Pays for the answers that are not stored."""
 
     def refusal(self) -> Limit | None:
-        """The limit that forbids asking; None where the model may be asked."""
+        """Returns the limit that forbids asking the model; None if it may be asked."""
         ...
 
     def charge(self, revision: str, answers: Sequence[Completion]) -> None:
-        """Pays for what the model of that revision answered."""
+        """Charges for the answers of the model of that revision."""
         ...
 
 
 class _Kept(Generic[M]):
-    """A model behind the store: what `StoredBackend` and `StoredModel` have in common."""
+    """A model behind the store: the common part of `StoredBackend` and `StoredModel`."""
 
     def __init__(
         self,
@@ -84,10 +84,10 @@ class _Kept(Generic[M]):
         self.counter: str | None = counts.counter if isinstance(counts, Sizing) else None
 
     def size(self, request: Request) -> Size:
-        """See `Sizing`. What has been counted is stored, so that a replay needs no tokenizer.
+        """Returns a request's size, see `Sizing`. Counts are stored, so that a replay needs no tokenizer.
 
         Raises:
-            SymphonyError: The mode is "replay", and it was not counted before.
+            SymphonyError: The mode is "replay", and the size was not counted before.
         """
         if self.counter is None or self.store is None or self.mode == "strict":
             return self._count(request)
@@ -101,7 +101,7 @@ class _Kept(Generic[M]):
 
     @property
     def model(self) -> M:
-        """The model, made now if it was not needed before."""
+        """The model, made on first use."""
         if self._model is None:
             assert self._make is not None
             model = self._make()
@@ -111,10 +111,10 @@ class _Kept(Generic[M]):
         return self._model
 
     def unpaid(self, requests: Sequence[Request]) -> Completion | None:
-        """What each is answered in place of the model, where nothing is left to pay it with; None where it is asked.
+        """Returns the answer each request gets if a limit forbids asking the model; None if the model may be asked.
 
         Raises:
-            SymphonyError: The mode is "replay", which asks no model.
+            SymphonyError: The mode is "replay", in which no model may be asked.
         """
         limit = None if self._purse is None else self._purse.refusal()
         if limit is None:
@@ -124,7 +124,7 @@ class _Kept(Generic[M]):
         return Completion(text="", finish_reason="error", prompt_tokens=0, error=told, refused=limit)
 
     def pay(self, answers: Sequence[Completion]) -> None:
-        """For what the model answered; before it is stored, so that nothing stored was not paid for."""
+        """Pays for the model's answers, before they are stored, so that every stored answer was paid for."""
         if self._purse is not None:
             self._purse.charge(self.revision, answers)
 
@@ -137,12 +137,12 @@ class _Kept(Generic[M]):
             raise SymphonyError(f"{self.store.path}: {missing}, allowed in mode replay: stored calls only")
 
     def keep(self, fresh: dict[bytes, Completion]) -> None:
-        """Stores what was answered; failed calls are never stored."""
+        """Stores the answers; failed calls are never stored."""
         assert self.store is not None
         self.store.put({key: completion for key, completion in fresh.items() if completion.error is None})
 
     def compare(self, request: Request, before: Completion | None, answer: Completion) -> None:
-        """Raises where an answer is not what the store holds."""
+        """Raises SymphonyError if an answer differs from the stored one."""
         if answer.refused is not None or (before is None and answer.error is not None):
             return
         if before is None or _content(before) != _content(answer):
@@ -156,17 +156,17 @@ class _Kept(Generic[M]):
 class StoredBackend:
     """A backend behind the call store (`ModelBackend`).
 
-    Modes: "live" uses no store; "record" answers from the store and generates and stores what it lacks; "replay"
-    never loads a model; "strict" generates everything again and compares it with the store (text, why it ended,
-    token counts; log-probabilities may differ in the last digits with the batch).
+    Modes: "live" uses no store; "record" answers from the store, and generates and stores what is missing; "replay"
+    never loads a model; "strict" generates everything again and compares it with the store (text, finish reason, token
+    counts; the last digits of log-probabilities may differ with the batch).
 
     Args:
-        backend: A backend, or a function that makes one when it is first needed.
-        store: May be None in mode "live" only.
+        backend: A backend, or a function that makes one on first use.
+        store: The call store; None in mode "live" only.
         mode: See above.
-        revision: The backend's; needed with a function, so that nothing is loaded to compute a key.
-        purse: Pays for what is generated; None where nothing limits or counts it.
-        sizes: What knows the requests' sizes (`Sizing`); None is the backend itself.
+        revision: The backend's revision; needed with a function, so that computing a key loads nothing.
+        purse: Pays for generated answers; None if nothing limits or counts them.
+        sizes: Gives the requests' sizes (`Sizing`); None means the backend itself.
 
     Raises:
         SymphonyError: Unknown mode; store or revision missing.
@@ -188,14 +188,14 @@ class StoredBackend:
 
     @property
     def backend(self) -> ModelBackend:
-        """The backend, made now if it was not needed before."""
+        """The backend, made on first use."""
         return self._kept.model
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Answers in the same length and order.
+        """Returns one answer per request, in the same order.
 
         Raises:
-            SymphonyError: A miss in "replay", a difference in "strict", a store that can not be read or written.
+            SymphonyError: A miss in "replay", a difference in "strict", or a store that cannot be read or written.
         """
         kept = self._kept
         if kept.store is None:
@@ -222,7 +222,7 @@ class StoredBackend:
         return answers
 
     def _generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Anew, and paid for."""
+        """Generates and pays for the answers."""
         kept = self._kept
         unpaid = kept.unpaid(requests)
         if unpaid is not None:
@@ -233,10 +233,10 @@ class StoredBackend:
 
 
 class StoredModel:
-    """An endpoint behind the call store (`AsyncModel`): modes and arguments as for `StoredBackend`.
+    """An endpoint behind the call store (`AsyncModel`), with the modes and arguments of `StoredBackend`.
 
-    Equal requests in flight at once are asked once, except in the modes that ask everything ("live", "strict"). What
-    was answered is stored even where nobody waits for it any more.
+    Equal requests in flight at the same time are asked once, except in the modes that ask everything ("live",
+    "strict"). An answer is stored even if nobody waits for it any more.
     """
 
     def __init__(
@@ -257,22 +257,22 @@ class StoredModel:
 
     @property
     def model(self) -> Endpoint:
-        """The endpoint, made now if it was not needed before."""
+        """The endpoint, made on first use."""
         return self._kept.model
 
     async def complete(self, request: Request) -> Completion:
-        """The answer.
+        """Returns the answer.
 
         Raises:
-            SymphonyError: A miss in "replay", a difference in "strict", a store that can not be read or written;
-                what the endpoint lacks.
+            SymphonyError: A miss in "replay", a difference in "strict", a store that cannot be read or written, or an
+                endpoint that is not ready.
         """
         kept = self._kept
         if kept.store is None:
             return kept.unpaid([request]) or await self._complete(request)
         key = call_key(self.revision, request)
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # what an earlier loop left behind can no longer be answered
+        if loop is not self._loop:  # requests from an earlier loop can no longer be answered
             self._loop, self._asked = loop, {}
         if kept.mode != "strict" and key in self._asked:
             return _again(await asyncio.shield(self._asked[key]))
@@ -298,14 +298,14 @@ class StoredModel:
             self._asked.pop(key, None)
 
     async def _complete(self, request: Request) -> Completion:
-        """Anew, and paid for."""
+        """Asks the endpoint and pays for the answer."""
         answer = await self.model.complete(request)
         self._kept.pay([answer])
         return answer
 
 
 def _again(completion: Completion) -> Completion:
-    """A completion for one more equal request."""
+    """Returns the completion for one more equal request."""
     return replace(completion, from_store=completion.error is None)
 
 

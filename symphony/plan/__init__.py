@@ -1,1 +1,1 @@
-"""Configs to runs: composed, checked, and named by their digests."""
+"""From configs to runs: composes the configs, checks them, and names the runs by digest."""

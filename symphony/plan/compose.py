@@ -1,8 +1,8 @@
-"""What is to be run: composes conf/, checks it, and turns a study into runs named by their digests.
+"""Composes conf/, checks it, and turns a study into runs named by their digests.
 
-A study is a folder `conf/experiment/<study>/`; each file in it is a small diff against conf/config.yaml. Its runs are
-experiment x task x seed. The digest of a run is taken of everything that can change its records and of nothing else:
-a comment, a title or the number of problems in flight does not change it.
+A study is a folder `conf/experiment/<study>/`; each file in it is a small change to conf/config.yaml. Its runs are
+experiment x task x seed. A run's digest covers everything that can change its records and nothing else: a comment, a
+title or the number of problems in flight does not change it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from symphony.types import SymphonyError, canonical_json
 from symphony.weights.fetch import recorded_revision
 
 UNSCIENTIFIC = ("title", "question", "table", "reference", "against", "sweep", "execution", "data_dir")
-"""Root keys that cannot change a run's records; they are left out of its digest."""
+"""Root keys that cannot change a run's records; the digest leaves them out."""
 UNFOLDED = ("tasks", "seeds", "preset", "tokens")
-"""Root keys whose values a run's config has where they are used."""
+"""Root keys whose values already appear where a run's config uses them."""
 CHECKSUMS = "checksums.json"
-"""File in conf/ of what first downloads found."""
+"""File in conf/ that records what first downloads found."""
 ALONE = {"task": "tasks", "seed": "seeds"}
-"""Keys that each run of a study gets from a list."""
+"""Keys that a study's runs take from a list, and the list's name."""
 
 # --------------------------------------------------------------------------- plan
 
@@ -62,20 +62,20 @@ def plan(
     data: Path = Path("data"),
     cache: Path | None = None,
 ) -> list[Run]:
-    """Every run of a study, in the order experiment, task, seed.
+    """Returns every run of a study, in the order experiment, task, seed.
 
     Args:
         study: Folder under conf/experiment/.
         overrides: Hydra overrides for every experiment, e.g. `problems=4`; `size=quick` is a file in its `sizes`, and
             values separated by commas are a sweep (`plan.sweeps`).
-        experiment: Only this one of the study, or what its sweep makes of it.
+        experiment: Returns only the runs of this experiment, or of the experiments that its sweep makes.
         conf: The folder with config.yaml.
         data: Folder of the data sets, unless `data_dir` in the config names another.
-        cache: Folder for composed plans; None composes anew. Entries are named by the digest of every input of the
+        cache: Folder for composed plans; None composes again. Entries are named by the digest of every input of the
             composition (files under `conf`, this package's sources, versions of the composer), so none can be stale.
 
     Raises:
-        SymphonyError: A misspelt key, an unknown option, a value out of range: with the key's full name.
+        SymphonyError: A misspelt key, an unknown option, or a value out of range; the message names the full key.
     """
     check_files(conf, study)
     given = sized(study, overrides, conf)
@@ -98,7 +98,7 @@ def plan(
 
 
 def _cached(entry: Path | None) -> list[Run] | None:
-    """A plan composed earlier; None where there is none, or what is there is broken."""
+    """Returns a plan composed earlier; None if it is missing or broken."""
     try:
         return [Run(**run) for run in json.loads(entry.read_text())] if entry and entry.is_file() else None
     except (OSError, ValueError, TypeError):
@@ -106,7 +106,7 @@ def _cached(entry: Path | None) -> list[Run] | None:
 
 
 def _check_overrides(overrides: Sequence[str], refused: Mapping[str, str], form: str, conf: Path) -> None:
-    """Refuses keys that nothing would read, because another one decides, and options that are no name."""
+    """Refuses keys that have no effect because another key decides, and options that are not plain names."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -137,20 +137,20 @@ def _check_study_budget(runs: Sequence[Run]) -> None:
 
 
 def pool(name: str, *, conf: Path = Path("conf")) -> dict[str, ModelSpec]:
-    """The models of an option of conf/pool/ by agent, in the pool's order.
+    """Returns the models of an option of conf/pool/ by agent, in the pool's order.
 
     Raises:
-        SymphonyError: No such option, or one that does not compose.
+        SymphonyError: The option does not exist or does not compose.
     """
     check_files(conf)
     return models(_resolve(_compose(conf, [f"pool={name}"]), {}, conf)[0])
 
 
 def task(overrides: Sequence[str], *, conf: Path = Path("conf"), data: Path = Path("data")) -> Any:
-    """One task outside any study; all of its items where it reads them from files and `problems` is not given.
+    """Makes one task outside any study; with all items if it reads them from files and `problems` is not given.
 
     Raises:
-        SymphonyError: A misspelt key, an unknown option, a value out of range.
+        SymphonyError: A misspelt key, an unknown option, or a value out of range.
     """
     check_files(conf)
     _check_overrides(overrides, {many: one for one, many in ALONE.items()}, "<one>", conf)
@@ -161,12 +161,12 @@ def task(overrides: Sequence[str], *, conf: Path = Path("conf"), data: Path = Pa
 
 
 def sample_prompts(conf: Path = Path("conf")) -> str:
-    """A few prompts of every task that needs no data, to compare models on."""
+    """Returns a few prompts of every task that needs no data, for comparing models."""
     check_files(conf)
     texts = []
     for path in sorted((conf / "task").glob("*.yaml")):
         config, _ = _resolve(_compose(conf, [f"task={path.stem}", "problems=4"]), {}, conf)
-        if has_files(config["task"]):  # which may not be there
+        if has_files(config["task"]):  # its files may be missing
             continue
         sample = instantiate("task", config["task"])
         for problem in sample.problems():
@@ -178,13 +178,13 @@ def sample_prompts(conf: Path = Path("conf")) -> str:
 
 
 def _experiment_runs(study: str, one: sweeps.Variant, given: Sequence[str], conf: Path) -> Iterator[Run]:
-    """Composes once a task, and resolves once a seed."""
+    """Composes once per task and resolves once per seed."""
     file = conf / "experiment" / study / f"{one.base}.yaml"
     _check_experiment(file)
     _check_overrides(one.overrides, ALONE, "[{}]", conf)
     overrides = [*given, *one.overrides]
     chosen = f"+experiment={study}/{one.base}"
-    # Which tasks there are does not depend on the keys of one task, and not every task has those that are overridden.
+    # The list of tasks does not depend on the keys of one task, and not every task has the overridden ones.
     general = [item for item in overrides if not item.lstrip("+~").startswith("task.")]
     first = _compose(conf, [chosen, *general])
     for task in _listed(first, "tasks", file):
@@ -200,7 +200,7 @@ def _experiment_runs(study: str, one: sweeps.Variant, given: Sequence[str], conf
 
 
 def _listed(cfg: Any, key: str, file: Path) -> list[Any]:
-    """The tasks or the seeds of a study, which are read before the rest of a config is."""
+    """Reads a study's tasks or seeds, before the rest of the config."""
     found: list[Any] = as_plain(cfg, key).get(key, [])
     check(f"{file}: {key}", found, kinds(Root)[key])
     return found
@@ -241,10 +241,10 @@ def _task_runs(study: str, name: str, file: Path, task: str, cfg: Any, conf: Pat
 
 
 def _choices(cfg: Any, conf: Path) -> dict[str, str]:
-    """The option of each group that a composed config holds.
+    """Returns the option of each group in a composed config.
 
     Raises:
-        SymphonyError: There is none, or it is no name: Hydra takes a path, too, which would name folders of outputs/.
+        SymphonyError: An option does not exist, or is a path: Hydra would accept one, which then names output folders.
     """
     chosen: dict[str, Any] = {**dict.fromkeys(GROUPS), **cfg.hydra.runtime.choices}
     found = {group: name for group, name in chosen.items() if group.partition("@")[0] in (*GROUPS, "model")}
@@ -274,7 +274,7 @@ def _compose(conf: Path, overrides: list[str]) -> Any:
     except (HydraException, OmegaConfBaseException) as error:
         raise SymphonyError(_explain(error, overrides)) from error
     except (ValueError, TypeError, AttributeError, AssertionError, KeyError, RecursionError) as error:
-        # Hydra's own checks have gaps, e.g. of what stands in a list of defaults.
+        # Hydra's own checks have gaps, e.g. for the contents of a list of defaults.
         raise SymphonyError(f"{_place(overrides)}: found {_line(error)}, allowed: what Hydra composes") from error
 
 
@@ -283,7 +283,7 @@ def _options(conf: Path, group: str) -> list[str]:
 
 
 def _place(overrides: Sequence[str]) -> str:
-    """The file that a composition begins with."""
+    """Returns the file that a composition begins with."""
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("+experiment=")]
     return f"conf/experiment/{chosen[0]}.yaml" if chosen else "conf"
 
@@ -293,7 +293,7 @@ def _line(error: BaseException) -> str:
 
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
-    """One line out of Hydra's and OmegaConf's reports, with the full name of the key."""
+    """Turns Hydra's and OmegaConf's reports into one line with the full name of the key."""
     chain: list[BaseException] = [error]
     while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(deeper)
@@ -318,7 +318,7 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
 def _resolve(
     cfg: Any, identity: Mapping[str, Any], conf: Path, *, seed: int | None = None, whole: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The scientific config and the execution settings of a composed config; `whole`: its parts are checked, too."""
+    """Returns the scientific config and the execution settings of a composed config; `whole` checks its parts, too."""
     if seed is not None:
         cfg.seed = seed
     plain = as_plain(cfg)
@@ -331,22 +331,22 @@ def _resolve(
 
 
 def as_plain(cfg: Any, only: str = "") -> dict[str, Any]:
-    """A composed config without Hydra's own, as JSON values, interpolations resolved.
+    """Returns a composed config as JSON values, without Hydra's own part, with interpolations resolved.
 
     Args:
-        only: One key of the root, where the others do not matter.
+        only: Returns only this root key.
 
     Raises:
-        SymphonyError: An interpolation stands for nothing, or a value is missing.
+        SymphonyError: An interpolation has no target, or a value is missing.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    # On the command line Hydra reads `inf` as a number, which JSON has no form for; the option of that name is a word.
+    # On the command line Hydra reads `inf` as a number, which JSON lacks; here it is the name of an option.
     words = {"Infinity": "inf"}
     try:
         values = {str(key): cfg[key] for key in cfg if key == only or (not only and key != "hydra")}
-        if "preset" in values:  # all the others refer to it
+        if "preset" in values:  # the other keys refer to it
             check_option("preset", values["preset"])
         found = {
             key: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
@@ -361,14 +361,14 @@ def as_plain(cfg: Any, only: str = "") -> dict[str, Any]:
 
 
 def settle(plain: Mapping[str, Any], identity: Mapping[str, Any], conf: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The scientific config and the execution settings of what `as_plain` gives.
+    """Returns the scientific config and the execution settings for the output of `as_plain`.
 
     Raises:
-        SymphonyError: A value of the root or of an agent is not allowed (the other parts: `check_parts`).
+        SymphonyError: A value of the root or of an agent is not allowed (`check_parts` checks the other parts).
     """
     check_root(plain)
-    # A list, because the order is the order of the first calls; with the digest of the shipped weights that a model is
-    # or was made from, or the commit that its download is pinned to, so that new weights are new runs.
+    # A list, because its order is the order of the first calls. It includes the digest of the shipped weights that a
+    # model is or was made from, or the commit that its download is pinned to, so that new weights give new runs.
     agents = plain["pool"]["agents"].items()
     named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents]
     limits = limits_of(plain["budget"], identity.get("choices", {}).get("task"), _options(conf, "task"))
@@ -388,7 +388,7 @@ def _weights(agent: Mapping[str, Any], checksums: Path) -> dict[str, str]:
 
 
 def _inputs_digest(study: str, overrides: Sequence[str], conf: Path) -> str:
-    """Names a composed plan by everything that its composition and its checks read."""
+    """Returns a digest of everything that the composition and its checks read; it names a composed plan."""
     versions = [version(package) for package in ("hydra-core", "omegaconf")]
     hashed = hashlib.sha256(canonical_json([study, *overrides, *versions]).encode())
     files = [*sorted(conf.rglob("*.yaml")), *sorted(conf.glob(CHECKSUMS)), *sorted(PACKAGE.rglob("*.py"))]

@@ -1,6 +1,6 @@
-"""Former names of classes in a `_target_`: what moved keeps its digest, and an old config is told the new name.
+"""Former names of classes in a `_target_`: a moved class keeps its digest, and an old config gets the new name.
 
-The former names are told for one release.
+Errors tell the new names for one release.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ FORMER = {
 }
 """Module -> its former name."""
 CLASSES = {"symphony.search.official.Official": "symphony.search.symphony.Symphony"}
-"""A class that was parted from another -> that one."""
+"""A class split off from another -> that other class."""
 KEYS: dict[str, dict[str, Any]] = {
     name: {"consensus": "off"} for name in ("symphony.search.symphony.Symphony", "symphony.search.methods.lats.LATS")
 }
-"""A class -> the keys that it had, with what they were wherever it is used now."""
+"""Class -> keys that it used to have, with the value they had wherever the class is still used."""
 _NOW = {former: module for module, former in FORMER.items()}
 
 
 def present_name(target: str) -> str:
-    """What a class is called now; the same where it was never moved."""
+    """Returns the present name of a class; the same name if it never moved."""
     module, _, name = target.rpartition(".")
     return f"{_NOW[module]}.{name}" if module in _NOW else target
 
 
 def with_former_names(config: Any) -> Any:
-    """A config with each `_target_` as it was called first, so that moving a class changes no digest."""
+    """Returns a config with each `_target_` under its first name, so that moving a class changes no digest."""
     if isinstance(config, dict):
         had = KEYS.get(str(config.get("_target_")), {})
         named = {

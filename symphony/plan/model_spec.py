@@ -1,4 +1,4 @@
-"""A model that is not loaded yet: what its option says, where its weights lie, and how it is made."""
+"""A model that is not loaded yet: the settings of its option, where its weights are, and how to build it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from symphony.plan.targets import class_of
 from symphony.types import Endpoint, SymphonyError, canonical_json
 
 NOT_ARGUMENTS = ("name", "_target_", "source", "made_from", "weights", "takes")
-"""Keys of an agent that its model's constructor does not take."""
+"""Keys of an agent that are not arguments of its model's constructor."""
 
 
 class NotThere(SymphonyError):
-    """Weights that a command can bring, and has not brought, or not wholly.
+    """Raised for weights that are missing or incomplete and that a command can provide.
 
     Attributes:
-        command: That brings them.
+        command: The command that provides them.
     """
 
     def __init__(self, told: str, command: str) -> None:
@@ -39,13 +39,13 @@ class NotThere(SymphonyError):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """A model that is not loaded yet: equal specs are one model.
+    """A model that is not loaded yet; equal specs mean the same model.
 
     Attributes:
-        arguments: Of its class, as canonical JSON, by which specs are compared; `settings` has them as values.
-        origin: Digest of the weights that a quantised checkpoint has to be made from; "" where it is not made here.
-        pinned: Whether its option has a `source` to download it from; no part of what it is.
-        takes: What its option says that it takes of memory, for a plan without its files; None where it says nothing.
+        arguments: Arguments of its class as canonical JSON, by which specs are compared; `settings` has their values.
+        origin: Digest of the weights that a quantised checkpoint must be made from; "" if it is not made here.
+        pinned: Whether its option has a `source` to download it from; does not affect equality.
+        takes: The memory it takes according to its option, for a plan without its files; None if the option is silent.
     """
 
     target: str
@@ -56,38 +56,38 @@ class ModelSpec:
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        """Arguments of its class by name."""
+        """The arguments of its class by name."""
         return MappingProxyType(json.loads(self.arguments))
 
     @property
     def is_endpoint(self) -> bool:
-        """Whether making it gives an `Endpoint`, which answers each request by itself."""
+        """Whether it builds an `Endpoint`, which answers each request separately."""
         return is_endpoint(class_of("model", self.target))
 
     @property
     def is_stepped(self) -> bool:
-        """Whether making it gives a `Stepped` backend, which takes requests in at every step."""
+        """Whether it builds a `Stepped` backend, which accepts requests at every step."""
         return hasattr(class_of("model", self.target), "step")
 
     @property
     def price(self) -> Price:
-        """What its tokens cost; nothing where it runs on this machine."""
+        """The price of its tokens; zero if it runs on this machine."""
         return price_of(self.settings.get("price")) if self.is_endpoint else FREE
 
     @property
     def device(self) -> str:
-        """Where a local model is to compute: see `devices.check_device`."""
+        """The device on which a local model should compute, see `devices.check_device`."""
         return str(self.settings.get("device", CPU))
 
     def on(self, device: str) -> ModelSpec:
-        """The same model on a device."""
+        """Returns the same model on a device."""
         return replace(self, arguments=canonical_json({**self.settings, "device": device}))
 
     def footprint(self, data: Path) -> Footprint:
-        """What a local model takes of memory, by its files' headers.
+        """Returns the memory that a local model takes, by its files' headers.
 
         Raises:
-            SymphonyError: Its weights are not there, or are not safetensors.
+            SymphonyError: Its weights are missing, or are not safetensors.
         """
         found: Footprint = self._ask("footprint", self.folder(data), default=footprint)
         return found
@@ -99,14 +99,14 @@ class ModelSpec:
 
     @property
     def brought_by(self) -> str:
-        """The command that downloads or makes its weights; "" where none does."""
+        """The command that downloads or makes its weights; "" if there is none."""
         path = str(self.settings.get("path"))
         if path.startswith("outputs:quantised/"):
             return f"snakemake outputs/{path.removeprefix('outputs:')}/{MANIFEST}"
         return f"symphony fetch {path}" if self.pinned and path.startswith("model/") else ""
 
     def check(self) -> None:
-        """Raises SymphonyError where its arguments are none of a model; nothing is loaded, and no key is needed."""
+        """Raises SymphonyError if its arguments do not fit a model; loads nothing and needs no key."""
         if self.is_endpoint:
             self.build(Path())
             return
@@ -114,11 +114,11 @@ class ModelSpec:
         self._ask("check_settings", default=check_format)
 
     def folder(self, data: Path) -> Path:
-        """Where its weights lie, as a whole model.
+        """Returns the folder of its weights, after checking that they are complete.
 
         Raises:
-            NotThere: They are not there, or not whole, and a command brings them.
-            SymphonyError: The same where none does, or they were made from other weights than the config says.
+            NotThere: They are missing or incomplete, and a command provides them.
+            SymphonyError: The same if no command does, or they were made from other weights than the config says.
         """
         if self.is_endpoint:
             raise SymphonyError("model: found one behind an API, allowed: one with weights")
@@ -135,12 +135,12 @@ class ModelSpec:
         return folder
 
     def file(self, data: Path) -> Path | None:
-        """The one file that its weights are, where that is what it is loaded from."""
+        """Returns the file with all its weights, if it is loaded from a single file."""
         found = self._ask("check_weights", self.folder(data))
         return found if isinstance(found, Path) else None
 
     def build(self, data: Path) -> Any:
-        """Constructs the backend. `data` is where downloads lie."""
+        """Constructs the backend; `data` is the folder of the downloads."""
         arguments = dict(self.settings)
         if "path" in arguments:
             arguments["path"] = str(self.folder(data))
@@ -149,22 +149,23 @@ class ModelSpec:
         return class_of("model", self.target)(**arguments)
 
     def sizing(self, data: Path, revision: str) -> Any:
-        """What knows the sizes of a local model's prompts without loading its weights; None where its kind has none."""
+        """Returns an object that gives prompt sizes without loading the weights; None if its kind has none."""
         return self._ask("sizing", self.folder(data), revision)
 
     def revision(self, data: Path) -> str | None:
-        """What answers, without loading it; None where only the loaded model can tell."""
+        """Returns the model's revision without loading it; None if only the loaded model knows it."""
         if self.is_endpoint:
             return str(self.build(data).revision)
         if not hasattr(class_of("model", self.target), "revision_of"):
             return None
-        known = self.settings.get("sha256")  # then a replay needs no file
+        known = self.settings.get("sha256")  # with it a replay needs no file
         folder = locate(self.settings["path"], data) if known else self.folder(data)
         return str(self._ask("revision_of", folder))
 
     def _ask(self, name: str, *given: Any, default: Callable[..., Any] | None = None) -> Any:
-        """What a static function of the model's class says, handed those of the arguments that it takes; without such
-        a function, what `default` says.
+        """Calls a static function of the model's class with those arguments that it takes.
+
+        If the class lacks the function, it calls `default`, or returns None if there is no default.
         """
         function = getattr(class_of("model", self.target), name, default)
         if function is None:
@@ -175,7 +176,7 @@ class ModelSpec:
 
 
 def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
-    """The models of a run's pool by agent name, in the pool's order; nothing is loaded."""
+    """Returns the models of a run's pool by agent name, in the pool's order; loads nothing."""
     specs = {}
     for agent in config["pool"]["agents"]:
         arguments = {key: value for key, value in agent.items() if key not in NOT_ARGUMENTS}
@@ -206,18 +207,18 @@ def _takes(agent: Mapping[str, Any]) -> Footprint | None:
 
 
 def _pinned_sha256(agent: Mapping[str, Any]) -> str:
-    """The checksum that an agent's `source` has for its one `file`; "" where it has none."""
+    """Returns the checksum in an agent's `source` for its one `file`; "" if there is none."""
     entry = ((agent.get("source") or {}).get("files") or {}).get(agent.get("file"))
     return str((entry.get("sha256") if isinstance(entry, Mapping) else entry) or "")
 
 
 def is_endpoint(model: Any) -> TypeGuard[Endpoint]:
-    """Whether a model, or a class of models, has what makes an `Endpoint`."""
+    """Whether a model, or a class of models, has the methods of an `Endpoint`."""
     return all(hasattr(model, name) for name in ("complete", "ready"))
 
 
 def _origin(folder: Path) -> str:
-    """What the manifest of a quantised checkpoint says it was made from."""
+    """Returns what a quantised checkpoint was made from, according to its manifest."""
     manifest = folder / MANIFEST
     found = read_json(manifest, "the manifest of a quantised checkpoint") if manifest.is_file() else {}
     return str(found.get("source_digest", "that it does not name"))

@@ -1,4 +1,4 @@
-"""What a run needs of this machine: a task that can be played here, a method that plays it, the files of its data."""
+"""What a run needs of this machine: a task that can be played here, a method that can play it, and its data files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from symphony.types import SymphonyError
 
 
 def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
-    """The runs that this machine can carry out, each by a method that plays its task; tells of the others, and why."""
+    """Returns the runs that this machine can carry out; reports the others with the reason."""
     missing: dict[str, str] = {}
     lacking: dict[tuple[str, str], list[str]] = {}  # experiment and reason -> tasks
     kept = []
@@ -35,14 +35,14 @@ def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
 
 
 def unplayed(run: Run) -> str:
-    """Why the method of a run can't be carried out on its task; "" where it can."""
+    """Returns why the run's method cannot be used on its task; "" if it can."""
     if not hasattr(class_of("search", run.settings.search["_target_"]), "unavailable"):
         return ""
     return str(instantiate("search", run.settings.search).unavailable(instantiate("task", run.settings.task)))
 
 
 def unavailable(run: Run) -> str:
-    """Why this machine can't carry out a run's task; "" where it can."""
+    """Returns why this machine cannot carry out a run's task; "" if it can."""
     node = run.settings.task
     asks = hasattr(class_of("task", node["_target_"]), "unavailable")
     return str(instantiate("task", node).unavailable()) if asks else ""
@@ -54,7 +54,7 @@ def has_files(node: Mapping[str, Any]) -> bool:
 
 
 def has_data(config: Mapping[str, Any], data: Path) -> bool:
-    """Whether the files that a run's task reads are there, or it reads none."""
+    """Whether the files that a run's task reads exist; also true if it reads none."""
     if not has_files(config["task"]):
         return True
     try:
@@ -64,11 +64,9 @@ def has_data(config: Mapping[str, Any], data: Path) -> bool:
 
 
 def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
-    """Name -> sha256 of the files that a run's task reads, and the digests of the prompts that its search asks with.
+    """Returns name -> sha256 of the files that a run's task reads, and the digests of the prompts that its search uses.
 
-    Empty for a task without files.
-
-    A file that is not there yet counts with the checksum that its option's `source` pins.
+    It is empty for a task without files. A missing file counts with the checksum that its option's `source` pins.
     """
     if not has_files(config["task"]):
         return {}
@@ -83,7 +81,7 @@ def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
 
 
 def named_by_data(run: Run, data: Path) -> Run:
-    """The run under the digest that counts the contents of its data files, too: other data are another run."""
+    """Returns the run under a digest that includes the contents of its data files: other data make another run."""
     files = data_files(run.config, run.data(data))
     if not files:
         return run

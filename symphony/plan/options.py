@@ -1,4 +1,4 @@
-"""conf/ read file by file: what studies, experiments and options there are, without composing anything."""
+"""Reads conf/ file by file to list studies, experiments and options, without composing anything."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from symphony.plan.yaml_files import check_file, load
 from symphony.types import SymphonyError
 
 ALL_TASKS = "all tasks"
-"""What a report calls the rows that pool every task."""
+"""Name that a report gives to the rows that pool every task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What the report says of an experiment."""
+    """What the report says about an experiment."""
 
     name: str
     title: str
@@ -32,16 +32,16 @@ class Experiment:
 
 
 def studies(conf: Path) -> list[str]:
-    """Names of the studies, sorted."""
+    """Returns the names of the studies, sorted."""
     return sorted(path.name for path in (conf / "experiment").glob("*") if path.is_dir())
 
 
 def experiments(conf: Path, study: str, overrides: Sequence[str] = ()) -> list[Variant]:
-    """A study's experiments, sorted by their files; each as often as its sweep, or that of the overrides, says.
+    """Returns a study's experiments, sorted by file; a swept file or override gives one for each combination.
 
     Raises:
-        SymphonyError: There is no such study, it has no experiment, a file whose name ends in .yml, or a sweep that is
-            none.
+        SymphonyError: The study does not exist, has no experiment, has a file whose name ends in .yml, or has a broken
+            sweep.
     """
     if study not in studies(conf):
         raise SymphonyError(f"study: found {study!r}, allowed: {', '.join(studies(conf))}")
@@ -61,7 +61,7 @@ def experiments(conf: Path, study: str, overrides: Sequence[str] = ()) -> list[V
 
 
 def describe(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("conf")) -> list[Experiment]:
-    """What the report says of a study's experiments, without composing them; those of the main table first."""
+    """Describes a study's experiments for the report, without composing them; those of the main table come first."""
     known = experiments(conf, study, overrides)
     described = []
     for one in known:
@@ -76,13 +76,13 @@ def describe(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("co
 
 
 def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("conf")) -> str:
-    """The experiment that a study's report compares the others with.
+    """Returns the experiment that a study's report compares the others with.
 
-    It is what `reference` says: an override, else the study's experiments, else conf/config.yaml. Where none does it is
-    the first experiment by name that feeds the table main, or the first of all.
+    It is the value of `reference`: from an override, else the study's experiments, else conf/config.yaml. If none sets
+    it, it is the first experiment by name that feeds the table main, or else the first of all.
 
     Raises:
-        SymphonyError: The study has no experiment of that name, or its experiments name several.
+        SymphonyError: The study has no experiment of that name, or its experiments name different ones.
     """
     names = [one.name for one in experiments(conf, study, overrides)]
     given = [item.lstrip("+").partition("=")[2] for item in overrides if item.lstrip("+").startswith("reference=")]
@@ -110,7 +110,7 @@ def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("c
 
 
 def sized(study: str, overrides: Sequence[str], conf: Path) -> list[str]:
-    """Overrides in which `size=<name>` stands for conf/experiment/<study>/sizes/<name>.yaml, whatever the order.
+    """Replaces `size=<name>` by the overrides in conf/experiment/<study>/sizes/<name>.yaml, wherever it occurs.
 
     Raises:
         SymphonyError: The study has no such file.
@@ -138,11 +138,11 @@ def write_description(
     left_out: Sequence[str] = (),
     recorded: Sequence[str] = (),
 ) -> None:
-    """Writes `describe` and the reference for the report, unless they are there already (so that nothing is remade).
+    """Writes `describe` and the reference for the report; an unchanged file is left alone, so that nothing is remade.
 
     Args:
-        left_out: What `needs.available` told.
-        recorded: What made the answers that are replayed (`recordings.told`).
+        left_out: The lines that `needs.available` reported.
+        recorded: The origin of the replayed answers (`recordings.told`).
     """
     described = describe(study, overrides, conf=conf)
     words = {one.name: {key: value for key, value in asdict(one).items() if key != "name"} for one in described}
@@ -155,10 +155,10 @@ def write_description(
 
 
 def model(name: str, *, conf: Path = Path("conf")) -> ModelSpec:
-    """One model of conf/model/, outside any pool.
+    """Returns one model of conf/model/, outside any pool.
 
     Raises:
-        SymphonyError: There is none of that name, or a key of it is wrong.
+        SymphonyError: It does not exist, or one of its keys is wrong.
     """
     check_place(conf)
     path = conf / "model" / f"{name}.yaml"
@@ -174,10 +174,10 @@ def model(name: str, *, conf: Path = Path("conf")) -> ModelSpec:
 
 
 def source(option: str, *, conf: Path = Path("conf")) -> Mapping[str, Any]:
-    """The `source` block of an option that needs a download, e.g. `model/mistral_7b`.
+    """Returns the `source` block of an option that needs a download, e.g. `model/mistral_7b`.
 
     Raises:
-        SymphonyError: No such option, or it has nothing to download.
+        SymphonyError: The option does not exist or has nothing to download.
     """
     check_place(conf)
     path = conf / f"{option}.yaml"
@@ -191,7 +191,7 @@ def source(option: str, *, conf: Path = Path("conf")) -> Mapping[str, Any]:
 
 
 def sources(conf: Path) -> list[str]:
-    """Options of tasks and models that have a `source` block."""
+    """Lists the options of tasks and models that have a `source` block."""
     files = [path for group in ("task", "model") for path in sorted((conf / group).glob("*.yaml"))]
     for path in files:
         check_file(path)
@@ -199,14 +199,14 @@ def sources(conf: Path) -> list[str]:
 
 
 def check_place(conf: Path) -> None:
-    """Raises SymphonyError where there is no conf/ to read."""
+    """Raises SymphonyError if there is no conf/ to read."""
     if not (conf / "config.yaml").is_file():
         allowed = "the project's folder as working directory, or --conf"
         raise SymphonyError(f"conf: found no {conf}/config.yaml, allowed: {allowed}")
 
 
 def check_files(conf: Path, study: str = "") -> None:
-    """Checks each file that a composition may read: of the root, the options, and one study.
+    """Checks each file that a composition may read: the root, the options, and one study.
 
     Raises:
         SymphonyError: There is no conf/, or one of its files is broken.

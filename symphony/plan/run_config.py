@@ -1,4 +1,4 @@
-"""The resolved config of a run as typed values. `Run` keeps the JSON form beside it, which its digest is taken of."""
+"""The resolved config of a run as typed values. `Run` also keeps the JSON form, from which its digest is computed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from annotated_types import Gt
 from symphony.fields import Count, Positive
 
 Node = Mapping[str, Any]
-"""What stands at a key of a config that has a `_target_`: the class and its arguments."""
+"""A config node with a `_target_`: the class and its arguments."""
 StoreMode = Literal["live", "record", "replay", "strict"]
 
 
@@ -20,7 +20,7 @@ Whole = Annotated[int, Gt(0)]
 
 @dataclass
 class Limits:
-    """A budget; null is no limit. Units: model calls, tokens (prompt + completion), dollars, seconds of wall-clock."""
+    """A budget; null means no limit. Units: model calls, tokens (prompt + completion), dollars, wall-clock seconds."""
 
     calls: Whole | None = None
     tokens: Whole | None = None
@@ -30,13 +30,13 @@ class Limits:
 
 @dataclass
 class Execution:
-    """How runs are carried out; changes no record.
+    """How runs are carried out; it changes no record.
 
     Attributes:
-        in_flight: Problems that are searched at the same time.
-        store: What the call store does; see docs/models.md.
-        memory_gb: Of a device for models, in 10^9 bytes; None is no limit.
-        recordings: Folder of recorded answers; None is none.
+        in_flight: Number of problems searched at the same time.
+        store: Mode of the call store; see docs/models.md.
+        memory_gb: Memory for models on each device, in 10^9 bytes; None means no limit.
+        recordings: Folder of recorded answers; None means there are none.
     """
 
     in_flight: Count = 64
@@ -47,7 +47,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """Names of the options that a run's parts were composed from."""
+    """Names of the options from which a run's parts were composed."""
 
     task: str
     pool: str
@@ -69,10 +69,10 @@ class RunBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """What a run is made of.
+    """The typed config of a run.
 
     Attributes:
-        agents: Of the pool, in its order.
+        agents: The pool's agents, in its order.
         problems: >= 1.
     """
 
@@ -88,10 +88,10 @@ class RunConfig:
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> RunConfig:
-        """From the JSON form, which `plan` has checked.
+        """Builds it from the JSON form, which `plan` has checked.
 
         Raises:
-            KeyError, TypeError: It is not one.
+            KeyError, TypeError: The mapping is not a run's config.
         """
         limits = config["budget"]
         return cls(

@@ -1,6 +1,7 @@
-"""What a composed config may hold: the types and ranges of its root, and that its parts can be made.
+"""The schema of a composed config: types and ranges of its root, and the check that its parts can be made.
 
-Types and ranges stand at the fields here and in the constructors that a `_target_` names; `symphony.fields` reads both.
+Types and ranges are given at the fields here and in the constructors that a `_target_` names; `symphony.fields`
+reads both.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from symphony.plan.yaml_files import whole
 from symphony.types import Feedback, SymphonyError
 
 Seed = Annotated[int, Interval(ge=0, le=2**63 - 1)]
-"""As large as the database holds."""
+"""The largest value that the database can store."""
 GIVEN = ("name", "weights")
-"""Keys of an agent that a run's config has and that no YAML sets."""
+"""Keys of an agent that a run's config has and no YAML file sets."""
 
 
 @dataclass
@@ -34,12 +35,12 @@ class Budgets:
     run: Limits = field(default_factory=Limits)
     study: Limits = field(default_factory=Limits)
     tasks: dict[str, Any] = field(default_factory=dict)
-    """Limits of a problem of single tasks, in place of `problem`. (Hydra adds no key to a dict of Limits.)"""
+    """Limits of a problem for single tasks, replacing `problem`. (Hydra adds no key to a dict of Limits.)"""
 
 
 @dataclass
 class Tokens:
-    """Completion tokens at most, for every search that names none of its own."""
+    """Maximum completion tokens, for every search that sets none of its own."""
 
     action: Count = 48
     evaluation: Count = 40
@@ -48,9 +49,9 @@ class Tokens:
 
 @dataclass
 class Root:
-    """Schema of the composed config: a key that is not here is refused with its full name.
+    """Schema of the composed config: any other key is refused with its full name.
 
-    Hydra knows of `Annotated` and of no `Literal`, so a choice is written `Annotated[str, Literal[...]]`.
+    Hydra supports `Annotated` but not `Literal`, so a choice is written `Annotated[str, Literal[...]]`.
     """
 
     title: Words = ""
@@ -78,11 +79,11 @@ class Root:
 
 
 GROUPS = (*PARTS, "pool", "preset")
-"""Keys of the root that are an option of a folder in conf/."""
+"""Root keys whose value is an option from a folder in conf/."""
 
 
 def allowed_at(key: str) -> str:
-    """What a key of the root may hold, in words; "" where the root does not say."""
+    """Describes what a root key may hold; "" if the root does not say."""
     kind: Any = Root
     for name in key.partition("[")[0].split("."):
         known: Mapping[str, Any] = kinds(kind) if is_dataclass(kind) else {}  # type: ignore[arg-type]
@@ -91,7 +92,7 @@ def allowed_at(key: str) -> str:
 
 
 def check_option(group: str, found: Any) -> None:
-    """Raises SymphonyError where what stands at a group's key is not what an option of it holds."""
+    """Raises SymphonyError if the value at a group's key is not an option's content."""
     if not isinstance(found, Mapping):
         told = f"an option of conf/{group}/, chosen in an experiment by `- override /{group}: <name>` below `defaults:`"
         raise SymphonyError(f"{group}: found {shown(found)}, allowed: {told}")
@@ -101,7 +102,7 @@ def check_root(root: Mapping[str, Any]) -> None:
     """Checks the root of a composed config, and that each of its options is a mapping.
 
     Raises:
-        SymphonyError: A key is unknown, missing, or holds what its field does not allow.
+        SymphonyError: A key is unknown, missing, or holds a value that its field does not allow.
     """
     _check_node("", root, Root)
     for key in ("tasks", "seeds"):
@@ -119,7 +120,7 @@ def check_root(root: Mapping[str, Any]) -> None:
 def _check_node(prefix: str, node: Mapping[str, Any], schema: type) -> None:
     known = kinds(schema)
     for key in (*node, *known):
-        if key not in known:  # what Hydra's `+key=value` adds past the schema
+        if key not in known:  # Hydra's `+key=value` can add keys outside the schema
             raise SymphonyError(f"{prefix}{key}: found an unknown key, allowed: {', '.join(known)}")
         if key not in node:
             raise SymphonyError(f"{prefix}{key}: found nothing, allowed: a value")
@@ -154,17 +155,17 @@ def _check_pool(pool: Mapping[str, Any]) -> None:
 
 
 NAMED_LIMITS = {scope: ("calls", "tokens", "seconds") for scope in ("problem", "run")}
-"""Limits that a config holds even where they are null. The others came later, and runs keep their names."""
+"""Limits that a config contains even if null. Others came later and are left out, so that runs keep their names."""
 
 
 def limits_of(budget: Mapping[str, Any], task: str | None, known: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The limits that hold for a run's task, without those of other tasks and without nulls that say nothing.
+    """Returns the limits for a run's task, without those of other tasks and without later-added limits that are null.
 
     Args:
-        known: The tasks that there are.
+        known: Names of all tasks.
 
     Raises:
-        SymphonyError: There is no task of a name in `tasks`.
+        SymphonyError: A name in `tasks` is not a task.
     """
     for name in budget["tasks"]:
         if name not in known:
@@ -182,14 +183,14 @@ def limits_of(budget: Mapping[str, Any], task: str | None, known: Sequence[str])
 
 
 TASK_KEYS = ("repeats",)
-"""Keys of a preset that some tasks alone read: known, too, where a conf/ holds none of these tasks."""
+"""Keys of a preset that only some tasks read; they are known even if conf/ has none of these tasks."""
 
 
 def check_preset(preset: Mapping[str, Any], conf: Path) -> None:
-    """Checks that each key of a preset is read by an option, and allowed by every field that reads it.
+    """Checks that an option reads each key of a preset and that every field reading it allows its value.
 
     Raises:
-        SymphonyError: One is not.
+        SymphonyError: A key fails the check.
     """
     read, found = list(_preset_fields(conf)), _leaves(preset)
     known = {key for key, _ in read} | set(TASK_KEYS)
@@ -201,7 +202,7 @@ def check_preset(preset: Mapping[str, Any], conf: Path) -> None:
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Every value of nested mappings, by its key in full."""
+    """Returns every value of nested mappings by its full key."""
     found: dict[str, Any] = {}
     for key, value in node.items():
         found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
@@ -209,7 +210,7 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _preset_fields(conf: Path) -> Iterator[tuple[str, Any]]:
-    """Key of a preset and the annotation of a field that reads it, for each option of conf/."""
+    """Yields each preset key with the annotation of a field that reads it, for each option of conf/."""
     for part in PARTS:
         for path in sorted((conf / part).glob("*.yaml")):
             node = whole(path)
@@ -220,10 +221,10 @@ def _preset_fields(conf: Path) -> Iterator[tuple[str, Any]]:
 
 
 def check_parts(config: Mapping[str, Any]) -> None:
-    """Makes of a run's config what is cheap to make, so that errors come before any job.
+    """Makes the parts of a run's config that are cheap to make, so that errors come before any job.
 
     Raises:
-        SymphonyError: A part's constructor refuses what it is given, or parts do not go together.
+        SymphonyError: A part's constructor refuses its arguments, or parts do not fit together.
     """
     agents = models(config)
     for part in PARTS:

@@ -1,4 +1,4 @@
-"""A run, the group it is carried out with, and the objects that its config stands for. Nothing is composed here."""
+"""A run, the group in which it is carried out, and the objects that its config describes. Nothing is composed here."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from symphony.plan.targets import instantiate
 from symphony.types import SymphonyError, canonical_json
 
 SHARED = ("task", "pool", "seed")
-"""What the runs of one process have in common, unless less is asked for; a model is loaded once a process."""
+"""What the runs of one process share, unless fewer keys are requested; each process loads a model once."""
 PARTS = ("task", "scheduler", "scorer", "memory", "search")
-"""Plug points of a run with a `_target_` of their own; a pool's agents are the others."""
+"""Parts of a run with a `_target_` of their own; a pool's agents also have one."""
 ACCESS = (
     "key_env",
     "price",
@@ -34,10 +34,10 @@ ACCESS = (
     "breaker_failures",
     "breaker_pause_s",
 )
-"""Keys of an agent that say how its endpoint is reached: they decide no answer and are left out of a run's digest (the
-price is not where a limit of money stands: it then decides where searches end)."""
+"""Keys of an agent that say how its endpoint is reached. They affect no answer, so a run's digest leaves them out
+(except the price if there is a limit of money, since it then decides where searches end)."""
 COMPUTING = ("takes", "threads", "rows", "chunk", "gpu_layers", "cache_tokens")
-"""Keys of an agent that say how a local engine computes; they are left out of a run's digest, too."""
+"""Keys of an agent that say how a local engine computes; a run's digest leaves them out, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +45,9 @@ class Run:
     """One method on one task with one pool and one seed.
 
     Attributes:
-        digest: 16 hex digits of the sha256 of `config`; names the folder of its records.
-        config: The resolved scientific config: JSON values only; `settings` has it as typed values.
-        execution: What changes no record: `Execution` and, where one is set, `data_dir`.
+        digest: First 16 hex digits of the sha256 of `config`; names the folder of its records.
+        config: The resolved scientific config, JSON values only; `settings` has it as typed values.
+        execution: Settings that change no record: `Execution` and, if set, `data_dir`.
     """
 
     digest: str
@@ -66,17 +66,17 @@ class Run:
 
     @cached_property
     def how(self) -> Execution:
-        """`execution` as typed values."""
+        """The `execution` settings as typed values."""
         return Execution(**{key: value for key, value in self.execution.items() if key != "data_dir"})
 
     def data(self, given: Path) -> Path:
-        """Folder of its data sets: what its config names, else `given`."""
+        """Returns the folder of its data sets: the one its config names, else `given`."""
         return Path(self.execution.get("data_dir") or given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Runs that share what `shared` names, and so a process, its loaded models and a call store."""
+    """Runs with the same values of the `shared` keys, and so one process, its loaded models and a call store."""
 
     name: str
     runs: tuple[Run, ...]
@@ -84,13 +84,13 @@ class Group:
 
     @property
     def store(self) -> str:
-        """Name of the call store; the same whatever the runs, so that changed runs find what was paid for."""
+        """Name of the call store; it does not depend on the runs, so that changed runs find what was paid for."""
         return _shared(self.runs[0], self.shared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The objects of a run, from its config."""
+    """The objects of a run, built from its config."""
 
     task: Any
     scheduler: Any
@@ -103,7 +103,7 @@ class Parts:
 
 
 def digest(config: Mapping[str, Any]) -> str:
-    """Names a run: 16 hex digits of the sha256 of its resolved scientific config, without `ACCESS` and `COMPUTING`."""
+    """Returns a run's name: 16 hex digits of the sha256 of its scientific config, without `ACCESS` and `COMPUTING`."""
     pool = config.get("pool") or {}
     left_out = {*ACCESS, *COMPUTING} - ({"price"} if money_limits(config) else set())
     agents = [{key: agent[key] for key in agent if key not in left_out} for agent in pool.get("agents", ())]
@@ -112,20 +112,20 @@ def digest(config: Mapping[str, Any]) -> str:
 
 
 def money_limits(config: Mapping[str, Any]) -> list[str]:
-    """Keys of the limits of money in a run's config."""
+    """Returns the keys of the limits of money in a run's config."""
     budget = config.get("budget") or {}
     return [f"budget.{scope}.money" for scope, limits in budget.items() if limits.get("money") is not None]
 
 
 def groups(runs: Iterable[Run], shared: Sequence[str] = SHARED) -> list[Group]:
-    """Runs by what they share, in order of first appearance; a group's name holds the digest of its runs.
+    """Groups runs by what they share, in order of first appearance; a group's name contains the digest of its runs.
 
     Args:
-        shared: Some of `SHARED`, "task" and "pool" at least. Fewer make fewer and larger jobs: less time for imports
-            and larger batches, but less to do at the same time.
+        shared: Some of `SHARED`, at least "task" and "pool". Fewer make fewer and larger jobs: less time for imports
+            and larger batches, but less work in parallel.
 
     Raises:
-        SymphonyError: Something else is named.
+        SymphonyError: Another key is named, or "task" or "pool" is missing.
     """
     keys = tuple(name for name in SHARED if name in shared)
     if set(shared) - set(SHARED) or not {"task", "pool"} <= set(keys):
@@ -144,7 +144,7 @@ def _shared(run: Run, keys: Sequence[str]) -> str:
 
 
 def freeze(group: Group, folder: Path) -> Path:
-    """Writes the group's plan to `folder/<name>/plan.json`, unless it is there already, and returns its path."""
+    """Writes the group's plan to `folder/<name>/plan.json`, unless it exists, and returns its path."""
     path = folder / group.name / "plan.json"
     plain = asdict(group)
     text = json.dumps({**plain, "sha256": _sha(plain)}, indent=1)
@@ -154,10 +154,10 @@ def freeze(group: Group, folder: Path) -> Path:
 
 
 def thaw(path: Path) -> Group:
-    """The group that was frozen at `path`.
+    """Reads the group that was frozen at `path`.
 
     Raises:
-        SymphonyError: It is not there, or not as it was frozen.
+        SymphonyError: The file is missing, or is not as it was frozen.
     """
     plain = read_json(path, "the plan.json of a group")
     if plain.pop("sha256", None) != _sha(plain):

@@ -1,4 +1,4 @@
-"""What a `_target_` of a config makes: a class of the kind that its config group makes, with checked arguments."""
+"""Makes the object of a `_target_`: checks that its class fits the config group and that its arguments are valid."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MAKES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "search": [("solve",)],
     "model": [("generate",), ("complete", "ready")],
 }
-"""The methods, of one kind or another, by which a class is one that a config group makes."""
+"""Sets of methods, one of which a class must have to fit its config group."""
 _HIDDEN = ("base_url", "key_env")
-"""Arguments that are never shown: someone may have written a secret there."""
+"""Arguments that are never shown, since they may contain a secret."""
 
 
 def class_of(key: str, target: Any) -> Any:
-    """The class that a `_target_` names, of the kind that its config group makes; nothing is called."""
+    """Returns the class that a `_target_` names, checked to fit its config group; calls nothing."""
     if not isinstance(target, str):
         raise SymphonyError(f"{key}._target_: found {shown(target)}, allowed: a class of symphony.*, by its path")
     module, _, name = target.rpartition(".")
@@ -48,18 +48,18 @@ def class_of(key: str, target: Any) -> Any:
 
 
 def _group(key: str) -> str:
-    """The folder of conf/ whose options stand at a key."""
+    """Returns the folder of conf/ whose options belong to a key."""
     return "model" if key.startswith("pool.") else key
 
 
 def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str, Any]:
-    """The constructor arguments of a node with `_target_`: each known to the constructor and of its type, none missing.
+    """Returns the constructor arguments of a node with `_target_`: each must be known and well-typed, none missing.
 
     Args:
-        extra: Keys that are none of its arguments.
+        extra: Keys of the node that are not arguments.
 
     Raises:
-        SymphonyError: One is not, or the `_target_` is no class of what the group makes.
+        SymphonyError: An argument fails the check, or the `_target_` does not fit the group.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise SymphonyError(f"{key}: found no `_target_`, allowed: an option of conf/{_group(key)}/")
@@ -81,7 +81,7 @@ def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str,
 
 
 def instantiate(key: str, node: Any, data: Path = Path("data")) -> Any:
-    """The object of a node with `_target_`; `data` is handed to a class that takes it."""
+    """Makes the object of a node with `_target_`; `data` is passed to a class that takes it."""
     arguments = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in check_arguments(key, node, extra=("source",)).items()

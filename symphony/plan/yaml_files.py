@@ -1,4 +1,4 @@
-"""The YAML files of conf/, each read by itself and checked: UTF-8, a mapping, names that are text and stand once."""
+"""Reads the YAML files of conf/, each checked on its own: UTF-8, a mapping, and names that are unique texts."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from symphony.types import SymphonyError
 
 MAX_DEPTH = 50
 MAX_NODES = 100_000
-"""Of a file, the nodes that aliases repeat counted as often as they stand."""
+"""Maximum nodes in a file, counting those that aliases repeat."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER = yaml.resolver.Resolver()
 _TEXT = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")
-"""What a name may be; a date is a text in conf/."""
+"""Allowed tags of a name; a date counts as text in conf/."""
 
 
 @dataclass(slots=True)
 class _Open:
-    """A mapping or list that has not ended yet. `names` is None for a list; `named`: a value comes next."""
+    """An unfinished mapping or list. `names` is None for a list; `named` means that a value comes next."""
 
     anchor: str | None
     names: set[str] | None
@@ -33,12 +33,12 @@ class _Open:
 
 @dataclass(slots=True)
 class _Reader:
-    """Looks at a file's events one after another, so that no nesting is too deep for it."""
+    """Checks a file's events one after another, so that deep nesting cannot overflow the stack."""
 
     path: str
     open: list[_Open] = field(default_factory=list)
     anchors: dict[str, int] = field(default_factory=dict)
-    """Of what has ended: its nodes."""
+    """Nodes of each finished anchor."""
     documents: int = 0
     line: int = 1
 
@@ -103,19 +103,19 @@ class _Reader:
 
 
 def check_file(path: Path) -> None:
-    """Checks that a file is UTF-8 and YAML, that it is a mapping or empty, and that its names are text and stand once.
+    """Checks that a file is UTF-8 and YAML, that it is a mapping or empty, and that its names are unique texts.
 
     Raises:
-        SymphonyError: It is not; the message names the file and the line.
+        SymphonyError: A check fails; the message names the file and the line.
     """
     plain(path)
 
 
 def plain(path: Path) -> Mapping[str, Any]:
-    """One file as YAML has it, interpolations as they are written.
+    """Returns one file's content, with interpolations as written.
 
     Raises:
-        SymphonyError: As `check_file`.
+        SymphonyError: As in `check_file`.
     """
     try:
         content = path.read_bytes()
@@ -125,13 +125,13 @@ def plain(path: Path) -> Mapping[str, Any]:
 
 
 def whole(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
-    """An option's file with what the files of its group bring that its list of defaults names, not composed further.
+    """Returns an option's file merged with the files of its group in its list of defaults, not composed further.
 
     Args:
-        above: Files that name this one; of a circle, which Hydra refuses, each is read once.
+        above: Files that include this one; in a circle, which Hydra refuses, each file is read once.
 
     Raises:
-        SymphonyError: As `check_file`, of any of them.
+        SymphonyError: As in `check_file`, for any of them.
     """
     own = dict(plain(path))
     defaults = own.pop("defaults", None)
@@ -154,20 +154,20 @@ def _plain(path: str, content: bytes) -> Mapping[str, Any]:
         line = content.count(b"\n", 0, error.start) + 1
         raise SymphonyError(f"{path}:{line}: found bytes that are not UTF-8, allowed: UTF-8") from error
     try:
-        _Reader(path).read(list(yaml.parse(text, Loader=_LOADER)))  # a list: what is no YAML is told first
+        _Reader(path).read(list(yaml.parse(text, Loader=_LOADER)))  # a list, so that invalid YAML is reported first
         return yaml.load(text, Loader=_LOADER) or {}
     except (yaml.YAMLError, ValueError) as error:
         raise broken(error, path) from error
 
 
 def load(path: Path, *, resolve: bool = False) -> dict[str, Any]:
-    """One file, not composed.
+    """Returns one file's content, not composed.
 
     Args:
-        resolve: Whether interpolations are replaced by what they stand for.
+        resolve: Whether to replace interpolations by their values.
 
     Raises:
-        SymphonyError: As `check_file`, or an interpolation that stands for nothing.
+        SymphonyError: As in `check_file`, or an interpolation without a target.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -181,7 +181,7 @@ def load(path: Path, *, resolve: bool = False) -> dict[str, Any]:
 
 
 def broken(error: Exception, path: object = "conf") -> SymphonyError:
-    """What a parser's error says, by file and line."""
+    """Turns a parser's error into a message with file and line."""
     mark = getattr(error, "problem_mark", None)
     where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
     text = getattr(error, "problem", None) or str(error).strip().splitlines()[0]

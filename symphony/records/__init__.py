@@ -1,1 +1,1 @@
-"""What a run leaves: one dataclass is one line of JSON is one row of DuckDB."""
+"""The records of a run: one dataclass is one line of JSON is one row of DuckDB."""

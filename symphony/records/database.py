@@ -1,4 +1,4 @@
-"""Run folders -> one fresh DuckDB file, checked on the way in. The schema is that of the record dataclasses."""
+"""Loads run folders into one fresh DuckDB file and checks them. The record dataclasses define the schema."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _JSON_TYPES: dict[Any, tuple[str, ...]] = {
     bool: ("BOOLEAN",),
 }
 
-# A row of each query names a run and what is wrong with it; no row means that the check holds.
+# Each row of a query names a run and its fault; a check holds if its query gives no row.
 _CHECKS = (
     # One row per key.
     """SELECT 'run ' || run, 'found ' || count(*) || ' rows in runs, allowed: 1'
@@ -50,7 +50,7 @@ _CHECKS = (
        FROM timings GROUP BY run, problem, call
        HAVING count(*) > 1 OR NOT bool_or((run, problem, call) IN (SELECT (run, problem, call) FROM calls))""",
     """SELECT 'run ' || run, 'found its wall.json, but no run' FROM walls WHERE run NOT IN (SELECT run FROM runs)""",
-    # The answers under smaller limits begin before any call and end with the one that was graded.
+    # The answers under smaller limits begin before any call and end with the graded one.
     """WITH ends AS (
            SELECT run, problem, min(calls) AS first, count(*) - count(DISTINCT calls) AS twice,
                   arg_max({'node': node, 'success': success}, calls) AS last
@@ -60,7 +60,7 @@ _CHECKS = (
               'found answers that do not lead from 0 calls to node ' || coalesce(p.answer_node::VARCHAR, 'none')
        FROM ends e LEFT JOIN problems p USING (run, problem)
        WHERE p.run IS NULL OR first <> 0 OR twice <> 0 OR last.node <> p.answer_node OR last.success <> p.success""",
-    # Every problem of a run is there.
+    # Every problem of a run is present.
     """SELECT 'run ' || r.run, 'found ' || count(p.problem) || ' problems, runs.jsonl says ' || any_value(r.problems)
        FROM runs r LEFT JOIN problems p USING (run) GROUP BY r.run HAVING count(p.problem) <> any_value(r.problems)""",
     # The call ledger and the tree add up to the totals.
@@ -102,16 +102,16 @@ _CHECKS = (
 
 
 def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
-    """Builds the database from nothing. The file appears only when everything was read and checked.
+    """Builds the database from scratch. The file appears only after everything was read and checked.
 
     Args:
-        db_path: Replaced if it is there and was made here.
-        run_folders: Folders that `symphony.records.recorder` made.
+        db_path: The file to write; replaced if it exists and was made here.
+        run_folders: Folders made by `symphony.records.recorder`.
 
     Raises:
-        SymphonyError: Another file is at `db_path`, a file is missing or malformed (names file and key) or not as it
-            was written, a key is missing, misspelt or unknown, a value has the wrong type, a row is there twice, or the
-            call ledger does not add up to a problem's totals.
+        SymphonyError: Another file is at `db_path`; a file is missing, malformed (names file and key) or changed
+            since it was written; a key is missing, misspelt or unknown; a value has the wrong type; a row occurs twice;
+            or the call ledger does not add up to a problem's totals.
     """
     import duckdb
 
@@ -147,7 +147,7 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
 
 
 def _made_here(path: Path) -> bool:
-    """Whether a DuckDB file holds nothing but this module's tables."""
+    """Whether a DuckDB file holds only this module's tables."""
     import duckdb
 
     try:
@@ -160,16 +160,16 @@ def _made_here(path: Path) -> bool:
 
 @contextmanager
 def reading(db_path: str | Path) -> Iterator[Any]:
-    """A read-only connection to a database that `load` built.
+    """Opens a read-only connection to a database that `load` built.
 
     Raises:
-        SymphonyError: There is no such file, it can not be read, or it has other tables than `load` makes.
+        SymphonyError: The file is missing, cannot be read, or has other tables than `load` makes.
     """
     import duckdb
 
     if not Path(db_path).is_file():
         raise SymphonyError(f"{db_path}: found nothing, allowed: a database built by `symphony load`")
-    # Attached to an instance of its own: connections that name the same file would share their functions and views.
+    # Attached to its own instance: connections that name the same file would share their functions and views.
     connection = duckdb.connect()
     try:
         quoted = str(db_path).replace("'", "''")
@@ -186,7 +186,7 @@ def reading(db_path: str | Path) -> Iterator[Any]:
 
 
 def _check_schema(db_path: str | Path, connection: Any) -> None:
-    """A database of another version, or of something else, would fail at some query that names no file."""
+    """Rejects a database of another version or kind here, since it would fail at a query that names no file."""
     rows = connection.execute(
         "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'loaded'"
     ).fetchall()
@@ -206,7 +206,7 @@ def _check_schema(db_path: str | Path, connection: Any) -> None:
 
 
 def schema(record: type[Any]) -> dict[str, str]:
-    """Column -> DuckDB type of a record's table, in order; the NOT NULL of a column is part of its type."""
+    """Returns column -> DuckDB type of a record's table, in order; a column's NOT NULL is part of its type."""
     return {
         name: _sql_type(kind) + ("" if optional else " NOT NULL")
         for name, (kind, optional) in field_types(record).items()
@@ -243,7 +243,7 @@ def _load_table(connection: Any, table: str, record: type[Any], manifests: Mappi
 
 
 def _shapes(connection: Any, file: str) -> list[tuple[str, int]]:
-    """What the lines of a file hold, and how many hold it."""
+    """Returns the shapes of a file's lines, and how many lines have each."""
     import duckdb
 
     try:
@@ -258,7 +258,7 @@ def _shapes(connection: Any, file: str) -> list[tuple[str, int]]:
 
 
 def _check_shape(file: str, shape: Any, record: type[Any]) -> None:
-    """Compares what DuckDB saw in a file's lines with the dataclass: `read_json` alone would turn a slip into NULL."""
+    """Compares the shape of a file's lines with the dataclass, since `read_json` alone would turn a slip into NULL."""
     if not isinstance(shape, dict):
         raise SymphonyError(f"{file}: found a line that is a {shape}, allowed: a JSON object")
     kinds = field_types(record)

@@ -1,4 +1,4 @@
-"""How a run's folder was when it was written: `manifest.json`, and what is said of a file that is not so any more."""
+"""`manifest.json`, which describes a run's folder as it was written, and the checks of its files against it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the manifest says of a file.
+    """What the manifest says about a file.
 
     Attributes:
-        sha256: Of the file, hexadecimal; None where equal runs may differ in it.
+        sha256: The file's sha256, hexadecimal; None if equal runs may differ in this file.
     """
 
     lines: int
@@ -27,16 +27,16 @@ class Part:
 
 
 def read(folder: Path, names: Collection[str], apart: Collection[str]) -> dict[str, Part]:
-    """The manifest of a folder with these files.
+    """Reads the manifest of a folder with these files.
 
     Args:
-        apart: Those in which equal runs may differ.
+        apart: Names of the files in which equal runs may differ.
 
     Raises:
-        SymphonyError: There is none, or it is damaged.
+        SymphonyError: The manifest is missing or damaged.
     """
     path = folder / MANIFEST
-    if sum((folder / name).is_file() for name in names) < 2:  # nobody should be told to delete what is no run
+    if sum((folder / name).is_file() for name in names) < 2:  # never tell a user to delete a folder that is not a run
         raise SymphonyError(f"{folder}: found no files of a run, allowed: the folder of a finished run")
     if not path.is_file():
         raise damaged(path, "nothing", "the manifest of a finished run")
@@ -57,18 +57,18 @@ def read(folder: Path, names: Collection[str], apart: Collection[str]) -> dict[s
 
 
 def check_lines(path: Path, found: int, part: Part) -> None:
-    """Raises SymphonyError where a file has lost lines, or gained some."""
+    """Raises SymphonyError if a file has lost or gained lines."""
     if found != part.lines:
         raise damaged(path, f"{found} lines", f"{part.lines}, as {MANIFEST} says")
 
 
 def check_contents(path: Path, part: Part) -> None:
-    """Raises SymphonyError where a file is not as it was written; what may differ is not compared."""
+    """Raises SymphonyError if a file has changed since it was written; files that may differ are not compared."""
     if part.sha256 is not None and sha256(path) != part.sha256:
         raise damaged(path, "other contents than it was written with", f"sha256 {part.sha256}")
 
 
 def damaged(path: Path, found: str, allowed: str) -> SymphonyError:
-    """An error that names a file of a finished run which is not as it was written, and says what to do."""
+    """Returns an error that names a changed file of a finished run and says what to do."""
     advice = f"delete {path.parent} and repeat its run with `symphony run` or snakemake (no stored call is asked again)"
     return SymphonyError(f"{path}: found {found}, allowed: {allowed}; {advice}")

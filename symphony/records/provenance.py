@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: commit, versions, hardware, data set."""
+"""The origin of a run's numbers: commit, versions, hardware, data set."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TOLD = ("symphony", "torch", "transformers", "tokenizers", "bitsandbytes", "nump
 
 
 def commit() -> str:
-    """Commit of this code, "+dirty" appended when the code differs from it; "unknown" outside git.
+    """Returns the commit of this code, with "+dirty" appended if the code differs from it; "unknown" outside git.
 
-    conf/ does not count: a run is named by its config, which lies in its folder.
+    conf/ does not count, since a run is named by its config, which is in its folder.
     """
     try:
         _git("ls-files", "--error-unmatch", "types.py")
@@ -33,7 +33,7 @@ def commit() -> str:
 
 
 def versions() -> str:
-    """JSON object: package -> version, of what decides the numbers."""
+    """Returns a JSON object, package -> version, of the packages that affect the numbers."""
     found = {"python": platform.python_version()}
     for package in TOLD:
         try:
@@ -44,10 +44,10 @@ def versions() -> str:
 
 
 def hardware(devices: Iterable[str]) -> str:
-    """The processor and its cores, and the GPU where a model uses one.
+    """Describes the processor and its cores, and the GPU if a model uses one.
 
     Args:
-        devices: Where the pool's models compute: "cpu", "cuda:0".
+        devices: Devices on which the pool's models compute, e.g. "cpu" or "cuda:0".
     """
     processor = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
@@ -65,13 +65,13 @@ def hardware(devices: Iterable[str]) -> str:
 
 
 def dataset(problems: Sequence[Problem]) -> str:
-    """Digest of the problems' ids, prompts and targets, in order."""
+    """Returns a digest of the problems' ids, prompts and targets, in order."""
     rows = [[problem.id, problem.kind, problem.prompt, _plain(problem.target)] for problem in problems]
     return hashlib.sha256(canonical_json(rows).encode()).hexdigest()[:16]
 
 
 def _plain(value: Any) -> Any:
-    """A target as JSON; sets are sorted, so that the order of hashing does not matter."""
+    """Returns a target as JSON; sets are sorted, so that their hash order does not matter."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):

@@ -1,8 +1,8 @@
-"""Writes a run's folder while the run goes on: all of it or nothing, and no problem stays in memory.
+"""Writes a run's folder during the run: all of it or nothing, and no problem stays in memory.
 
-Records are appended to a temporary sibling folder when their problem ends, in the order of the problems. When the run
-has ended, the files are forced to disk and the folder is renamed. Nothing is forced to disk before that: a run that is
-interrupted is repeated, and the call store answers.
+A problem's records are appended to a temporary sibling folder when it ends, in the order of the problems. At the end
+of the run the files are forced to disk and the folder is renamed. Nothing is forced to disk before that, since an
+interrupted run is repeated and the call store answers.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _EARLY = "early"  # file of the problems that ended before one with a smaller in
 
 
 class Recorder:
-    """The folder of one run, as a context; without `finish` it leaves nothing behind.
+    """The folder of one run, used as a context manager; without `finish` it leaves nothing behind.
 
-    A folder that is already there is replaced: its name is the digest of its config, so it holds the same run.
+    An existing folder is replaced: its name is the digest of its config, so it holds the same run.
 
     Args:
         folder: `outputs/runs/<digest>`.
 
     Raises:
-        SymphonyError: In all methods: the disk is full or may not be written, or a record holds NaN, an infinity or a
-            lone surrogate.
+        SymphonyError: In all methods: the disk is full or not writable, or a record holds NaN, an infinity or a lone
+            surrogate.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -53,9 +53,9 @@ class Recorder:
         with self._told():
             _sweep(self._target.parent)
             new = self._temporary.with_suffix(".new")
-            new.mkdir(parents=True, exist_ok=True)  # a process of this number may have been killed here
+            new.mkdir(parents=True, exist_ok=True)  # a process with this number may have been killed here
             self._lock = _locked(new)
-            new.rename(self._temporary)  # under this name it is never without its lock
+            new.rename(self._temporary)  # under this name it never exists without its lock
         return self
 
     def __exit__(
@@ -70,7 +70,7 @@ class Recorder:
 
         Args:
             index: The problem's position in the run, from 0.
-            tables: Each of one type.
+            tables: Rows to write; each table holds rows of one type.
         """
         with self._told():
             texts = {FILES[type(rows[0])]: _lines(rows) for rows in tables if rows}
@@ -82,10 +82,10 @@ class Recorder:
                 self._write(pickle.loads(self._read(*self._early.pop(self._next))))
 
     def finish(self, run: RunRecord, wall: WallRecord, config_yaml: str) -> None:
-        """Puts the run's folder in its place.
+        """Moves the finished folder to its place.
 
         Args:
-            wall: What the run cost; outside the part that is byte-identical between equal runs.
+            wall: The run's cost; kept outside the files that are byte-identical between equal runs.
             config_yaml: The resolved config, kept beside the records.
         """
         with self._told():
@@ -124,8 +124,10 @@ class Recorder:
 
 
 class _File:
-    """A file that grows, with what the manifest says of it. It is open only while it is written: many runs go on at
-    the same time, and a process may have few files open."""
+    """A growing file, with the manifest's figures for it.
+
+    It is open only while it is written: many runs go on at the same time, and a process may have few files open.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -146,10 +148,10 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 
 def _lines(rows: Sequence[Any]) -> str:
-    """A line a row, in the order of its fields; one call of the encoder for all of them halves the time.
+    """Encodes rows as lines, with keys in the order of the fields; one encoder call for all halves the time.
 
-    Rows are flat, and a quote inside a string is written with a backslash, so that a brace followed by the first
-    field's name in quotes begins a row and stands nowhere else.
+    Rows are flat, and a quote inside a string is escaped, so a brace followed by the first field's name in quotes
+    begins a row and occurs nowhere else.
     """
     names = type(rows[0]).__slots__
     values = operator.attrgetter(*names)
@@ -159,7 +161,7 @@ def _lines(rows: Sequence[Any]) -> str:
 
 
 def _append(path: Path, content: bytes) -> tuple[int, int]:
-    """Adds to the end of a file; where that begins, and its size."""
+    """Appends to a file; returns where the new part begins, and the file's size."""
     with path.open("ab") as stream:
         begin = stream.tell()
         stream.write(content)
@@ -167,7 +169,7 @@ def _append(path: Path, content: bytes) -> tuple[int, int]:
 
 
 def _sync(path: Path) -> None:
-    """Forces a file, or a folder's names, to disk."""
+    """Forces a file, or a folder's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -176,7 +178,7 @@ def _sync(path: Path) -> None:
 
 
 def _locked(folder: Path) -> int:
-    """A lock of a folder that dies with its process.
+    """Locks a folder; the lock ends with its process.
 
     Raises:
         OSError: Another process holds it.
@@ -191,7 +193,7 @@ def _locked(folder: Path) -> int:
 
 
 def _sweep(runs: Path) -> None:
-    """Removes what killed processes left behind; what a living one writes is locked, and stays."""
+    """Removes what killed processes left behind; folders of living processes are locked, and stay."""
     for left in (*runs.glob(".*.tmp"), *runs.glob(".*.old")):
         with suppress(OSError):
             descriptor = _locked(left)
@@ -200,7 +202,7 @@ def _sweep(runs: Path) -> None:
 
 
 def _swap(temporary: Path, target: Path) -> None:
-    """Puts the finished folder in its place; an older one of the same name goes only when the new one is whole."""
+    """Moves the finished folder to its place; an older one of that name goes only when the new one is complete."""
     old = target.with_name(f".{target.name}.{os.getpid()}.old")
     if target.exists():
         os.replace(target, old)

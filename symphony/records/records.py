@@ -1,10 +1,10 @@
-"""What a run leaves behind: one dataclass is both the JSON line and the DuckDB table.
+"""The records that a run leaves; each dataclass is both the JSON line and the DuckDB table.
 
-A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` a record type, `config.yaml`, `manifest.json` (how
-many lines each file has, and its digest) and, apart, what two equal runs may differ in: `timings.jsonl` and
-`wall.json`. Everything else is byte-identical when a run is repeated, resumed after a crash, or replayed from the call
-store. `symphony.records.recorder` writes it. Nothing changes a record; those made for every
-call and node are not frozen, because a frozen one takes four times as long to make.
+A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` per record type, `config.yaml`, `manifest.json`
+(number of lines and digest of each file) and, apart, the files in which two equal runs may differ: `timings.jsonl` and
+`wall.json`. All others are byte-identical if a run is repeated, resumed after a crash, or replayed from the call
+store. `symphony.records.recorder` writes the folder. Nothing changes a record; those made for every call and node are
+not frozen, because a frozen one takes four times as long to make.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class RunRecord:
 
     Attributes:
         run: Digest of the resolved config; names the folder.
-        experiment: Name of the file under conf/experiment/<study>/; the row of a table.
-        feedback: "oracle" or "none": what the search learnt of ground truth.
+        experiment: Name of the file under conf/experiment/<study>/; a row of a table.
+        feedback: "oracle" or "none": what the search was told of ground truth.
         agents: Names of the pool's agents, in order.
         models: JSON object, agent name -> model revision.
-        call_limit, token_limit: Budget of each problem; None is no limit.
+        call_limit, token_limit: Budget of each problem; None means no limit.
         prompts: Digest of the prompt templates.
         dataset: Digest of the problems' ids, prompts and targets.
         commit: Commit of this code, "+dirty" appended when the tree was changed; "unknown" outside git.
@@ -74,16 +74,16 @@ class ProblemRecord:
     Attributes:
         index: Position in the run, from 0.
         success, score, detail: `Task.grade` of the returned state (score in [0, 1]).
-        stop_reason: "solved", "accepted", "iterations", "exhausted", "error", or the limit that was spent: "calls",
-            "tokens", "money" or "seconds" of the problem's own budget, "run_calls", ... of its run's, "study_calls",
-            ... of its study's.
+        stop_reason: "solved", "accepted", "iterations", "exhausted", "error", or the limit that was reached: "calls",
+            "tokens", "money" or "seconds" of the problem's own budget, "run_calls", ... of its run's budget,
+            "study_calls", ... of its study's budget.
         iterations: Search iterations begun.
         nodes_tree, nodes_simulated: Nodes created besides the root.
-        guesses: Terminal states reached (each one asked the environment for a verdict).
-        prompt_tokens, completion_tokens: Consumed, whether generated or answered from the store.
-        cost: Dollars that its calls cost; None where the price of one is unknown.
-        unparsed: Completions without an action. invalid: Actions the environment refused.
-        fallbacks: Evaluations for which defaults stood in (`Score.fallback`). errors: Calls that failed.
+        guesses: Terminal states reached (each asked the environment for a verdict).
+        prompt_tokens, completion_tokens: Tokens used, whether generated or answered from the store.
+        cost: Dollars that its calls cost; None if the price of a call is unknown.
+        unparsed: Completions without an action. invalid: Actions that the environment refused.
+        fallbacks: Evaluations that used default values (`Score.fallback`). errors: Calls that failed.
         answer_node: Node whose state was graded.
     """
 
@@ -112,12 +112,12 @@ class ProblemRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRecord:
-    """What a problem's search would have answered under a smaller budget: one line a change of the answer.
+    """The answer of a problem's search under a smaller budget; one line per change of the answer.
 
     Attributes:
-        calls: Least limit of calls under which this is the answer; 0 is before any call. The last line is the answer.
-        tokens: Least limit of tokens under which the search comes as far (`Session.needs`); of lines with the same, the
-            last holds.
+        calls: Smallest call budget that gives this answer; 0 means before any call. The last line is the final answer.
+        tokens: Smallest token budget under which the search gets this far (`Session.needs`); of lines with equal
+            values, the last one holds.
         node: Node whose state was graded. success, score: `Task.grade` of it.
     """
 
@@ -137,9 +137,9 @@ class NodeRecord:
     Attributes:
         origin: "root", "expand" or "simulate".
         agent: Name of the agent that proposed it; None for the root.
-        value, confidence, prior: Z, C and R of its evaluation, each in [0, 1]; None when never evaluated.
+        value, confidence, prior: Z, C and R of its evaluation, each in [0, 1]; None if it was never evaluated.
         visits, value_sum: N and W of backpropagation (paper Eq. 8); Q = W / N.
-        reward: Environment reward the search saw, None where it saw none.
+        reward: Environment reward that the search saw; None if it saw none.
     """
 
     run: str
@@ -168,19 +168,19 @@ class NodeRecord:
 
 @dataclass(slots=True, kw_only=True)
 class CallRecord:
-    """One model call, in the order in which the search asked (the ledger).
+    """One model call, in the order in which the search made the calls (the ledger).
 
     Attributes:
-        call: Number in the problem's ledger, from 0.
-        node: Node the call belongs to (the parent, for an expansion).
-        draw: Number of the draw among those of the same node and phase.
-        seed: What the sampler was seeded with.
+        call: Index in the problem's ledger, from 0.
+        node: Node that the call belongs to (for an expansion, the parent).
+        draw: Index of the draw among those of the same node and phase.
+        seed: Seed of the sampler.
         prompt: Digest of the messages that were sent.
-        dropped_lessons, dropped_shots: Lessons and worked examples left out, because the model had no room for them.
+        dropped_lessons, dropped_shots: Lessons and worked examples left out, because they did not fit the context.
         prompt_tokens, completion_tokens: Real tokens, never padding.
-        cost: Dollars by the model's price table, whether the model answered or the call store; 0 of a model on this
-            machine, None where a price is unknown.
-        error: Why there is no text; None when there is.
+        cost: Dollars by the model's price table, whether the model or the call store answered; 0 for a model on this
+            machine, None if a price is unknown.
+        error: Why there is no text; None if there is one.
     """
 
     run: str
@@ -206,10 +206,10 @@ class CallRecord:
 
 @dataclass(slots=True, kw_only=True)
 class PickRecord:
-    """One decision of the agent scheduler (paper Eq. 1), with what it was decided on.
+    """One decision of the agent scheduler (paper Eq. 1), with its inputs.
 
     Attributes:
-        counts, means, bonuses: N_i, mean reward and exploration bonus of each arm before the pick, pool order.
+        counts, means, bonuses: N_i, mean reward and exploration bonus of each arm before the pick, in pool order.
     """
 
     run: str
@@ -226,7 +226,7 @@ class PickRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReflectionRecord:
-    """One lesson (paper Eq. 3) and the failure it was drawn from."""
+    """One lesson (paper Eq. 3) and the failure it came from."""
 
     run: str
     problem: str
@@ -240,11 +240,11 @@ class ReflectionRecord:
 
 @dataclass(slots=True, kw_only=True)
 class TimingRecord:
-    """What may differ between two equal runs, a line a call.
+    """What may differ between two equal runs; one line per call.
 
     Attributes:
-        cached_tokens: Prompt tokens that came from a reused prefix (depends on who shared the batch).
-        from_store: Whether the call was answered from the call store.
+        cached_tokens: Prompt tokens taken from a reused prefix (depends on the rest of the batch).
+        from_store: Whether the call store answered the call.
     """
 
     run: str
@@ -257,17 +257,17 @@ class TimingRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WallRecord:
-    """What a run cost on this machine; equal runs may differ in it, so it lies apart in `wall.json`.
+    """The cost of a run on this machine; equal runs may differ in it, so it is kept apart in `wall.json`.
 
-    All but the tokens is the process's; runs that are searched together share it.
+    All values but the tokens are the process's; runs that are searched together share them.
 
     Attributes:
         wall_s: Seconds from the first request to the last answer.
-        cpu_s: CPU-seconds of the process meanwhile, all threads.
-        generated_tokens: Completion tokens that a model really produced (not answered from the call store).
-        halvings: How often meanwhile a batch was too much for the memory, so that the limit of tokens was halved.
-        batch_tokens: The smallest limit of a batch in force at the end, of the local models that were loaded by then.
-        swaps: How often meanwhile a model was loaded in place of another. swap_s: Seconds that this took.
+        cpu_s: CPU-seconds of the process in that time, all threads.
+        generated_tokens: Completion tokens that a model really generated (not answered from the call store).
+        halvings: How often in that time memory ran out at a batch, so that the token limit was halved.
+        batch_tokens: The smallest batch limit in force at the end, among the local models loaded by then.
+        swaps: How often in that time a model was loaded in place of another. swap_s: Seconds spent on this.
     """
 
     run: str
@@ -304,7 +304,7 @@ TABLES: dict[str, type[Any]] = {
     "timings": TimingRecord,
     "walls": WallRecord,
 }
-"""DuckDB table -> type of its rows, in the order in which they are loaded."""
+"""DuckDB table -> type of its rows, in loading order."""
 FILES: dict[type[Any], str] = {
     record: WALL if record is WallRecord else f"{table}.jsonl" for table, record in TABLES.items()
 }
@@ -314,7 +314,7 @@ APART = (FILES[TimingRecord], WALL)
 
 
 def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
-    """Each field's type without None, and whether None is allowed, in the order of the dataclass."""
+    """Returns each field's type without None, and whether None is allowed, in the order of the dataclass."""
     found: dict[str, tuple[Any, bool]] = {}
     for name, hint in typing.get_type_hints(record).items():
         if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -326,15 +326,15 @@ def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
 
 
 def is_complete(folder: str | Path) -> bool:
-    """Whether the run of this folder came to its end (`symphony.records.recorder`): every file is there."""
+    """Whether the run of this folder is finished (`symphony.records.recorder`): every file exists."""
     return all((Path(folder) / name).is_file() for name in (*FILES.values(), CONFIG, MANIFEST))
 
 
 def read_manifest(folder: str | Path) -> dict[str, Part]:
-    """What a run's folder held when it was written: file -> its lines and digest.
+    """Reads the description of a run's folder as it was written: file -> its lines and digest.
 
     Raises:
-        SymphonyError: There is no manifest, or it is damaged.
+        SymphonyError: The manifest is missing or damaged.
     """
     return manifest.read(Path(folder), (*FILES.values(), CONFIG), APART)
 
@@ -343,7 +343,7 @@ def read_records(folder: str | Path, record: type[Record]) -> list[Record]:
     """Reads one file of a run's folder.
 
     Raises:
-        SymphonyError: The file is missing or not as it was written, or a line has a missing, misspelt or extra key.
+        SymphonyError: The file is missing or changed, or a line has a missing, misspelt or extra key.
     """
     path = Path(folder) / FILES[record]
     if not path.is_file():

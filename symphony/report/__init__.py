@@ -1,4 +1,4 @@
-"""A loaded database -> tables, figures, and one self-contained page."""
+"""Turns a loaded database into tables, figures, and one self-contained page."""
 
 from symphony.report.figures import FIGURES, figure
 from symphony.report.page import build, render

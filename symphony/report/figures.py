@@ -1,4 +1,4 @@
-"""Figures from the queries of the tables, or the views beneath. Readable without colour: greys, hatches, markers."""
+"""Figures from the tables' queries or the views beneath them. Readable without colour: greys, hatches, markers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STYLE: dict[str, Any] = {
 }
 
 _MARK = "symphony figure"
-"""Stands in the head of each file: only such a file is replaced."""
+"""Written into the head of each file; only files with this mark are replaced."""
 
 Rows = list[dict[str, Cell]]
 
@@ -42,7 +42,7 @@ Rows = list[dict[str, Cell]]
 def figure(
     db_path: str | Path, name: str, out_dir: str | Path, plan_json: str | Path | None = None
 ) -> tuple[Path, Path]:
-    """One figure of a loaded database, written as SVG and PNG.
+    """Draws one figure of a loaded database, as SVG and PNG.
 
     Raises:
         SymphonyError: There is no such figure, or a file is missing or malformed.
@@ -66,7 +66,7 @@ def write_figure(study: Study, name: str, out_dir: str | Path) -> tuple[Path, Pa
     svg, png = folder / f"{name}.svg", folder / f"{name}.png"
     for path in (svg, png):
         check_own(path, lambda head: _MARK.encode() in head)
-    # The salt keeps the ids of two figures apart when both stand inline in one page, and equal from run to run.
+    # The salt keeps ids distinct between two figures inlined in one page, and equal from run to run.
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         rows = read_table(study, source).records() if source in TABLES else read_view(study, source)
         drawn = draw(plt, rows) if rows else _empty(plt)
@@ -86,7 +86,7 @@ def _empty(plt: Any) -> Any:
 
 
 def _panels(plt: Any, count: int, width: float, height: float, across: int, **shared: Any) -> tuple[Any, list[Any]]:
-    """A grid of `count` axes; the surplus ones of the last line are taken away."""
+    """Makes a grid of `count` axes and removes the unused ones of the last row."""
     across = min(across, count)
     down = -(-count // across)
     drawn, grid = plt.subplots(down, across, figsize=(width * across, height * down), squeeze=False, **shared)
@@ -101,14 +101,14 @@ def _unique(rows: Rows, column: str) -> list[Any]:
 
 
 def _number(cell: Cell) -> float:
-    """A cell's number; 0 for an empty one."""
+    """Returns a cell's number; 0 if it is empty."""
     if isinstance(cell, Estimate):
         return cell.value
     return float(cell) if isinstance(cell, (int, float)) else 0.0
 
 
 def _success(plt: Any, rows: Rows) -> Any:
-    """One panel a task; a dot and its interval a method; the reference's rate as a line."""
+    """Draws one panel per task, with a dot and interval per method; a line shows the reference's rate."""
     tasks = _unique(rows, "task")
     methods = _unique([row for row in rows if row["task"] == "all tasks"], "method")
     across = 3 if len(tasks) > 2 else len(tasks)
@@ -139,7 +139,7 @@ def _success(plt: Any, rows: Rows) -> Any:
 
 
 def _cost(plt: Any, rows: Rows) -> Any:
-    """Tokens against success over all tasks."""
+    """Draws tokens against success over all tasks."""
     from matplotlib import ticker
 
     rows = [row for row in rows if row["task"] == "all tasks"]
@@ -169,7 +169,7 @@ def _cost(plt: Any, rows: Rows) -> Any:
 
 
 def _anytime(plt: Any, rows: Rows) -> Any:
-    """Success against the limit of tokens and of calls, a line a method; intervals at a quarter, half and whole."""
+    """Draws success against the token and call limits, a line per method; intervals at a quarter, half and whole."""
     drawn, panels = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
     methods = _unique(rows, "method")
     for axis, measure in zip(panels, ("tokens", "calls"), strict=True):
@@ -177,7 +177,7 @@ def _anytime(plt: Any, rows: Rows) -> Any:
         whole = max(_number(row["most"]) for row in here)
         for position, method in enumerate(methods):
             line = [row for row in here if row["method"] == method]
-            turn = position + position // len(_MARKERS)  # a marker that comes again has another face and line
+            turn = position + position // len(_MARKERS)  # a marker used again gets another face and line
             style: dict[str, Any] = {
                 "color": ("#1a1a1a", "#6e6e6e", "#9a9a9a")[turn % 3],
                 "marker": _MARKERS[position % len(_MARKERS)],
@@ -203,7 +203,7 @@ def _anytime(plt: Any, rows: Rows) -> Any:
 
 
 def _agents_over_time(plt: Any, rows: Rows) -> Any:
-    """One panel a method that iterates: share of calls an agent, while five problems or more are still searched."""
+    """Draws one panel per method that iterates: each agent's share of calls while five or more problems go on."""
     rows = [row for row in rows if _number(row["problems"]) >= 5]
     rows = [row for row in rows if len({r["iteration"] for r in rows if r["method"] == row["method"]}) > 1]
     if not rows:
@@ -236,7 +236,7 @@ def _agents_over_time(plt: Any, rows: Rows) -> Any:
 
 
 def _diversity(plt: Any, rows: Rows) -> Any:
-    """Stacked bars: share of expansions with 4, 3, 2, 1 distinct outputs."""
+    """Draws stacked bars: share of expansions with 4, 3, 2, 1 distinct outputs."""
     levels = [name for name in rows[0] if name.endswith(" distinct") and name[0].isdigit()] + ["none parsed"]
     levels = [name for name in levels if any(_number(row[name]) > 0 for row in rows)]
     kinds = _unique(rows, "distinct by")
@@ -270,7 +270,7 @@ def _diversity(plt: Any, rows: Rows) -> Any:
 
 
 def _skills(plt: Any, rows: Rows) -> Any:
-    """Heat map with numbers: kinds of problem down, models across."""
+    """Draws a heat map with numbers: kinds of problem down, models across."""
     models = [name for name in rows[0] if name not in ("task", "kind", "n")]
     drawn, axis = plt.subplots(figsize=(2.4 + 1.3 * len(models), 1.2 + 0.36 * len(rows)))
     values = [[_number(row[model]) for model in models] for row in rows]

@@ -1,6 +1,6 @@
-"""Why an effect was or was not there: each component's own evidence, read off its table as plain sentences.
+"""Explains why an effect did or did not appear: each component's evidence, read from its table as plain sentences.
 
-Every sentence is computed; none knows a result beforehand. A table without rows for a method gives no sentence.
+Every sentence is computed and presumes no result. A table without rows for a method gives no sentence.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ Row = Mapping[str, Cell]
 
 _RANDOM = re.compile(r"scorer \S+ → random")
 NO_INFORMATION = 0.55
-"""AUC below which values are said to tell nothing."""
+"""Values with an AUC below this are said to carry no information."""
 _RANDOM_ROW = "random scores"  # of the table emcs
-"""The change of an ablation that replaces the evaluators' scores, and nothing else, by chance."""
+"""The change of an ablation that only replaces the evaluators' scores by random ones."""
 
 
 def why(change: str, tables: Mapping[str, Table], reference: str, variant: str) -> str:
-    """The evidence on the components that an ablation changes.
+    """Returns the evidence on the components that an ablation changes.
 
     Args:
-        change: Which ones, as the table `ablation` says it, e.g. "scheduler ucb → uniform".
-        reference: Title of the full method. variant: Of the ablation.
+        change: The changed components, as in the table `ablation`, e.g. "scheduler ucb → uniform".
+        reference: Title of the full method. variant: Title of the ablation.
     """
     parts = [part.split(" ")[0] for part in change.split("; ")]
     told = {
@@ -37,7 +37,7 @@ def why(change: str, tables: Mapping[str, Table], reference: str, variant: str) 
 
 
 def scheduling(picks: Table, agents: Table, reference: str, variant: str) -> str:
-    """How far from equal shares the scheduler went, and what decided its picks."""
+    """Describes how far the scheduler departed from equal shares, and what decided its picks."""
     rows = {row["method"]: row for row in picks.records()}
     own, other = rows.get(reference), rows.get(variant)
     if own is None:
@@ -63,7 +63,7 @@ def scheduling(picks: Table, agents: Table, reference: str, variant: str) -> str
 
 
 def memory(lessons: Table, reference: str) -> str:
-    """How often lessons were there, and what they changed on the problems that had one."""
+    """Describes how often lessons were present, and what they changed on the problems that had one."""
     row = next((row for row in lessons.records() if row["method"] == reference), None)
     if row is None:
         return ""
@@ -82,7 +82,7 @@ def memory(lessons: Table, reference: str) -> str:
 
 
 def emcs(order: Table, ablation: Table) -> str:
-    """Whether values order the nodes of a tree better than shuffled ones, R better than Z, and what that is worth."""
+    """Describes whether values order a tree's nodes better than chance, R better than Z, and what that is worth."""
     rows = [row for row in order.records() if row["task"] == "all tasks"]
     whole = next((row for row in rows if row["agent"] == "all agents"), None)
     if whole is None or whole["AUC of Z"] is None:
@@ -123,7 +123,7 @@ def _tells_nothing(row: Mapping[str, object]) -> bool:
 
 
 def _floor(ablation: Table) -> str:
-    """What the evaluators are worth against random scores for the same calls."""
+    """Compares the evaluators with random scores at the same number of calls."""
     row = next((row for row in ablation.records() if _RANDOM.fullmatch(str(row["change"]))), None)
     if row is None or not isinstance(row["gain of the component"], Estimate):
         return ""
@@ -134,11 +134,11 @@ def _floor(ablation: Table) -> str:
 
 
 def pool(members: Table, diversity: Table, reference: str, best: str, singles: Collection[Cell]) -> str:
-    """Whether members solve different problems, and whether the pool is where each of them is strong.
+    """Describes whether members solve different problems, and whether the pool is strong where each of them is.
 
     Args:
         best: The best member.
-        singles: Titles of the members alone under the reference's search.
+        singles: Titles of the single members under the reference's search.
     """
     rows = {row["model"]: row for row in members.records()}
     union, own = rows.get("at least one"), rows.get(best)
@@ -162,7 +162,7 @@ def pool(members: Table, diversity: Table, reference: str, best: str, singles: C
 
 
 def shape(spent: Table, reference: str, other: str) -> str:
-    """What both methods did with their tokens."""
+    """Compares what both methods did with their tokens."""
     rows = {row["method"]: row for row in spent.records() if row["task"] == "all tasks"}
     own, its = rows.get(reference), rows.get(other)
     if own is None or its is None:
@@ -185,7 +185,7 @@ def _unsolved(row: Row) -> str:
 
 
 def points(cell: Cell) -> str:
-    """A difference of rates in percentage points, with its interval."""
+    """Writes a difference of rates in percentage points, with its interval."""
     assert isinstance(cell, Estimate)
     value, low, high = (signed(100 * x, 1) for x in (cell.value, cell.low, cell.high))
     return f"{value} points [{low}, {high}]"

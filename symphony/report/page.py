@@ -1,4 +1,4 @@
-"""The self-contained HTML page: tables, figures, plain words, trees, provenance; no network and no script needed."""
+"""Builds the self-contained HTML page: tables, figures, plain text, trees, provenance; needs no network or script."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Failures", (), ("failures", "errors")),
     ("Quantisation", (), ("quantised_success", "quantisation")),
 )
-"""Heading, figures, tables; tables that no chapter names stand in one of their own, after these."""
+"""Heading, figures, tables; tables in no chapter get one of their own at the end."""
 
 _MARK = '<meta name="generator" content="symphony report">'
-"""Stands in the page's head: only such a page is replaced."""
+"""Written into the page's head; only a page with this mark is replaced."""
 LONG = 24
-"""Tables of more rows are folded on the page; what is said of all tasks, or of the reference, stays in sight."""
+"""Tables with more rows are folded on the page; rows on all tasks, or on the reference, stay visible."""
 
 
 def build(
     db_path: str | Path, out_dir: str | Path, plan_json: str | Path | None = None, quantised: Sequence[str | Path] = ()
 ) -> Path:
-    """Everything: `tables/*`, `figures/*` and `report.html` in `out_dir`.
+    """Builds the whole report: `tables/*`, `figures/*` and `report.html` in `out_dir`.
 
     Args:
-        db_path: Built by `symphony.records.database.load`.
+        db_path: A database built by `symphony.records.database.load`.
         plan_json: The study's plan; see `open_study`.
         quantised: manifest.json files of quantised checkpoints.
 
@@ -70,7 +70,7 @@ def render(
     plan_json: str | Path | None = None,
     quantised: Sequence[str | Path] = (),
 ) -> Path:
-    """The page alone, from a loaded database and the figures' SVG files; returns `page`.
+    """Builds the page alone from a loaded database and the figures' SVG files; returns `page`.
 
     Raises:
         SymphonyError: A figure or another file is missing or malformed.
@@ -117,13 +117,13 @@ def _render(study: Study, figures_dir: Path, page: Path) -> Path:
 
 
 def _share(some: int, every: int) -> str:
-    """A count and its share, never rounded to nothing."""
+    """Writes a count and its share, never rounded to zero."""
     share = some / every
     return f"{some:,} of {every:,} ({'less than 0.1' if share < 0.001 else f'{100 * share:.1f}'} %)"
 
 
 def _svg(folder: Path, name: str) -> str:
-    """The drawing without its XML head; its title for screen readers comes from the caption."""
+    """Returns the drawing without its XML head; the caption gives its title for screen readers."""
     path = folder / f"{name}.svg"
     try:
         text = path.read_text(encoding="utf-8")
@@ -138,7 +138,7 @@ def _reported() -> dict[str, Any]:
 
 
 def _provenance(study: Study) -> list[tuple[str, list[str]]]:
-    """What the runs say about where they come from: heading -> distinct values."""
+    """Collects the runs' provenance: heading -> distinct values."""
 
     def distinct(expression: str) -> list[str]:
         return [str(row[0]) for row in study.rows(f"SELECT DISTINCT {expression} AS x FROM runs ORDER BY x")]
@@ -167,7 +167,7 @@ def _provenance(study: Study) -> list[tuple[str, list[str]]]:
 
 
 def _memory(study: Study) -> list[str]:
-    """What limited memory did to the runs; runs that were searched together share what their process met."""
+    """Describes what limited memory did to the runs; runs searched together share the figures of their process."""
     ((runs, halved, tokens, swapped, swaps, seconds),) = study.rows(
         "SELECT count(*), count(*) FILTER (halvings > 0), min(batch_tokens) FILTER (halvings > 0), "
         "count(*) FILTER (swaps > 0), max(swaps), max(swap_s) FROM walls"

@@ -1,7 +1,7 @@
-"""Intervals and tests of the tables: problems are drawn, runs of one problem are not independent.
+"""Intervals and tests of the tables; the problem is the unit of sampling, as runs of one problem are not independent.
 
-Every function takes values and, beside each, its cluster: the problem that it is of. Two seeds of one problem say less
-than two problems, by how much the data tell. docs/statistics.md holds what simulations say of level and coverage.
+Every function takes values and, for each, its cluster: the problem it belongs to. Two seeds of one problem count less
+than two problems; the data decide by how much. docs/statistics.md gives level and coverage from simulations.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Z95 = 1.959963984540054
 """Quantile of the standard normal for a two-sided 95 % interval."""
 
 FEW = 32
-"""With fewer problems, coverage of the interval of a rate is no longer within 93 to 97 % at every rate."""
+"""With fewer problems, the coverage of a rate's interval is not within 93 to 97 % at every rate."""
 
 LEVEL = 0.05
-"""Of the tests: a difference is shown where p, corrected for the number of rows, is at most this."""
+"""Level of the tests: a difference counts as shown if p, corrected for the number of rows, is at most this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +34,13 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of 0."""
+        """Whether the whole interval is on one side of 0."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Clustered:
-    """Observations by problem: how many there are of each, what they sum to, their mean over all."""
+    """Observations grouped by problem: count and sum for each problem, and the overall mean."""
 
     sizes: np.ndarray
     sums: np.ndarray
@@ -48,19 +48,19 @@ class _Clustered:
 
     @property
     def variance(self) -> float:
-        """Of the mean, by the spread between problems (the linearised ratio of two sums); at least two problems."""
+        """Variance of the mean, from the spread between problems (linearised ratio of two sums); needs two problems."""
         problems = len(self.sizes)
         residuals = self.sums - self.mean * self.sizes
         return float((residuals**2).sum() * problems / (problems - 1) / self.sizes.sum() ** 2)
 
 
 def rate(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None:
-    """The mean of values in [0, 1] with Wilson's interval for the number of independent trials that they are worth.
+    """Returns the mean of values in [0, 1] with Wilson's interval for their effective number of independent trials.
 
-    That number is N / D: D, the design effect, is the variance between problems over that of N independent values, and
-    lies between 1 (or problems would differ less than by chance) and the number of runs a problem (all equal). Values
-    other than 0 and 1 vary less than trials do; one problem's worth of trials is added to their variance, so that
-    values without any still have an interval. None when there are no values.
+    That number is N / D. The design effect D is the variance between problems over that of N independent values,
+    limited to between 1 (below, problems would differ less than by chance) and the number of runs per problem (all
+    equal). Values other than 0 and 1 vary less than trials; one problem's worth of trials is added to their variance,
+    so that even values without variance have an interval. Returns None if there are no values.
 
     Source: E. B. Wilson, Probable inference, JASA 22 (1927); the effective number, N. Dean, M. Pagano, Evaluating
     confidence interval methods for binomial proportions in clustered surveys, J. Surv. Stat. Methodol. 3 (2015).
@@ -81,9 +81,9 @@ def rate(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None:
 
 
 def average(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None:
-    """The mean of any values with Student's interval by the spread between problems.
+    """Returns the mean of any values with Student's interval from the spread between problems.
 
-    None when there are no values; the mean alone where there is one problem, of whose spread nothing is known.
+    Returns None if there are no values; with one problem, which shows no spread, both bounds are the mean.
     """
     if not len(values):
         return None
@@ -93,10 +93,10 @@ def average(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None
 
 
 def difference(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None:
-    """The mean of paired differences in [-1, 1] with Student's interval by the spread between problems.
+    """Returns the mean of paired differences in [-1, 1] with Student's interval from the spread between problems.
 
-    Where all problems agree they tell of no spread; the interval then is the rule of three: up to 3/n of the problems
-    may differ, by the whole range. None when there are no values.
+    If all problems agree, there is no spread; the interval is then the rule of three: up to 3/n of the problems may
+    differ, by the whole range. Returns None if there are no values.
 
     Source: J. A. Hanley, A. Lippman-Hand, If nothing goes wrong, is everything all right?, JAMA 249 (1983).
     """
@@ -111,12 +111,12 @@ def difference(values: Sequence[float], clusters: Sequence[str]) -> Estimate | N
 
 
 def signflip(values: Sequence[float], clusters: Sequence[str]) -> float:
-    """Two-sided mid-p of the permutation test over problems: of two methods that are equally good, neither is first.
+    """Returns the two-sided mid-p of the permutation test over problems, under the hypothesis of equally good methods.
 
-    The sum of each problem's differences keeps its size and takes either sign with probability 1/2, all together. The
-    distribution of the total is exact for any number of problems. Its own value counts half (mid-p), because the
-    plain p of a test with few outcomes rejects a true null far less often than it says. With one run a problem this
-    is McNemar's test. 1 where no problem differs.
+    Each problem's sum of differences keeps its size and takes either sign with probability 1/2, independently. The
+    distribution of the total is exact for any number of problems. The observed value counts half (mid-p), because the
+    plain p of a test with few outcomes rejects a true null far less often than it claims. With one run per problem this
+    is McNemar's test. Returns 1 if no problem differs.
 
     Args:
         values: Differences, whole numbers.
@@ -138,7 +138,7 @@ def signflip(values: Sequence[float], clusters: Sequence[str]) -> float:
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """The p of several tests, corrected so that the chance of any false rejection stays at the level; None stays None.
+    """Corrects the p of several tests so that the chance of any false rejection keeps the level; None stays None.
 
     Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979).
     """
@@ -160,7 +160,7 @@ def _clustered(values: Sequence[float], clusters: Sequence[str]) -> _Clustered:
 
 
 def _student(found: _Clustered) -> float:
-    """Half the width of Student's interval of the mean, at least two problems."""
+    """Returns half the width of Student's interval of the mean; needs at least two problems."""
     from scipy.special import stdtrit
 
     return float(stdtrit(len(found.sizes) - 1, 0.975)) * math.sqrt(found.variance)

@@ -1,4 +1,4 @@
-"""One study opened for reading: its database, the plan's titles and order, and the statistics as SQL functions."""
+"""Opens one study for reading: its database, the plan's titles and order, and the statistics as SQL functions."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from symphony.report.stats import FEW, Estimate, average, difference, rate, sign
 from symphony.types import SymphonyError
 
 REFERENCE = "symphony"
-"""Name of the experiment that every other one is compared with, where the plan tells none."""
+"""Name of the experiment that the others are compared with, if the plan gives none."""
 
 MAIN = "main"
-"""The table that a study's reference feeds."""
+"""The table that contains a study's reference."""
 
 APART = "quantisation"
-"""Experiments that feed this table stand in no other one: they may cover fewer tasks and seeds."""
+"""Experiments of this table appear in no other one, since they may cover fewer tasks and seeds."""
 
 _VIEWS = resources.files("symphony.report") / "views.sql"
 _QUERIES = resources.files("symphony.report") / "queries"
@@ -33,8 +33,9 @@ _ESTIMATE = "STRUCT(value DOUBLE, low DOUBLE, high DOUBLE)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What the plan says of an experiment: its title in the tables, its question, the paper table it feeds, and, of one
-    with quantised weights, the experiment that it is compared with.
+    """What the plan says about an experiment.
+
+    Its title in the tables, its question, the paper table it feeds, and, with quantised weights, its counterpart.
     """
 
     name: str
@@ -46,12 +47,12 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Under which conditions the study's rows came about, and what is wrong with comparing them.
+    """The conditions under which the study's rows were made, and the problems with comparing them.
 
     Attributes:
-        feedback: What the searches learnt of ground truth, e.g. "oracle".
+        feedback: What the searches were told of ground truth, e.g. "oracle".
         commit: Commits of the code, joined.
-        warnings: Sentences that every table carries: commits or feedback mixed, tree dirty.
+        warnings: Sentences shown with every table, e.g. mixed commits or feedback, or a dirty tree.
     """
 
     feedback: str
@@ -61,11 +62,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """Model calls that brought no answer.
+    """Model calls without an answer.
 
     Attributes:
         calls: All calls of the study. failed: Those that failed.
-        agents: Name, failed calls and all calls of each agent of which any failed.
+        agents: Name, failed calls and all calls of each agent with any failed call.
     """
 
     calls: int = 0
@@ -75,13 +76,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """An open study. Its connection knows, besides the tables, what `views.sql` defines.
+    """An open study. Its connection also offers what `views.sql` defines.
 
     Attributes:
-        reference: The experiment that every other one is compared with.
-        left_out: What of the study was not carried out, and why.
-        recorded: What made the recorded answers that it was replayed from; empty where it was not.
-        failed: How many model calls there were, and how many of them failed, by agent.
+        reference: The experiment that the others are compared with.
+        left_out: The parts of the study that were not carried out, and why.
+        recorded: Origin of the recorded answers that it was replayed from; empty if it was not replayed.
+        failed: Number of model calls and of failed ones, by agent.
         few: Tasks with fewer than `stats.FEW` different problems.
     """
 
@@ -109,18 +110,18 @@ def open_study(
     """Opens a loaded database for the report.
 
     Args:
-        db_path: Built by `symphony.records.database.load`.
-        plan_json: File with a field "experiments": name -> {title, question, table, against}; the order is the tables',
-            the reference first. Experiments that it does not name follow by name, under their own name.
-            "reference", the experiment that the others are compared with; else the first that feeds the table main.
-            And "left_out" and "recorded": see `Study`.
+        db_path: A database built by `symphony.records.database.load`.
+        plan_json: File with a field "experiments": name -> {title, question, table, against}. Its order is that of the
+            tables, with the reference first. Experiments that it does not name follow by name, under their own name.
+            "reference" is the experiment that the others are compared with; by default the first in the table main.
+            For "left_out" and "recorded" see `Study`.
         quantised: manifest.json files of quantised checkpoints.
 
     Raises:
         SymphonyError: A file is missing or malformed.
     """
     with reading(db_path) as connection:
-        # One thread: the order of floating-point sums, hence the last digits of every mean, stays the same.
+        # One thread, so that the order of floating-point sums, hence the last digits of every mean, stays the same.
         connection.execute("SET threads = 1")
         plan = read_json(Path(plan_json), "the study's plan") if plan_json is not None else {}
         named = _experiments(connection, plan, str(plan_json))
@@ -157,17 +158,17 @@ def open_study(
 
 
 def query_names() -> tuple[str, ...]:
-    """Names of the files `queries/<name>.sql`, sorted."""
+    """Returns the names of the files `queries/<name>.sql`, sorted."""
     return tuple(sorted(entry.name[:-4] for entry in _QUERIES.iterdir() if entry.name.endswith(".sql")))
 
 
 def query_text(name: str) -> str:
-    """The SQL of `queries/<name>.sql`."""
+    """Returns the SQL of `queries/<name>.sql`."""
     return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def _struct(interval: Callable[[list[float], list[str]], Estimate | None]) -> Callable[..., dict[str, float] | None]:
-    """An interval as DuckDB takes it."""
+    """Wraps an interval function for DuckDB."""
 
     def computed(values: list[float], clusters: list[str]) -> dict[str, float] | None:
         estimate = interval(values, clusters)
@@ -177,7 +178,7 @@ def _struct(interval: Callable[[list[float], list[str]], Estimate | None]) -> Ca
 
 
 def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Experiment, ...]:
-    """Those of the plan that have runs, in its order, then the rest by name. Equal titles get the name beside them."""
+    """Lists the plan's experiments with runs, in its order, then others by name; adds the name to equal titles."""
     present = [row[0] for row in connection.execute("SELECT DISTINCT experiment FROM runs ORDER BY 1").fetchall()]
     told = plan.get("experiments", {})
     if not isinstance(told, dict) or not all(isinstance(entry, dict) for entry in told.values()):
@@ -198,7 +199,7 @@ def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Exp
 
 
 def _reference(plan: dict[str, Any], present: Sequence[Experiment], where: str) -> str:
-    """The one that the plan tells, else its first experiment of the table main, else `REFERENCE`."""
+    """Returns the reference that the plan names, else its first experiment of the table main, else `REFERENCE`."""
     told = plan.get("experiments", {})
     named = plan.get("reference")
     if named is not None:
@@ -253,7 +254,7 @@ def _provenance(connection: Any) -> Provenance:
 
 
 def _mute(connection: Any) -> list[str]:
-    """Agents that never answered in a run, though somebody asked them: no budget refused all of it."""
+    """Warns of agents that were asked in a run and never answered (unless a budget refused all their calls)."""
     agents = connection.execute(
         "SELECT agent, count(*) FILTER (mute), count(*) FROM ("
         "SELECT agent, count(*) = count(error) AND count(*) > count_if(error LIKE 'budget%') AS mute "
@@ -266,7 +267,7 @@ def _mute(connection: Any) -> list[str]:
 
 
 def _uneven(connection: Any) -> list[str]:
-    """Whether rows beside each other are of different problems."""
+    """Warns if compared rows cover different problems."""
     covered: dict[tuple[int, str], dict[str, set[tuple[int, str]]]] = {}  # experiment -> task -> seeds and their data
     for position, title, task, *place in connection.execute(
         "SELECT position, title, task, seed, dataset FROM runs JOIN methods USING (experiment) WHERE NOT apart "
@@ -283,7 +284,7 @@ def _uneven(connection: Any) -> list[str]:
 
 
 def _cut(connection: Any) -> list[str]:
-    """Which rows hold problems that had less to spend than their own budget says."""
+    """Warns of rows with problems that had less to spend than their own budget."""
     cut = connection.execute(
         "SELECT title, count(*) FILTER (cut_short), count(*) FROM all_outcomes GROUP BY title, position "
         "HAVING bool_or(cut_short) ORDER BY position"
@@ -293,7 +294,7 @@ def _cut(connection: Any) -> list[str]:
 
 
 def _load_quantised(connection: Any, manifests: Sequence[str | Path]) -> None:
-    """Table `quantised`: one row a figure of a manifest, so that no manifest needs fields that it can not fill."""
+    """Fills table `quantised`, one row per figure of a manifest, so that manifests need no fields they cannot fill."""
     connection.execute("CREATE TEMP TABLE quantised (position BIGINT, checkpoint VARCHAR, key VARCHAR, value VARCHAR)")
     rows = [
         (position, Path(path).parent.name, key, text)

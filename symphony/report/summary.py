@@ -1,4 +1,4 @@
-"""What the tables say, in plain words. Every sentence is computed; none knows a result beforehand."""
+"""States what the tables say in plain words. Every sentence is computed and presumes no result."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from symphony.report.tables import Cell, Table
 Verdict = Literal["positive", "negative", "none"]
 
 _SINGLE = ("single", "best single")
-"""Roles in the table `pool` of one member alone."""
+"""Roles of single members in the table `pool`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A claim, whether a difference is shown and on which side (seen from the reference), and its evidence.
+    """A claim, whether and in which direction a difference is shown (relative to the reference), and its evidence.
 
-    A difference is shown where its interval excludes 0 and its p, corrected for the rows of its table, is at most 5 %.
+    A difference is shown if its interval excludes 0 and its p, corrected for the rows of its table, is at most 5 %.
 
     Attributes:
-        why: What the records say about the mechanism; "" where they say nothing.
+        why: What the records say about the mechanism; "" if they say nothing.
     """
 
     verdict: Verdict
@@ -32,7 +32,7 @@ class Finding:
 
 
 def summarise(tables: dict[str, Table], reference_title: str) -> list[tuple[str, list[Finding]]]:
-    """Headed groups of findings.
+    """Returns groups of findings, each with a heading.
 
     Args:
         tables: Every table by its name.
@@ -60,7 +60,7 @@ def _significant(row: Mapping[str, Cell]) -> bool:
 
 
 def _why_not(estimate: Estimate, row: Mapping[str, Cell]) -> str:
-    """Why a difference is not shown."""
+    """Returns why a difference is not shown."""
     if not estimate.excludes_zero:
         return "the interval contains 0"
     p = row["Holm p"]
@@ -84,7 +84,7 @@ def _overall(success: Table, reference: str) -> list[Finding]:
 
 
 def _counted(row: Mapping[str, Cell]) -> str:
-    """How many problems a row is of, and how many runs of these where seeds repeat them."""
+    """Describes how many problems a row covers, and how many runs if seeds repeat them."""
     problems, runs = f"{row['problems']:,} problems", f"{row['n']:,} runs"
     return problems if row["n"] == row["problems"] else f"{runs} of {problems}"
 
@@ -154,7 +154,7 @@ def _others(tables: dict[str, Table], reference: str) -> list[Finding]:
 
 
 def _apart(tables: dict[str, Table], reference: str) -> list[Finding]:
-    """Methods that no sentence compares, because the reference met none of their problems."""
+    """Reports methods that cannot be compared, because the reference had none of their problems."""
     methods = [str(row["method"]) for row in tables["success"].records() if row["task"] == "all tasks"]
     paired = {row["method"] for row in tables["paired"].records()}
     apart = [name for name in methods if name != reference and name not in paired]

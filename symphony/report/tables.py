@@ -1,10 +1,10 @@
-"""Queries -> tables: CSV for programs, Markdown for reading, LaTeX (booktabs) for papers.
+"""Turns queries into tables: CSV for programs, Markdown for reading, LaTeX (booktabs) for papers.
 
-A table is one file `queries/<name>.sql`. Its first comment lines may say of it, as `-- key: value`: its title, the
-paper's table that it mirrors, its caption, which columns are optional (left out where every cell is 0 or empty), the
-column of p values that is corrected for the number of rows (by Holm, in a column beside it), and by which column it is
-split into several where people read it. Its rows come out in the order in which they are shown. A column of type
-STRUCT(value, low, high) is an estimate with its interval.
+A table is one file `queries/<name>.sql`. Its first comment lines may set, as `-- key: value`: its title, the paper's
+table that it mirrors, its caption, its optional columns (left out if every cell is 0 or empty), the column of p values
+to correct for the number of rows (by Holm, in a column beside it), and the column by which it is split into several
+tables for readers. Rows keep the query's order. A column of type STRUCT(value, low, high) is an estimate with its
+interval.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from symphony.report.study import Study, open_study, query_names, query_text
 from symphony.types import SymphonyError
 
 TABLES = query_names()
-"""Every table: a new file in `queries/` is a new table, here, on the page and in the command line."""
+"""Every table; a new file in `queries/` adds a table here, on the page and in the command line."""
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EN DASH}"
@@ -34,20 +34,20 @@ UNKNOWN = "unknown"
 _OWN_COLUMNS = ("feedback", "commit")
 _MARKDOWN = "<!-- made by `symphony table` -->"
 _LATEX = "% made by `symphony table`; needs \\usepackage{booktabs}"
-"""How its files begin: only those are replaced. A CSV file is known by its columns."""
+"""First line of its LaTeX files; only files with it are replaced. A CSV file is recognised by its columns."""
 
 Cell = str | int | float | bool | Estimate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table with the conditions under which its rows came about.
+    """A table with the conditions under which its rows were made.
 
     Attributes:
-        mirrors: Which table or figure of the paper it corresponds to.
+        mirrors: The corresponding table or figure of the paper.
         feedback: Feedback modes of the study. commit: Commits of the study.
-        warnings: What is wrong with comparing the rows; shown loudly.
-        split: Column by which it is split into several tables for people; "" for none.
+        warnings: Problems with comparing the rows; shown prominently.
+        split: Column by which it is split into several tables for readers; "" if it is not split.
     """
 
     name: str
@@ -62,11 +62,11 @@ class Table:
     split: str = ""
 
     def records(self) -> list[dict[str, Cell]]:
-        """The rows as column -> cell."""
+        """Returns the rows as column -> cell."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
     def parts(self) -> list[Table]:
-        """The tables that people read: one a value of the column `split`, in the order of the rows."""
+        """Returns the tables for readers: one per value of the column `split`, in the order of the rows."""
         if not self.split or not self.rows:
             return [self]
         at = self.columns.index(self.split)
@@ -87,7 +87,7 @@ class Table:
 
 
 def heading(name: str) -> dict[str, str]:
-    """What a table's file says of it, by key; what it does not say is filled in."""
+    """Returns the settings of a table's file by key; missing ones get defaults."""
     return _head(name, query_text(name))
 
 
@@ -95,7 +95,7 @@ def read_table(study: Study, name: str) -> Table:
     """Runs one query.
 
     Raises:
-        SymphonyError: There is no such table, or its file can not be carried out.
+        SymphonyError: There is no such table, or its query cannot be run.
     """
     if name not in TABLES:
         raise SymphonyError(f"table: found {name}, allowed: {', '.join(TABLES)}")
@@ -124,7 +124,7 @@ def read_table(study: Study, name: str) -> Table:
 
 
 def _rows(study: Study, name: str, text: str) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
-    """Columns and rows of a query."""
+    """Returns the columns and rows of a query."""
     import duckdb
 
     try:
@@ -133,7 +133,7 @@ def _rows(study: Study, name: str, text: str) -> tuple[tuple[str, ...], list[tup
             raise SymphonyError(f"queries/{name}.sql: found no query, allowed: one SELECT")
         columns = tuple(column[0] for column in found.description)
         rows = [tuple(map(_cell, row)) for row in found.fetchall()]
-    except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:  # others are the database's
+    except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:  # others: a bad database
         raise SymphonyError(f"queries/{name}.sql: can not be carried out ({str(error).splitlines()[0]})") from error
     except (TypeError, ValueError) as error:
         allowed = "texts, numbers and STRUCT(value, low, high)"
@@ -146,7 +146,7 @@ def _rows(study: Study, name: str, text: str) -> tuple[tuple[str, ...], list[tup
 def _corrected(
     columns: tuple[str, ...], rows: list[tuple[Cell, ...]], named: str
 ) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
-    """With a column "Holm p" right of the one that is corrected; the tests of all rows are one family."""
+    """Adds a column "Holm p" to the right of the corrected one; the tests of all rows are one family."""
     at = columns.index(named)
     ps = holm([float(p) if isinstance(p := row[at], (int, float)) else None for row in rows])
     return (
@@ -156,7 +156,7 @@ def _corrected(
 
 
 def read_view(study: Study, name: str) -> list[dict[str, Cell]]:
-    """The rows of a view of `views.sql`, column -> cell: what a figure draws and no table shows."""
+    """Returns the rows of a view of `views.sql` as column -> cell, for a figure whose data no table shows."""
     found = study.connection.execute(f"FROM {name}")
     columns = [column[0] for column in found.description]
     return [dict(zip(columns, map(_cell, row), strict=True)) for row in found.fetchall()]
@@ -166,7 +166,7 @@ def write_table(table: Table, out_dir: str | Path) -> tuple[Path, Path, Path]:
     """Writes `<name>.csv`, `<name>.md` and `<name>.tex` into `out_dir` and returns their paths.
 
     Raises:
-        SymphonyError: One of them is there, and not by this command.
+        SymphonyError: One of the files exists and was not written by this command.
     """
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def table(
     plan_json: str | Path | None = None,
     quantised: Sequence[str | Path] = (),
 ) -> tuple[Path, Path, Path]:
-    """One table of a loaded database, written as CSV, Markdown and LaTeX.
+    """Writes one table of a loaded database as CSV, Markdown and LaTeX.
 
     Raises:
         SymphonyError: There is no such table, or a file is missing or malformed.
@@ -197,7 +197,7 @@ def table(
 
 
 def as_csv(table: Table) -> str:
-    """Numbers in full; an estimate becomes three columns; feedback and commit stand in every row."""
+    """Returns the table as CSV: numbers in full, three columns per estimate, feedback and commit in every row."""
     own = [name for name in _OWN_COLUMNS if name not in table.columns]
     wide = {name for i, name in enumerate(table.columns) if any(isinstance(row[i], Estimate) for row in table.rows)}
     out = io.StringIO()
@@ -216,17 +216,17 @@ def as_csv(table: Table) -> str:
 
 
 def _plain(cell: Cell) -> Any:
-    """A cell for programs: nothing for none, and no negative zero."""
+    """Returns a cell for programs: empty for None, and no negative zero."""
     return "" if cell is None else cell + 0.0 if isinstance(cell, float) else cell
 
 
 def as_markdown(table: Table) -> str:
-    """One pipe table a part, with its warnings above; the caption and the conditions below all."""
+    """Returns one pipe table per part, with the warnings above, and the caption and conditions below."""
     return _render("table.md.j2", table)
 
 
 def as_latex(table: Table) -> str:
-    """A table environment for booktabs, one a part; nothing in it needs another package."""
+    """Returns one booktabs table environment per part; no other package is needed."""
     return _render("table.tex.j2", table)
 
 
@@ -236,7 +236,7 @@ def _render(template: str, table: Table) -> str:
 
 @cache
 def _templates() -> Any:
-    """Of Markdown and LaTeX; delimiters are those of neither."""
+    """Returns the template environment for Markdown and LaTeX; its delimiters occur in neither."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -263,7 +263,7 @@ def _templates() -> Any:
 
 
 def numeric_columns(table: Table) -> tuple[bool, ...]:
-    """Which columns hold numbers (and stand right)."""
+    """Returns which columns hold numbers (and are right-aligned)."""
     return tuple(
         all(isinstance(row[i], (int, float, Estimate, type(None))) for row in table.rows)
         for i in range(len(table.columns))
@@ -271,12 +271,12 @@ def numeric_columns(table: Table) -> tuple[bool, ...]:
 
 
 def _alignments(table: Table) -> list[str]:
-    """Of the columns, as Markdown writes them."""
+    """Returns the columns' alignments in Markdown syntax."""
     return ["---:" if number else "---" for number in numeric_columns(table)]
 
 
 def shown(table: Table) -> list[list[str]]:
-    """The cells as people read them: a column's numbers with as many digits as its largest needs, a dash for none."""
+    """Returns the cells for readers: digits in a column as its largest number needs, a dash for None."""
     sizes = [max((_size(row[i]) for row in table.rows), default=0.0) for i in range(len(table.columns))]
     return [[_shown(*one) for one in zip(table.columns, row, sizes, strict=True)] for row in table.rows]
 
@@ -308,7 +308,7 @@ def _shown(column: str, cell: Cell, size: float) -> str:
 
 
 def short(commits: str) -> str:
-    """Commits, joined by ", ", with ten digits each."""
+    """Shortens commits, joined by ", ", to ten digits each."""
     parts = (part.partition("+") for part in commits.split(", "))
     return ", ".join(name[:10] + plus + rest for name, plus, rest in parts)
 
@@ -319,7 +319,7 @@ def _number(value: float, size: float, plus: bool) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """A number with its sign; no negative zero, and a minus sign where a hyphen would be."""
+    """Writes a number with its sign; no negative zero, and a minus sign instead of a hyphen."""
     text = f"{value:+,.{digits}f}"
     return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text.replace("-", MINUS)
 
@@ -333,7 +333,7 @@ def _cell(value: Any) -> Cell:
 
 
 def _head(name: str, text: str) -> dict[str, str]:
-    """The `-- key: value` lines at a query's beginning, and what stands for those that are missing."""
+    """Returns the `-- key: value` lines at a query's beginning, with defaults for missing ones."""
     found = {
         "title": name.replace("_", " ").capitalize(),
         "mirrors": "no counterpart",

@@ -1,4 +1,4 @@
-"""A few search trees of the reference method, for looking at."""
+"""A few search trees of the reference method, for inspection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from symphony.report.study import Study
 
 LARGEST = 60
-"""Nodes of the largest tree that is shown; larger ones make the page heavy and say no more."""
+"""Maximum nodes in a shown tree; larger ones make the page heavy and show nothing more."""
 
 _LONGEST_TEXT = 600
 
@@ -34,7 +34,7 @@ FROM nodes WHERE run = ? AND problem = ? ORDER BY node
 
 @dataclass(slots=True, kw_only=True)
 class ShownNode:
-    """A node as the page shows it: labels are text already."""
+    """A node as shown on the page; its labels are already text."""
 
     node: int
     action: str
@@ -56,7 +56,7 @@ class ShownTree:
 
 
 def pick_trees(study: Study) -> list[ShownTree]:
-    """For each task one solved and one failed problem of the reference, with a tree of about 16 nodes."""
+    """Picks for each task one solved and one failed problem of the reference, with a tree of about 16 nodes."""
     found = study.connection.execute(_CHOOSE, [LARGEST])
     names = [column[0] for column in found.description]
     return [_tree(study, dict(zip(names, row, strict=True))) for row in found.fetchall()]

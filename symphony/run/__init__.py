@@ -1,1 +1,1 @@
-"""Runs to records: models loaded, problems searched at once, answers kept."""
+"""From runs to records: loads models, searches problems concurrently, keeps answers."""

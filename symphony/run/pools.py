@@ -1,4 +1,4 @@
-"""The models of a process: each made once, when a call first needs it, and shared by the runs of a group."""
+"""The models of a process: each is made once, on first use, and shared by the runs of a group."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strain:
-    """What limited memory has cost so far.
+    """The cost of limited memory so far.
 
     Attributes:
         halvings: How often memory ran out at a batch.
-        batch_tokens: Of the local models that were loaded, the smallest limit now in force; None where none was.
+        batch_tokens: The smallest token limit now in force among the loaded local models; None if none was loaded.
         swaps: How often a model was loaded in place of another.
-        swap_s: Seconds that this took.
+        swap_s: Seconds spent on this.
     """
 
     halvings: int
@@ -45,18 +45,19 @@ class Strain:
 
 
 class Workshop:
-    """Makes the agents of runs; to be left at the end, as a context.
+    """Makes the agents of runs; used as a context manager.
 
-    A batch of a local model holds up the event loop. Beside endpoints, whose answers come in meanwhile and whose time
-    limits run, and where models lie on several devices, it is computed in a thread of its device.
+    A batch of a local model blocks the event loop. If there are endpoints, whose answers and timeouts go on
+    meanwhile, or if models are on several devices, it is computed in a thread of its device instead.
 
     Args:
-        store: None where every run is "live".
-        data: Where downloads lie.
-        make: Makes a model that is needed; by default what the config says.
-        ledger: Of the study, where its spending is limited or has a price.
-        memory_gb: Of each device for models, in 10^9 bytes; None is what a card has free, and no limit elsewhere.
-        cards: Free bytes by GPU; asked where a model may lie on any of them.
+        store: The call store; None if every run is "live".
+        data: Folder of the downloads.
+        make: Makes a model that is needed; by default as the config says.
+        ledger: The study's ledger, if its spending is limited or priced.
+        memory_gb: Memory for models on each device, in 10^9 bytes; None means a card's free memory, and no limit
+            elsewhere.
+        cards: Gives free bytes by GPU; called only if a model may be placed on any of them.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Workshop:
         self._stack.close()
 
     def pool(self, run: Run) -> tuple[AgentPool, dict[str, str]]:
-        """The run's agents, and the revision of each one's model."""
+        """Returns the run's agents, and the revision of each agent's model."""
         specs = models(run.config)
         for spec in specs.values():
             if spec not in self._made and (self._make or spec.is_endpoint):
@@ -101,12 +102,12 @@ class Workshop:
         return AgentPool(run.pool, agents), {name: told for name, (_, told) in ready.items()}
 
     def devices(self, run: Run) -> list[str]:
-        """Where the local models of a run lie, whose `pool` was asked for before."""
+        """Returns the devices of a run's local models; `pool` must have been called for it before."""
         found = [self._local.get(spec) for spec in models(run.config).values()]
         return [local.device.name for local in found if local]
 
     def strain(self) -> Strain:
-        """So far, of all models."""
+        """Returns the strain on all models so far."""
         found = [getattr(model, "budget", None) for model in (*self._local.values(), *self._made.values())]
         budgets = [budget for budget in found if budget is not None]
         return Strain(
@@ -120,7 +121,7 @@ class Workshop:
         return self._make(spec) if self._make else spec.build(self._data)
 
     def _place(self, specs: Iterable[ModelSpec]) -> None:
-        """Gives each local model that has none yet a device; nothing is loaded, but what can't tell its revision so."""
+        """Places each new local model on a device; loads only models that cannot give their revision otherwise."""
         anywhere: dict[ModelSpec, int] = {}
         known: dict[ModelSpec, str] = {}
         for spec in specs:
@@ -154,7 +155,7 @@ class Workshop:
     def _need(self, spec: ModelSpec) -> Need:
         found = spec.footprint(self._data)
         given = spec.settings
-        if spec.is_stepped:  # its cache is there as long as it is loaded
+        if spec.is_stepped:  # its cache exists as long as it is loaded
             return Need(weights=found.weights + found.cache_per_token * given.get("cells", CELLS))
         return Need(
             weights=found.weights,
@@ -208,13 +209,13 @@ class Workshop:
         return self._ready[key]
 
     def _worker(self, device: str) -> Executor:
-        """A thread of the device; it is made when it is needed."""
+        """Returns the device's thread, made on first use."""
         if device not in self._workers:
             self._workers[device] = self._stack.enter_context(ThreadPoolExecutor(1))
         return self._workers[device]
 
     def _checked(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint, now that it is needed; where a pool lacks a key, none of its endpoints is asked anything."""
+        """Returns an endpoint that is now needed; if a pool lacks a key, none of its endpoints is asked anything."""
         for made in self._made.values():
             if is_endpoint(made):
                 made.ready()

@@ -1,4 +1,4 @@
-"""How far a run is: a live bar on a terminal, a line now and then elsewhere."""
+"""Shows the progress of runs: a live bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from types import TracebackType
 from typing import Protocol, Self, TextIO
 
 QUIET_SECONDS = 30.0
-"""Least time between two lines of the same run when nobody watches."""
+"""Minimum seconds between two lines of the same run when nobody watches."""
 
 
 _BUDGET = "budget"
-"""Kind of the errors of calls that were not asked, because the study has spent its budget."""
+"""Kind of error of calls that were not made because the study has spent its budget."""
 _PROMPT = "prompt"
-"""Kind of the errors of calls that were not asked, because a local model takes no prompt of that length."""
+"""Kind of error of calls that were not made because the prompt is too long for a local model."""
 _BREAKER = "breaker"
-"""Kind of the errors of calls that were not asked, because others had failed: they do not tell why."""
+"""Kind of error of calls that were not made because others had failed; it does not give the cause."""
 _LONGEST = 120
 
 
 class Calls:
-    """How many calls of a run failed, and why.
+    """Counts how many calls of a run failed, and why.
 
     Attributes:
-        count: Answered and failed. failed: Without an answer.
-        silent: Problems that asked and got no answer at all.
+        count: Calls, answered or failed. failed: Calls without an answer.
+        silent: Problems that made calls and got no answer at all.
     """
 
     def __init__(self) -> None:
         self.count = self.failed = self.silent = 0
         self._asked: Counter[str] = Counter()  # calls by agent
-        self._kinds: dict[str, Counter[str]] = {}  # of their errors
+        self._kinds: dict[str, Counter[str]] = {}  # kinds of errors by agent
         self._examples: dict[str, str] = {}
 
     def add(self, calls: Sequence[tuple[str, str | None]]) -> None:
-        """The calls of one problem: who was asked, and why the call failed; None where it was answered."""
+        """Adds the calls of one problem: each call's agent, and why it failed (None if it was answered)."""
         failures = [(agent, error) for agent, error in calls if error is not None]
         self.count += len(calls)
         self.failed += len(failures)
         self.silent += 0 < len(calls) == len(failures)
         self._asked.update(agent for agent, _ in calls)
         for agent, error in failures:
-            # Errors that name what was asked differ all the time; their beginning says of what kind they are.
+            # Error texts that name what was asked all differ; their beginning gives the kind.
             kind = ":".join(error.split(":")[:2])[:_LONGEST]
             self._kinds.setdefault(agent, Counter())[kind] += 1
             self._examples.setdefault(kind, textwrap.shorten(error, _LONGEST, placeholder="...").rstrip(" :"))
 
     @property
     def mute(self) -> tuple[str, ...]:
-        """Agents that were asked and never answered, by name. A refusal by the study's budget asks nobody."""
+        """Names of agents that were asked and never answered. A refusal by the study's budget is not asking."""
         return self._failing(_BUDGET)
 
     @property
@@ -63,12 +63,14 @@ class Calls:
 
     @property
     def unmeasured(self) -> bool:
-        """Whether the run is none of its pool: nobody answered, or an agent never did that might when it is asked
-        again, which one whose prompts were all too long for it will not."""
+        """Whether the run does not measure its pool: nobody answered, or some agent never did.
+
+        An agent for which every prompt was too long does not count: it would fail again.
+        """
         return self.unanswered or bool(self._failing(_BUDGET, _PROMPT))
 
     def _failing(self, *but: str) -> tuple[str, ...]:
-        """Agents of which every call failed, one at least otherwise than in these kinds."""
+        """Returns agents of which every call failed, with at least one failure of another kind than these."""
         found = []
         for agent, kinds in self._kinds.items():
             left_out = sum(count for kind, count in kinds.items() if kind.startswith(but))
@@ -77,7 +79,7 @@ class Calls:
         return tuple(sorted(found))
 
     def trouble(self) -> str:
-        """How many calls failed, and why most of them, after the agents that never answered; "" where none did."""
+        """Describes failed calls: silent agents, the number of failures, the main cause; "" if none failed."""
         if not self.failed:
             return ""
         mute = [] if self.unanswered else self.mute
@@ -88,7 +90,7 @@ class Calls:
         return "; ".join([*told, f"{silent}{self.failed} of {self.count} calls failed{why}"])
 
     def _why(self, agents: Iterable[str]) -> str:
-        """The most frequent reason of their failures that is one."""
+        """Returns the most frequent error of these agents; an open breaker counts only if there is no other error."""
         kinds = sum((self._kinds[agent] for agent in agents), Counter[str]())
         causes = Counter({kind: count for kind, count in kinds.items() if not kind.startswith(_BREAKER)})
         ((kind, _),) = (causes or kinds).most_common(1)
@@ -96,10 +98,10 @@ class Calls:
 
 
 class Made:
-    """What models really computed, the call store aside.
+    """What models really computed, without answers from the call store.
 
     Attributes:
-        generated: Completion tokens by agent, 0 where its answers were empty.
+        generated: Completion tokens by agent, 0 if its answers were empty.
         prompt, cached: Prompt tokens, and how many of them a cache held.
     """
 
@@ -108,7 +110,7 @@ class Made:
         self.prompt = self.cached = 0
 
     def add(self, agent: str, prompt: int, cached: int, generated: int) -> None:
-        """One call."""
+        """Adds one call."""
         self.generated[agent] += generated
         self.prompt += prompt
         self.cached += cached
@@ -120,11 +122,11 @@ class Made:
 
     @property
     def asked(self) -> bool:
-        """Whether a model answered a call, be it with nothing."""
+        """Whether a model answered any call, even with an empty text."""
         return bool(self.generated)
 
     def told(self, seconds: float) -> str:
-        """Tokens a second, by agent where there are several, and what came from a cache; "" where nothing was made."""
+        """Describes tokens per second, by agent if several, and the cached share; "" if nothing was generated."""
         total = self.generated.total()
         if not total:
             return ""
@@ -134,32 +136,32 @@ class Made:
 
 
 class Tally(Protocol):
-    """Told of what happens in one run."""
+    """Receives what happens in one run."""
 
     def problem(self, *, success: bool, calls: Calls, made: Made, share: float = 0.0) -> None:
-        """A problem of it is graded.
+        """Reports that one of its problems was graded.
 
         Args:
-            calls: Those of the run until now.
+            calls: All calls of the run so far.
             made: What models really computed for the problem.
-            share: Of the run's work, done and begun, in [0, 1].
+            share: Share of the run's work that is done or begun, in [0, 1].
         """
         ...
 
     def end(self) -> None:
-        """The run's records are written, or it leaves none because an agent never answered."""
+        """Reports that the run's records are written, or that it leaves none because an agent never answered."""
         ...
 
 
 class Progress(Protocol):
-    """Told of what happens; a context manager. Runs of a group are in progress at the same time."""
+    """Receives what happens in all runs, as a context manager. Runs of a group are in progress at the same time."""
 
     def begin(self, label: str, problems: int) -> Tally:
-        """A run starts."""
+        """Starts a run."""
         ...
 
     def note(self, text: str) -> None:
-        """Something to know that is no step."""
+        """Reports a message that is not a step of a run."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -170,7 +172,7 @@ class Progress(Protocol):
 
 
 class Counts:
-    """Sums of one run; `show` is told of every change, and whether it was the last."""
+    """Totals of one run; calls `show` on every change, saying whether it was the last."""
 
     def __init__(self, label: str, problems: int, show: Callable[[Counts, bool], None]) -> None:
         self.label, self.problems, self._show = label, problems, show
@@ -198,15 +200,15 @@ class Counts:
     def left(self) -> float:
         """Seconds that the run may still take: the geometric mean of two bounds.
 
-        The first problems to end are short ones, and others have been begun beside them: what has ended alone tells too
-        much, and what has been begun, counted in problems as short as these, too little.
+        The first problems to end are short ones, and others began beside them. So finished problems alone give too
+        long a time, and counting the work begun in problems as short as these gives too short a time.
         """
         most = self.seconds * (self.problems - self.done) / self.done
         least = self.seconds * (1 - self.share) / self.share if 0 < self.share < 1 else most
         return math.sqrt(most * min(most, least))
 
     def state(self, seconds: str = "") -> str:
-        """How the run stands; `seconds` are told before what went wrong."""
+        """Describes the run's state; `seconds` come before the failures."""
         told = []
         if self.calls.unanswered:
             told.append("no call was answered")
@@ -221,7 +223,7 @@ class Counts:
 
 
 class Lines:
-    """One line a run, and one at most every `QUIET_SECONDS` while runs last."""
+    """Prints one line when a run ends, and at most one every `QUIET_SECONDS` before."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -251,7 +253,7 @@ class Lines:
 
 
 class Bar:
-    """A live bar a run: problems done, time left, success so far, calls, tokens a second."""
+    """A live bar per run: problems done, time left, success so far, calls, tokens per second."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -264,7 +266,7 @@ class Bar:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            # An endpoint's words may hold brackets; what has no room beside the rest is left out.
+            # An endpoint's message may hold brackets; text that does not fit is cut off.
             TextColumn(
                 "{task.fields[state]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
             ),
@@ -294,6 +296,6 @@ class Bar:
 
 
 def watch(stream: TextIO | None = None) -> Progress:
-    """The bar where somebody may watch it, lines elsewhere; on the error stream unless another is given."""
+    """Returns the bar if somebody may watch it, else lines; on the error stream unless another is given."""
     stream = stream or sys.stderr
     return Bar(stream) if stream.isatty() else Lines(stream)

@@ -1,8 +1,8 @@
-"""A study's recorded answers, small enough to ship: made of its call stores, and read into them again.
+"""A study's recorded answers, small enough to ship: packed from its call stores, and read back into them.
 
-A folder holds a file for each task and pool of the study, and `manifest.json`, which says what made them. A file holds
-answers and token counts by the keys of the call store (`store.call_key`): hashes, so that no prompt is in it. Beside
-them `outcomes.csv` says what came of each problem, so that a replay can be held to it.
+A folder holds a file for each task and pool of the study, and `manifest.json` with their origin. A file holds answers
+and token counts by the keys of the call store (`store.call_key`), which are hashes, so it contains no prompt. Next to
+them, `outcomes.csv` lists the outcome of each problem, so that a replay can be checked against it.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _DESCRIBED = "the manifest of recorded answers"
 
 
 def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], None] = print) -> None:
-    """Writes what the call stores of some runs hold; what the folder held of the same tasks and pools stays in it, too.
+    """Packs the call stores of some runs into a folder; earlier contents for the same tasks and pools are kept.
 
     Args:
         outputs: Folder of call stores (`calls`) and records (`runs`).
-        folder: Of the recordings; made where missing.
+        folder: Folder of the recordings; created if missing.
 
     Raises:
         SymphonyError: There is nothing to write, or the folder holds something damaged.
@@ -71,7 +71,7 @@ def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], 
 
 
 def outcomes(runs: Iterable[Run], outputs: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """What came of each problem of the runs that are done: their names (`_PROBLEM`) to `_OUTCOME`, all as text."""
+    """Returns the outcome of each problem of the finished runs: names (`_PROBLEM`) to `_OUTCOME`, all as text."""
     found: dict[tuple[str, ...], tuple[str, ...]] = {}
     for run in runs:
         done = outputs / "runs" / run.digest
@@ -82,19 +82,19 @@ def outcomes(runs: Iterable[Run], outputs: Path) -> dict[tuple[str, ...], tuple[
 
 
 def shipped(folder: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """`outcomes` as they were when the answers were packed."""
+    """Returns the `outcomes` that were packed with the answers."""
     rows = list(csv.reader(io.StringIO((folder / OUTCOMES).read_text(encoding="utf-8"))))[1:]
     return {tuple(row[: len(_PROBLEM)]): tuple(row[len(_PROBLEM) :]) for row in rows}
 
 
 def read_into(store: CallStore, folder: Path, task: str, pool: str, *, needed: bool) -> None:
-    """Puts what was recorded of a task and a pool into a call store, beside what it holds.
+    """Adds the recorded answers of a task and a pool to a call store.
 
     Args:
-        needed: Whether there is nothing else to answer with.
+        needed: Whether there is no other source of answers.
 
     Raises:
-        SymphonyError: What is recorded is damaged; it is needed, and nothing is recorded.
+        SymphonyError: The recording is damaged, or it is needed and missing.
     """
     name = _name(task, pool)
     files = _manifest(folder)["files"] if _is_there(folder) or needed else {}
@@ -108,7 +108,7 @@ def read_into(store: CallStore, folder: Path, task: str, pool: str, *, needed: b
 
 
 def told(runs: Iterable[Run]) -> list[str]:
-    """What made the recorded answers that runs are replayed from: date, commit, machine and how many answers."""
+    """Describes the origin of the recorded answers that runs replay: date, commit, machine and number of answers."""
     folders = {run.how.recordings or "" for run in runs if run.how.store == "replay"} - {""}
     made = [one for folder in sorted(folders) if _is_there(Path(folder)) for one in _manifest(Path(folder))["made"]]
     return [
@@ -137,7 +137,7 @@ def _stored(path: Path) -> Rows:
 
 
 def _merged(parts: Iterable[Rows]) -> Rows:
-    """In the order of their keys, so that the same answers make the same bytes; of two answers to a key the first."""
+    """Merges rows in the order of their keys, so equal answers give equal bytes; the first answer to a key wins."""
     calls: dict[bytes, Any] = {}
     sizes: dict[tuple[str, bytes], Any] = {}
     for part in parts:

@@ -1,9 +1,9 @@
 """Carries out runs: problems concurrently, ground truth at the end, records all or nothing.
 
 The runs of a group share a process, its loaded models and a call store, and are searched together, so that their calls
-meet in large batches; a run's records depend on the run alone. A run whose folder is complete is skipped; one that was
-interrupted is repeated, and the store answers what was already paid for. A run in which an agent was asked and never
-answered has not measured its pool: it leaves no folder, and is repeated.
+form large batches; a run's records depend on the run alone. A complete run is skipped; an interrupted one is repeated,
+and the store answers what was already paid for. If an agent was asked and never answered, the run has not measured its
+pool: it leaves no folder, and is repeated.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _YOUNG_OBJECTS = 20_000  # new objects after which the garbage collector looks f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where things lie.
+    """Where files are kept.
 
     Attributes:
-        outputs: Records, call stores and what is made of them.
-        data: Downloads.
+        outputs: Folder of records, call stores and everything made from them.
+        data: Folder of the downloads.
     """
 
     outputs: Path = Path("outputs")
@@ -65,10 +65,10 @@ class Place:
 
 
 class Unanswered(SymphonyError):
-    """Runs in which an agent, or all, never answered: no pool was measured and they are not done. The others are.
+    """Raised for runs in which some or all agents never answered: they measured no pool. The other runs are done.
 
     Attributes:
-        runs: Name and reason of each.
+        runs: Name and reason of each run.
     """
 
     def __init__(self, runs: Sequence[str]) -> None:
@@ -84,11 +84,11 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
     """Carries out every run of the group that is not complete, then writes the group's done.json.
 
     Args:
-        make_backend: Makes a model that is needed; by default what the config says.
+        make_backend: Makes a model that is needed; by default as the config says.
 
     Raises:
         Unanswered: In some runs an agent never answered; the others are done, but not the group.
-        SymphonyError: What a user can mend; runs that ended before it are kept.
+        SymphonyError: An error that the user can fix; runs that ended before it are kept.
     """
     silent: list[str] = []
     with ExitStack() as stack:
@@ -122,13 +122,13 @@ def _take_recorded(store: CallStore, runs: Sequence[Run]) -> None:
 
 
 def withdraw(group: Group, place: Place) -> None:
-    """Takes back the done.json of a group some of whose runs are not complete any more, so that they are repeated."""
+    """Deletes the group's done.json if some of its runs are no longer complete, so that they are repeated."""
     if not all(is_complete(place.run(run)) for run in group.runs):
         discard(place.group(group) / "done.json")
 
 
 def run_folders(path: Path) -> list[Path]:
-    """The run folders that `path` stands for: itself, or all of the group whose done.json it is."""
+    """Returns the run folders for `path`: itself, or all of the group if it is a done.json."""
     if path.name != "done.json":
         return [path]
     digests = read_json(path, "the done.json of a group").get("runs")
@@ -141,12 +141,11 @@ def run_folders(path: Path) -> list[Path]:
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Lets the cyclic garbage collector look at live objects seldom while a group is carried out.
+    """Makes the cyclic garbage collector run rarely while a group is carried out.
 
-    A process holds little but what it keeps: the libraries (400,000 objects), then trees and records. These have no
-    cycles, so reference counts free them, yet by default the collector looks at all of them again each time they have
-    grown by a quarter: `bench/search_core.py` shows what a node of a large tree costs with and without this. Cycles are
-    still collected, every 20,000 new objects instead of 700.
+    Nearly all objects stay alive: the libraries (400,000 objects), then trees and records. They have no cycles, so
+    reference counts free them, yet by default the collector scans all of them each time they grow by a quarter
+    (`bench/search_core.py` shows its cost). Cycles are still collected, every 20,000 new objects instead of 700.
     """
     before = gc.get_threshold()
     gc.set_threshold(_YOUNG_OBJECTS, *before[1:])
@@ -158,12 +157,12 @@ def rare_collections() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Turns:
-    """Which problems are searched at the same time.
+    """Limits which problems are searched at the same time.
 
     Attributes:
-        free: As many as may be in flight, of all runs together.
+        free: Slots for problems in flight, of all runs together.
         entry: Held by a run while it waits to begin its next problem, so that a run begins all of its problems before
-            the next run begins one, and no problem holds memory before its turn.
+            the next run begins one, and no problem takes memory before its turn.
     """
 
     free: asyncio.Semaphore
@@ -171,10 +170,10 @@ class _Turns:
 
 
 async def _carry_out_all(runs: Sequence[Run], workshop: Workshop, place: Place, progress: Progress) -> list[str]:
-    """All at once, as many problems in flight as one of them allows; runs with a limit in seconds one by one.
+    """Carries out all runs together, sharing the largest `in_flight`; runs with a limit in seconds go one by one.
 
     Returns:
-        Of each run in which an agent never answered, its name and why.
+        Name and reason of each run in which an agent never answered.
     """
     turns = _Turns(asyncio.Semaphore(max(run.how.in_flight for run in runs)), asyncio.Lock())
     timed = [run for run in runs if _timed(run)]
@@ -204,7 +203,7 @@ def _timed(run: Run) -> bool:
 
 
 async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progress, turns: _Turns) -> str:
-    """One run, from its config to its folder; why it has none, where an agent never answered."""
+    """Carries out one run, from config to folder; returns why it has none if an agent never answered, else ""."""
     parts = build(run.config, run.data(place.data))
     pool, revisions = workshop.pool(run)
     problems = parts.task.problems()
@@ -235,10 +234,10 @@ async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progr
 
 
 class _Driver:
-    """Drives the problems of one run.
+    """Solves the problems of one run.
 
     Attributes:
-        calls: Of all problems that have ended, as are the tokens.
+        calls: Calls of all problems that have ended; the token counts are of the same problems.
     """
 
     def __init__(self, run: Run, parts: Parts, pool: AgentPool, recorder: Recorder, bar: Tally, turns: _Turns) -> None:
@@ -254,9 +253,9 @@ class _Driver:
         self.ended_tokens = self.done = self.problems = 0
 
     async def solve_all(self, problems: Sequence[Problem]) -> None:
-        """All of them, begun in their order.
+        """Solves all problems, beginning them in their order.
 
-        What lives as long as the run (arms, lessons) makes a problem depend on those before it: then one at a time.
+        If arms or lessons live as long as the run, a problem depends on those before it; then it solves one at a time.
         """
         self.problems = len(problems)
         if "run" in (self.parts.scheduler.scope, self.parts.memory.scope):
@@ -273,7 +272,7 @@ class _Driver:
         self.turns.free.release()
 
     async def _solve(self, index: int, problem: Problem) -> None:
-        """One problem, of which nothing stays in memory."""
+        """Solves one problem and keeps nothing of it in memory."""
         parts, run = self.parts, self.run
         session = Session(
             run=run.digest,
@@ -317,7 +316,7 @@ class _Driver:
         self.bar.problem(success=grade.success, calls=self.calls, made=made, share=self._share())
 
     async def _grades(self, problem: Problem, tree: Tree, nodes: Iterable[int]) -> dict[int, Grade]:
-        """Ground truth; asked for here and nowhere else."""
+        """Grades nodes by ground truth, which is used here and nowhere else."""
 
         def grade() -> dict[int, Grade]:
             return {node: self.parts.task.grade(problem, tree[node].state) for node in nodes}
@@ -325,9 +324,9 @@ class _Driver:
         return await run_outside(grade) if isinstance(self.parts.task, SlowSteps) else grade()
 
     def _share(self) -> float:
-        """Of the run's tokens: what is spent, and half of what the calls in flight will take, over all problems.
+        """Estimates the share of the run's tokens that are spent, counting half of what the calls in flight will take.
 
-        Problems are taken to need what those that have ended did.
+        It assumes that the other problems need as many tokens as those that have ended.
         """
         if not self.ended_tokens:
             return 0.0
@@ -368,7 +367,7 @@ def _run_record(
 
 
 def _made(session: Session) -> Made:
-    """What models really computed for a problem."""
+    """Returns what models really computed for a problem."""
     made = Made()
     for call, timing in zip(session.calls, session.timings, strict=True):
         if not timing.from_store:
@@ -377,7 +376,7 @@ def _made(session: Session) -> Made:
 
 
 def _ledger(runs: Sequence[Run], place: Place) -> Ledger | None:
-    """The ledger of the runs' study, where a limit needs it, or a price."""
+    """Returns the ledger of the runs' study, if a limit or an endpoint needs one."""
     limits = Budget(**asdict(runs[0].settings.budget.study))
     if limits == Budget() and not any(spec.is_endpoint for run in runs for spec in models(run.config).values()):
         return None
@@ -386,7 +385,7 @@ def _ledger(runs: Sequence[Run], place: Place) -> Ledger | None:
 
 @contextmanager
 def _only_one(path: Path, progress: Progress) -> Iterator[None]:
-    """Waits until no other process works with the same call store; the lock dies with its process."""
+    """Waits until no other process uses the same call store; the lock ends with its process."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("w")

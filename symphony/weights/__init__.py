@@ -1,1 +1,1 @@
-"""Models' files: downloaded, checked, quantised."""
+"""Files of models: downloaded, checked, quantised."""

@@ -1,11 +1,11 @@
-"""Pinned downloads: address, revision and checksum are in the config; a manifest is written last.
+"""Pinned downloads: the config gives address, revision and checksum; a manifest is written last.
 
-A checksum that could not be known when the config was written is recorded at the first download, in a file beside the
-config that is committed, and checked from then on. So is the commit that a branch of a model repository stands for, and
-its list of files: from then on the repository is pinned.
+A checksum that was unknown when the config was written is recorded at the first download, in a committed file beside
+the config, and checked from then on. The same holds for the commit of a model repository's branch and its list of
+files: from then on the repository is pinned.
 
-A folder with a manifest is complete. One without is resumed: files that are there and right are kept, and a file that
-was cut goes on where it stopped.
+A folder with a manifest is complete. One without is resumed: correct files are kept, and a partial file is continued
+where it stopped.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from symphony.weights import hub
 
 CHUNK = 1 << 20
 ATTEMPTS = 3
-"""Times a file is asked for when the connection is cut; each goes on where the last one stopped."""
+"""How often a file is requested if the connection breaks; each attempt continues where the last one stopped."""
 DATA_VARIABLE = "SYMPHONY_DATA"
 _MANIFEST, _LICENCE = "manifest.json", "LICENCE.txt"
 _BEFORE = "manifest.before.json"
-"""Of another revision, while a download takes its place: names the files that may be replaced."""
+"""Manifest of another revision while a download replaces it: names the files that may be replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What is downloaded, exactly.
+    """What exactly is downloaded.
 
     Attributes:
         address: Start of every file's address; `{revision}` in it is replaced.
-        revision: Commit or version that is pinned; of a model repository also a branch, resolved at the first download.
-        licence: Name of the licence and where its text is; told before the download.
-        files: File name -> sha256, 64 hex digits; "" where it is not known yet. None of a model repository are those
-            that transformers reads (`hub.listing`).
-        addresses: File name -> its whole address, where that is not `address` and the name.
+        revision: Pinned commit or version; for a model repository also a branch, resolved at the first download.
+        licence: Name of the licence and where its text is; shown before the download.
+        files: File name -> sha256, 64 hex digits; "" if not known yet. If empty for a model repository: the files that
+            transformers reads (`hub.listing`).
+        addresses: File name -> its full address, if that is not `address` plus the name.
     """
 
     address: str
@@ -61,11 +61,11 @@ class Source:
 
 
 def parse_source(option: str, block: Any) -> Source:
-    """The `source` block of an option's YAML.
+    """Parses the `source` block of an option's YAML.
 
     Raises:
-        SymphonyError: A key is missing or unknown, a checksum is none, a file name leaves the folder, or no file is
-            named where the address is not one of a model repository.
+        SymphonyError: A key is missing or unknown, a checksum is malformed, a file name leaves the folder, or no file
+            is named although the address is not a model repository.
     """
     allowed = ("address", "revision", "licence", "files")
     if not isinstance(block, Mapping):
@@ -98,24 +98,24 @@ def parse_source(option: str, block: Any) -> Source:
 
 
 def data_folder(given: str | Path | None = None) -> Path:
-    """Where downloads lie: what was given, else $SYMPHONY_DATA, else data/."""
+    """Returns the folder of the downloads: the given one, else $SYMPHONY_DATA, else data/."""
     return Path(given or os.environ.get(DATA_VARIABLE) or "data")
 
 
 def fetch(
     option: str, source: Source, data: Path, say: Callable[[str], None] = print, *, checksums: Path | None = None
 ) -> Path:
-    """Downloads what is missing of `source` to `data/<option>/` and returns that folder.
+    """Downloads the missing files of `source` to `data/<option>/` and returns that folder.
 
     Args:
-        checksums: JSON file of what was found at first downloads: address -> sha256, and address of a model
-            repository -> commit; new ones are added to it.
+        checksums: JSON file of first downloads: address -> sha256, and address of a model repository -> commit; new
+            ones are added to it.
 
     Raises:
-        SymphonyError: No such address, a licence that has to be accepted first, a wrong checksum, a connection cut too
-            often, a disk that is full or that the files would not fit, or files in the folder that no download of this
-            option left there and that it would replace. What was downloaded rightly is kept for the next
-            attempt; there is no manifest.
+        SymphonyError: No such address, a licence that must be accepted first, a wrong checksum, too many broken
+            connections, a disk that is full or too small, or files in the folder that the download would replace and
+            that no download of this option left there. Correct downloads are kept for the next attempt; no manifest is
+            written.
     """
     folder = data / option
     manifest = folder / _MANIFEST
@@ -155,10 +155,10 @@ def fetch(
 
 
 def _check_own(folder: Path, option: str, known: Mapping[str, str]) -> None:
-    """Every file that is there is right, or one that an earlier download of the option left: nothing else is replaced.
+    """Checks that every existing file is correct or left by an earlier download, so that nothing else is replaced.
 
     Raises:
-        SymphonyError: Another file is in the place of a download, or a file in that of the folder.
+        SymphonyError: Another file is in the place of a download or of the folder.
     """
     if folder.exists() and not folder.is_dir():
         raise SymphonyError(f"{folder.absolute()}: found a file, allowed: a folder, or nothing")
@@ -173,7 +173,7 @@ def _check_own(folder: Path, option: str, known: Mapping[str, str]) -> None:
 
 
 def _told(manifest: Path) -> dict[str, Any]:
-    """What a manifest says; {} where there is none that can be read."""
+    """Returns a manifest's content; {} if none can be read."""
     try:
         told = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -191,7 +191,7 @@ def _recorded(path: Path | None) -> dict[str, str]:
 
 
 def pinned(source: Source, recorded: Mapping[str, str]) -> Source:
-    """A source of a model repository at the commit, and with the files, that its first download found."""
+    """Returns a model repository's source with the commit and files that its first download found."""
     if hub.repository(source.address) is None:
         return source
     commit = recorded.get(hub.api_address(source.address, source.revision), "")
@@ -204,7 +204,7 @@ def pinned(source: Source, recorded: Mapping[str, str]) -> Source:
 
 
 def recorded_revision(block: Mapping[str, Any], checksums: Path) -> str:
-    """The commit of a model repository that a `source` block stands for, as far as it is pinned; "" otherwise."""
+    """Returns the commit to which a `source` block's model repository is pinned; "" if it is not."""
     address, revision = str(block.get("address")), str(block.get("revision"))
     if hub.repository(address) is None or hub.is_commit(revision):
         return revision if hub.repository(address) else ""
@@ -212,13 +212,13 @@ def recorded_revision(block: Mapping[str, Any], checksums: Path) -> str:
 
 
 def _record(checksums: Path | None, found: Mapping[str, str], say: Callable[[str], None]) -> dict[str, str]:
-    """Adds to the file what is new, and returns it; several downloads may do so at once."""
+    """Adds new entries to the file and returns its content; several downloads may do so at once."""
     if checksums is None:
         return dict(found)
     checksums.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(checksums.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # let go of with the descriptor
+        fcntl.flock(folder, fcntl.LOCK_EX)  # released with the descriptor
         before = _recorded(checksums)
         merged = before | {address: value for address, value in found.items() if value or address not in before}
         write_atomic(checksums, json.dumps(merged, indent=1, sort_keys=True) + "\n")
@@ -231,7 +231,7 @@ def _record(checksums: Path | None, found: Mapping[str, str], say: Callable[[str
 
 
 def _check_room(option: str, source: Source, listing: hub.Listing | None, folder: Path) -> None:
-    """Of a model repository the sizes are known beforehand."""
+    """Checks the free disk space for a model repository, whose file sizes are known beforehand."""
     missing = [name for name in source.files if not (folder / name).is_file()]
     if not missing or hub.repository(source.address) is None:
         return
@@ -256,7 +256,7 @@ def _manifest(option: str, source: Source, known: Mapping[str, str]) -> str:
 
 
 def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) -> str:
-    """Its sha256, which is `sha` unless that is ""."""
+    """Downloads a file and returns its sha256, which must be `sha` unless that is ""."""
     if target.is_file() and sha256(target) == sha:
         return sha
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -275,7 +275,7 @@ def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) ->
             problem = hub.hidden(str(error))
     else:
         raise SymphonyError(f"{url}: found {problem} {ATTEMPTS} times, allowed: a whole file (run again to go on)")
-    if refused:  # raised here, so that it drags no reply of the server along
+    if refused:  # raised here, so that it does not keep the server's reply alive
         raise SymphonyError(refused)
     found = sha256(part)
     if sha and found != sha:
@@ -287,14 +287,14 @@ def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) ->
 
 
 def _download(url: str, part: Path) -> None:
-    """Appends what is missing to `part`; begins anew where the server can not go on in the middle."""
+    """Appends what is missing to `part`; starts again if the server cannot resume."""
     have = part.stat().st_size if part.is_file() else 0
     try:
         answer = hub.opened(url, {"Range": f"bytes={have}-"} if have else {})
     except HTTPError as error:
         if error.code != 416:
             raise
-        return  # nothing after what we have: the checksum decides whether it is the file
+        return  # nothing after our part: the checksum decides whether it is the file
     with answer, part.open("ab" if answer.status == 206 else "wb") as stream:
         _copy(answer, stream)
 

@@ -1,7 +1,7 @@
-"""Model repositories of the Hugging Face hub: which commit and files a name stands for, and how they are asked for.
+"""Model repositories of the Hugging Face hub: the commit and files that a name stands for, and the requests.
 
-A token is read from the environment where it is sent, goes to the hub alone, and is written or told nowhere: a redirect
-to the hub's storage leaves without it.
+A token is read from the environment when it is sent. It goes to the hub alone and is never written or shown: a redirect
+to the hub's storage goes without it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from symphony.types import SymphonyError
 
 HUB = "https://huggingface.co"
 ENDPOINT_VARIABLE = "HF_ENDPOINT"
-"""A mirror that is asked instead of `HUB`; checksums are kept under the hub's own addresses all the same."""
+"""A mirror asked instead of `HUB`; checksums are still kept under the hub's own addresses."""
 TOKEN_VARIABLE = "HF_TOKEN"
 TIMEOUT_S = 60
 MOST_BYTES = 1 << 25
-"""Of a repository's list of files; a longer one is none."""
+"""Maximum bytes of a file listing; longer replies are rejected."""
 WANTED = (
     "config.json",
     "generation_config.json",
@@ -41,10 +41,10 @@ WANTED = (
     "chat_template.json",
     "model.safetensors.index.json",
 )
-"""What transformers reads of a language model beside its weights."""
+"""Files of a language model that transformers reads besides its weights."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPOSITORY = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/\{revision\}/?")
-# `consolidated*` are the same weights once more, in the form of the maker's own code (Mistral, Llama).
+# `consolidated*` are the same weights again, in the format of the maker's own code (Mistral, Llama).
 _WEIGHTS = re.compile(r"(?!consolidated)[\w.-]+\.safetensors")
 
 
@@ -54,8 +54,8 @@ class Listing:
 
     Attributes:
         revision: The commit, 40 hex digits.
-        files: Name -> sha256; "" where the hub does not tell it (small files).
-        sizes: Name -> bytes, of the files whose size the hub tells.
+        files: Name -> sha256; "" if the hub does not give it (small files).
+        sizes: Name -> bytes, for files whose size the hub gives.
     """
 
     revision: str
@@ -64,30 +64,30 @@ class Listing:
 
 
 def repository(address: str) -> str | None:
-    """`<org>/<name>` where an address is one of a model repository (`.../<org>/<name>/resolve/{revision}`)."""
+    """Returns `<org>/<name>` if an address is in a model repository (`.../<org>/<name>/resolve/{revision}`)."""
     try:
         found = _REPOSITORY.fullmatch(urlsplit(address).path)
-    except ValueError:  # no address at all, e.g. "http://["
+    except ValueError:  # not an address, e.g. "http://["
         return None
     return found.group(1) if found else None
 
 
 def is_commit(revision: str) -> bool:
-    """Whether a revision can't come to mean something else, as a branch does."""
+    """Whether a revision is a commit, which, unlike a branch, never changes its meaning."""
     return _COMMIT.fullmatch(revision) is not None
 
 
 def api_address(address: str, revision: str) -> str:
-    """Where the hub tells what a repository holds at a revision; the canonical address, whatever mirror is asked."""
+    """Returns the address of a repository's listing at a revision; always the canonical one, even with a mirror."""
     parts = urlsplit(address)
     return f"{parts.scheme}://{parts.netloc}/api/models/{repository(address)}/revision/{revision}"
 
 
 def listing(address: str, revision: str) -> Listing:
-    """Asks the hub which commit a revision is, and for its config, tokenizer, chat template and safetensors.
+    """Asks the hub for the commit of a revision, and for its config, tokenizer, chat template and safetensors.
 
     Raises:
-        SymphonyError: No answer, a repository that wants a token, or one without config or safetensors.
+        SymphonyError: No answer, a repository that needs a token, or one without config or safetensors.
     """
     url = f"{api_address(address, revision)}?blobs=true"
     try:
@@ -124,17 +124,17 @@ def _chosen(url: str, commit: str, siblings: Mapping[str, Mapping[str, Any]]) ->
 
 
 def located(url: str) -> str:
-    """Where an address of the hub is asked for: at $HF_ENDPOINT, where that is set."""
+    """Returns where a hub address is requested: at $HF_ENDPOINT, if that is set."""
     mirror = os.environ.get(ENDPOINT_VARIABLE, "").strip().rstrip("/")
     return mirror + url.removeprefix(HUB) if mirror and url.startswith(f"{HUB}/") else url
 
 
 def opened(url: str, headers: Mapping[str, str] | None = None) -> Any:
-    """The answer to a GET of any address, as of `urlopen`; with the token where the address is the hub's.
+    """Opens any address with GET, like `urlopen`; sends the token if the address is the hub's.
 
     Raises:
-        HTTPError, URLError: As of `urlopen`.
-        SymphonyError: The token holds what no header takes.
+        HTTPError, URLError: As in `urlopen`.
+        SymphonyError: The token holds characters that a header cannot hold.
     """
     request = Request(located(url), headers=dict(headers or {}))
     _sign(request)
@@ -142,7 +142,7 @@ def opened(url: str, headers: Mapping[str, str] | None = None) -> Any:
 
 
 def refusal(url: str, code: int, reason: Any) -> str:
-    """One line for an HTTP status that ends a download."""
+    """Returns one line for an HTTP status that ends a download."""
     told = hidden(f"{located(url)}: found HTTP {code} {reason}")
     if code not in (401, 403) or not _is_hub(located(url)):
         return f"{told}, allowed: a file"
@@ -153,12 +153,12 @@ def refusal(url: str, code: int, reason: Any) -> str:
 
 
 def hidden(text: str) -> str:
-    """Words without the token, whoever repeats it."""
+    """Returns the words without the token, wherever they come from."""
     return _token().hidden(text)
 
 
 class _Redirects(HTTPRedirectHandler):
-    """Follows, and signs anew only what stays at the hub (large files lie in a storage elsewhere)."""
+    """Follows redirects, and sends the token again only within the hub (large files are in another storage)."""
 
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -170,7 +170,7 @@ class _Redirects(HTTPRedirectHandler):
 def _sign(request: Request) -> None:
     token = _token()
     if token.text and _is_hub(request.full_url):
-        # Unredirected: urllib would copy any other header to wherever it is sent on to.
+        # Unredirected: urllib would copy any other header to the redirect's target.
         request.add_unredirected_header("Authorization", f"Bearer {token.text}")
 
 

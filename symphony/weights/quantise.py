@@ -1,4 +1,4 @@
-"""Weights to a quantised checkpoint by bitsandbytes; works on a CPU, where it saves memory and costs time."""
+"""Makes a quantised checkpoint by bitsandbytes; works on a CPU, where it saves memory and costs time."""
 
 from __future__ import annotations
 
@@ -28,18 +28,20 @@ from symphony.types import Completion, Draw, Message, ModelBackend, Phase, Reque
 
 SCHEMES = ("nf4", "fp4", "int8", "bfloat16", "none")
 _KEPT: dict[str, Dtype] = {"bfloat16": "bfloat16"}
-"""Number format of what a scheme saves where it is not float32."""
+"""Number format in which a scheme saves its weights, if not float32."""
 
 TEXT = Path(__file__).parent / "quantise.txt"
-"""Plain text, dialogue and code on which every model is read: written for this, under this project's licence."""
-_WINDOW = 256  # tokens of it at a time
+"""Plain text, dialogue and code on which every model is tested; written for this, under this project's licence."""
+_WINDOW = 256  # tokens per window
 
 MARK = "quantised.json"
-"""In a checkpoint's folder: what it was made of, and the files that are this command's. The workflow takes a manifest
-away before it makes a checkpoint again, and this stays."""
+"""A file in a checkpoint's folder: its origin, and the files that this command made.
+
+The workflow removes a manifest before it makes a checkpoint again; this file stays.
+"""
 
 _DRAWS, _ANSWER_TOKENS = 2, 48
-"""Answers to each prompt that source and target are compared on, and the most tokens of one (as in the searches)."""
+"""Answers per prompt on which source and target are compared, and their maximum tokens (as in the searches)."""
 
 _MEASURED = (
     "relative_logit_error",
@@ -66,24 +68,24 @@ def quantise(
 ) -> dict[str, Any]:
     """Writes the folder `target`: checkpoint, tokenizer and, last, manifest.json.
 
-    nf4 and fp4 quantise their scales too (double quantisation); arithmetic is float32. "bfloat16" keeps 16 bits of each
-    number and computes with them, "none" saves at float32.
+    nf4 and fp4 also quantise their scales (double quantisation); arithmetic is float32. "bfloat16" keeps 16 bits of
+    each number and computes with them, "none" saves in float32.
 
     Args:
         source: A Hugging Face folder, or a GGUF file, whose weights are taken as the numbers that they stand for.
-        target: Replaced when it is there and this command made it, of the same source; never within or above `source`.
+        target: Replaced if this command made it from the same source; never within or above `source`.
         scheme: One of `SCHEMES`.
-        text: Prompts, one a line. The source answers them, and both are compared on these answers.
-        device: Where both are loaded: see `devices.check_device`.
-        engine: Loads what answers from a GGUF file, in a process of its own; it is timed in place of the source.
+        text: Prompts, one per line. The source answers them, and both are compared on these answers.
+        device: The device on which both are loaded: see `devices.check_device`.
+        engine: Loads a backend for a GGUF file, in a separate process; it is timed in place of the source.
 
     Returns:
-        The manifest: source digest (of a file the beginning of its sha256), scheme, `source_bytes` and `target_bytes`
-        (weight files), `memory_bytes` (of the loaded target), `load_seconds` (of the target), and what `_compare`
-        measures (None without text).
+        The manifest: source digest (for a file, the beginning of its sha256), scheme, `source_bytes` and `target_bytes`
+        (weight files), `memory_bytes` (of the loaded target), `load_seconds` (of the target), and the results of
+        `_compare` (None without text).
 
     Raises:
-        SymphonyError: Unknown scheme, no model at `source`, or a target that can not be written or holds what this
+        SymphonyError: Unknown scheme, no model at `source`, or a target that cannot be written or holds files that this
             command did not make.
     """
     if scheme not in SCHEMES:
@@ -95,7 +97,7 @@ def quantise(
     else:
         check_folder(source)
     digest = files.file_sha256(source)[:16] if is_file else weights_digest(source)
-    source, target = (Path(os.path.realpath(path)) for path in (source, target))  # takes circles of links, too
+    source, target = (Path(os.path.realpath(path)) for path in (source, target))  # also handles circular links
     _check_target(target, source, digest)
     _check_parent(target)
     dtype, quantization = _KEPT.get(scheme, "float32"), None if scheme in ("bfloat16", "none") else scheme
@@ -134,7 +136,7 @@ def quantise(
 
 
 def _check_parent(target: Path) -> None:
-    """Whether a folder can be made where the target is to be; minutes before it is."""
+    """Checks, minutes before it is needed, that a folder can be made for the target."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _scratch(target).cleanup()
@@ -151,7 +153,7 @@ def _unwritable(target: Path, failure: OSError) -> SymphonyError:
 
 
 def _check_target(target: Path, source: Path, digest: str) -> None:
-    """Only what this command made, of the same folder or the same weights, is replaced."""
+    """Checks that the target is replaceable: made by this command from the same folder or the same weights."""
     if target.is_relative_to(source) or source.is_relative_to(target):
         raise SymphonyError(f"--out: found {target}, allowed: a folder neither within nor above the source, {source}")
     mark = target / MARK
@@ -168,9 +170,9 @@ def _weight_bytes(folder: Path) -> int:
 
 
 def peak_memory(device: str) -> int:
-    """The most bytes that this process has held so far: of a GPU what torch gave to tensors, else of main memory all.
+    """Returns the most bytes this process has held so far: on a GPU torch's tensors, else all main memory.
 
-    The latter is the high-water mark of this program, with its libraries; getrusage would count the parent's, too.
+    The latter is the high-water mark of this program with its libraries; getrusage would include the parent's.
     """
     import torch
 
@@ -191,16 +193,16 @@ def _compare(
     dtype: Dtype,
     engine: Callable[[], ModelBackend] | None,
 ) -> dict[str, float | None]:
-    """What quantisation changes where a search would notice it, and on plain text. Each model has a process of its own.
+    """Measures what quantisation changes for a search and on plain text. Each model gets its own process.
 
     Args:
-        dtype: What the target computes in; the source computes in float32.
+        dtype: Number format in which the target computes; the source computes in float32.
         engine: As in `quantise`.
 
     Returns:
-        Over the tokens that the source answers: `relative_logit_error` (2-norm of the difference over that of the
+        Over the tokens of the source's answers: `relative_logit_error` (2-norm of the difference over that of the
         source's logits), `top1_agreement` (share with the same most probable token) and `perplexity_*` (exp of the
-        mean negative log-likelihood). `text_perplexity_*` likewise over the shipped text. `tokens_per_second_*`:
+        mean negative log-likelihood). `text_perplexity_*`: the same over the shipped text. `tokens_per_second_*`:
         batched generation. `peak_memory_*`: see `peak_memory`; after loading and answering.
     """
     if not prompts:
@@ -230,7 +232,7 @@ def _compare(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Examined:
-    """A model's figures; `logits` (tokens, vocabulary) is an array, which needs no process that lives on."""
+    """A model's figures; `logits` (tokens, vocabulary) is an array, which outlives the process."""
 
     answers: list[Completion]
     logits: Any
@@ -246,7 +248,7 @@ def _alone(function: Callable[..., Any], *given: Any) -> Any:
 
 
 def _speed(engine: Callable[[], ModelBackend], requests: Sequence[Request]) -> tuple[float, int]:
-    """Completion tokens a second, and the most memory that the process held."""
+    """Returns completion tokens per second, and the most memory that the process held."""
     _, speed = _timed(engine(), requests)
     return speed, peak_memory(CPU)
 
@@ -254,7 +256,7 @@ def _speed(engine: Callable[[], ModelBackend], requests: Sequence[Request]) -> t
 def _examine(
     folder: Path, device: str, dtype: Dtype, requests: Sequence[Request], answers: Sequence[Completion] | None
 ) -> _Examined:
-    """Of one model; at the tokens of `answers`, or of its own where there are none."""
+    """Measures one model at the tokens of `answers`, or of its own answers if there are none."""
     import torch
 
     backend = HFBackend(folder, device=device, dtype=dtype)
@@ -275,7 +277,7 @@ def _examine(
 
 
 def _timed(backend: ModelBackend, requests: Sequence[Request]) -> tuple[list[Completion], float]:
-    """The answers, and completion tokens a second: of the faster of two times, as the first one warms up."""
+    """Returns the answers, and completion tokens per second of the faster of two runs (the first warms up)."""
     speeds = []
     for _ in range(2):
         begin = time.perf_counter()
@@ -287,7 +289,7 @@ def _timed(backend: ModelBackend, requests: Sequence[Request]) -> tuple[list[Com
 def _logits(
     backend: HFBackend, requests: Sequence[Request], answers: Sequence[Completion]
 ) -> Iterator[tuple[Any, Any]]:
-    """For each answer: the logits (tokens, vocabulary) where its tokens were drawn, and the tokens."""
+    """Yields for each answer the logits (tokens, vocabulary) from which its tokens were drawn, and the tokens."""
     import torch
 
     tokenizer, device = backend.tokenizer, backend.model.device
@@ -302,7 +304,7 @@ def _logits(
 
 
 def _text_perplexity(backend: HFBackend) -> float:
-    """Over the shipped text, in windows of `_WINDOW` tokens, whose first ones are given."""
+    """Returns the perplexity on the shipped text, in windows of `_WINDOW` tokens whose first token is given."""
     import torch
 
     ids = backend.tokenizer(TEXT.read_text(encoding="utf-8"), add_special_tokens=False, verbose=False)["input_ids"]

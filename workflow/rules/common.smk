@@ -1,5 +1,5 @@
-# The plan: which runs the study has, in which groups, and what their digests are. Composed once (cached under
-# outputs/plans by the digest of every input) and frozen a group, so that no job reads conf/ while it is being edited.
+# The plan: the study's runs, their groups and their digests. It is composed once (cached under outputs/plans by the
+# digest of every input) and frozen per group, so that no job reads conf/ while it is being edited.
 import sys
 from pathlib import Path
 
@@ -53,7 +53,7 @@ if not RUNS:
 
 
 def downloads(group):
-    """Manifests of the downloads that a group's runs need and that are not there."""
+    """Returns manifests of the missing downloads that a group's runs need."""
     options = {
         f"task/{run.task}"
         for run in group.runs
@@ -73,7 +73,7 @@ def downloads(group):
 
 
 def is_there(option):
-    """Whether a model's one file lies in a folder of the user's own, so that nothing has to be downloaded."""
+    """Whether a model's one file is in the user's own folder, so that nothing must be downloaded."""
     kind, _, name = option.partition("/")
     try:
         spec = model(name, conf=CONF) if kind == "model" else None
@@ -83,7 +83,7 @@ def is_there(option):
 
 
 def quantised(runs):
-    """Manifests of the quantised checkpoints among the models of some runs, made by rule quantise."""
+    """Returns manifests of the quantised checkpoints among the models of some runs, made by rule quantise."""
     agents = [agent for run in runs for agent in run.config["pool"]["agents"]]
     paths = {str(agent.get("path")) for agent in agents}
     return [
@@ -94,14 +94,14 @@ def quantised(runs):
 
 
 def has_engine(group):
-    """Whether a model of the group computes with as many threads as it is given."""
+    """Whether a model of the group uses as many threads as it gets."""
     return any(
         spec.is_stepped for run in group.runs for spec in models(run.config).values()
     )
 
 
 def weights(option):
-    """What a model's weights lie in: the manifest of its download, or the files that ship with the package or lie there."""
+    """Returns where a model's weights are: its download's manifest, or the files shipped or already present."""
     if is_there(f"model/{option}"):
         return str(model(option, conf=CONF).file(DATA))
     if f"model/{option}" in SOURCES:
@@ -111,7 +111,7 @@ def weights(option):
 
 QUANTISED = quantised(RUNS)
 
-# The package is found in the project's folder, wherever snakemake was started from.
+# Finds the package in the project's folder, wherever snakemake was started.
 SYMPHONY = (
     f"PYTHONPATH={workflow.basedir}:${{PYTHONPATH:-}} {sys.executable} -m symphony"
 )

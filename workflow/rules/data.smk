@@ -1,4 +1,4 @@
-# Downloads: only what an option of the plan pins in its `source` block. The quickstart has none.
+# Downloads only what an option of the plan pins in its `source` block. The quickstart has none.
 rule fetch:
     output:
         f"{DATA}/{{option}}/manifest.json",

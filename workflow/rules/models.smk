@@ -1,5 +1,5 @@
-# The embedded models ship with the package: `train_pool` makes them again from nothing when asked for by name, and
-# `quantise` makes the checkpoints that a study's runs ask for.
+# The embedded models ship with the package: `train_pool` makes them from scratch if requested by name, and
+# `quantise` makes the checkpoints that a study's runs need.
 EMBEDDED = ("llama", "qwen3", "neox")
 
 

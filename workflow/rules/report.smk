@@ -1,6 +1,6 @@
 # Records -> database -> tables, figures, page. Nothing here asks a model.
 DATABASE = f"outputs/{STUDY}/records.duckdb"
-# Titles, questions and order of the experiments; written only when they change, so that a title remakes the report alone.
+# Titles, questions and order of the experiments; written only if they change, so that a new title remakes only the report.
 PLAN = f"outputs/{STUDY}/plan.json"
 write_description(
     STUDY, Path(PLAN), OVERRIDES, conf=CONF, left_out=LEFT_OUT, recorded=told(RUNS)

@@ -1,5 +1,6 @@
-# One job a (task, pool, seed), or a (task, pool) with --config share=task,pool: its runs share the loaded models. The digest of the runs is in the path, so a comment in
-# a YAML changes nothing; runs whose folder outputs/runs/<digest> is complete are skipped inside the job.
+# One job per (task, pool, seed), or per (task, pool) with --config share=task,pool; its runs share the loaded models.
+# The digest of the runs is in the path, so a comment in a YAML file changes nothing. The job skips runs whose folder
+# outputs/runs/<digest> is complete.
 rule run:
     input:
         lambda wildcards: downloads(GROUPS[wildcards.group]),
@@ -12,7 +13,7 @@ rule run:
         "outputs/benchmarks/run/{group}.tsv"
     conda:
         "../../environment.yml"
-    # An engine for GGUF files uses every core that it is given; two of them beside each other are slower than in turn.
+    # An engine for GGUF files uses every core that it gets; two at once are slower than one after the other.
     threads: lambda wildcards: workflow.cores if has_engine(GROUPS[wildcards.group]) else 1
     resources:
         mem_mb=lambda wildcards: 6000 if has_engine(GROUPS[wildcards.group]) else 3000,

@@ -1,7 +1,7 @@
-"""Any OpenAI-compatible chat endpoint, one request a call: no batch, no barrier.
+"""A backend for any OpenAI-compatible chat endpoint, with one request per call: no batch, no barrier.
 
-`openai` is imported when the first call is made; its own retries are off, because those here are counted, paced and
-bounded. A key is read from the environment, and nothing that leaves this module holds it.
+`openai` is imported at the first call. Its own retries are off, because those here are counted, paced and limited.
+The key is read from the environment, and nothing that leaves this module contains it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from symphony.models.sizes import Size, estimate
 from symphony.types import Completion, Message, Request, SymphonyError, canonical_json
 
 SEED_RANGE = 2**31
-"""Seeds that are sent are below this: the largest range that every API takes."""
+"""Seeds sent are below this: the largest range that every API accepts."""
 CROWD = 24
-"""Calls in flight that share a client."""
-_REFUSED = (400, 413, 422)  # the request's own fault: the endpoint lives
+"""Calls in flight that share one client."""
+_REFUSED = (400, 413, 422)  # the request's own fault; the endpoint is alive
 _TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 _OMITTED = ("seed", "stop", "temperature")
 _SENT = ("model", "messages", "stream", "n", "logprobs", *_OMITTED, *_TOKEN_LIMITS)
@@ -33,12 +33,12 @@ _SENT = ("model", "messages", "stream", "n", "logprobs", *_OMITTED, *_TOKEN_LIMI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
-    """How one try ended.
+    """The result of one try.
 
     Attributes:
         again: Whether another try may help.
-        wait_s: Seconds that the endpoint asks to wait before it.
-        lives: Whether the endpoint showed that it lives.
+        wait_s: Seconds that the endpoint asks us to wait before it.
+        lives: Whether the endpoint showed that it is alive.
     """
 
     completion: Completion
@@ -48,35 +48,35 @@ class _Outcome:
 
 
 class APIModel:
-    """A model behind an OpenAI-compatible endpoint (`Endpoint`). The constructor asks nothing and needs no key.
+    """A model behind an OpenAI-compatible endpoint (`Endpoint`). The constructor sends nothing and needs no key.
 
     Args:
-        base_url: Up to and with the version, e.g. "http://127.0.0.1:8000/v1". Holds no user name, password or query.
-        model: The endpoint's name of the model.
-        key_env: Name of the environment variable with the key; None where the endpoint wants none.
+        base_url: Address including the version, e.g. "http://127.0.0.1:8000/v1", without user name, password or query.
+        model: The endpoint's name for the model.
+        key_env: Name of the environment variable with the key; None if the endpoint needs none.
         token_limit: Name under which the limit of completion tokens is sent.
         context: Tokens that the model takes, prompt and completion; a prompt that is longer by the estimate of three
             letters a token is shortened before it is sent. None: prompts are sent as they are.
-        logprobs: Whether log-probabilities are asked for, where the endpoint has them (scorer `token_probability`).
-        omit: Of seed, stop and temperature, those that the endpoint refuses. `stop` holds all the same.
-        extra: More fields of the request's body, sent as they are.
-        price: prompt, cached, completion: dollars per million tokens, None where unknown.
-        tokenizer: Folder of the model's tokenizer, named as the `path` of a local model; it counts what a prompt will
-            take, and `symphony doctor` compares the endpoint's count with its.
-        requests_per_minute, tokens_per_minute: Rate limits, tries count; None is no limit.
-        at_once: Requests under way at most, >= 1; None is no limit. Of those that wait, the one goes next whose prompt
-            begins most like the last: 1 is right for a server that answers one at a time.
+        logprobs: Whether to ask for log-probabilities, if the endpoint has them (scorer `token_probability`).
+        omit: Those of seed, stop and temperature that the endpoint refuses. `stop` is still applied here.
+        extra: Additional fields of the request's body, sent as they are.
+        price: prompt, cached, completion: dollars per million tokens, None if unknown.
+        tokenizer: Folder of the model's tokenizer, given like the `path` of a local model; it counts the tokens of a
+            prompt, and `symphony doctor` compares the endpoint's count with it.
+        requests_per_minute, tokens_per_minute: Rate limits; every try counts. None means no limit.
+        at_once: Maximum number of requests under way, >= 1; None means no limit. Of the waiting requests, the next one
+            is the one whose prompt begins most like the last: 1 suits a server that answers one at a time.
         timeout_s: Seconds for one try, > 0.
-        retries: Tries after the first, >= 0: on HTTP 429 and 5xx, on timeouts and on cut connections, on nothing else.
-        pause_s: Seconds before the first retry, doubled for each next one; 50 to 100 % of it are waited.
-        pause_max_s: The longest pause. A `Retry-After` beyond it ends the call.
+        retries: Tries after the first, >= 0; only for HTTP 429 and 5xx, timeouts and broken connections.
+        pause_s: Seconds before the first retry, doubled for each later one; 50 to 100 % of this is waited.
+        pause_max_s: The longest pause. A longer `Retry-After` ends the call.
         breaker_failures: Failed calls in a row that open the breaker, >= 1.
-        breaker_pause_s: Seconds until the opened breaker lets a trial call through.
-        timing: Clock and sleep; no key of a config.
+        breaker_pause_s: Seconds until the open breaker lets a trial call through.
+        timing: Clock and sleep; not a key of a config.
 
     Attributes:
-        revision: "api:<host>:<model>", with the path where it is not /v1 and a digest of `extra`, `omit`, `context` and
-            `logprobs` where used.
+        revision: "api:<host>:<model>", with the path if it is not /v1, and a digest of `extra`, `omit`, `context` and
+            `logprobs` if used.
 
     Raises:
         SymphonyError: A value out of range.
@@ -162,18 +162,18 @@ class APIModel:
         return f"APIModel({self.revision!r})"
 
     def ready(self) -> None:
-        """Checks what a call needs; asks nothing.
+        """Checks what a call needs, without sending anything.
 
         Raises:
-            SymphonyError: The environment variable with the key is not set, or holds what no key is made of.
+            SymphonyError: The environment variable with the key is not set, or its value cannot be a key.
         """
         read_key(self._key_env)
 
     async def complete(self, request: Request) -> Completion:
-        """The endpoint's answer, with the seconds from this call to the answer; whatever fails is a failed completion.
+        """Returns the endpoint's answer, with the seconds from this call; any failure gives a failed completion.
 
         Raises:
-            SymphonyError: As `ready`.
+            SymphonyError: As in `ready`.
         """
         began = self._timing.clock()
         connection = await self._connected()
@@ -201,10 +201,10 @@ class APIModel:
         return completion
 
     def size(self, request: Request) -> Size:
-        """See `Sizing`: by the tokenizer where there is one, else by the estimate.
+        """Returns a request's size (`Sizing`), counted by the tokenizer if there is one, else estimated.
 
         Raises:
-            SymphonyError: The tokenizer's folder holds none, or its template takes no such messages.
+            SymphonyError: The tokenizer's folder holds none, or its template rejects the messages.
         """
         messages, dropped = self._fitted(request)
         if self._tokenizer is None:
@@ -227,12 +227,12 @@ class APIModel:
                 return replace(outcome, completion=replace(outcome.completion, error=told))
             waiting = pause(attempt, self.pause_s, self.pause_max_s, self._timing.jitter())
             await self._timing.sleep(max(waiting, outcome.wait_s))
-            if not trial and self._breaker.refusal is not None:  # others found out meanwhile
+            if not trial and self._breaker.refusal is not None:  # other calls opened it meanwhile
                 break
         return outcome
 
     async def _paced(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
-        """One try within the rate limits. What it used is settled when it is known, all of it where it is not."""
+        """Makes one try within the rate limits. Afterwards unused tokens are returned, if the usage is known."""
         expected = estimate(message["content"] for message in body["messages"]) + body[self._token_limit]
         await self._tokens.take(expected)
         await self._requests.take(1)
@@ -247,7 +247,7 @@ class APIModel:
         import openai
 
         try:
-            # The client's own timeout is for each step (connecting, reading a piece): a trickle would never end.
+            # The client's own timeout applies to each step (connecting, reading a piece), so a trickle would never end.
             async with asyncio.timeout(self.timeout_s):
                 reply = await connection.post(body)
             return _Outcome(completion=understand(reply, stop, sent="stop" in body), lives=True)
@@ -261,7 +261,7 @@ class APIModel:
                 told = "found a body that is not encoded as its content-encoding says"
                 return _Outcome(completion=failure(Fault.REPLY, told), lives=True)
             return _Outcome(completion=failure(Fault.CONNECTION, f"{kind} at {host_of(self._base_url)}"), again=True)
-        except Exception as error:  # of the client itself; its words may hold what was sent
+        except Exception as error:  # from the client itself; its text may contain what was sent
             return _Outcome(completion=failure(Fault.CLIENT, type(error).__name__))
 
     def _status(self, error: Any) -> _Outcome:
@@ -298,7 +298,7 @@ class APIModel:
         return {**body, **self._extra}
 
     async def _connected(self) -> _Connection:
-        """This loop's connection: a new run makes a new one."""
+        """Returns this loop's connection; a new run makes a new one."""
         loop = asyncio.get_running_loop()
         if self._connection is None or loop is not self._loop:
             self._holder = _hold(_Connection(self._base_url, read_key(self._key_env), self.timeout_s))
@@ -311,7 +311,7 @@ class APIModel:
 
 @dataclass(slots=True)
 class _Line:
-    """A client with connections of its own.
+    """A client with its own connections.
 
     Attributes:
         busy: Calls in flight.
@@ -322,8 +322,10 @@ class _Line:
 
 
 class _Connection:
-    """The clients of one event loop. There is one, and one more for every `CROWD` calls in flight: each request makes
-    a client look at all of its connections, so that the work for n calls at once would grow with n squared."""
+    """The clients of one event loop: one, and one more for every `CROWD` calls in flight.
+
+    Each request makes a client look at all of its connections, so n calls on a client take work of order n squared.
+    """
 
     def __init__(self, base_url: str, key: Secret, timeout_s: float) -> None:
         self.key = key
@@ -331,14 +333,14 @@ class _Connection:
         self._lines: list[_Line] = []
 
     async def post(self, body: dict[str, Any]) -> str:
-        """The reply's text, for HTTP status 200; other ends are exceptions of `openai`."""
+        """Returns the reply's text for HTTP status 200; raises an exception of `openai` otherwise."""
         line = next((line for line in self._lines if line.busy < CROWD), None)
         if line is None:
             line = _Line(self._client())
             self._lines.append(line)
         line.busy += 1
         try:
-            # As text: the reply may be anything, and is understood elsewhere.
+            # As text: the reply may be anything, and is parsed elsewhere.
             options = {"headers": self._headers()}
             return str(await line.client.post("/chat/completions", body=body, cast_to=str, options=options))
         finally:
@@ -355,8 +357,8 @@ class _Connection:
             logging.getLogger(name).setLevel(logging.INFO)
         http_client = DefaultAsyncHttpxClient(
             timeout=self._timeout_s,
-            follow_redirects=False,  # one could lead the prompt, and parts of the key, anywhere
-            verify=self._base_url.startswith("https:"),  # else certificates would be loaded that nothing uses, 30 ms
+            follow_redirects=False,  # a redirect could lead the prompt, and parts of the key, anywhere
+            verify=self._base_url.startswith("https:"),  # otherwise certificates are loaded that nothing uses, 30 ms
         )
         return AsyncOpenAI(
             base_url=self._base_url,
@@ -368,7 +370,7 @@ class _Connection:
         )
 
     def _headers(self) -> dict[str, Any]:
-        """All given, so that what the environment holds for another endpoint is never sent to this one."""
+        """Returns all headers, so that values in the environment for another endpoint are never sent to this one."""
         from openai import Omit
 
         named = ("OpenAI-Organization", "OpenAI-Project")
@@ -377,8 +379,10 @@ class _Connection:
 
 
 async def _hold(connection: _Connection) -> AsyncGenerator[_Connection, None]:
-    """Holds a connection open. A loop closes its generators when it ends (`asyncio.run`), and so the connection, after
-    the calls that were cancelled with it."""
+    """Holds a connection open until its loop ends.
+
+    A loop closes its generators when it ends (`asyncio.run`), and so the connection, after the cancelled calls.
+    """
     try:
         yield connection
     finally:
@@ -386,6 +390,6 @@ async def _hold(connection: _Connection) -> AsyncGenerator[_Connection, None]:
 
 
 def _short(text: str) -> str:
-    """Shortened after hiding, never before: a key cut in two would not be found."""
+    """Shortens a text; only after hiding the key, since half a key would not be found."""
     text = " ".join(text.split())
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."

@@ -1,4 +1,4 @@
-"""Manners towards an endpoint: rate limit, order of requests, pauses before another try, a breaker for a dead one."""
+"""Rate limit, order of requests, back-off and circuit breaker for an endpoint."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 _MINUTE = 60.0
-_NEARLY = 1e-6  # of a unit; a sleep may end that much too early by rounding
+_NEARLY = 1e-6  # of a unit; rounding may end a sleep that much too early
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Where time comes from; tests hand over a clock of their own.
+    """The source of time; tests provide their own clock.
 
     Attributes:
-        clock: Seconds that only grow.
-        sleep: Waits as many seconds.
-        jitter: A number in [0, 1), another one each time; it moves pauses and no result.
+        clock: Returns seconds that never decrease.
+        sleep: Waits the given seconds.
+        jitter: Returns a new number in [0, 1) each time; it affects pauses but no result.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -32,12 +32,12 @@ class Timing:
 class RateLimit:
     """A token bucket: first come, first served, evenly spaced.
 
-    In any 60 seconds it lets through at most `limit`, and less than one taking more (of whole requests, which are
-    takings of 1: at most `limit`). It holds one taking and what flows in within a second, so that a late wake-up costs
-    nothing; the inflow is smaller by as much, so that 59/60 of the limit can be used in the long run.
+    In any 60 seconds it lets through less than `limit` plus one taking; requests, which are takings of 1, never
+    exceed `limit`. It holds one taking plus one second's inflow, so that a late wake-up costs nothing; the inflow is
+    smaller by as much, so that 59/60 of the limit can be used in the long run.
 
     Args:
-        limit: Units a minute; None is no limit.
+        limit: Units per minute; None means no limit.
     """
 
     def __init__(self, limit: float | None, timing: Timing) -> None:
@@ -49,7 +49,7 @@ class RateLimit:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def take(self, amount: float) -> None:
-        """Waits until `amount` may be used; more than a minute's worth counts as a minute's."""
+        """Waits until `amount` may be used; more than a minute's worth counts as a minute's worth."""
         if self._limit is None:
             return
         loop = asyncio.get_running_loop()
@@ -65,13 +65,13 @@ class RateLimit:
             self._level -= amount
 
     def give_back(self, amount: float) -> None:
-        """Returns what a taking did not use; below 0, takes what it used beyond."""
+        """Returns the unused part of a taking; a negative amount takes what was used beyond it."""
         if self._limit is not None and self._level is not None:
             self._level = self._fill() + amount
 
     @property
     def _inflow(self) -> float:
-        """Units a second."""
+        """Units per second."""
         assert self._limit is not None
         return (self._limit - self._limit / _MINUTE) / _MINUTE
 
@@ -86,13 +86,12 @@ class RateLimit:
 
 
 class PrefixQueue:
-    """Lets so many requests through at once; of those that wait, the one goes next that begins most like the last.
+    """Limits the requests under way; the waiting request whose prompt begins most like the last one goes next.
 
-    A server that answers one request at a time keeps the prompt before in its cache: what a prompt shares with that
-    costs nothing.
+    A server that answers one request at a time keeps the last prompt in its cache, so the shared beginning is free.
 
     Args:
-        at_once: Requests under way at most, >= 1; None is no limit.
+        at_once: Maximum number of requests under way, >= 1; None means no limit.
     """
 
     def __init__(self, at_once: int | None) -> None:
@@ -109,7 +108,7 @@ class PrefixQueue:
             yield
             return
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # what an earlier loop left behind waits for nothing
+        if loop is not self._loop:  # requests from an earlier loop wait for nothing
             self._loop, self._under_way, self._waiting = loop, 0, []
         if self._under_way < self._at_once:
             self._under_way += 1
@@ -122,7 +121,7 @@ class PrefixQueue:
             self._pass_on()
 
     async def _wait(self, prompt: str, loop: asyncio.AbstractEventLoop) -> None:
-        """Until the place of another request is handed over."""
+        """Waits until another request hands over its place."""
         entry = (prompt, loop.create_future())
         self._waiting.append(entry)
         try:
@@ -135,7 +134,7 @@ class PrefixQueue:
             raise
 
     def _pass_on(self) -> None:
-        waiting = [entry for entry in self._waiting if not entry[1].done()]  # a cancelled one has yet to leave
+        waiting = [entry for entry in self._waiting if not entry[1].done()]  # a cancelled one may still be listed
         if not waiting:
             self._under_way -= 1
             return
@@ -145,15 +144,15 @@ class PrefixQueue:
 
 
 def _shared(one: str, other: str) -> int:
-    """Length of the beginning that two texts share."""
+    """Returns the length of the common beginning of two texts."""
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 class Breaker:
-    """Lets calls to a dead endpoint fail at once.
+    """A circuit breaker that makes calls to a dead endpoint fail at once.
 
     Closed, it counts failed calls in a row; at `failures` it opens and refuses calls. After `pause_s` seconds it is
-    half open: one call is let through as a trial, and closes it by any answer or opens it again by failing.
+    half open: it lets one trial call through, which closes it with any answer or opens it again by failing.
     """
 
     def __init__(self, failures: int, pause_s: float, clock: Callable[[], float]) -> None:
@@ -165,7 +164,7 @@ class Breaker:
 
     @property
     def refusal(self) -> str | None:
-        """Why a call would be refused; None where it would not, or as a trial only."""
+        """Why a call would be refused; None if it would not be, or only a trial would pass."""
         if self._opened is None:
             return None
         told = f"{self._row} calls in a row failed, the last by {self._reason}"
@@ -175,12 +174,12 @@ class Breaker:
         return f"{told}; the next trial is due {self._pause_s:g} s after it" if left > 0 else None
 
     def enter(self) -> bool:
-        """Registers a call that is not refused, and returns whether it is a trial."""
+        """Registers a call that is not refused; returns whether it is a trial."""
         self._trying = self._opened is not None
         return self._trying
 
     def answered(self) -> None:
-        """The endpoint lives."""
+        """Records that the endpoint is alive."""
         self._row, self._opened, self._trying = 0, None, False
 
     def failed(self, reason: str, *, trial: bool) -> None:
@@ -190,21 +189,21 @@ class Breaker:
             self._opened = self._clock()
 
     def left(self, *, trial: bool) -> None:
-        """A call was cancelled: nothing was learnt."""
+        """Records that a call was cancelled, which shows nothing about the endpoint."""
         self._trying = self._trying and not trial
 
 
 def pause(attempt: int, first_s: float, most_s: float, jitter: float) -> float:
-    """Seconds before another try: doubles with each attempt (0, 1, ...) up to `most_s`, then 50 to 100 % of it.
+    """Returns the seconds before another try: doubled per attempt (0, 1, ...) up to `most_s`, then 50 to 100 % of it.
 
     Args:
-        jitter: In [0, 1); keeps calls that failed together from coming back together.
+        jitter: A number in [0, 1); keeps calls that failed together from returning together.
     """
     return min(most_s, first_s * 2.0 ** min(attempt, 60)) * (0.5 + jitter / 2)
 
 
 def retry_after(header: str | None, milliseconds: str | None = None) -> float:
-    """Seconds that a `Retry-After` header asks for (a number, or a date); 0 where it says nothing sensible."""
+    """Returns the seconds that a `Retry-After` header asks for (a number or a date); 0 if it makes no sense."""
     for text, unit in ((milliseconds, 1e-3), (header, 1.0)):
         try:
             seconds = float(text or "") * unit

@@ -1,6 +1,6 @@
-"""Whether an endpoint answers, and which parameters of a request it passes over without a word.
+"""Checks whether an endpoint answers, and which request parameters it silently ignores.
 
-A handful of tiny completions are asked for and paid for: nothing else shows what a server does with a parameter.
+It pays for a handful of tiny completions; nothing else shows what a server does with a parameter.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from symphony.models.api.replies import SHOWN, usage_of
 from symphony.models.endpoint import Secret, read_key
 
 TOKENS = 16
-"""The limit of one completion."""
+"""Token limit of each completion."""
 MOST_BYTES = 1 << 22
-"""Of a reply; a longer one is none."""
+"""Maximum bytes of a reply; longer replies are rejected."""
 QUICK_S = 0.1
-"""A completion that takes less tells nothing about how several are answered."""
+"""A completion faster than this many seconds does not show whether several are answered in parallel."""
 PROMPT = "Invent a name for a ship and say where it sails."
 HOTTEST = 2
-"""The largest temperature that APIs take; hardly a model draws its greedy answer at it."""
+"""The highest temperature that APIs accept; hardly any model draws its greedy answer at it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What an endpoint showed.
+    """The findings about an endpoint.
 
     Attributes:
         answers: Whether it completed a prompt.
-        problem: Why it did not; "" where it did.
-        models: How many models its /models lists; None where it lists none that can be read.
-        kept: Parameters that were seen to be taken.
-        ignored: Parameters that were passed over with HTTP 200.
+        problem: Why it did not; "" if it did.
+        models: How many models its /models lists; None if it gives no readable list.
+        kept: Parameters that it was seen to obey.
+        ignored: Parameters that it ignored with HTTP 200.
         refused: Parameters that ended in an error of their own.
-        unsure: Parameters of which its answers did not tell.
+        unsure: Parameters on which its answers were inconclusive.
         repeats: Whether the prompt came back in its answer.
-        prompt_tokens: Of `PROMPT`, as it counts them; None where it tells no number.
-        sequential: Whether two requests together took as long as one after the other; None where that can't be told.
+        prompt_tokens: Its count of the tokens of `PROMPT`; None if it gives none.
+        sequential: Whether two requests together took as long as one after the other; None if unclear.
     """
 
     answers: bool
@@ -59,25 +59,25 @@ class Probe:
 
 
 class _Refused(Exception):
-    """The endpoint did not complete; the key is hidden in the words."""
+    """Raised if the endpoint did not complete; the key is hidden in the message."""
 
 
 class _Straight(HTTPRedirectHandler):
-    """Follows nowhere: a redirect could lead the key anywhere."""
+    """Follows no redirect, since one could lead the key anywhere."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 def probe(settings: Mapping[str, Any], timeout_s: float = 30.0) -> Probe:
-    """Asks one endpoint: its list of models, then at most twelve completions of `TOKENS` tokens.
+    """Probes one endpoint: asks for its list of models, then for at most twelve completions of `TOKENS` tokens.
 
     Args:
-        settings: Constructor arguments of an `APIModel`, checked by making one.
-        timeout_s: For each request, > 0.
+        settings: Constructor arguments of an `APIModel`, already checked by making one.
+        timeout_s: Seconds for each request, > 0.
 
     Raises:
-        SymphonyError: The key is not in the environment, or is none.
+        SymphonyError: The key is not in the environment, or is not valid.
     """
     asked = _Endpoint(settings, read_key(settings.get("key_env")), timeout_s)
     models = asked.models()
@@ -115,7 +115,7 @@ def probe(settings: Mapping[str, Any], timeout_s: float = 30.0) -> Probe:
 
 
 def _sequential(asked: _Endpoint) -> bool | None:
-    """Whether two completions together take about twice the time of one."""
+    """Whether two completions together take about twice as long as one."""
 
     def took(count: int) -> float:
         begin = time.perf_counter()
@@ -131,9 +131,9 @@ def _sequential(asked: _Endpoint) -> bool | None:
 
 
 def _sampling(asked: _Endpoint, first: str) -> dict[str, str]:
-    """One seed twice, then others: equal seeds should agree, and at temperature 1 some of three others should not.
+    """Tries one seed twice, then others: equal seeds should agree; at temperature 1 some of three seeds should differ.
 
-    Where all agree, the model may be sure of its answer, but hardly at the highest temperature.
+    If all agree, the model may be sure of its answer, but hardly so at the highest temperature.
     """
     if asked.text(temperature=1, seed=1) != first:
         return {"seed": "ignored", "temperature": "kept"}
@@ -141,25 +141,25 @@ def _sampling(asked: _Endpoint, first: str) -> dict[str, str]:
         return {"seed": "kept", "temperature": "kept"}
     try:
         hottest = asked.text(temperature=HOTTEST, seed=1)
-    except _Refused:  # beyond what it takes
+    except _Refused:  # above its maximum
         return {"seed": "unsure", "temperature": "unsure"}
     return {"seed": "unsure", "temperature": "ignored" if hottest == first else "kept"}
 
 
 def _stop(asked: _Endpoint) -> str:
-    """The greedy answer once more, with a piece from its middle as stop string; some servers leave that in the text."""
+    """Repeats the greedy answer with a piece from its middle as stop string, which some servers leave in the text."""
     whole = asked.text(temperature=0, seed=1)
     piece = whole[len(whole) // 2 :][:3]
-    if not piece.strip() or PROMPT in whole:  # the piece may be the prompt's
+    if not piece.strip() or PROMPT in whole:  # the piece may be from the prompt
         return "unsure"
     cut = asked.text(temperature=0, seed=1, stop=[piece])
-    if cut == whole:  # a token may reach beyond the piece, hardly beyond the word
+    if cut == whole:  # a token may reach beyond the piece, but hardly beyond the word
         return "ignored" if " " in whole.partition(piece)[2].strip() else "unsure"
     return "kept" if whole.startswith(cut.rstrip()) else "unsure"
 
 
 class _Endpoint:
-    """Plain HTTP, so that nothing of a client's own is between a parameter and the server."""
+    """Plain HTTP access, so that no client library changes a parameter on its way to the server."""
 
     def __init__(self, settings: Mapping[str, Any], key: Secret, timeout_s: float) -> None:
         self._base = str(settings["base_url"]).rstrip("/")
@@ -169,10 +169,10 @@ class _Endpoint:
         messages = [{"role": "user", "content": PROMPT}]
         self._body = {"model": settings["model"], "messages": messages, limit: TOKENS}
         self._extra = dict(settings.get("extra") or {})
-        self.counted: int | None = None  # tokens of the prompt, in the last reply
+        self.counted: int | None = None  # tokens of the prompt in the last reply
 
     def models(self) -> int | None:
-        """How many models it lists. Some servers that complete list none."""
+        """Returns how many models it lists; some servers that complete list none."""
         try:
             found = self._json("/models", None).get("data")
         except _Refused:
@@ -186,7 +186,7 @@ class _Endpoint:
             raise _Refused("found a reply without a message, allowed: a chat completion") from error
 
     def choices(self, **parameters: Any) -> list[Mapping[str, Any]]:
-        """At least one, each an object."""
+        """Returns the reply's choices: at least one, each an object."""
         sent = {name: value for name, value in parameters.items() if name not in self.omit}
         reply = self._json("/chat/completions", {**self._body, **sent, **self._extra})
         usage, found = usage_of(reply.get("usage")), reply.get("choices")
@@ -205,7 +205,7 @@ class _Endpoint:
             with build_opener(_Straight).open(request, timeout=self._timeout_s) as answer:
                 found = json.loads(answer.read(MOST_BYTES))
         except HTTPError as error:
-            # Of 401 and 403 nothing is told: such replies repeat parts of the key.
+            # Replies to 401 and 403 are not shown: they repeat parts of the key.
             words = "" if error.code in (401, 403) else error.read(MOST_BYTES).decode(errors="replace")
             told = f"HTTP {error.code} {words}"
         except (OSError, HTTPException) as error:

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible endpoint replied, as a completion: whatever is wrong becomes a typed error."""
+"""Turns the reply of an OpenAI-compatible endpoint into a completion; anything wrong becomes a typed error."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from symphony.chat.reasoning import ends_inside, joined, stop_at
 from symphony.types import Completion
 
 SHOWN = 200
-"""Characters of an endpoint's own words that an error text repeats."""
-_MOST_TOKENS = 2**31  # a count beyond is a slip, and would not fit a record
+"""Characters of an endpoint's own message that an error text repeats."""
+_MOST_TOKENS = 2**31  # a larger count is a mistake and would not fit into a record
 _ENDED: dict[str, Literal["stop", "length"]] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "stop_str"), "stop"),
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
 }
-"""What endpoints call the end of a completion. Any other reason is an error: nothing says that the text is whole."""
+"""Endpoints' names for the end of a completion. Any other reason is an error: the text may be incomplete."""
 _REASONING = ("reasoning_content", "reasoning")
 
 
 class Fault(StrEnum):
-    """Why a call failed; the error text begins with it and a colon."""
+    """Why a call failed; the error text begins with this and a colon."""
 
     TIMEOUT = "timeout"
     CONNECTION = "connection"
@@ -36,7 +36,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens as the endpoint counts them."""
+    """Token counts from the endpoint."""
 
     prompt: int
     cached: int
@@ -44,7 +44,7 @@ class Usage:
 
 
 def failure(fault: Fault, what: str, usage: Usage | None = None) -> Completion:
-    """A failed call; tokens that were used all the same are counted."""
+    """Returns a failed call; tokens that were used are still counted."""
     return Completion(
         text="",
         finish_reason="error",
@@ -56,11 +56,11 @@ def failure(fault: Fault, what: str, usage: Usage | None = None) -> Completion:
 
 
 def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Completion:
-    """The completion in a chat reply with HTTP status 200; never raises.
+    """Returns the completion in a chat reply with HTTP status 200; never raises.
 
     Args:
         stop: Strings that end it, outside its reasoning.
-        sent: Whether the endpoint was told them: it may have cut off the reasoning at one, which is an error.
+        sent: Whether the endpoint got the stop strings: it may have cut off the reasoning at one, which is an error.
     """
     try:
         reply = json.loads(content)
@@ -88,7 +88,7 @@ def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Comp
     if not isinstance(text, str):
         kind = "null" if text is None else type(text).__name__
         return failure(Fault.REPLY, f"found content {kind}, allowed: a string", usage)
-    if usage is None or (text and not usage.completion):  # tokens that nobody counts would be beyond every budget
+    if usage is None or (text and not usage.completion):  # uncounted tokens would escape every budget
         allowed = "prompt_tokens and completion_tokens, whole numbers, not 0 of a text"
         return failure(Fault.REPLY, f"found no usable usage, allowed: {allowed}", usage)
     if ended == "stop" and stop and sent and ends_inside(text):
@@ -111,14 +111,14 @@ def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Comp
 
 
 def _whole(message: Any, content: Any) -> Any:
-    """The content with the reasoning that came in a field of its own; without both, whatever stands for the content."""
+    """Joins reasoning from its own field with the content; without reasoning returns the content as it is."""
     fields = message if isinstance(message, dict) else {}
     apart = next((text for name in _REASONING if isinstance(text := fields.get(name), str) and text.strip()), None)
     return joined(apart, content) if apart is not None and isinstance(content, str | None) else content
 
 
 def _logprob(node: Any) -> float | None:
-    """Sum over the tokens of the choice; None where one is missing or makes no sense."""
+    """Returns the sum over the tokens of the choice; None if one is missing or invalid."""
     tokens = node.get("content") if isinstance(node, dict) else None
     found = (
         [one.get("logprob") if isinstance(one, dict) else None for one in tokens] if isinstance(tokens, list) else []
@@ -130,7 +130,7 @@ def _logprob(node: Any) -> float | None:
 
 
 def words(content: str) -> str:
-    """The message of an error reply where there is one, else its beginning."""
+    """Returns the message of an error reply if it has one, else the beginning of the reply."""
     try:
         reply = json.loads(content)
     except (ValueError, RecursionError):
@@ -140,7 +140,7 @@ def words(content: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Without what UTF-8 has no form for (half a surrogate pair) and without NUL, which databases end a text at."""
+    """Removes what UTF-8 cannot encode (half a surrogate pair) and NUL, at which databases end a text."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
 
 
@@ -150,7 +150,7 @@ def _message(error: Any) -> str:
 
 
 def usage_of(node: Any) -> Usage | None:
-    """None where the two counts are not there or can not be right; an unknown number of cached tokens is 0."""
+    """Reads the token counts; None if missing or impossible. An unknown number of cached tokens is 0."""
     if not isinstance(node, dict):
         return None
     prompt, completion = node.get("prompt_tokens"), node.get("completion_tokens")

@@ -1,1 +1,1 @@
-"""GGUF files through llama.cpp: an engine that batches continuously and keeps what prompts have in common."""
+"""GGUF files through llama.cpp, with an engine that batches continuously and keeps shared prefixes of prompts."""

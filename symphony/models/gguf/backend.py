@@ -1,4 +1,4 @@
-"""A model in a GGUF file as one agent of a pool."""
+"""Runs a model in a GGUF file as one agent of a pool."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Cells = Annotated[int, Interval(ge=256, le=1 << 24)]
 Rows = Annotated[int, Interval(ge=1, le=MOST_SEQUENCES - 1)]
 Chunk = Annotated[int, Interval(ge=1, le=1 << 16)]
 Threads = Annotated[int, Interval(ge=1, le=512)]
-"""At most what ggml names as its limit (GGML_MAX_N_THREADS)."""
+"""At most ggml's own limit (GGML_MAX_N_THREADS)."""
 Layers = Annotated[int, Interval(ge=-1, le=1 << 16)]
 _HEX = re.compile("[0-9a-f]{64}")
 _NUMBERS = re.compile(r"[0-9]+|\[[0-9, ]+\]")
 
 
 def footprint(path: str | Path, *, file: str | None = None) -> Footprint:
-    """What a file takes of memory: itself, and a cache of 16-bit keys and values.
+    """Returns the memory that a file takes: its own size, and a cache of 16-bit keys and values.
 
     Raises:
         SymphonyError: Its metadata lack a number.
@@ -40,7 +40,7 @@ def footprint(path: str | Path, *, file: str | None = None) -> Footprint:
     kind = vocabulary.meta("general.architecture")
 
     def numbers(name: str, default: Sequence[int] = ()) -> Sequence[int]:
-        """Of each layer, where a model's layers differ."""
+        """Returns one number per layer, for models whose layers differ."""
         text = vocabulary.meta(f"{kind}.{name}")
         found = re.findall("[0-9]+", text or "") if text is None or _NUMBERS.fullmatch(text) else []
         if not found and not (text is None and default):
@@ -62,25 +62,25 @@ def footprint(path: str | Path, *, file: str | None = None) -> Footprint:
 class GGUFBackend:
     """A GGUF file through llama.cpp (`ModelBackend`, `Stepped`).
 
-    Chat template, special tokens and end tokens are the file's. What a row answers depends a little on who shares its
-    batches, and on whether its prompt was computed or copied: sums are taken in another order, which may tip a close
-    choice. The call store makes runs repeatable; with `exact` a row is computed alone from an empty cache, and the same
-    request gets the same answer, bit for bit, on the same machine.
+    Chat template, special tokens and end tokens come from the file. A row's answer depends slightly on the other rows
+    in its batches, and on whether its prompt was computed or copied: sums are taken in another order, which may tip a
+    close choice. The call store makes runs repeatable. With `exact` a row is computed alone from an empty cache, and
+    the same request gets the same answer, bit for bit, on the same machine.
 
     Args:
         path: Folder with the file, or the file.
-        file: Name of the file; None where `path` names it.
-        sha256: The file's, 64 hex digits, where it is known; checked when the file is loaded.
-        cells: Tokens that the cache holds, 256 to 16,777,216. A prompt and its completion have to fit in.
-        rows: Requests that generate at once at most, 1 to 255.
-        chunk: Tokens of one batch at most, `rows` to 65,536.
-        threads: 1 to 512; None is as many as the process has cores.
-        gpu_layers: Layers that are put on a GPU; -1 is all, 0 none.
+        file: Name of the file; None if `path` names it.
+        sha256: The file's checksum, 64 hex digits, if known; checked when the file is loaded.
+        cells: Tokens that the cache holds, 256 to 16,777,216. A prompt and its completion must fit.
+        rows: Maximum number of requests that generate at once, 1 to 255.
+        chunk: Maximum number of tokens in one batch, `rows` to 65,536.
+        threads: 1 to 512; None means the number of cores of the process.
+        gpu_layers: Layers that are put on a GPU; -1 means all, 0 none.
         exact: See above; slow.
 
     Raises:
-        SymphonyError: No such file, one that is no whole language model or has no chat template, another checksum,
-            llama-cpp-python is not installed, a value out of its range.
+        SymphonyError: The file is missing, is not a complete language model, has no chat template or another checksum;
+            llama-cpp-python is not installed; or a value is out of its range.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class GGUFBackend:
 
     @staticmethod
     def check_settings(sha256: str | None = None, rows: int = 32, chunk: int = 512) -> None:
-        """Raises SymphonyError where settings do not go together, or a checksum is none; nothing is opened."""
+        """Raises SymphonyError if the settings conflict or the checksum is malformed; opens no file."""
         if chunk < rows:
             raise SymphonyError(f"chunk: found {chunk}, allowed: >= {rows}, which is `rows`")
         if sha256 is not None and not _HEX.fullmatch(str(sha256)):
@@ -119,7 +119,7 @@ class GGUFBackend:
 
     @staticmethod
     def sizing(path: str | Path, revision: str, *, file: str | None = None, cells: int = CELLS) -> ChatTokenizer:
-        """What knows the sizes of a file's prompts without its weights."""
+        """Returns an object that gives the sizes of a file's prompts without its weights."""
         vocabulary = Vocabulary(weights_file(path, file))
         return _chats(vocabulary, min(cells, vocabulary.trained), revision)
 
@@ -128,22 +128,22 @@ class GGUFBackend:
     footprint = staticmethod(footprint)
 
     def size(self, request: Request) -> Size:
-        """See `Sizing`."""
+        """Returns a request's size, see `Sizing`."""
         return self._chats.size(request)
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Answers in the same length and order. A prompt without room for a completion becomes an error."""
-        self.engine.abandon()  # what nobody waits for any more, after an interrupt
+        """Returns one answer per request, in the same order; a prompt without room for a completion is an error."""
+        self.engine.abandon()  # rows left over after an interrupt
         answers = dict(self.submit(requests))
         while len(answers) < len(requests):
             answers.update(self.step())
         return [answers[index] for index in range(len(requests))]
 
     def submit(self, requests: Sequence[Request], first: int = 0) -> list[tuple[int, Completion]]:
-        """Takes requests in; they are numbered from `first` on.
+        """Accepts requests, which are numbered from `first`.
 
         Returns:
-            Those that can't be answered, with their errors; the others are answered by the next calls of `step`.
+            The requests that cannot be answered, with their errors; later calls of `step` answer the others.
         """
         refused: dict[int, Completion] = {}
         for row in self.rows(requests, refused, first):
@@ -153,11 +153,11 @@ class GGUFBackend:
     def rows(
         self, requests: Sequence[Request], refused: dict[int, Completion] | None = None, first: int = 0
     ) -> list[Row]:
-        """The requests as tokens, without those that get no answer; their errors are put into `refused`."""
+        """Turns requests into tokens, leaving out those that get no answer; their errors are put into `refused`."""
         return self._chats.rows(requests, {} if refused is None else refused, first=first)
 
     def step(self) -> list[tuple[int, Completion]]:
-        """The answers that have ended with one more batch, by the requests' numbers."""
+        """Computes one more batch and returns the answers that ended with it, by request number."""
         try:
             return self.engine.step()
         except BaseException:
@@ -166,7 +166,7 @@ class GGUFBackend:
 
 
 class _Tokenizer:
-    """The part of a transformers tokenizer that `ChatTokenizer` needs, by a GGUF file's vocabulary."""
+    """The part of a transformers tokenizer that `ChatTokenizer` needs, with a GGUF file's vocabulary."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         library()
@@ -180,7 +180,7 @@ class _Tokenizer:
         words = {f"{name}_token": vocabulary.special(name) for name in ("eos", "bos")}
         try:
             self._format = Jinja2ChatFormatter(template=template, **words)
-        except Exception as error:  # what a file holds as a template may be anything
+        except Exception as error:  # a file's template may be anything
             told = f"a chat template with {type(error).__name__}: {' '.join(str(error).split())}"
             raise SymphonyError(f"{vocabulary.file}: found {told}, allowed: one that jinja2 reads") from error
 

@@ -1,18 +1,18 @@
-"""Draws tokens from logits, each row from its own generator."""
+"""Draws tokens from logits, each row with its own generator."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-_COLDEST, _HOTTEST = 1e-25, 1e25  # that single precision divides by; beyond, draws are greedy or uniform all the same
-_BLOCK = 512  # tokens whose probabilities are summed before the sums are
+_COLDEST, _HOTTEST = 1e-25, 1e25  # limits of division in single precision; beyond, draws are greedy or uniform anyway
+_BLOCK = 512  # tokens whose probabilities are summed before the block sums are
 
 
 class Drawer:
-    """Draws one token after another; its arrays stay, for fresh ones of a large vocabulary cost more than the sums.
+    """Draws one token after another, reusing its arrays: new ones of a large vocabulary cost more than the sums.
 
-    Not for two threads at once.
+    It is not safe for two threads at once.
     """
 
     def __init__(self) -> None:
@@ -20,10 +20,10 @@ class Drawer:
         self._starts = np.empty(0, np.intp)
 
     def draw(self, logits: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> tuple[int, float]:
-        """A token of softmax(logits / temperature), and its log-probability (nats) at temperature 1.
+        """Draws a token of softmax(logits / temperature); returns it and its log-probability (nats) at temperature 1.
 
-        One random number a token: the first token at which the sum of the probabilities passes it. Sums are taken in
-        double precision. At temperature 0 it is the most probable token.
+        It uses one random number per token, and draws the first token at which the sum of the probabilities exceeds it.
+        Sums are taken in double precision. At temperature 0 it takes the most probable token.
 
         Args:
             logits: (vocabulary,).

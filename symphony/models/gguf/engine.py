@@ -1,8 +1,8 @@
-"""Continuous batching over a cache in which prompts share what they have in common.
+"""Continuous batching over a cache in which prompts share their common prefixes.
 
-Rows join and leave at every step. A new row begins with a copy of the longest prefix that any sequence of the cache
-holds, so that a prompt costs only the tokens that no prompt before it had. Where the longest prefix is still being
-computed by another row, it waits for that. A row that has ended leaves its sequence behind, until its cells are needed.
+Rows join and leave at every step. A new row begins with a copy of the longest prefix of it that any sequence in the
+cache holds, so only the tokens that no earlier prompt had are computed. If another row is still computing the longest
+prefix, the new row waits for it. The sequence of a row that has ended stays until its cells are needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WORTH_WAITING = 16  # tokens of a prefix that another row is computing
 
 @dataclass(slots=True)
 class _Going:
-    """A row with its sequence."""
+    """A row that is being answered, with its sequence."""
 
     row: Row
     held: Sequence
@@ -38,16 +38,16 @@ class _Going:
 
 
 class Engine:
-    """Answers rows, as many at once as the cache has room for.
+    """Answers rows, as many at once as fit into the cache.
 
     Args:
         llama: The model and its cache.
         cells: Tokens that the cache holds.
-        rows: Rows that generate at once at most, >= 1.
-        share: Whether prompts share what they have in common.
+        rows: Maximum number of rows that generate at once, >= 1.
+        share: Whether prompts share their common prefixes.
 
     Attributes:
-        prompted: Tokens of all prompts so far. reused: How many of them came from the cache.
+        prompted: Tokens of all prompts so far. reused: Those of them taken from the cache.
         generated: Tokens generated so far.
     """
 
@@ -65,11 +65,11 @@ class Engine:
         return bool(self._waiting or self._going)
 
     def submit(self, row: Row) -> None:
-        """The row is answered in the steps that follow. It needs `limit` and its prompt to fit into the cache."""
+        """Adds a row, to be answered in the steps that follow. Its prompt plus `limit` must fit into the cache."""
         self._waiting.append(row)
 
     def step(self) -> list[tuple[int, Completion]]:
-        """Computes one batch: the next token of every row that generates, and prompts as far as there is room.
+        """Computes one batch: the next token of every generating row, and as much of the prompts as there is room for.
 
         Returns:
             The index of each row that has ended, and its answer.
@@ -78,7 +78,7 @@ class Engine:
         spans: list[Span] = []
         computing: list[tuple[_Going, int]] = []
         room = self._llama.chunk
-        # The rows that generate come first: a prompt may be long.
+        # Generating rows come first, since a prompt may be long.
         for going in sorted(self._going, key=lambda going: len(going.held.tokens) - going.held.computed > 1):
             held = going.held
             count = min(room, len(held.tokens) - held.computed)
@@ -102,18 +102,18 @@ class Engine:
         return answers
 
     def abandon(self) -> None:
-        """Forgets all rows without an answer, after an error."""
-        for going in self._going:  # what the cache holds of them is not known
+        """Forgets all unanswered rows, after an error."""
+        for going in self._going:  # what the cache holds of them is unknown
             self._sequences.drop(going.held)
             self._llama.forget(going.held.id)
         self._going, self._waiting = [], deque()
 
     def clear(self) -> None:
-        """Forgets what no row uses."""
+        """Forgets all sequences that no row uses."""
         self._make_room(self._cells + 1, None)
 
     def _make_room(self, cells: int, source: Sequence | None) -> bool:
-        """Whether there now is room for a sequence with so many cells of its own beside `source`."""
+        """Frees cells if needed; returns whether a sequence with that many own cells now fits beside `source`."""
         for dropped in self._sequences.spare(cells, source):
             self._llama.forget(dropped.id)
         return self._sequences.has_room(cells)
@@ -125,7 +125,7 @@ class Engine:
             self._llama.forget(held.id)
 
     def _admit(self) -> None:
-        """Gives waiting rows a sequence, in their order, as far as there is room; who waits for a prefix is passed."""
+        """Gives waiting rows a sequence, in order, while there is room; skips rows that wait for a prefix."""
         passed: deque[Row] = deque()
         while self._waiting and len(self._going) < self._rows:
             row = self._waiting.popleft()
@@ -139,7 +139,7 @@ class Engine:
                 if self._going:
                     self._waiting.appendleft(row)
                     break
-                self.clear()  # alone it has room, if not beside what it would have begun with
+                self.clear()  # alone it has room, even if not beside its source
                 source, length = None, 0
             self._open(row, prompt, source, length)
         self._waiting.extendleft(reversed(passed))
@@ -154,7 +154,7 @@ class Engine:
         self.reused += length
 
     def _go_on(self, going: _Going, logits: NDArray[np.float32]) -> Completion | None:
-        """Draws the row's next token; its answer where that is the last."""
+        """Draws the row's next token; returns the row's answer if that token is the last."""
         row, vocabulary = going.row, self._llama.vocabulary
         token, logprob = self._drawer.draw(logits, row.sampling.temperature, going.rng)
         going.tokens.append(token)
@@ -182,7 +182,7 @@ class Engine:
         )
 
     def _stopped(self, going: _Going) -> int | None:
-        """Where a stop string begins that ends the row; None where none does."""
+        """Returns where a stop string that ends the row begins; None if there is none."""
         stops = going.row.sampling.stop
         if not stops:
             return None
@@ -194,7 +194,7 @@ class Engine:
 
 
 def shown(piece: bytes, control: bool) -> bytes:
-    """What of a token stands in the text: of special ones only those that tell reasoning from speech."""
+    """Returns the part of a token that appears in the text; of special tokens, only those that mark reasoning."""
     return b"" if control and not is_mark(piece.decode(errors="replace")) else piece
 
 

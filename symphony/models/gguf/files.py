@@ -1,26 +1,26 @@
-"""Where a GGUF file lies, and what names it. Needs neither numpy nor llama.cpp."""
+"""Finds and identifies a GGUF file. Needs neither numpy nor llama.cpp."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from os.path import isfile  # unlike Path.is_file, False for a name that is too long
+from os.path import isfile  # unlike Path.is_file, it returns False for a name that is too long
 from pathlib import Path
 
 from symphony.types import SymphonyError
 
 MODELS_VARIABLE = "SYMPHONY_MODELS"
-"""Names a folder in which GGUF files lie already."""
+"""Names a folder that already holds GGUF files."""
 CELLS = 16384
-"""Of a model's cache, unless its option says otherwise."""
+"""Tokens in a model's cache, unless its option says otherwise."""
 INSTALL = "pip install 'symphony[gguf]' (or llama-cpp-python itself)"
 
 
 def weights_file(path: str | Path, file: str | None = None) -> Path:
-    """Where a GGUF file lies: under its path, else in the folder that `MODELS_VARIABLE` names.
+    """Returns where a GGUF file is: under its path, else in the folder that `MODELS_VARIABLE` names.
 
     Raises:
-        SymphonyError: It is in neither.
+        SymphonyError: It is in neither place.
     """
     own = Path(path) / file if file else Path(path)
     others = os.environ.get(MODELS_VARIABLE)
@@ -35,7 +35,7 @@ def weights_file(path: str | Path, file: str | None = None) -> Path:
 
 
 def revision_of(path: str | Path, *, file: str | None = None, sha256: str | None = None, exact: bool = False) -> str:
-    """What answers, e.g. "gguf:0123456789abcdef". Where the checksum is known, the file need not be there."""
+    """Returns the model's revision, e.g. "gguf:0123456789abcdef". The file need not exist if its checksum is given."""
     found = sha256 or file_sha256(weights_file(path, file))
     return f"gguf:{found[:16]}{':exact' if exact else ''}"
 
@@ -44,7 +44,7 @@ _checked: dict[tuple[str, int, int], str] = {}  # a memo: the key names the file
 
 
 def file_sha256(file: Path) -> str:
-    """Read once a process, as long as the file does not change."""
+    """Returns a file's sha256, computed once per process while the file does not change."""
     info = file.stat()
     key = (str(file.resolve()), info.st_size, info.st_mtime_ns)
     if key not in _checked:
@@ -54,13 +54,13 @@ def file_sha256(file: Path) -> str:
 
 
 def check_sha256(file: Path, sha256: str | None) -> None:
-    """Raises SymphonyError where the file is another one."""
+    """Raises SymphonyError if the file has another checksum."""
     if sha256 and (found := file_sha256(file)) != sha256:
         raise SymphonyError(f"{file}: found sha256 {found}, allowed: {sha256}")
 
 
 def check_file(file: Path) -> None:
-    """Raises SymphonyError where there is no such file, or it is none of GGUF."""
+    """Raises SymphonyError if the file does not exist or is not a GGUF file."""
     try:
         with file.open("rb") as stream:
             start = stream.read(8)

@@ -1,6 +1,6 @@
-"""llama.cpp by its low-level interface: a model, its vocabulary, its cache, and one batch at a time.
+"""llama.cpp through its low-level interface: a model, its vocabulary, its cache, and one batch at a time.
 
-llama_cpp is imported when a file is opened, so the module itself costs nothing.
+llama_cpp is imported when a file is opened, so importing this module costs nothing.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from symphony.models.gguf.files import INSTALL, check_file
 from symphony.types import SymphonyError
 
 MOST_SEQUENCES = 256
-"""That one cache of llama.cpp tells apart."""
+"""Maximum number of sequences in one cache of llama.cpp."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Tokens of one sequence in a batch.
+    """Consecutive tokens of one sequence in a batch.
 
     Attributes:
-        sequence: Its number.
+        sequence: The sequence's number.
         begin: Position of the first token in the sequence.
-        tokens: Their ids (count,).
-        wanted: Whether the logits behind the last token are wanted.
+        tokens: Token ids (count,).
+        wanted: Whether the logits after the last token are needed.
     """
 
     sequence: int
@@ -52,12 +52,12 @@ class _Fields:
 
 
 def library() -> Any:
-    """llama_cpp, made to wait passively and to keep quiet.
+    """Returns llama_cpp, set to wait passively and to print nothing.
 
     Raises:
         SymphonyError: It is not installed.
     """
-    # Threads that spin while they wait make decoding eight times slower beside one busy process on two cores.
+    # Threads that spin while waiting make decoding eight times slower next to one busy process on two cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     try:
@@ -70,7 +70,7 @@ def library() -> Any:
 
 @cache
 def _quiet(llama_cpp: Any) -> Any:
-    """The callback stays referenced here: llama.cpp keeps only its address."""
+    """Returns the log callback; it is referenced here, since llama.cpp keeps only its address."""
     silent = llama_cpp.llama_log_callback(lambda *_: None)
     llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
@@ -78,12 +78,12 @@ def _quiet(llama_cpp: Any) -> Any:
 
 
 class Vocabulary:
-    """Tokens, metadata and chat template of a GGUF file; its weights are not read.
+    """Tokens, metadata and chat template of a GGUF file, read without its weights.
 
     Attributes:
         size: Number of tokens.
-        trained: Tokens that the model was trained to take, prompt and completion.
-        parameters: Numbers in its weights; 0 where they were not read.
+        trained: Number of tokens that the model was trained to take, prompt and completion.
+        parameters: Count of numbers in its weights; 0 if they were not read.
     """
 
     def __init__(self, file: Path, model: Any = None) -> None:
@@ -97,11 +97,11 @@ class Vocabulary:
         self._pieces: dict[int, bytes] = {}
         self.size = int(self._lib.llama_vocab_n_tokens(self._vocab))
         trained = self.meta(f"{self.meta('general.architecture')}.context_length") or ""
-        self.trained = int(trained) if trained.isdecimal() else 0  # llama.cpp tells it of loaded weights alone
+        self.trained = int(trained) if trained.isdecimal() else 0  # llama.cpp gives it only for loaded weights
         self.parameters = int(self._lib.llama_model_n_params(self._model))
 
     def meta(self, key: str) -> str | None:
-        """A value of the file's metadata as text; None where it has none."""
+        """Returns a value of the file's metadata as text; None if there is none."""
         name, length = key.encode(), 1 << 12
         while True:
             buffer = ctypes.create_string_buffer(length)
@@ -114,7 +114,7 @@ class Vocabulary:
         return self.meta("tokenizer.chat_template")
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Tokens of a prompt as a chat template wrote it: its special tokens are read, none are added."""
+        """Tokenises a prompt written by a chat template: special tokens in it are recognised, none are added."""
         raw = text.encode("utf-8", errors="replace")
         room = len(raw) + 8
         tokens = (ctypes.c_int32 * room)()
@@ -125,7 +125,7 @@ class Vocabulary:
         return tuple(tokens[:count])
 
     def piece(self, token: int) -> bytes:
-        """The bytes that a token stands for; a special one by its name."""
+        """Returns the bytes that a token stands for; a special token gives its name."""
         if token not in self._pieces:
             buffer = ctypes.create_string_buffer(512)
             count = self._lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, True)
@@ -136,11 +136,11 @@ class Vocabulary:
         return bool(self._lib.llama_vocab_is_control(self._vocab, token))
 
     def is_end(self, token: int) -> bool:
-        """Whether a completion ends with it."""
+        """Whether the token ends a completion."""
         return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
 
     def special(self, which: str) -> str:
-        """The text of the "bos" or "eos" token; "" where there is none."""
+        """Returns the text of the "bos" or "eos" token; "" if there is none."""
         token = int(getattr(self._lib, f"llama_vocab_{which}")(self._vocab))
         return self.piece(token).decode(errors="replace") if token >= 0 else ""
 
@@ -159,12 +159,12 @@ class Llama:
     Args:
         file: A GGUF file.
         cells: Tokens that the cache holds, >= 1; rounded up to a multiple of 256.
-        chunk: Tokens of one batch at most, >= 1.
+        chunk: Maximum number of tokens in one batch, >= 1.
         threads: >= 1.
-        gpu_layers: Layers that are put on a GPU; -1 is all, 0 none.
+        gpu_layers: Layers that are put on a GPU; -1 means all, 0 none.
 
     Attributes:
-        shares: Whether a sequence may begin with a copy of any prefix of another; not so in recurrent models.
+        shares: Whether a sequence may begin with a copy of any prefix of another; false for recurrent models.
         decoded: Tokens computed so far.
     """
 
@@ -176,11 +176,11 @@ class Llama:
         self.chunk, self.threads, self.decoded = chunk, threads, 0
         settings = lib.llama_context_default_params()
         settings.n_ctx = -(-cells // 256) * 256
-        settings.n_batch = settings.n_ubatch = max(chunk, MOST_SEQUENCES)  # it insists on as many as sequences
+        settings.n_batch = settings.n_ubatch = max(chunk, MOST_SEQUENCES)  # must be at least the number of sequences
         settings.n_seq_max = MOST_SEQUENCES
         settings.n_threads = settings.n_threads_batch = threads
-        settings.kv_unified = True  # else a copied prefix is computed or stored anew
-        settings.swa_full = True  # else a sliding window drops what a later copy needs
+        settings.kv_unified = True  # otherwise a copied prefix is computed or stored again
+        settings.swa_full = True  # otherwise a sliding window drops what a later copy needs
         settings.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED  # skips the cells of other sequences
         settings.no_perf = True
         self._context = lib.llama_init_from_model(self._model, settings)
@@ -197,7 +197,7 @@ class Llama:
         """Computes a batch of at most `chunk` tokens.
 
         Returns:
-            The logits (vocabulary,) behind each span that wants them; valid until the next call.
+            The logits (vocabulary,) after each span that wants them; valid until the next call.
         """
         batch, fields, at, places = self._batch, self._fields, 0, []
         for span in spans:
@@ -221,7 +221,7 @@ class Llama:
         return [np.ctypeslib.as_array(pointer, (self.vocabulary.size,)) for pointer in found]
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """The target sequence begins with the first tokens of the source; they take no further cells."""
+        """Makes the target sequence begin with the first tokens of the source; this takes no further cells."""
         self._lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def forget(self, sequence: int) -> None:
@@ -243,7 +243,7 @@ def _open(lib: Any, file: Path, *, vocab_only: bool, gpu_layers: int = 0) -> Any
     settings = lib.llama_model_default_params()
     settings.vocab_only = vocab_only
     settings.n_gpu_layers = gpu_layers
-    # The processor computes with a copy of the weights in its own order; the file, were it mapped, would lie beside it.
+    # The processor computes with its own reordered copy of the weights; a mapped file would take memory beside it.
     settings.load_mode = lib.LLAMA_LOAD_MODE_NONE
     model = lib.llama_model_load_from_file(str(file).encode(), settings)
     if not model:

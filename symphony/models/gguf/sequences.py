@@ -1,4 +1,4 @@
-"""Which tokens lie in the key-value cache, and which sequences share them. Knows nothing of llama.cpp."""
+"""Tracks which tokens are in the key-value cache and which sequences share them. Knows nothing of llama.cpp."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Sequence:
     """One sequence of the cache.
 
     Attributes:
-        id: Number of the sequence, as llama.cpp knows it.
-        tokens: Of the whole prompt, and of the completion as far as it is generated (planned,).
-        cells: Numbers of the cells that hold the first of them (computed,); fewer than `tokens` while it is prefilled.
+        id: Number of the sequence in llama.cpp.
+        tokens: Tokens of the whole prompt, and of the completion generated so far (planned,).
+        cells: Numbers of the cells that hold the first of them (computed,); fewer than `tokens` during the prefill.
         used: When it was last used; larger is later.
         active: Whether a row generates with it.
     """
@@ -35,15 +35,15 @@ class Sequence:
 
 
 class Sequences:
-    """The account of a unified cache, in which a copied prefix takes no cells.
+    """The bookkeeping of a unified cache, in which a copied prefix takes no cells.
 
     Args:
         cells: Tokens that the cache holds.
-        count: Sequences that the cache tells apart.
+        count: Maximum number of sequences in the cache.
     """
 
     def __init__(self, cells: int, count: int) -> None:
-        self._holders = np.zeros(cells, np.int32)  # sequences that hold each cell
+        self._holders = np.zeros(cells, np.int32)  # number of sequences that hold each cell
         self._free = list(range(cells))
         self._ids = list(range(count))[::-1]
         self._held: dict[int, Sequence] = {}
@@ -51,17 +51,17 @@ class Sequences:
 
     @property
     def free(self) -> int:
-        """Cells that no sequence holds."""
+        """Number of cells that no sequence holds."""
         return len(self._free)
 
     def has_room(self, cells: int) -> bool:
-        """Whether a sequence with so many cells of its own can be opened."""
+        """Whether a sequence with that many cells of its own can be opened."""
         return bool(self._ids) and self.free >= cells
 
     def match(self, tokens: Ints) -> tuple[Sequence | None, int, int]:
-        """The sequence with the longest computed prefix of `tokens`, its length, and the length that is planned.
+        """Finds the sequence with the longest computed prefix of `tokens`.
 
-        The last token is never part of a prefix: it has to be computed for its logits.
+        The last token is never part of a prefix: it must be computed for its logits.
 
         Returns:
             The sequence, the computed length, and the longest prefix that some active sequence will have computed.
@@ -77,7 +77,7 @@ class Sequences:
         return best, computed, planned
 
     def open(self, tokens: Ints) -> Sequence:
-        """An empty active sequence for a prompt; needs room."""
+        """Opens an empty active sequence for a prompt; there must be room."""
         self._clock += 1
         cells = np.zeros(0, np.int32)
         held = Sequence(id=self._ids.pop(), tokens=tokens, cells=cells, used=self._clock, active=True)
@@ -85,14 +85,14 @@ class Sequences:
         return held
 
     def take(self, held: Sequence, source: Sequence, length: int) -> None:
-        """An empty sequence begins with the first tokens of another one."""
+        """Gives an empty sequence the first tokens of another one."""
         self._clock += 1
         source.used = held.used = self._clock
         held.cells = source.cells[:length].copy()
         self._holders[held.cells] += 1
 
     def extend(self, held: Sequence, count: int) -> None:
-        """So many more tokens of the sequence have been computed. Needs as many free cells."""
+        """Records that `count` more tokens of the sequence were computed. Needs as many free cells."""
         if len(self._free) < count:
             raise MemoryError(f"cache: found {len(self._free)} free cells, allowed: {count}")
         new = np.array([self._free.pop() for _ in range(count)], np.int32)
@@ -100,29 +100,29 @@ class Sequences:
         held.cells = np.concatenate((held.cells, new))
 
     def add(self, held: Sequence, token: int) -> None:
-        """The sequence goes on with a token that is not computed yet."""
+        """Appends a token that is not computed yet to the sequence."""
         held.tokens = np.append(held.tokens, np.int32(token))
 
     def rest(self, held: Sequence) -> None:
-        """No row generates any more: what is computed stays until it is the one that was used longest ago."""
+        """Marks the sequence as unused by any row; its computed part stays until it is the least recently used."""
         held.tokens = held.tokens[: held.computed]
         held.active = False
 
     def drop(self, held: Sequence) -> None:
-        """The sequence is forgotten."""
+        """Forgets the sequence."""
         self._holders[held.cells] -= 1
         self._free += held.cells[self._holders[held.cells] == 0].tolist()
         del self._held[held.id]
         self._ids.append(held.id)
 
     def spare(self, cells: int, keep: Sequence | None) -> list[Sequence]:
-        """Drops resting sequences, those first that were used longest ago, until a number and so many cells are free.
+        """Drops resting sequences, least recently used first, until a number and that many cells are free.
 
         Args:
-            keep: Is not dropped.
+            keep: A sequence that is not dropped.
 
         Returns:
-            Those that were dropped.
+            The dropped sequences.
         """
         dropped = []
         resting = sorted((held for held in self._held.values() if not held.active), key=lambda held: held.used)
@@ -136,7 +136,7 @@ class Sequences:
 
 
 def common_prefix(one: Ints, other: Ints) -> int:
-    """Length of the longest common prefix."""
+    """Returns the length of the longest common prefix."""
     length = min(len(one), len(other))
     different = one[:length] != other[:length]
     return int(different.argmax()) if different.any() else length

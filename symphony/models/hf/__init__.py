@@ -1,1 +1,1 @@
-"""Local models by transformers."""
+"""Local models through transformers."""

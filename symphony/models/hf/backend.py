@@ -1,6 +1,6 @@
-"""Any causal language model in a Hugging Face folder, in batches in which each row draws from its own seed.
+"""Runs any causal language model in a Hugging Face folder, in batches in which each row draws from its own seed.
 
-torch and transformers are imported when a backend is made, so the module itself costs nothing.
+torch and transformers are imported when a backend is made, so importing this module costs nothing.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     import torch
 
 MAX_BATCH_TOKENS = 16384
-"""Of a batch, unless a model's option says otherwise."""
+"""Maximum tokens in a batch, unless a model's option says otherwise."""
 CACHE_TOKENS = 4096
-"""Of earlier prompts, unless a model's option says otherwise."""
-_WORTH_KEEPING = 0.75  # of a batch; copying its caches to drop fewer rows costs about what it saves
+"""Tokens kept of earlier prompts, unless a model's option says otherwise."""
+_WORTH_KEEPING = 0.75  # share of a batch's rows; copying its caches to drop fewer rows costs about what it saves
 _WORTH_SHARING = 192  # prompt tokens; below this the extra forward pass of a shared prefill costs more than it saves
-_WORTH_FINDING = 32  # prompt tokens; below this it takes longer to copy them out of the tree than to compute them
+_WORTH_FINDING = 32  # prompt tokens; below this, copying them out of the tree takes longer than computing them
 
 
 class HFBackend:
@@ -46,19 +46,19 @@ class HFBackend:
         path: Folder with config, weights, tokenizer and chat template.
         dtype: "float32", "bfloat16", "float16", or "auto": bfloat16 on a GPU and on a processor that multiplies it
             (AVX-512 BF16, AMX), float32 on others, where half precision is slow.
-        device: "cpu", "cuda:0", "cuda" (any GPU), or "auto": a GPU where there is one, else the CPU.
+        device: "cpu", "cuda:0", "cuda" (any GPU), or "auto": a GPU if there is one, else the CPU.
         quantization: bitsandbytes scheme applied while loading; None loads the folder as it is.
         threads: torch threads of this process, >= 1 (CPU only).
-        max_batch_rows: Requests in one batch, >= 1.
-        max_batch_tokens: Rows times padded length (prompt and completion) in one batch, >= 1; one row may exceed it.
-            Halved while it is too much for the memory, see `TokenBudget`.
+        max_batch_rows: Maximum number of requests in one batch, >= 1.
+        max_batch_tokens: Maximum of rows times padded length (prompt and completion) in one batch, >= 1; one row may
+            exceed it. Halved when memory runs out, see `TokenBudget`.
         cache_tokens: Tokens of earlier prompts whose keys and values are kept, >= 0; fewer when memory runs out.
-        share_prefixes: Compute equal prompts, common prefixes and what earlier prompts began with once. In float32
-            this changes the speed, not the tokens; in half precision a draw may depend on its company.
+        share_prefixes: Compute equal prompts, common prefixes and beginnings of earlier prompts only once. In float32
+            this changes the speed, not the tokens; in half precision a draw may depend on the other rows.
 
     Raises:
-        SymphonyError: A folder that is not there, broken or holds not all of a model, no chat template, a device that
-            is not there, a value out of its range.
+        SymphonyError: The folder is missing, broken or incomplete; there is no chat template; the device does not
+            exist; or a value is out of its range.
     """
 
     def __init__(
@@ -106,13 +106,13 @@ class HFBackend:
         self._chats.check(self.path)
         self._end_ids = self._end_tokens(ends, vocabulary)
         pad = self.tokenizer.pad_token_id
-        # Any token pads, as it is masked; that of a tokenizer may be one that the model does not know.
+        # Any token can pad, since padding is masked; the tokenizer's pad token may be unknown to the model.
         self._pad = int(pad if pad is not None and pad < vocabulary else min(self._end_ids, default=0))
         self._ends = torch.zeros(vocabulary, dtype=torch.bool, device=device)
         self._ends[list(self._end_ids)] = True
-        # The sampler ends rows and draws tokens, so nothing of the model's own sampling defaults may remain.
+        # The sampler ends rows and draws tokens, so none of the model's own sampling defaults may remain.
         self.model.generation_config = GenerationConfig(pad_token_id=self._pad)
-        # Padding between prefix and suffix needs positions from the mask and attention that is not windowed.
+        # Padding between prefix and suffix needs positions from the mask, and attention without a window.
         accepted = inspect.signature(self.model.forward).parameters
         self._cache_name = "cache" if "cache" in accepted else "past_key_values"  # renamed by a transformers 5 release
         self._plain = {"position_ids", "logits_to_keep"} <= set(accepted) and all(
@@ -126,15 +126,15 @@ class HFBackend:
 
     @staticmethod
     def sizing(path: str | Path, revision: str) -> ChatTokenizer:
-        """What knows the sizes of a folder's prompts without its weights."""
+        """Returns an object that gives the sizes of a folder's prompts without its weights."""
         return load_chats(Path(path), counter=revision)
 
     def size(self, request: Request) -> Size:
-        """See `Sizing`."""
+        """Returns a request's size, see `Sizing`."""
         return self._chats.size(request)
 
     def _end_tokens(self, generation: Any, vocabulary: int) -> set[int]:
-        """Ids that end a completion: those of the generation config, the config and the tokenizer."""
+        """Returns the ids that end a completion: those of the generation config, the config and the tokenizer."""
         ends: set[int] = set()
         told = {
             GENERATION: getattr(generation, "eos_token_id", None),
@@ -150,10 +150,10 @@ class HFBackend:
         return ends
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        """Answers in the same length and order.
+        """Returns one answer per request, in the same order.
 
-        A prompt that leaves no room for the completion is shortened; what is still too long, or does not fit the memory
-        even alone, becomes an error.
+        A prompt that leaves no room for the completion is shortened; if it is still too long, or does not fit the
+        memory even alone, it becomes an error.
         """
         answers: dict[int, Completion] = {}
         waiting = in_order(self._chats.rows(requests, answers))
@@ -168,7 +168,7 @@ class HFBackend:
         return [answers[index] for index in range(len(requests))]
 
     def _attempt(self, batch: list[Row]) -> dict[int, Completion] | None:
-        """The batch's answers; None where it was too much for the memory and smaller ones are to be tried."""
+        """Returns the batch's answers; None if memory ran out and smaller batches should be tried."""
         try:
             return self._answer(batch)
         except (RuntimeError, MemoryError) as error:
@@ -176,7 +176,7 @@ class HFBackend:
                 raise
         kept = self._tree.tokens
         self._tree.clear()
-        release()  # here and not above: an error that is handled keeps the tensors of its frames alive
+        release()  # here and not above: an exception being handled keeps the tensors of its frames alive
         if kept:
             self._tree.most //= 4
             return None
@@ -190,7 +190,7 @@ class HFBackend:
         return {row.index: refused}
 
     def _answer(self, rows: list[Row]) -> dict[int, Completion]:
-        """One batch, all of its rows to their end."""
+        """Answers one batch, running all of its rows to their end."""
         asked = [row.prompt for row in rows]
         sampler = Sampler(rows, self._ends, self._decode_text)
         if self._plain:
@@ -210,14 +210,14 @@ class HFBackend:
                 stopping_criteria=[sampler.ended],
             )
             computed = {}
-        # Of a prompt that several rows have, the first one's tokens were computed, and the last token of the others.
+        # Of rows with equal prompts, the first computed the prompt's tokens, each of the others only the last token.
         reused = [len(prompt) - computed.pop(prompt, 1) if self._shares else 0 for prompt in asked]
         return self._completions(rows, sampler, reused)
 
     def _prefill(self, prompts: list[Prompt], room: int) -> tuple[_Batch, dict[Prompt, int]]:
-        """A batch of prompts with room for what is to come, and how many tokens were computed for each of them.
+        """Makes a batch of prompts with room to generate; returns it and the number of tokens computed for each prompt.
 
-        What several of them begin with is computed once, and what the tree holds not at all.
+        A common prefix of several prompts is computed once, and prefixes in the tree not at all.
         """
         if not self._shares:
             return self._forward(prompts, room), {}
@@ -232,7 +232,7 @@ class HFBackend:
 
         for prefixes in shared_prefixes(prompts, {prompt: self._held(prompt) for prompt in prompts}, _WORTH_SHARING):
             compute(prefixes)
-        # Rows of which little is left would be padded to those of which much is.
+        # Otherwise rows with little left to compute would be padded to those with much left.
         rests = {prompt: len(prompt) - self._held(prompt) for prompt in prompts}
         for group in of_like_rest(rests)[:-1]:
             compute([prompt[:-1] for prompt in group])
@@ -241,15 +241,15 @@ class HFBackend:
         return self._forward(prompts, room), computed
 
     def _held(self, prompt: Prompt) -> int:
-        """Tokens of a prompt that come from the tree: all that it holds, or none where they are few."""
+        """Returns how many tokens of a prompt are taken from the tree: all that it holds, or none if they are few."""
         found = self._tree.match(prompt)
         return found if found >= _WORTH_FINDING else 0
 
     def _forward(self, prompts: list[Prompt], room: int) -> _Batch:
-        """Computes what the tree does not hold of some prompts, and holds it from now on.
+        """Computes the parts of some prompts that the tree does not hold, and adds them to it.
 
         Args:
-            room: Tokens to come; 0 where nothing is generated and no logits are needed.
+            room: Tokens to generate; 0 if nothing is generated and no logits are needed.
         """
         torch = self._torch
         held = [self._held(prompt) for prompt in prompts] if self._shares else [0] * len(prompts)
@@ -281,7 +281,7 @@ class HFBackend:
         return batch
 
     def _advance(self, batch: _Batch, fed: torch.Tensor) -> torch.Tensor:
-        """Feeds tokens (rows, count) to a batch; returns the last one's logits (rows, vocabulary)."""
+        """Feeds tokens (rows, count) to a batch; returns the last token's logits (rows, vocabulary)."""
         begin = batch.length
         batch.length = end = begin + fed.shape[1]
         output = self.model(
@@ -296,7 +296,7 @@ class HFBackend:
         return logits
 
     def _decode(self, batch: _Batch, sampler: Sampler) -> None:
-        """Generates as `generate` does, and takes rows out of the batch when they have ended."""
+        """Generates as `generate` does, and removes rows from the batch when they have ended."""
         while True:
             sampler.choose(None, batch.logits)
             going = sampler.ended().logical_not().nonzero()[:, 0]
@@ -308,7 +308,7 @@ class HFBackend:
             batch.logits = self._advance(batch, sampler.tokens[sampler.rows, sampler.step - 1, None])
 
     def _padded(self, prompts: list[Prompt], held: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and mask (prompts, width): what is held, padding, then the rest of each prompt."""
+        """Returns token ids and mask (prompts, width): the held part, padding, then the rest of each prompt."""
         most = max(held)
         width = most + max(len(prompt) - length for prompt, length in zip(prompts, held, strict=True))
         ids, mask = [], []
@@ -354,11 +354,11 @@ class _Batch:
     """Sequences that are generated together.
 
     Attributes:
-        cache: Of their first tokens.
+        cache: Keys and values of their first tokens.
         mask: Which tokens are real (rows, prompt and room).
-        positions: Of the real ones, as the mask (rows, prompt and room).
+        positions: Positions of the real tokens, shaped like the mask (rows, prompt and room).
         length: Tokens in the cache, padding included.
-        logits: Of the next token (rows, vocabulary); None before anything was computed.
+        logits: Logits of the next token (rows, vocabulary); None before anything was computed.
     """
 
     cache: Any
@@ -368,14 +368,14 @@ class _Batch:
     logits: Any = None
 
     def select(self, rows: Any) -> _Batch:
-        """Goes on with some rows only, in this order, perhaps some of them more than once."""
+        """Continues with these rows only, in this order; a row may occur more than once."""
         index = self.mask.new_tensor(rows) if isinstance(rows, list) else rows
         self.cache.batch_select_indices(index)
         return _Batch(self.cache, self.mask[index], self.positions[index], self.length, self.logits[index])
 
 
 def _unknown(row: Row, tokens: int) -> Completion:
-    """The answer to a row for which the model computed no number at some token."""
+    """Returns the error for a row in which the model computed NaN at some token."""
     told = "logits: found NaN or infinity, allowed: finite numbers (another dtype, or the config that the weights had)"
     return Completion(
         text="",

@@ -1,6 +1,6 @@
-"""Batches of rows of like length, as large as the memory bears.
+"""Forms batches of rows of similar length, as large as the memory allows.
 
-torch is imported when memory has run out, so the module itself costs nothing.
+torch is imported when memory has run out, so importing this module costs nothing.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Iterable, Sequence
 
 from symphony.models.sampler import Row
 
-_PATIENCE = 4  # full batches that must go through before a larger one is tried; doubles each time memory runs out
-# Of errors without a type of their own: the processor's allocator, the driver, a library.
+_PATIENCE = 4  # full batches that must succeed before a larger one is tried; doubles each time memory runs out
+# Messages of errors without a type of their own: from the processor's allocator, the driver or a library.
 _OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class TokenBudget:
-    """How many tokens a batch may hold: halved when memory runs out, doubled again when it seems to suffice.
+    """The number of tokens a batch may hold: halved when memory runs out, later doubled again.
 
-    It grows after a number of full batches that went through, which doubles with each failure: so tries that fail
-    become ever rarer, and what other processes took for a while is used again.
+    It grows after a number of full batches succeeded; that number doubles with each failure. So failing tries become
+    ever rarer, and memory that other processes took for a while is used again.
 
     Attributes:
-        most: As configured.
-        tokens: In force now, 1 to `most`. One row may exceed it.
+        most: The configured maximum.
+        tokens: The limit in force now, 1 to `most`. One row may exceed it.
         halvings: How often memory ran out.
     """
 
@@ -34,14 +34,14 @@ class TokenBudget:
         self._patience = _PATIENCE
 
     def halve(self, batch: Sequence[Row]) -> None:
-        """Memory ran out at this batch: the next ones hold at most half of what it held."""
+        """Records that memory ran out at this batch: later ones hold at most half of what it held."""
         self.tokens = max(1, min(self.tokens, _held_by(batch)) // 2)
         self.halvings += 1
         self._held = 0
         self._patience *= 2
 
     def held(self, *, full: bool) -> None:
-        """A batch went through. One that is not `full` tells nothing."""
+        """Records that a batch succeeded; only a `full` one counts."""
         self._held += full
         if self.tokens < self.most and self._held >= self._patience:
             self.tokens = min(self.most, 2 * self.tokens)
@@ -49,12 +49,12 @@ class TokenBudget:
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    """Rows of like length, and equal prompts, side by side."""
+    """Sorts rows so that those of similar length, and equal prompts, are side by side."""
     return sorted(rows, key=lambda row: (row.limit, len(row.prompt), row.prompt, row.index))
 
 
 def cut(rows: Sequence[Row], most_rows: int, tokens: int) -> tuple[list[Row], bool]:
-    """The first batch of `rows`, at least one row, and whether the limit of tokens ended it."""
+    """Returns the first batch of `rows`, at least one row, and whether the token limit ended it."""
     batch: list[Row] = []
     longest = 0
     for row in rows[:most_rows]:
@@ -66,14 +66,14 @@ def cut(rows: Sequence[Row], most_rows: int, tokens: int) -> tuple[list[Row], bo
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error says that memory was not enough."""
+    """Whether an error says that memory ran out."""
     import torch
 
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(part in str(error) for part in _OUT_OF_MEMORY)
 
 
 def release() -> None:
-    """Gives memory that is no longer used back to the devices."""
+    """Returns unused memory to the devices."""
     import torch
 
     gc.collect()

@@ -1,4 +1,4 @@
-"""Key-value caches with room for what is to come."""
+"""Key-value caches with room for the tokens to come."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ if TYPE_CHECKING:
 
 
 Held: TypeAlias = "Iterable[tuple[int, list[tuple[torch.Tensor, torch.Tensor]]]]"
-"""Pieces of a row's first tokens: the place where a piece begins, and its keys and values (heads, tokens, width)."""
+"""Pieces of a row's first tokens: where each begins, and its keys and values (heads, tokens, width)."""
 
 
 def roomy_caches(layers: int) -> Callable[[int, Sequence[Held], int], Any]:
-    """Makes key-value caches of a known final length: of a number of tokens, what its rows hold, and how many tokens.
+    """Returns a function that makes key-value caches of a known final length.
 
-    A DynamicCache copies everything at each step, which was a third of the time of small models on a CPU.
+    Its arguments are the final length in tokens, the pieces that each row holds, and how many tokens those take. A
+    DynamicCache copies everything at each step, which took a third of the time of small models on a CPU.
     """
     from transformers import Cache
 
@@ -34,7 +35,7 @@ def roomy_caches(layers: int) -> Callable[[int, Sequence[Held], int], Any]:
 
 
 def _layer_class() -> Any:
-    """Made when it is asked for: importing transformers takes seconds."""
+    """Makes the class on demand, since importing transformers takes seconds."""
     from transformers.cache_utils import DynamicLayer
 
     class RoomyLayer(DynamicLayer):
@@ -48,7 +49,7 @@ def _layer_class() -> Any:
             self.buffers: tuple[torch.Tensor, torch.Tensor] | None = None
 
         def fill(self, rows: int, row: int, begin: int, keys: torch.Tensor, values: torch.Tensor, width: int) -> None:
-            """Puts a piece into a row. What no piece fills is 0, as attention multiplies what it masks, too."""
+            """Copies a piece into a row. The rest is 0, since attention also multiplies masked values."""
             if self.buffers is None:
                 self.lazy_initialization(keys, values)
                 self.buffers = tuple(

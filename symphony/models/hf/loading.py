@@ -1,4 +1,4 @@
-"""Loads causal language models from Hugging Face folders, quantised by bitsandbytes where that is asked for."""
+"""Loads causal language models from Hugging Face folders, quantised by bitsandbytes if asked."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from symphony.types import SymphonyError
 
 Quantization = Literal["nf4", "fp4", "int8"]
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
-"""Of everything that is loaded: no network, and no question on the terminal about a folder's own program."""
-_MOST_LETTERS = 300  # of what a library says
+"""Used for everything that is loaded: no network, and no question on the terminal about a folder's own program."""
+_MOST_LETTERS = 300  # characters repeated of a library's message
 _WHOLE = "a checkpoint with the tensors that its config says, each of them once and finite"
 
 
 @contextmanager
 def explained(place: Path, allowed: str) -> Iterator[None]:
-    """Turns whatever a library raises over the files at `place` into one line.
+    """Turns any error that a library raises over the files at `place` into one line.
 
-    A folder's values reach code of each architecture, which may raise anything; only what memory lacks passes.
+    A folder's values reach code of each architecture, which may raise anything; only out-of-memory errors pass.
     """
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.CRITICAL)  # it tells over many lines what is looked at here
+    transformers_logging.set_verbosity(logging.CRITICAL)  # it prints many lines about what is checked here
     try:
         yield
     except SymphonyError:
@@ -45,20 +45,20 @@ def explained(place: Path, allowed: str) -> Iterator[None]:
 
 
 def load_model(folder: Path, *, dtype: str, device: str, quantization: str | None) -> Any:
-    """The model in evaluation mode. `quantization` quantises while loading; a quantised folder loads as it is.
+    """Loads the model in evaluation mode. `quantization` quantises while loading; a quantised folder loads as it is.
 
     Args:
-        device: One that there is: "cpu", "cuda:0".
+        device: An existing device, e.g. "cpu" or "cuda:0".
 
     Raises:
-        SymphonyError: The folder holds no model that transformers can load, or not all of one.
+        SymphonyError: The folder holds no model that transformers can load, or an incomplete one.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # int8 warns at every matrix product otherwise
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # otherwise int8 warns at every matrix product
     torch_dtype = getattr(torch, dtype)
     config = load_config(folder)
     with explained(folder / CONFIG, "the config of a causal language model"), torch.device("meta"):
@@ -78,12 +78,12 @@ def load_model(folder: Path, *, dtype: str, device: str, quantization: str | Non
     with explained(folder, "a causal language model's folder"):
         model, told = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch_dtype, output_loading_info=True, ignore_mismatched_sizes=True, **LOCAL, **placed
-        )  # those are named below; else a report of many lines would be all that names them
+        )  # those are reported below; otherwise only a report of many lines would name them
         if getattr(model, "quantization_method", None) is None:
             model = model.to(device)
     _check_whole(folder, model, told)
     if quantised is not None and device == "cpu":
-        # What was left whole lies in the mapped file, and would keep the quantised layers' source in memory as well.
+        # Modules left whole are views of the mapped file, and would keep the quantised layers' source in memory.
         for parameter in model.parameters():
             if parameter.is_floating_point():
                 parameter.data = parameter.data.clone()
@@ -91,10 +91,10 @@ def load_model(folder: Path, *, dtype: str, device: str, quantization: str | Non
 
 
 def load_config(folder: Path) -> Any:
-    """The config of a folder.
+    """Loads the config of a folder.
 
     Raises:
-        SymphonyError: transformers can't load it.
+        SymphonyError: transformers cannot load it.
     """
     from transformers import AutoConfig
 
@@ -103,10 +103,10 @@ def load_config(folder: Path) -> Any:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a folder, with a chat template.
+    """Loads the tokenizer of a folder, which must have a chat template.
 
     Raises:
-        SymphonyError: transformers can't load it, or it has no chat template.
+        SymphonyError: transformers cannot load it, or it has no chat template.
     """
     from transformers import AutoTokenizer
 
@@ -118,7 +118,7 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_generation_config(folder: Path) -> Any:
-    """What a folder says of generating beside its config; None where it says nothing."""
+    """Loads a folder's generation config; None if there is none."""
     from transformers import GenerationConfig
 
     if not (folder / GENERATION).is_file():
@@ -128,7 +128,7 @@ def load_generation_config(folder: Path) -> Any:
 
 
 def _check_whole(folder: Path, model: Any, told: dict[str, Any]) -> None:
-    """Nothing that transformers filled in at random, left aside, or read as no number."""
+    """Raises SymphonyError if transformers filled in tensors at random, skipped any, or read NaN or infinity."""
     for words, key in (("lacking", "missing_keys"), ("unknown", "unexpected_keys"), ("misshapen", "mismatched_keys")):
         if names := sorted(str(name[0] if isinstance(name, tuple) else name) for name in told.get(key) or ()):
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
@@ -148,7 +148,7 @@ def _check_whole(folder: Path, model: Any, told: dict[str, Any]) -> None:
 
 
 def _unquantised(model: Any) -> Iterator[str]:
-    """Weights of layers that bitsandbytes is to compute with, and that it can't: their numbers were never quantised."""
+    """Yields weights of bitsandbytes layers that were never quantised, so bitsandbytes cannot compute with them."""
     if getattr(model, "quantization_method", None) != "bitsandbytes":
         return
     from bitsandbytes.nn import Linear4bit, Linear8bitLt
@@ -161,7 +161,7 @@ def _unquantised(model: Any) -> Iterator[str]:
 
 
 def _numbers(model: Any) -> Iterator[tuple[str, Any]]:
-    """The floating-point numbers of a model: its weights and, of quantised ones, their scales."""
+    """Yields the floating-point numbers of a model: its weights and, for quantised ones, their scales."""
     for name, parameter in model.named_parameters():
         state, rows = getattr(parameter, "quant_state", None), getattr(parameter, "SCB", None)
         inner = getattr(state, "state2", None)
@@ -173,9 +173,9 @@ def _numbers(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _left_whole(model: Any) -> list[str]:
-    """Modules that four bits leave alone: the head, and layers whose rows are not whole blocks.
+    """Returns the modules that stay unquantised at four bits: the head, and layers whose rows are not whole blocks.
 
-    On CPUs with avx512_bf16, bitsandbytes 0.50 packs row by row and fails on an input width that is no multiple of 64.
+    On CPUs with avx512_bf16, bitsandbytes 0.50 packs row by row and fails if the input width is not a multiple of 64.
     """
     import torch
 

@@ -1,6 +1,6 @@
-"""Keys and values of prompts that were computed, kept across calls in a tree of their common prefixes.
+"""Keeps keys and values of computed prompts across calls, in a tree of their common prefixes.
 
-Holds tensors and knows nothing of models; which prefixes are worth a computation of their own is told here, too.
+It holds tensors and knows nothing of models; it also decides which prefixes are worth computing separately.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 Prompt: TypeAlias = tuple[int, ...]
 Layers: TypeAlias = "list[tuple[torch.Tensor, torch.Tensor]]"
 """Keys and values (heads, tokens, width) of one sequence, layer by layer."""
-_LIKE = 64  # tokens by which rows of one batch may differ in what is left to compute, beside a factor of two
+_LIKE = 64  # tokens by which the rest to compute may differ between rows of a batch, besides a factor of two
 
 
 class _Node:
-    """Some tokens in a row, which follow those of the parent."""
+    """Consecutive tokens that follow those of the parent."""
 
     __slots__ = ("children", "layers", "parent", "tokens", "used")
 
@@ -29,10 +29,10 @@ class _Node:
 
 
 class PrefixTree:
-    """The prompts that were computed last; what was used longest ago leaves first.
+    """The most recently computed prompts; the least recently used are dropped first.
 
     Args:
-        most: Tokens that it may hold, >= 0.
+        most: Maximum number of tokens that it may hold, >= 0.
 
     Attributes:
         tokens: Tokens that it holds.
@@ -45,11 +45,11 @@ class PrefixTree:
         self._clock = 0
 
     def match(self, prompt: Prompt) -> int:
-        """Length of the longest prefix that is held, without the last token, which is computed for its logits."""
+        """Returns the length of the longest held prefix, without the last token, which is computed for its logits."""
         return sum(length for _, length in self._path(prompt[:-1]))
 
     def gather(self, prompt: Prompt, length: int) -> Iterator[tuple[int, Layers]]:
-        """The first tokens of a prompt, as the places where the pieces begin and the pieces; needs them to be held."""
+        """Yields the first tokens of a prompt as pieces, each with the place where it begins; they must be held."""
         self._clock += 1
         begin = 0
         for node, common in self._path(prompt[:length]):
@@ -58,12 +58,12 @@ class PrefixTree:
             begin += common
 
     def add(self, prompt: Prompt, begin: int, layers: Layers) -> None:
-        """Holds a prompt.
+        """Adds a prompt to the tree.
 
         Args:
             prompt: All of its tokens.
-            begin: Where `layers` begin; what stands before is held, or nothing is added.
-            layers: Of the other tokens; they are copied.
+            begin: Where `layers` begin; nothing is added unless the tokens before it are held.
+            layers: Keys and values of the other tokens; they are copied.
         """
         path = list(self._path(prompt))
         held = sum(length for _, length in path)
@@ -81,12 +81,12 @@ class PrefixTree:
             self._drop(min(self._leaves(), key=lambda leaf: leaf.used))
 
     def clear(self) -> None:
-        """Holds nothing any more."""
+        """Drops all prompts."""
         self.tokens = 0
         self._root.children.clear()
 
     def _path(self, tokens: Prompt) -> Iterator[tuple[_Node, int]]:
-        """The nodes along some tokens, and how many of each node's tokens they share; at least one."""
+        """Yields the nodes along some tokens, each with the number of its tokens they share (at least one)."""
         node, begin = self._root, 0
         while begin < len(tokens) and (child := node.children.get(tokens[begin])) is not None:
             common = common_prefix(child.tokens, tokens[begin : begin + len(child.tokens)])
@@ -96,7 +96,7 @@ class PrefixTree:
             node, begin = child, begin + common
 
     def _split(self, node: _Node, length: int) -> _Node:
-        """Puts a node of the first tokens above the others; returns it."""
+        """Splits a node: puts a new node with its first tokens above the rest; returns the new node."""
         assert node.parent is not None
         first = [(keys[:, :length].clone(), values[:, :length].clone()) for keys, values in node.layers]
         upper = _Node(node.tokens[:length], first, node.parent, node.used)
@@ -121,22 +121,22 @@ class PrefixTree:
 
 
 def shared_prefixes(prompts: Sequence[Prompt], held: Mapping[Prompt, int], worth: int) -> list[list[Prompt]]:
-    """Prefixes of some prompts that are better computed once, before the prompts.
+    """Finds prefixes of some prompts that are better computed once, before the prompts.
 
     Args:
         prompts: In ascending order, each once.
         held: Prompt -> length of its prefix that needs no computation.
-        worth: Tokens that the computation of a prefix must save.
+        worth: Tokens that computing a prefix must save.
 
     Returns:
-        Batches of prefixes; each of them may begin with one of the batches before it.
+        Batches of prefixes; a prefix may begin with one from an earlier batch.
     """
     rounds: list[list[Prompt]] = []
 
     def visit(group: Sequence[Prompt], depth: int, number: int) -> None:
         if len(group) < 2:
             return
-        common = common_prefix(group[0], group[-1])  # in this order all between them have it, too
+        common = common_prefix(group[0], group[-1])  # in this order, all prompts between them share it, too
         length = min(common, len(group[0]) - 1)
         depth = max(depth, min(length, held[group[0]]))
         if (length - depth) * (len(group) - 1) >= worth:
@@ -152,7 +152,7 @@ def shared_prefixes(prompts: Sequence[Prompt], held: Mapping[Prompt, int], worth
 
 
 def of_like_rest(rests: Mapping[Prompt, int]) -> list[list[Prompt]]:
-    """Groups prompts of which like numbers of tokens are left to compute; those with most come first."""
+    """Groups prompts with similar numbers of tokens left to compute; those with most come first."""
     groups: list[list[Prompt]] = []
     for prompt in sorted(rests, key=lambda prompt: -rests[prompt]):
         if not groups or rests[groups[-1][0]] > 2 * rests[prompt] + _LIKE:
@@ -162,7 +162,7 @@ def of_like_rest(rests: Mapping[Prompt, int]) -> list[list[Prompt]]:
 
 
 def common_prefix(one: Prompt, other: Prompt) -> int:
-    """Length of the longest common prefix."""
+    """Returns the length of the longest common prefix."""
     length = min(len(one), len(other))
     if one[:length] == other[:length]:
         return length
