@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -172,7 +173,6 @@ class Task(Protocol):
         """The items of this run, in order."""
 
     def reset(self, problem: Problem) -> State: ...
-
     def step(self, state: State, action: str) -> State: ...
 
     def parse(self, text: str) -> Proposal | None:
@@ -190,11 +190,7 @@ class Task(Protocol):
 
 @runtime_checkable
 class SlowSteps(Protocol):
-    """A task whose steps may take long, because they run a program or ask a server.
-
-    Attributes:
-        slow_steps: Whether they are slow with the settings of this task; a search then plays them in a thread.
-    """
+    """A task whose steps may run a program or ask a server; a search plays them in a thread if `slow_steps`."""
 
     @property
     def slow_steps(self) -> bool: ...
@@ -401,6 +397,4 @@ def derive_rng(seed: int, *parts: str) -> random.Random:
 
 def canonical_json(value: Mapping[str, Any] | Sequence[Any]) -> str:
     """Writes JSON with sorted keys, no spaces and UTF-8 kept: every digest is taken of this form."""
-    import json
-
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -119,6 +119,11 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules of a circle
 
 
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_module_is_short_enough_to_read(path: Path) -> None:
+    assert len((ROOT / path).read_text().splitlines()) <= 400
+
+
 COMMON = {
     "symphony.agents.scorer": {"FORMAT_REMINDER", "Scorer"},
     "symphony.agents.memory": {"Lessons", "Memory", "situation"},
