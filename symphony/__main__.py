@@ -196,6 +196,9 @@ def _folder(key: str, path: Path) -> Path:
 def _runs(given: argparse.Namespace) -> list[specs.Run]:
     data = _data_folder(given)
     found = compose.plan(given.study, given.overrides, experiment=given.experiment, conf=given.conf, data=data)
+    if given.experiment is None:
+        for text in options.replaced(given.study, given.overrides, conf=given.conf):
+            _tell(text)
     for name in ("task", "pool", "seed"):
         wanted = getattr(given, name)
         if wanted is not None:

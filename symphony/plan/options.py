@@ -109,6 +109,29 @@ def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("c
     return str(chosen)
 
 
+def replaced(study: str, overrides: Sequence[str], *, conf: Path = Path("conf")) -> list[str]:
+    """Returns what an override takes from experiments that choose the same option themselves, a line per override.
+
+    Such experiments keep their names and titles: `pool=mine` makes "SYMPHONY on Qwen3 alone" a run of the pool `mine`.
+    """
+    chosen: dict[str, list[str]] = {}
+    for path in sorted((conf / "experiment" / study).glob("*.yaml")):
+        node = load(path)
+        defaults = node.get("defaults") if isinstance(node, Mapping) else None
+        for entry in defaults if isinstance(defaults, list) else ():
+            for key in entry if isinstance(entry, Mapping) else ():
+                group = str(key).removeprefix("override").strip(" /")
+                chosen.setdefault(group, []).append(path.stem)
+    told = []
+    for item in overrides:
+        key = item.partition("=")[0]
+        if names := chosen.get(key):
+            told.append(
+                f"{item} replaces the {key} that {', '.join(names)} name; --experiment NAME overrides one alone"
+            )
+    return told
+
+
 def sized(study: str, overrides: Sequence[str], conf: Path) -> list[str]:
     """Replaces `size=<name>` by the overrides in conf/experiment/<study>/sizes/<name>.yaml, wherever it occurs.
 

@@ -65,8 +65,8 @@ def hardware(devices: Iterable[str]) -> str:
 
 
 def dataset(problems: Sequence[Problem]) -> str:
-    """Returns a digest of the problems' ids, prompts and targets, in order."""
-    rows = [[problem.id, problem.kind, problem.prompt, _plain(problem.target)] for problem in problems]
+    """Returns a digest of the problems' ids, prompts and targets, in order; not of what a search is shown of them."""
+    rows = [[problem.id, problem.prompt, _plain(problem.target)] for problem in problems]
     return hashlib.sha256(canonical_json(rows).encode()).hexdigest()[:16]
 
 

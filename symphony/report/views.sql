@@ -15,15 +15,15 @@ CREATE TEMP MACRO signflip(value, cluster) AS
     signflip_of(list(value::DOUBLE ORDER BY cluster, value) FILTER (value IS NOT NULL),
                 list(cluster ORDER BY cluster, value) FILTER (value IS NOT NULL));
 
--- One row a problem of a run. `cluster` is the problem: two runs with the same data set digest met the same problems, so
--- their rows belong together (methods, and seeds of a task that reads its problems from files); a seed that generates
--- its own problems has a digest of its own.
+-- One row per problem of a run. `cluster` is the problem. Runs with the same data set digest met the same problems, so their
+-- rows belong together: those of all methods, of seeds that repeat them, and of tasks that differ only in what a search is
+-- shown (mbpp_py_first_assert and mbpp_py_hidden_asserts). A seed that generates its own problems has a digest of its own.
 -- `cut_short`: ended by the budget of its run or study, so that it had less to spend than its own budget says.
 -- An experiment that stands apart (it covers other seeds, say) is in its own table and nowhere else.
 CREATE TEMP VIEW all_outcomes AS
 SELECT r.experiment, m.title, m.position, m.reference, m.apart, m.against, r.task, r.seed, r.dataset, r.search, r.scheduler, r.scorer,
        r.memory, r.pool, r.agents, r.feedback, r.commit, r.call_limit, r.token_limit, p.*,
-       r.task || '|' || r.dataset || '|' || p.problem AS cluster,
+       r.dataset || '|' || p.problem AS cluster,
        starts_with(p.stop_reason, 'run_') OR starts_with(p.stop_reason, 'study_') AS cut_short
 FROM problems p JOIN runs r USING (run) JOIN methods m USING (experiment);
 

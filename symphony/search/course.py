@@ -13,6 +13,24 @@ from symphony.search.result import RANKS, AnswerPolicy, SearchResult, StopReason
 from symphony.search.tree import ROOT, Tree
 
 
+async def expand(phases: Phases, leaf: int, width: int, max_misses: int) -> list[int]:
+    """Expands a leaf; closes it after `max_misses` expansions that brought no action.
+
+    Returns:
+        Ids of the new nodes, in creation order.
+
+    Raises:
+        Stop: A call was refused.
+    """
+    ids = (await phases.expand(leaf, width)).ids
+    if not ids:
+        node = phases.tree[leaf]
+        node.misses += 1
+        if node.misses >= max_misses:
+            phases.tree.close(leaf)
+    return ids
+
+
 async def grow(
     phases: Phases,
     leaf: int,
@@ -32,13 +50,8 @@ async def grow(
     Raises:
         Stop: A call was refused.
     """
-    ids = (await phases.expand(leaf, width)).ids
-    if not ids:
-        node = phases.tree[leaf]
-        node.misses += 1
-        if node.misses >= max_misses:
-            phases.tree.close(leaf)
-    elif not phases.solved():
+    ids = await expand(phases, leaf, width, max_misses)
+    if ids and not phases.solved():
         await by(phases, ids)
     return ids
 

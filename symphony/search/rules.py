@@ -22,8 +22,8 @@ SimulationValue = Literal["mean", "sum", "code"]
 def _mean(walked: Sequence[Node], last: Node, cut: float) -> float:
     """Returns the value of the last node if the episode ended there, else the mean of the known R.
 
-    The last node always has an R; the others have one only if they were chosen among several. The last node's R judges
-    the whole walk, so a call for each of the others would not pay. Without any step, the value is the start's own R.
+    The last node always has an R; the others have one only if they were chosen among several. The last R stands
+    for the whole rollout, so nodes without a rival are not judged. Without any step, the value is the start's own R.
     """
     known = [node.prior for node in walked if node.prior is not None]
     if last.state.done or not known:
@@ -132,8 +132,8 @@ EACH_ONCE = LessonRule(before=nothing_before, after=Phases.reflect)
 # --------------------------------------------------------------------------- all rules
 
 
-def close(tree: Tree, c: float, first_visit: FirstVisit, start: int) -> int | None:
-    """Selects a leaf by UCT; an exhausted node is closed and never met again."""
+def select_open(tree: Tree, c: float, first_visit: FirstVisit, start: int) -> int | None:
+    """Selects a leaf by UCT (Eq. 7) among the nodes that are not exhausted."""
     return tree.select(c, first_visit, start)
 
 
@@ -191,7 +191,7 @@ class Rules:
         caches: Whether the same path under the same lessons is judged once.
     """
 
-    select: Callable[[Tree, float, FirstVisit, int], int | None] = close
+    select: Callable[[Tree, float, FirstVisit, int], int | None] = select_open
     settle: Callable[[Tree, int], None] = _settle
     ends: Callable[[Phases, int], bool] = _nowhere
     values: ValueRule = OWN

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from symphony.fields import Count, FromZero, NotNegative
-from symphony.search.course import conclude, grow
+from symphony.search.course import conclude, expand
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
 from symphony.search.methods.halving import ROOT_RULES, RootRule
@@ -43,7 +43,7 @@ class Symphony(Method):
         sim_depth_from: Whether `sim_depth` counts from the root ("absolute") or from the simulation's start ("extra").
         sim_value: What a simulation backs up: see `SIMULATION_VALUES`.
         sim_cut: Value of a cut simulation under sim_value "code".
-        judge: Whether only new nodes whose value is used are judged (`evaluation.used`), or every new node.
+        judge: "used": an evaluator is asked only if the value changes a decision (`evaluation.used`); "every": always.
         reflect_on: Whether an episode that is cut, by `depth` or by its horizon, counts as a failure, or only an end
             that the environment judged wrong.
         max_misses: Expansions without any action after which a node is closed, >= 1.
@@ -98,6 +98,7 @@ class Symphony(Method):
         """Runs iterations k = 1, ..., K of Algorithm 1, until success or until no leaf is open."""
         k = 0
         while k < self.iterations:
+            # Select: the open leaf of the highest UCT value, Eq. 7 (`parallel` of them).
             leaves = self.leaves(phases.tree, min(self.parallel, self.iterations - k))
             if not leaves or any(self.rules.ends(phases, leaf) for leaf in leaves):
                 return "exhausted"
@@ -112,10 +113,12 @@ class Symphony(Method):
         phases.parts.session.iteration = k
         await rules.lessons.before(phases)
         width = self.n if leaf != ROOT or rules.root_n is None else rules.root_n
-        # Expand: n actions, each by the agent of Eq. 1. Evaluate: R = Z (1 - E(C)) of each new child, Eq. 4 to 6.
-        new = await grow(phases, leaf, width, self.max_misses, lambda _, ids: self._evaluate(phases, ids))
+        # Expand: n actions, each by the agent that Eq. 1 picks. A success ends the search; `conclude` backs it up.
+        new = await expand(phases, leaf, width, self.max_misses)
         if phases.solved() or not new:
             return
+        # Evaluate: R = Z (1 - E(C)) of each new child whose value is used, Eq. 4 to 6.
+        await rules.values.evaluate(phases, new, rules.places)
         await rules.lessons.after(phases, new)
         # Simulate: greedily by R from the best new child; the value of the walk is backed up to the root, Eq. 8.
         value, last = await self._simulate(phases, rules.values.start(phases, new))
@@ -160,9 +163,6 @@ class Symphony(Method):
         for leaf in reversed(held):
             tree.release(leaf)
         return held
-
-    async def _evaluate(self, phases: Phases, new: Sequence[int]) -> None:
-        await self.rules.values.evaluate(phases, new, self.rules.places)
 
     @property
     def _width(self) -> int:

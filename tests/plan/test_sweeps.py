@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from symphony.plan.compose import plan
-from symphony.plan.options import describe, reference, write_description
+from symphony.plan.options import describe, reference, replaced, write_description
 from symphony.plan.specs import Run
 from symphony.plan.sweeps import apart, variants
 from symphony.types import SymphonyError
@@ -162,3 +162,15 @@ def test_a_sweep_that_is_none_is_told_with_its_file_and_key(sweep: str, told: st
 def test_an_interval_has_no_values_to_sweep() -> None:
     with pytest.raises(SymphonyError, match=r"found an interval, allowed: values separated by commas"):
         plan("quickstart", ["scheduler.alpha=interval(0,1)"], conf=CONF)
+
+
+def test_an_option_that_replaces_those_of_some_experiments_is_told(conf: Path) -> None:
+    study(
+        conf,
+        mine="defaults:\n  - override /pool: embedded_llama_only\n  - override /scorer: plain",
+        other="title: other",
+    )
+    assert replaced("mine", ["pool=embedded_trio", "problems=2"], conf=conf) == [
+        "pool=embedded_trio replaces the pool that mine name; --experiment NAME overrides one alone"
+    ]
+    assert replaced("mine", ["scheduler=uniform"], conf=conf) == []

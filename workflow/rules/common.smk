@@ -9,7 +9,7 @@ from symphony.stop import listening
 
 with listening():
     from symphony.plan.compose import plan
-    from symphony.plan.options import model, sources, write_description
+    from symphony.plan.options import model, replaced, sources, write_description
     from symphony.weights.fetch import data_folder
     from symphony.report.figures import CAPTIONS, FIGURES
     from symphony.report.tables import TABLES, heading
@@ -38,6 +38,7 @@ try:
         groups((), SHARE)
         RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
         RUNS = available(RUNS, LEFT_OUT.append)
+        LEFT_OUT += replaced(STUDY, OVERRIDES, conf=CONF)
         SOURCES = sources(CONF)
         GROUPS = {group.name: group for group in groups(RUNS, SHARE)}
         for group in GROUPS.values():
