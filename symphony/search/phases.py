@@ -77,6 +77,7 @@ class Phases:
         unparsed: Completions without an action so far. fallbacks: Evaluations that used defaults so far.
         taught: Keys of the failures that have been, or are being, reflected on.
         wait: Awaits the answers to calls.
+        slow: Whether steps are played outside the event loop (`SlowSteps`).
     """
 
     parts: Parts
@@ -89,9 +90,11 @@ class Phases:
     fallbacks: int = 0
     taught: set[str] = field(default_factory=set)
     wait: Callable[[Sequence[Ticket]], Awaitable[list[Completion]]] = field(init=False)
+    slow: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.wait = self.parts.session.answers
+        self.slow = isinstance(self.parts.task, SlowSteps) and self.parts.task.slow_steps
         self.tree = Tree(self.parts.task.reset(self.parts.problem))
 
     # ---- expand
@@ -181,7 +184,8 @@ class Phases:
         first: dict[object, int] = {}
         for ticket, proposal in proposals:
             first[same(proposal)] = min(ticket.call, first.get(same(proposal), ticket.call))
-        played = await self._play_slowly(above.state, [proposal.action for _, proposal in proposals])
+        actions = [proposal.action for _, proposal in proposals] if self.slow else []
+        played = await self._play_outside(above.state, actions) if actions else {}
         for ticket, proposal in proposals:
             if same(proposal) in known:
                 votes[known[same(proposal)]] += 1
@@ -204,17 +208,11 @@ class Phases:
                 self.credit(tree[id])
         return Expansion(ids=list(range(len(tree) - len(votes), len(tree))), votes=votes)
 
-    async def _play_slowly(self, state: State, actions: Sequence[str]) -> dict[str, State]:
-        """Plays the actions outside the event loop if the task's steps are slow; returns the state after each.
-
-        Empty if steps are quick.
-        """
-        task = self.parts.task
-        if not (isinstance(task, SlowSteps) and task.slow_steps):
-            return {}
+    async def _play_outside(self, state: State, actions: Sequence[str]) -> dict[str, State]:
+        """Plays actions outside the event loop; returns the state after each."""
 
         def play() -> dict[str, State]:
-            return {action: task.step(state, action) for action in actions}
+            return {action: self.parts.task.step(state, action) for action in actions}
 
         return await (put_off(play) if self.wait is deferred else self.parts.session.outside(play))
 
