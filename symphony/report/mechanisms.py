@@ -36,6 +36,14 @@ def why(change: str, tables: Mapping[str, Table], reference: str, variant: str) 
     return " ".join(told[part] for part in parts if part in told).strip()
 
 
+def same_calls(paired: Table, variant: str) -> str:
+    """Says so if a variant made the reference's calls on every problem, so that its component changed nothing."""
+    row = next((row for row in paired.records() if (row["method"], row["task"]) == (variant, "all tasks")), None)
+    if row is None or row["same calls"] != 1:
+        return ""
+    return f"It made the same calls on all {row['pairs']} runs: within this budget the component decided nothing."
+
+
 def scheduling(picks: Table, agents: Table, reference: str, variant: str) -> str:
     """Describes how far the scheduler departed from equal shares, and what decided its picks."""
     rows = {row["method"]: row for row in picks.records()}

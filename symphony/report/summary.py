@@ -103,7 +103,9 @@ def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
         verdict = _verdict(gain, row)
         claim = f"{row['variant']} ({row['change']}): {words[verdict]}"
         text = f"{claim}; full method minus variant: {mechanisms.points(gain)}."
-        evidence = mechanisms.why(str(row["change"]), tables, reference, str(row["variant"]))
+        evidence = mechanisms.same_calls(tables["paired"], str(row["variant"])) or mechanisms.why(
+            str(row["change"]), tables, reference, str(row["variant"])
+        )
         found.append(Finding(verdict=verdict, text=text, why=evidence))
     return found
 

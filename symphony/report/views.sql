@@ -35,9 +35,14 @@ SELECT *, task AS block, 0 AS block_position FROM outcomes
 UNION ALL
 SELECT *, 'all tasks' AS block, 1 AS block_position FROM outcomes;
 
+-- What was asked for a problem: equal for searches that made the same calls and got answers of the same lengths.
+CREATE TEMP VIEW traces AS
+SELECT run, problem, bit_xor(hash(call, phase, node, agent, prompt_tokens, completion_tokens)) AS trace
+FROM calls GROUP BY run, problem;
+
 -- Each method's problem beside the reference's same problem (same task, data, seed).
 CREATE TEMP VIEW pairs AS
-SELECT c.*, s.success AS reference_success, s.score AS reference_score
+SELECT c.*, s.success AS reference_success, s.score AS reference_score, s.run AS reference_run
 FROM cells c JOIN outcomes s
   ON s.reference AND NOT c.reference AND c.task = s.task AND c.dataset = s.dataset AND c.seed = s.seed
  AND c.problem = s.problem;
@@ -65,8 +70,12 @@ SELECT experiment, block, any_value(block_position) AS block_position, count(*) 
        count(*) FILTER (success AND NOT reference_success) AS only_method,
        count(*) FILTER (reference_success AND NOT success) AS only_reference,
        signflip(success::INT - reference_success::INT, cluster) AS p,
-       difference(score - reference_score, cluster) AS score_difference
-FROM pairs GROUP BY experiment, block;
+       difference(score - reference_score, cluster) AS score_difference,
+       avg((t.trace IS NOT DISTINCT FROM u.trace)::INT) AS same_calls
+FROM pairs p
+LEFT JOIN traces t ON t.run = p.run AND t.problem = p.problem
+LEFT JOIN traces u ON u.run = p.reference_run AND u.problem = p.problem
+GROUP BY experiment, block;
 
 -- Success of an experiment in a block under smaller limits of calls and tokens, in 24 steps up to the whole: the largest
 -- limit of the study, or the most that was spent where a problem had none.

@@ -15,6 +15,7 @@ from symphony.records.database import load
 from symphony.records.records import AnswerRecord
 from symphony.report.stats import Estimate, holm
 from symphony.report.study import Study, open_study
+from symphony.report.summary import summarise
 from symphony.report.tables import (
     DASH,
     MINUS,
@@ -90,6 +91,25 @@ def test_pairs_compare_the_same_problem_only(tmp_path: Path, make_run: Callable[
     assert row["permutation p"] == pytest.approx(1 / 4 + 3 / 8)  # of three flipped signs: all alike, or as seen
     assert isinstance(row["success difference"], Estimate)
     assert row["success difference"].value == pytest.approx(-0.25)
+
+
+def test_a_variant_that_makes_the_references_calls_is_told_to_decide_nothing(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    reference, same, other = (make_run(name, problems=3) for name in ("symphony", "no_memory", "uniform"))
+    same.calls = [dataclasses.replace(call, run=same.run.run) for call in reference.calls]
+    same.nodes = [dataclasses.replace(node, run=same.run.run) for node in reference.nodes]
+    same.problems = [dataclasses.replace(one, run=same.run.run) for one in reference.problems]
+    same.picks = [dataclasses.replace(one, run=same.run.run) for one in reference.picks]
+    same.timings = [dataclasses.replace(one, run=same.run.run) for one in reference.timings]
+    same.reflections = [dataclasses.replace(one, run=same.run.run) for one in reference.reflections]
+    with open_study(load_runs(tmp_path, reference, same, other)) as study:
+        tables = {name: read_table(study, name) for name in TABLES}
+    shares = {row["method"]: row["same calls"] for row in tables["paired"].records() if row["task"] == "all tasks"}
+    assert shares["no_memory"] == 1
+    assert shares["uniform"] == 0
+    told = dict(summarise(tables, "symphony"))["Does each component help?"]
+    assert any("made the same calls on all 3 runs" in one.why for one in told if one.text.startswith("no_memory"))
 
 
 def test_runs_on_other_data_are_not_paired(tmp_path: Path, make_run: Callable[..., Any]) -> None:
