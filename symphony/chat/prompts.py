@@ -240,7 +240,7 @@ def read_answer(text: str, parse: Callable[[str], Proposal | None]) -> str:
     said = plain(text).strip()
     told = _ENDS.search(said) or _BOXED.search(said) or _labelled_answer(said) or _EXPLAINED.match(said)
     groups = told.groupdict() if told else {"answer": said}
-    answer = f"finish[{' '.join((groups['answer'] or groups['marked']).split())}]"
+    answer = f"finish[{' '.join((groups['answer'] or groups.get('marked') or '').split())}]"
     return next((action for action in actions if split_action(action)[0] == "finish"), answer)
 
 

@@ -316,7 +316,7 @@ def test_defaults_that_are_none_are_refused_in_one_line(file: str, defaults: byt
         (["budget.problem.seconds=inf"], r"budget\.problem\.seconds: found 'inf', allowed: > 0, or null"),
         (["search.n=1.5"], r"search\.n: found 1\.5, allowed: "),
         (["search.n=true"], r"search\.n: found true, allowed: "),
-        (["search.n=1,2"], r"search\.n=1,2"),
+        (["search.n=[1,2]"], r"search\.n: found \[1, 2\], allowed: "),
         (["search.n=${search.n}"], r"search\.n: Recursive interpolation"),
         (["search.temperature=???"], r"search\.temperature: Missing mandatory value"),
         (["search.expand_tokens=0"], r"search\.expand_tokens: found 0, allowed: >= 1"),
