@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeGuard
 
 from symphony.fields import shown
@@ -57,7 +56,8 @@ class ModelSpec:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """The arguments of its class by name."""
-        return MappingProxyType(json.loads(self.arguments))
+        found: dict[str, Any] = json.loads(self.arguments)  # no read-only view: specs go to other processes
+        return found
 
     @property
     def is_endpoint(self) -> bool:

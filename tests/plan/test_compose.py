@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from functools import lru_cache
 from pathlib import Path
@@ -571,3 +572,9 @@ def test_a_conf_without_the_tasks_that_read_a_key_of_a_preset_composes(tmp_path:
         if path.stem.startswith(("hotpotqa", "webshop")):
             path.unlink()
     assert plan("quickstart", ("tasks=[mini_qa]", "problems=1"), conf=conf)
+
+
+def test_a_model_spec_that_was_read_goes_to_another_process() -> None:
+    spec = next(iter(models(planned("quickstart")[0].config).values()))
+    assert spec.settings["path"]
+    assert pickle.loads(pickle.dumps(spec)) == spec
