@@ -14,7 +14,6 @@ Node = Mapping[str, Any]
 """A config node with a `_target_`: the class and its arguments."""
 StoreMode = Literal["live", "record", "replay", "strict"]
 
-
 Whole = Annotated[int, Gt(0)]
 
 
@@ -69,19 +68,14 @@ class RunBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
-    """The typed config of a run.
+    """What is read of a run's config beside its models and parts, which `models` and `build` make.
 
     Attributes:
-        agents: The pool's agents, in its order.
         problems: >= 1.
     """
 
     task: Node
-    scheduler: Node
-    scorer: Node
-    memory: Node
     search: Node
-    agents: tuple[Node, ...]
     problems: int
     choices: Choices
     budget: RunBudget
@@ -96,11 +90,7 @@ class RunConfig:
         limits = config["budget"]
         return cls(
             task=config["task"],
-            scheduler=config["scheduler"],
-            scorer=config["scorer"],
-            memory=config["memory"],
             search=config["search"],
-            agents=tuple(config["pool"]["agents"]),
             problems=int(config["problems"]),
             choices=Choices(**config["choices"]),
             budget=RunBudget(
