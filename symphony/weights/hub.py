@@ -6,27 +6,25 @@ to the hub's storage goes without it.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
-from typing import Any
-from urllib.error import HTTPError
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from symphony.models.endpoint import Secret, read_key
 from symphony.types import SymphonyError
 
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
+
 HUB = "https://huggingface.co"
 ENDPOINT_VARIABLE = "HF_ENDPOINT"
 """A mirror asked instead of `HUB`; checksums are still kept under the hub's own addresses."""
 TOKEN_VARIABLE = "HF_TOKEN"
 TIMEOUT_S = 60
-MOST_BYTES = 1 << 25
-"""Maximum bytes of a file listing; longer replies are rejected."""
 WANTED = (
     "config.json",
     "generation_config.json",
@@ -89,34 +87,38 @@ def listing(address: str, revision: str) -> Listing:
     Raises:
         SymphonyError: No answer, a repository that needs a token, or one without config or safetensors.
     """
-    url = f"{api_address(address, revision)}?blobs=true"
+    from huggingface_hub import HfApi  # imported here: planning, which needs no hub, would start .3 s later
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+
+    url, name = api_address(address, revision), repository(address) or ""
+    where = located(f"{urlsplit(address).scheme}://{urlsplit(address).netloc}/")
+    token = _token().text if _is_hub(where) else ""
     try:
-        with opened(url) as answer:
-            plain = json.loads(answer.read(MOST_BYTES))
-        commit, siblings = str(plain["sha"]), {str(one["rfilename"]): one for one in plain["siblings"]}
-    except HTTPError as error:
-        told = refusal(url, error.code, error.reason)
-    except (OSError, HTTPException) as error:
+        info = HfApi(endpoint=where.rstrip("/"), token=token or False).model_info(
+            name, revision=revision, files_metadata=True, timeout=TIMEOUT_S
+        )
+    except HfHubHTTPError as error:
+        told = refusal(url, error.response.status_code, error.response.reason_phrase)
+    except (HTTPError, OSError) as error:
         told = hidden(f"{located(url)}: found {error}, allowed: the hub's answer")
     except (ValueError, KeyError, TypeError, AttributeError):
         told = f"{located(url)}: found no list of files, allowed: the hub's answer, JSON"
     else:
-        return _chosen(url, commit, siblings)
-    raise SymphonyError(told)
+        return _chosen(url, str(info.sha), {file.rfilename: file for file in info.siblings or ()})
+    raise SymphonyError(told)  # raised here, so that it does not keep the hub's reply, which may repeat the token
 
 
-def _chosen(url: str, commit: str, siblings: Mapping[str, Mapping[str, Any]]) -> Listing:
+def _chosen(url: str, commit: str, siblings: Mapping[str, RepoSibling]) -> Listing:
     if not is_commit(commit):
         raise SymphonyError(f"{located(url)}: found no commit, allowed: 40 hex digits in `sha`")
     names = sorted(name for name in siblings if name in WANTED or _WEIGHTS.fullmatch(name))
     if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
         raise SymphonyError(f"{located(url)}: found {', '.join(names) or 'no file'}, allowed: config and *.safetensors")
-    lfs = {name: siblings[name].get("lfs") or {} for name in names}
-    shas = {name: str(lfs[name].get("sha256") or "") for name in names}
+    shas = {name: str(lfs.sha256) if (lfs := siblings[name].lfs) else "" for name in names}
     return Listing(
         revision=commit,
         files={name: sha if re.fullmatch("[0-9a-f]{64}", sha) else "" for name, sha in shas.items()},
-        sizes={name: size for name in siblings if isinstance(size := siblings[name].get("size"), int)},
+        sizes={name: size for name, file in siblings.items() if isinstance(size := file.size, int)},
     )
 
 

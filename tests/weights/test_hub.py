@@ -57,16 +57,18 @@ class Hub(BaseHTTPRequestHandler):
     size: ClassVar[int | None] = None  # claimed for each of the weights
     lfs: ClassVar[bytes | None] = None  # contents whose checksum is claimed for each of the weights
     storage: ClassVar[str] = ""
+    reply: ClassVar[tuple[int, bytes] | None] = None  # sent in place of the repository's listing
     asked: ClassVar[list[tuple[str, str, str | None]]] = []
 
     def do_GET(self) -> None:
         token = self.headers.get("Authorization")
         type(self).asked.append((self.headers["Host"], self.path, token))
         path = self.path.partition("?")[0]
-        if path.startswith("/api/"):
-            self.say(
-                200, json.dumps({"sha": self.commit, "siblings": [self.told(name) for name in REPOSITORY]}).encode()
-            )
+        if path.startswith("/api/") and self.reply:
+            self.say(*self.reply)
+        elif path.startswith("/api/"):
+            told = {"id": "some/model", "sha": self.commit, "siblings": [self.told(name) for name in REPOSITORY]}
+            self.say(200, json.dumps(told).encode())
         elif path.startswith("/storage/"):
             self.say(200, REPOSITORY[path.removeprefix("/storage/")])
         elif path.startswith("/cache/"):
@@ -86,7 +88,8 @@ class Hub(BaseHTTPRequestHandler):
         told: dict[str, Any] = {"rfilename": name, "size": len(content), "lfs": None}
         if name.endswith(".safetensors"):
             told["size"] = self.size or len(content)
-            told["lfs"] = {"sha256": hashlib.sha256(self.lfs or content).hexdigest()}
+            sha = hashlib.sha256(self.lfs or content).hexdigest()
+            told["lfs"] = {"sha256": sha, "size": told["size"], "pointerSize": 134}
         return told
 
     def say(self, status: int, content: bytes) -> None:
@@ -105,7 +108,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    Hub.commit, Hub.gated, Hub.size, Hub.lfs, Hub.asked = COMMIT, 0, None, None, []
+    Hub.commit, Hub.gated, Hub.size, Hub.lfs, Hub.asked, Hub.reply = COMMIT, 0, None, None, [], None
     Hub.storage = f"http://localhost:{server.server_port}"
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}/")
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
@@ -193,6 +196,32 @@ def test_several_downloads_share_the_file_of_checksums(tmp_path: Path) -> None:
 def test_an_address_that_is_no_repository_needs_its_files_named() -> None:
     with pytest.raises(SymphonyError, match=r"source\.files: found nothing"):
         source(address="https://example.org/weights")
+
+
+@pytest.mark.parametrize(
+    ("status", "reply", "told"),
+    [
+        (200, b"<html>a login page</html>", "found no list of files"),
+        (200, b"[]", "found no list of files"),
+        (200, b"{}", "found no list of files"),
+        (200, b'{"id": "some/model", "sha": "main", "siblings": []}', "found no commit"),
+        (200, json.dumps({"id": "some/model", "sha": COMMIT}).encode(), "found no file, allowed: config"),
+        (404, b"no such repository", "found HTTP 404"),
+        (500, b"", "found HTTP 500"),
+    ],
+)
+def test_a_hub_that_lists_no_files_is_told_in_one_line(status: int, reply: bytes, told: str, tmp_path: Path) -> None:
+    Hub.reply = (status, reply)
+    with pytest.raises(SymphonyError, match=told) as raised:
+        get(tmp_path / "data")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_hub_that_does_not_answer_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(SymphonyError, match="allowed: the hub's answer") as raised:
+        get(tmp_path / "data")
+    assert "\n" not in str(raised.value)
 
 
 # --------------------------------------------------------------------------- room
