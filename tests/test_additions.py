@@ -19,6 +19,7 @@ KINDS = {
     "search method",
     "scheduler, scorer or memory",
     "ablation",
+    "claim",
     "table",
 }
 
@@ -145,6 +146,7 @@ FILES = {
     "conf/experiment/quickstart/added_ablation.yaml": EXPERIMENT.format(
         "added ablation", "defaults:\n  - override /scheduler: added_scheduler\n", "ablation"
     ),
+    "conf/claims/sample.yaml": "claims:\n  - {claim: It helps, source: me, better: symphony, than: programs}\n",
     "symphony/report/queries/added_table.sql": "SELECT experiment AS method, count(*) AS runs FROM runs GROUP BY ALL\n",
 }
 """Whole files of one addition of each kind."""
@@ -167,6 +169,7 @@ SEEN = {
         "[scheduler=added_scheduler]", "[scorer=added_scorer]", "[memory=added_memory]"
     ),
     "tests/agents/test_bandits.py": ("[AddedScheduler",),
+    "tests/plan/test_claims.py": ("[sample]",),
     "tests/report/test_tables.py": ("[added_table]",),
 }  # fmt: skip
 """Tests that go over what there is, and what they must name of the additions."""

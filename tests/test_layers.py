@@ -20,7 +20,7 @@ FLOORS = (
     ("fields", "files", "stop", "chat"),
     ("models", "records"),
     ("agents", "tasks", "weights"),
-    ("plan", "search", "report", "embedded"),
+    ("plan", "search", "report", "embedded", "simulated"),
     ("run", "byhand"),
     ("forecast",),
     ("__main__",),

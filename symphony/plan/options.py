@@ -160,18 +160,21 @@ def write_description(
     conf: Path = Path("conf"),
     left_out: Sequence[str] = (),
     recorded: Sequence[str] = (),
+    claims: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Writes `describe` and the reference for the report; an unchanged file is left alone, so that nothing is remade.
 
     Args:
+        claims: What the report is to test (`claims.claims`).
         left_out: The lines that `needs.available` reported.
         recorded: The origin of the replayed answers (`recordings.told`).
     """
     described = describe(study, overrides, conf=conf)
     words = {one.name: {key: value for key, value in asdict(one).items() if key != "name"} for one in described}
     chosen = reference(study, overrides, conf=conf)
-    plan = {"study": study, "reference": chosen, "experiments": words, "left_out": list(left_out)}
+    plan: dict[str, Any] = {"study": study, "reference": chosen, "experiments": words, "left_out": list(left_out)}
     plan |= {"recorded": list(recorded)} if recorded else {}
+    plan |= {"claims": list(claims)} if claims else {}
     text = json.dumps(plan, indent=1, ensure_ascii=False) + "\n"
     if not path.is_file() or path.read_text() != text:
         write_atomic(path, text)

@@ -18,6 +18,7 @@ from symphony.report.trees import pick_trees
 from symphony.types import SymphonyError
 
 _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("Claims", (), ("claims",)),
     ("Success", ("success",), ("success", "paired")),
     ("Methods under one budget", ("anytime",), ("methods", "anytime")),
     ("Components", (), ("ablation",)),
@@ -86,6 +87,7 @@ def _render(study: Study, figures_dir: Path, page: Path) -> Path:
     tables = {name: read_table(study, name) for name in TABLES}
     more = tuple(name for name in TABLES if not any(name in names for _, _, names in _CHAPTERS))
     chapters = (*_CHAPTERS, ("More tables", (), more)) if more else _CHAPTERS
+    chapters = tuple(one for one in chapters if one[1] or any(tables[name].rows for name in one[2]))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("symphony.report", "templates"),
         autoescape=True,

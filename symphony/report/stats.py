@@ -23,6 +23,11 @@ FEW = 32
 LEVEL = 0.05
 """Level of the tests: a difference counts as shown if p, corrected for the number of rows, is at most this."""
 
+POWER = 0.8
+"""Chance with which `needed` problems show a difference."""
+
+MOST_NEEDED = 1 << 40
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
@@ -135,6 +140,53 @@ def signflip(values: Sequence[float], clusters: Sequence[str]) -> float:
     totals = np.abs(np.arange(len(chances)) - len(chances) // 2)
     seen = abs(int(sums.sum()))
     return float(min(1.0, chances[totals > seen].sum() + chances[totals == seen].sum() / 2)) if sums.any() else 1.0
+
+
+def needed(values: Sequence[float], clusters: Sequence[str]) -> int | None:
+    """Returns how many problems would show a mean difference as large as the one seen, in 4 of 5 studies.
+
+    That is the smallest number for which Student's two-sided test at 5 % has a power of 80 %, if problems differ as
+    much as those seen. Returns None if it can't be told: no difference, or fewer than two problems.
+    """
+    from scipy.special import nctdtr, stdtrit
+
+    found = _clustered(values, clusters) if len(values) else None
+    if found is None or len(found.sizes) < 2 or abs(found.mean) < 1e-12:
+        return None
+    effect = abs(found.mean) / math.sqrt(max(found.variance * len(found.sizes), 1e-12))
+
+    def power(problems: int) -> float:
+        free = problems - 1
+        return 1.0 - float(nctdtr(free, effect * math.sqrt(problems), float(stdtrit(free, 0.975))))
+
+    most = 2
+    while power(most) < POWER and most < MOST_NEEDED:
+        most *= 2
+    least = most // 2
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (least, middle) if power(middle) >= POWER else (middle, most)
+    return most
+
+
+def verdict(gain: Estimate, p: float | None, least: float = 0.0, within: float | None = None) -> str:
+    """Returns "reproduced", "contradicted" or "undecided" for a claim about a difference.
+
+    Args:
+        gain: The difference with its interval.
+        p: Of the hypothesis of no difference, corrected for the number of claims.
+        least: The claim is a difference above this.
+        within: If given, the claim is a difference between minus and plus this (equivalence by two one-sided tests,
+            each at 2.5 %, as the interval holds 95 %).
+    """
+    if within is not None:
+        outside = gain.low >= within or gain.high <= -within
+        inside = -within < gain.low and gain.high < within
+        return "reproduced" if inside else "contradicted" if outside else "undecided"
+    shown = p is not None and p <= LEVEL
+    if shown and gain.low > least:
+        return "reproduced"
+    return "contradicted" if gain.high <= least and (shown or least > 0) else "undecided"
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from symphony.files import read_json
 from symphony.records.database import reading
-from symphony.report.stats import FEW, Estimate, average, difference, rate, signflip
+from symphony.report.stats import FEW, Estimate, average, difference, needed, rate, signflip
 from symphony.types import SymphonyError
 
 REFERENCE = "symphony"
@@ -114,7 +114,7 @@ def open_study(
         plan_json: File with a field "experiments": name -> {title, question, table, against}. Its order is that of the
             tables, with the reference first. Experiments that it does not name follow by name, under their own name.
             "reference" is the experiment that the others are compared with; by default the first in the table main.
-            For "left_out" and "recorded" see `Study`.
+            For "left_out" and "recorded" see `Study`; for "claims", `symphony.plan.claims`.
         quantised: manifest.json files of quantised checkpoints.
 
     Raises:
@@ -130,6 +130,7 @@ def open_study(
         for name, interval in (("rate", rate), ("average", average), ("difference", difference)):
             connection.create_function(f"{name}_of", _struct(interval), ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
         connection.create_function("signflip_of", signflip, ["DOUBLE[]", "VARCHAR[]"], "DOUBLE")
+        connection.create_function("needed_of", _needed, ["DOUBLE[]", "VARCHAR[]"], "BIGINT", null_handling="special")
         connection.execute(
             "CREATE TEMP TABLE methods "
             "(experiment VARCHAR, title VARCHAR, position BIGINT, reference BOOLEAN, apart BOOLEAN, against VARCHAR)"
@@ -142,6 +143,7 @@ def open_study(
             ],
         )
         _load_quantised(connection, quantised)
+        _load_claims(connection, plan.get("claims", []), str(plan_json))
         connection.execute(_VIEWS.read_text(encoding="utf-8"))
         studies = connection.execute("SELECT string_agg(DISTINCT study, ', ' ORDER BY study) FROM runs").fetchone()
         yield Study(
@@ -175,6 +177,10 @@ def _struct(interval: Callable[[list[float], list[str]], Estimate | None]) -> Ca
         return None if estimate is None else dataclasses.asdict(estimate)
 
     return computed
+
+
+def _needed(values: list[float] | None, clusters: list[str] | None) -> int | None:
+    return needed(values or [], clusters or [])
 
 
 def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Experiment, ...]:
@@ -303,6 +309,21 @@ def _load_quantised(connection: Any, manifests: Sequence[str | Path]) -> None:
     ]
     if rows:
         connection.executemany("INSERT INTO quantised VALUES (?, ?, ?, ?)", rows)
+
+
+def _load_claims(connection: Any, claims: Any, where: str) -> None:
+    """Fills table `claims`, one row per claim of the plan."""
+    keys = ("claim", "source", "better", "than", "least", "within", "task")
+    connection.execute(
+        "CREATE TEMP TABLE claims (position BIGINT, claim VARCHAR, source VARCHAR, better VARCHAR, than VARCHAR, "
+        "least DOUBLE, within DOUBLE, task VARCHAR)"
+    )
+    try:
+        rows = [(position, *(claim[key] for key in keys)) for position, claim in enumerate(claims)]
+    except (KeyError, TypeError) as error:
+        raise SymphonyError(f"{where}: claims: found {error}, allowed: objects with {', '.join(keys)}") from error
+    if rows:
+        connection.executemany("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -39,6 +39,7 @@ def summarise(tables: dict[str, Table], reference_title: str) -> list[tuple[str,
         reference_title: Title of the experiment that the others are compared with.
     """
     groups = [
+        ("Claims", _claims(tables["claims"])),
         ("Overall", _overall(tables["success"], reference_title)),
         ("Does each component help?", _components(tables, reference_title)),
         ("Does the pool beat its members?", _pool(tables, reference_title)),
@@ -66,6 +67,20 @@ def _why_not(estimate: Estimate, row: Mapping[str, Cell]) -> str:
     p = row["Holm p"]
     told = f"{p:.2f}" if isinstance(p, (int, float)) else "unknown"
     return f"p {told} after correction for the number of rows"
+
+
+def _claims(claims: Table) -> list[Finding]:
+    words: Mapping[str, Verdict] = {"reproduced": "positive", "contradicted": "negative"}
+    found = []
+    for row in claims.records():
+        gain, told = row["success difference"], str(row["verdict"])
+        text = f"{told.capitalize()}: {row['claim']} ({row['source']})"
+        if isinstance(gain, Estimate):
+            text += f": {mechanisms.points(gain)}, {_counted(row)}"
+        if told == "undecided" and row["problems needed"]:
+            text += f"; about {row['problems needed']:,} problems would show such a difference"
+        found.append(Finding(verdict=words.get(told, "none"), text=f"{text}."))
+    return found
 
 
 def _overall(success: Table, reference: str) -> list[Finding]:

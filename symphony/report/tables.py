@@ -2,9 +2,9 @@
 
 A table is one file `queries/<name>.sql`. Its first comment lines may set, as `-- key: value`: its title, the paper's
 table that it mirrors, its caption, its optional columns (left out if every cell is 0 or empty), the column of p values
-to correct for the number of rows (by Holm, in a column beside it), and the column by which it is split into several
-tables for readers. Rows keep the query's order. A column of type STRUCT(value, low, high) is an estimate with its
-interval.
+to correct for the number of rows (by Holm, in a column beside it), the column of estimates that decide a verdict (in a
+column at the end), and the column by which it is split into several tables for readers. Rows keep the query's order. A
+column of type STRUCT(value, low, high) is an estimate with its interval.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 from symphony.agents.budget import money
 from symphony.files import check_own
-from symphony.report.stats import Estimate, holm
+from symphony.report.stats import Estimate, holm, verdict
 from symphony.report.study import Study, open_study, query_names, query_text
 from symphony.types import SymphonyError
 
@@ -102,11 +102,15 @@ def read_table(study: Study, name: str) -> Table:
     text = query_text(name)
     head = _head(name, text)
     columns, rows = _rows(study, name, text)
-    for key in ("corrected", "split"):
+    for key in ("corrected", "split", "verdict"):
         if head[key] and head[key] not in columns:
             raise SymphonyError(f"queries/{name}.sql: {key}: found {head[key]!r}, allowed: {', '.join(columns)}")
     if head["corrected"]:
         columns, rows = _corrected(columns, rows, head["corrected"])
+    if head["verdict"]:
+        records = [dict(zip(columns, row, strict=True)) for row in rows]
+        verdicts = [_verdict(record, head["verdict"]) for record in records]
+        columns, rows = (*columns, "verdict"), [(*row, told) for row, told in zip(rows, verdicts, strict=True)]
     optional = head["optional"].split(", ")
     kept = [i for i, name in enumerate(columns) if name not in optional or any(row[i] not in (0, None) for row in rows)]
     return Table(
@@ -153,6 +157,12 @@ def _corrected(
         (*columns[: at + 1], "Holm p", *columns[at + 1 :]),
         [(*row[: at + 1], p, *row[at + 1 :]) for row, p in zip(rows, ps, strict=True)],
     )
+
+
+def _verdict(row: Mapping[str, Cell], decided: str) -> str:
+    gain, p, least, within = (row.get(name) for name in (decided, "Holm p", "least", "within"))
+    numbers = [float(number) if isinstance(number, (int, float)) else None for number in (p, least, within)]
+    return verdict(gain, numbers[0], numbers[1] or 0.0, numbers[2]) if isinstance(gain, Estimate) else "not run"
 
 
 def read_view(study: Study, name: str) -> list[dict[str, Cell]]:
@@ -340,6 +350,7 @@ def _head(name: str, text: str) -> dict[str, str]:
         "caption": "",
         "optional": "",
         "corrected": "",
+        "verdict": "",
         "split": "",
     }
     for line in text.splitlines():

@@ -337,7 +337,9 @@ def plan_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name: {"title": title, "question": f"What of {title}?", "table": "quantisation" if name in APART else ""}
         for name, title in titles.items()
     }
-    path.write_text(json.dumps({"experiments": experiments}))
+    claim = {"claim": "SYMPHONY beats LATS", "source": "synthetic", "better": "symphony", "than": "lats"}
+    claims = [{**claim, "least": 0.0, "within": None, "task": None}]
+    path.write_text(json.dumps({"experiments": experiments, "claims": claims}))
     return path
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from bench import coverage
-from symphony.report.stats import FEW, average, difference, holm, rate, signflip
+from symphony.report.stats import FEW, Estimate, average, difference, holm, needed, rate, signflip, verdict
 
 DIFFERENCES = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=60)
 
@@ -185,6 +185,74 @@ def test_holm_keeps_the_order_and_lowers_no_p(ps: list[float]) -> None:
     found = holm(ps)
     assert all(p is not None and after is not None and p <= after <= 1 for p, after in zip(ps, found, strict=True))
     assert [ps[i] for i in sorted(range(len(ps)), key=lambda i: (found[i], ps[i]))] == sorted(ps)
+
+
+# --------------------------------------------------------------------------- claims
+
+
+@pytest.mark.parametrize(("effect", "problems"), [(0.2, 199), (0.5, 34), (0.8, 15)])
+def test_the_problems_needed_are_those_of_the_published_power_tables(effect: float, problems: int) -> None:
+    # Two-sided one-sample t-test, level 5 %, power 80 % (G*Power 3.1, statsmodels' TTestPower).
+    values = np.random.default_rng(0).normal(size=500)
+    values = (values - values.mean()) / values.std(ddof=1) + effect
+    assert needed(list(values), apart(list(values))) == problems
+    assert needed(list(-values), apart(list(values))) == problems
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [0.0, 0.0], [1.0, -1.0]])
+def test_no_number_of_problems_is_told_for_no_difference_or_no_spread_to_judge_by(values: list[float]) -> None:
+    assert needed(values, apart(values)) is None
+
+
+def test_seeds_of_the_same_problems_need_as_many_problems() -> None:
+    values = [1.0, 0.0, 0.0, -1.0, 1.0, 0.0, 1.0, 0.0]
+    assert needed(values * 3, apart(values) * 3) == needed(values, apart(values))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "p", "least", "within", "told"),
+    [
+        (0.1, 0.3, 0.01, 0.0, None, "reproduced"),
+        (0.1, 0.3, 0.06, 0.0, None, "undecided"),
+        (0.1, 0.3, None, 0.0, None, "undecided"),
+        (-0.1, 0.3, 0.01, 0.0, None, "undecided"),
+        (-0.3, -0.1, 0.01, 0.0, None, "contradicted"),
+        (-0.3, -0.1, 0.06, 0.0, None, "undecided"),
+        (0.1, 0.3, 0.01, 0.2, None, "undecided"),
+        (0.1, 0.15, 0.01, 0.2, None, "contradicted"),
+        (-0.02, 0.03, 0.9, 0.0, 0.05, "reproduced"),
+        (-0.02, 0.06, 0.9, 0.0, 0.05, "undecided"),
+        (0.06, 0.09, 0.01, 0.0, 0.05, "contradicted"),
+    ],
+)
+def test_a_verdict_follows_from_interval_and_corrected_p(
+    low: float, high: float, p: float | None, least: float, within: float | None, told: str
+) -> None:
+    assert verdict(Estimate(value=(low + high) / 2, low=low, high=high), p, least, within) == told
+
+
+def test_true_nulls_are_reproduced_or_contradicted_no_more_often_than_the_level_says() -> None:
+    rng, wrong, draws = np.random.default_rng(5), 0, 400
+    for _ in range(draws):
+        values = list(rng.choice([-1.0, 0.0, 1.0], p=[0.25, 0.5, 0.25], size=60))
+        gain = difference(values, apart(values))
+        assert gain is not None
+        wrong += verdict(gain, signflip(values, apart(values))) != "undecided"
+    assert wrong / draws <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / draws)
+
+
+def test_twice_as_many_problems_as_needed_settle_a_claim() -> None:
+    rng = np.random.default_rng(6)
+    first = list(rng.choice([-1.0, 0.0, 1.0], p=[0.15, 0.55, 0.3], size=40))
+    count = needed(first, apart(first))
+    assert count is not None
+    found = 0
+    for _ in range(200):
+        values = list(rng.choice(first, size=2 * count))
+        gain = difference(values, apart(values))
+        assert gain is not None
+        found += verdict(gain, signflip(values, apart(values))) == ("reproduced" if sum(first) > 0 else "contradicted")
+    assert found / 200 > 0.9
 
 
 # --------------------------------------------------------------------------- level and coverage by simulation

@@ -511,6 +511,56 @@ def test_a_plan_that_is_not_a_plan_is_refused(synthetic_db: Path, tmp_path: Path
         pass
 
 
+def claim(**changed: Any) -> dict[str, Any]:
+    plain = {"claim": "It helps", "source": "me", "better": "symphony", "than": "lats", "least": 0.0}
+    return {**plain, "within": None, "task": None, **changed}
+
+
+def test_a_claim_compares_two_experiments_on_the_same_problems(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    runs = [make_run(name, task) for name in ("symphony", "lats") for task in ("gridworld", "mini_qa")]
+    told = [claim(), claim(better="lats", than="symphony"), claim(task="mini_qa"), claim(than="nobody")]
+    with open_study(load_runs(tmp_path, *runs), plan_of(tmp_path, claims=told)) as study:
+        rows = read_table(study, "claims").records()
+        solved = {
+            (name, task): count
+            for name, task, count in study.rows(
+                "SELECT experiment, task, count(*) FILTER (success) FROM outcomes GROUP BY ALL"
+            )
+        }
+    gains = [row["success difference"] for row in rows]
+    assert [row["n"] for row in rows] == [12, 12, 6, 0]
+    assert gains[3] is None
+    assert rows[3]["verdict"] == "not run"
+    one, other, task = gains[:3]
+    assert isinstance(one, Estimate)
+    assert isinstance(other, Estimate)
+    assert isinstance(task, Estimate)
+    both = sum(solved["symphony", name] - solved["lats", name] for name in ("gridworld", "mini_qa"))
+    assert one.value == pytest.approx(both / 12)
+    assert other.value == pytest.approx(-one.value)
+    assert task.value == pytest.approx((solved["symphony", "mini_qa"] - solved["lats", "mini_qa"]) / 6)
+
+
+def test_claims_come_first_in_the_summary_with_their_verdict(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    db = load_runs(tmp_path, make_run("symphony"), make_run("react"))
+    told = [claim(than="react"), claim(claim="Nobody ran it", than="nobody")]
+    with open_study(db, plan_of(tmp_path, claims=told)) as study:
+        heading, findings = summarise({name: read_table(study, name) for name in TABLES}, "SYMPHONY")[0]
+    assert heading == "Claims"
+    assert findings[0].text.startswith(("Reproduced: It helps (me): ", "Undecided: It helps (me): "))
+    assert findings[1].text == "Not run: Nobody ran it (me)."
+
+
+@pytest.mark.parametrize("claims", [[{"claim": "It helps"}], ["It helps"], [1]])
+def test_a_plan_with_broken_claims_is_refused(tmp_path: Path, make_run: Callable[..., Any], claims: Any) -> None:
+    db = load_runs(tmp_path, make_run("symphony"))
+    with (
+        pytest.raises(SymphonyError, match=r"plan.json: claims: found .*, allowed: objects with claim, source"),
+        open_study(db, plan_of(tmp_path, claims=claims)),
+    ):
+        pass
+
+
 def made(columns: tuple[str, ...], *rows: tuple[Any, ...]) -> Table:
     return Table(
         name="t", title="A_b & 50%", mirrors="m", caption="c", feedback="oracle", commit="x", warnings=(),

@@ -8,6 +8,7 @@ sys.path.insert(0, workflow.basedir)
 from symphony.stop import listening
 
 with listening():
+    from symphony.plan.claims import claims
     from symphony.plan.compose import plan
     from symphony.plan.options import model, replaced, sources, write_description
     from symphony.weights.fetch import data_folder
@@ -39,6 +40,7 @@ try:
         RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
         RUNS = available(RUNS, LEFT_OUT.append)
         LEFT_OUT += replaced(STUDY, OVERRIDES, conf=CONF)
+        CLAIMS = claims(STUDY, OVERRIDES, conf=CONF)
         SOURCES = sources(CONF)
         GROUPS = {group.name: group for group in groups(RUNS, SHARE)}
         for group in GROUPS.values():

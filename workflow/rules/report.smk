@@ -3,7 +3,13 @@ DATABASE = f"outputs/{STUDY}/records.duckdb"
 # Titles, questions and order of the experiments; written only if they change, so that a new title remakes only the report.
 PLAN = f"outputs/{STUDY}/plan.json"
 write_description(
-    STUDY, Path(PLAN), OVERRIDES, conf=CONF, left_out=LEFT_OUT, recorded=told(RUNS)
+    STUDY,
+    Path(PLAN),
+    OVERRIDES,
+    conf=CONF,
+    left_out=LEFT_OUT,
+    recorded=told(RUNS),
+    claims=CLAIMS,
 )
 
 

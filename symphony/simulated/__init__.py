@@ -1,0 +1,1 @@
+"""Problems whose truth is known, for agents of set skill, calibration and cost: thousands of seeds in minutes."""
