@@ -74,18 +74,18 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(do=do)
         return sub
 
-    sub = command("plan", _plan, "list a study's runs, and tell what they take before anything is spent")
+    sub = command("plan", _plan, "list a study's runs, and estimate what they need before anything is spent")
     _study(sub)
     _places(sub)
-    text = f"carry out {forecast.PILOT} problems of each experiment and task, and estimate from them"
+    text = f"run {forecast.PILOT} problems of each experiment and task, and estimate from them"
     sub.add_argument("--pilot", action="store_true", help=text)
-    text = "of each device (10^9 bytes), e.g. 24 or 24,24: whether the pools fit"
+    text = "memory of each device (10^9 bytes), e.g. 24 or 24,24; says whether the pools fit"
     sub.add_argument("--memory", type=_gigabytes, metavar="GB", help=text)
-    text = f"that a swap of models loads a second; default: {placement.LOAD_RATE / 1e9:g}"
+    text = f"weights loaded per second when models are swapped; default: {placement.LOAD_RATE / 1e9:g}"
     sub.add_argument("--load-rate", type=float, default=placement.LOAD_RATE / 1e9, metavar="GB", help=text)
-    text = f"of the longest sequence; default: {placement.SEQUENCE_TOKENS}"
+    text = f"tokens of the longest sequence; default: {placement.SEQUENCE_TOKENS}"
     sub.add_argument("--tokens", type=int, default=placement.SEQUENCE_TOKENS, metavar="N", help=text)
-    sub = command("run", _run, "carry out the runs of a study, or of one frozen group")
+    sub = command("run", _run, "run a study, or one frozen group of its runs")
     _study(sub, optional=True)
     sub.add_argument("--group", type=_path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")
     _places(sub)
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     _study(sub)
     _places(sub)
     sub.add_argument("--out", type=_path, required=True, metavar="FOLDER", help="e.g. recordings/laptop")
-    sub = command("load", _load, "build the database of finished runs, checked")
+    sub = command("load", _load, "check finished runs and build their database")
     sub.add_argument("--database", type=_path, required=True, metavar="FILE")
     sub.add_argument("folders", nargs="+", type=_path, help="run folders, or a group's done.json for all of its runs")
     for name, do, names in (("table", _table, tables.TABLES), ("figure", _figure, figures.FIGURES)):
@@ -101,22 +101,22 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("name", help=", ".join(names))
         _report_inputs(sub)
         sub.add_argument("--out", type=_path, required=True, metavar="FOLDER")
-    sub = command("report", _report, "write the report of a loaded database, one self-contained HTML page")
+    sub = command("report", _report, "write the report of a loaded database as one self-contained HTML page")
     _report_inputs(sub)
     sub.add_argument("--figures", type=_path, required=True, metavar="FOLDER", help="made by `symphony figure`")
     sub.add_argument("--out", type=_path, required=True, metavar="FILE")
     for name, do, text in (
         ("grade", _grade, 'grade predictions made anywhere, one {"id": ..., "prediction": ...} a line'),
-        ("play", _play, "act in a task by hand, one action a line"),
+        ("play", _play, "play a task by hand, one action a line"),
     ):
         sub = command(name, do, text)
         sub.add_argument("settings", nargs="+", help="task=<name>, Hydra overrides" + _OWN[name])
         sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
         _data(sub)
         if name == "grade":
-            sub.add_argument("--out", type=_path, metavar="FILE", help="a line for each prediction")
+            sub.add_argument("--out", type=_path, metavar="FILE", help="gets one line for each prediction")
         else:
-            sub.add_argument("--json", action="store_true", help="one JSON object a line")
+            sub.add_argument("--json", action="store_true", help="print one JSON object a line")
     sub = command("quantise", _quantise, "quantise a model's weights with bitsandbytes")
     sub.add_argument("model", help="an option of conf/model/")
     sub.add_argument("scheme", help=", ".join(quantise.SCHEMES))
@@ -124,14 +124,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
     sub.add_argument("--out", type=_path, required=True, metavar="FOLDER")
-    sub = command("train-pool", _train_pool, "make an embedded model again from nothing (arguments: symphony.embedded)")
+    sub = command("train-pool", _train_pool, "train an embedded model from scratch (see symphony.embedded)")
     sub.add_argument("arguments", nargs=argparse.REMAINDER, help="see `symphony train-pool -- --help`")
     sub = command("fetch", _fetch, "download what an option pins in its `source` block")
     sub.add_argument("option", help="task/<name> or model/<name>")
     sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
-    sub = command("doctor", _doctor, "tell what this machine has of what a study needs, and what to do about the rest")
-    sub.add_argument("--pool", action="append", default=[], metavar="NAME", help="its endpoints are asked a little")
+    sub = command("doctor", _doctor, "check whether this machine has what a study needs, and say what to do if not")
+    text = "a pool whose endpoints get a few tiny requests"
+    sub.add_argument("--pool", action="append", default=[], metavar="NAME", help=text)
     sub.add_argument("--study", action="append", default=[], metavar="NAME", help="a folder under conf/experiment/")
     sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
@@ -141,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _report_inputs(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--database", type=_path, required=True, metavar="FILE", help="made by `symphony load`")
-    sub.add_argument("--plan", type=_path, metavar="FILE", help="titles and order of the experiments, JSON")
+    sub.add_argument("--plan", type=_path, metavar="FILE", help="JSON with titles and order of the experiments")
     sub.add_argument("--quantised", type=_path, nargs="*", default=[], metavar="FILE", help="their manifest.json")
 
 
@@ -233,7 +234,7 @@ def _plan(given: argparse.Namespace) -> None:
 
 def _run(given: argparse.Namespace) -> None:
     if (given.group is None) == (given.study is None):
-        raise SymphonyError("found neither or both of a study and --group, allowed: one of them")
+        raise SymphonyError("found neither a study nor --group, or both, allowed: one of them")
     place = _place(given)
     groups = [specs.thaw(given.group / "plan.json")] if given.group else specs.groups(_runs(given))
     silent: list[str] = []
@@ -286,13 +287,13 @@ def _grade(given: argparse.Namespace) -> None:
     task = _task(given, [item for item in given.settings if "=" in item])
     graded = byhand.grade_file(task, Path(files[0]), given.out, _tell)
     if not all(one.counts for one in graded):
-        raise SymphonyError("found lines that count in no figure, allowed: one line a problem (every line is in --out)")
+        raise SymphonyError("found lines that no metric counts, allowed: one line a problem (--out lists every line)")
 
 
 def _play(given: argparse.Namespace) -> None:
     ids = [item.partition("=")[2] for item in given.settings if item.startswith("problem=")]
     if len(ids) != 1:
-        raise SymphonyError(f"found {len(ids)} of problem=<id>, allowed: one")
+        raise SymphonyError(f"found problem=<id> {len(ids)} times, allowed: once")
     task = _task(given, [item for item in given.settings if not item.startswith("problem=")])
     byhand.play(task, ids[0], sys.stdin, sys.stdout, as_json=given.json)
 
@@ -324,7 +325,7 @@ def _doctor(given: argparse.Namespace) -> None:
         print(finding.line(), flush=True)
         failed += [finding.name] if finding.fails else []
     if failed:
-        raise SymphonyError(f"found {len(failed)} missing of what was asked for: {'; '.join(failed)}")
+        raise SymphonyError(f"found {len(failed)} failed checks of those asked for: {'; '.join(failed)}")
 
 
 if __name__ == "__main__":

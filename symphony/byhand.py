@@ -67,7 +67,7 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
         check_own(out, _graded)
     lines = jsonrows.read_text(predictions).split("\n")
     if not any(map(str.strip, lines)):
-        raise SymphonyError(f"{predictions}: found no line, allowed: {LINE}, one a line")
+        raise SymphonyError(f"{predictions}: found no lines, allowed: {LINE} on each line")
     problems = {problem.id: problem for problem in task.problems()}
     if protection := getattr(task, "protection", ""):
         say(f"programs run under {protection}")
@@ -146,11 +146,11 @@ def _end(task: Task, problem: Problem, prediction: str | list[str]) -> State:
 def _tell(graded: list[Graded], problems: Mapping[str, Problem], say: Callable[[str], None]) -> None:
     counted = [one for one in graded if one.counts]
     missing = len(problems.keys() - {one.id for one in counted})
-    say(f"graded {len(counted)} predictions for {len(problems)} problems; {missing} problems without one")
+    say(f"graded {len(counted)} predictions for {len(problems)} problems; {missing} problems have none")
     if len(counted) < len(graded):
-        say(f"{len(graded) - len(counted)} lines count in no figure: see above")
+        say(f"{len(graded) - len(counted)} lines are counted in no metric: see above")
     if broken := sum(one.outcome == "broken_test" for one in counted):
-        say(f"{broken} of them are of problems whose published test can't be run: not passed, whatever the program")
+        say(f"{broken} of them are for problems whose published test can't be run, so no program passes")
     ids = [str(one.id) for one in counted]
     success = rate([float(one.passed) for one in counted], ids)
     score = rate([one.score for one in counted], ids)

@@ -61,7 +61,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise SymphonyError(f"{path}: found nothing, allowed: {what}") from error
     except OSError as error:
-        raise SymphonyError(f"{path}: can not be read ({error.strerror}), allowed: {what}") from error
+        raise SymphonyError(f"{path}: cannot be read ({error.strerror}), allowed: {what}") from error
     except (ValueError, RecursionError) as error:
         raise SymphonyError(f"{path}: found a file that is not JSON ({error}), allowed: {what}") from error
     if not isinstance(found, dict):

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 
-MESSAGE = "stopped; start the same command again, it goes on"
+MESSAGE = "stopped; run the same command again to continue"
 GRACE_S = 0.5
 """Maximum seconds from a signal to the end of the process."""
 

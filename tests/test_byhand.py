@@ -54,8 +54,8 @@ def test_every_line_gets_a_grade_and_none_is_lost(tmp_path):
     assert f"{file}:4: found a prediction that is 3, allowed: " in text
     assert f"{file}:5: found Expecting value at character 1, allowed: JSON" in text
     assert f"{file}:7: found no id, allowed: " in text
-    assert "5 lines count in no figure" in text
-    assert "graded 2 predictions for 3 problems; 1 problems without one" in text
+    assert "5 lines are counted in no metric" in text
+    assert "graded 2 predictions for 3 problems; 1 problems have none" in text
     assert "success 0.5000 (95 % interval" in text
 
 
@@ -117,7 +117,7 @@ def test_what_is_no_action_of_the_task_is_still_a_step(tmp_path):
     ("line", "told"),
     [
         ('{"id": 1, "prediction": ' + "[" * 100_000 + "]" * 100_000 + "}", "found values nested too deep"),
-        ('{"id": ' + "9" * 5000 + ', "prediction": "x"}', "found an integer of too many digits"),
+        ('{"id": ' + "9" * 5000 + ', "prediction": "x"}', "found an integer with too many digits"),
         ('{"id": "a", "prediction": "\\ud800"}', "found half of a surrogate pair"),
         ('{"id": "a", "id": "b", "prediction": "x"}', "found a key twice"),
         ('{"id": true, "prediction": "x"}', "found an id that is True, allowed: "),
@@ -152,7 +152,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"])
 def test_a_file_without_predictions_is_refused(content, tmp_path):
     (tmp_path / "p.jsonl").write_bytes(content)
-    with pytest.raises(SymphonyError, match=r"p\.jsonl: found no line, allowed: "):
+    with pytest.raises(SymphonyError, match=r"p\.jsonl: found no lines, allowed: "):
         grade_file(TASK, tmp_path / "p.jsonl", None, lambda _: None)
 
 
@@ -227,7 +227,7 @@ def test_the_command_line_takes_words_after_options(data, tmp_path):  # noqa: F8
         (["grade", "p.jsonl"], "found no task=<name>"),
         (["grade", "task=mini_qa"], "found 0 files of predictions"),
         (["grade", "task=nonsense", "p.jsonl"], "task: found 'nonsense', allowed: "),
-        (["play", "task=mini_qa"], "found 0 of problem=<id>"),
+        (["play", "task=mini_qa"], "found problem=<id> 0 times"),
     ],
 )
 def test_bad_arguments_are_told_in_one_line(arguments, told, capsys):

@@ -90,7 +90,7 @@ def test_no_heavy_library_is_imported_before_it_is_needed() -> None:
         (("run", "--group", "nowhere"), "nowhere/plan.json: found nothing"),
         (("fetch", "model/nothing"), "found 'model/nothing'"),
         (("quantise", "nothing", "nf4", "--out", "nowhere"), "model: found 'nothing', allowed: "),
-        (("quantise", "api_local", "nf4", "--out", "nowhere"), "model: found one behind an API, allowed"),
+        (("quantise", "api_local", "nf4", "--out", "nowhere"), "model: found an API endpoint, allowed"),
         (("load", "--database", "/nowhere/x.duckdb", "nowhere"), "nowhere"),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_plan_that_was_changed_is_refused(
     assert plan.read_text() != whole
     assert main(["run", "--group", str(plan.parent)]) == 1
     told = capsys.readouterr().err
-    assert "found other contents than it was frozen with" in told
+    assert "found contents that have changed since it was frozen" in told
     assert "delete it and start snakemake again" in told
 
 

@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("model", help=", ".join(dialect.MODELS))
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--scale", type=float, default=1.0, help="factor on every budget, to try the path in small")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on every budget, e.g. 0.01 for a trial")
     given = parser.parse_args()
     try:
         make(given.model, given.out, given.seed, Budget().scaled(given.scale))

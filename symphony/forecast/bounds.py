@@ -32,7 +32,7 @@ def bound(runs: Sequence[Run], limit: Limit) -> Bound:
     if len(amounts) == len(each):
         whole = Bound(amount=sum(amounts), why=_listed(one.why for one in each))
     study = getattr(runs[0].settings.budget.study, limit)
-    return _least([whole, Bound(amount=study, why=f"budget.study.{limit}, of what is asked anew")])
+    return _least([whole, Bound(amount=study, why=f"budget.study.{limit}, which counts only new calls")])
 
 
 def at_most(runs: Sequence[Run]) -> str:
@@ -63,14 +63,14 @@ def _of_prices(run: Run) -> Bound:
     prices = {name: spec.price.dearest for name, spec in models(run.config).items()}
     unknown = [name for name, price in prices.items() if price is None]
     if unknown:
-        return Bound(amount=None, why=f"no price is known of {', '.join(unknown)}")
+        return Bound(amount=None, why=f"the price of {', '.join(unknown)} is unknown")
     dearest = max(price or 0.0 for price in prices.values())
     if not dearest:
         return Bound(amount=0.0, why="models on this machine cost nothing")
     tokens = _of_run(run, "tokens")
     if tokens.amount is None:
         return Bound(amount=None, why="no budget limits money or tokens")
-    return Bound(amount=tokens.amount * dearest / 1e6, why=f"{tokens.why}, each token at its pool's dearest price")
+    return Bound(amount=tokens.amount * dearest / 1e6, why=f"{tokens.why}, each token at its pool's highest price")
 
 
 def _least(bounds: Sequence[Bound]) -> Bound:

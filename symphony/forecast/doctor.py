@@ -50,11 +50,11 @@ _PORTABLE = "CMAKE_ARGS=-DGGML_NATIVE=OFF pip install --force-reinstall --no-cac
 _SECONDS = 180
 """Timeout of a checking process; importing torch takes seconds, and longer on a busy machine."""
 _PASSED_OVER = {
-    "seed": "nothing: the call store is what makes a run repeatable",
-    "temperature": "docs/models.md, What servers ignore; no temperature, no different proposals",
-    "stop": "nothing: stop strings are cut here as well",
-    "n": "nothing: one choice a request is asked for",
-    "logprobs": "nothing but for scorer=token_probability, which falls back to plain values without them",
+    "seed": "nothing to do, since the call store makes runs repeatable",
+    "temperature": "see docs/models.md, What servers ignore; without it all proposals are alike",
+    "stop": "nothing to do, since answers are cut at stop strings here as well",
+    "n": "nothing to do, since each request asks for one choice",
+    "logprobs": "nothing to do, except that scorer=token_probability falls back to plain values without them",
 }
 
 
@@ -116,8 +116,8 @@ def examine(
         yield Finding(
             name=f"study {study}, task {task}",
             ok=there and not why,
-            told=why or ("can be carried out" if there else "its data are not there"),
-            remedy="" if there else f"symphony fetch task/{task}, or docs/tasks.md",
+            told=why or ("can be run" if there else "its data are missing"),
+            remedy="" if there else f"symphony fetch task/{task}, or see docs/tasks.md",
             asked=True,
         )
     reasons: dict[tuple[str, str], list[str]] = {}
@@ -159,10 +159,10 @@ def _cards() -> list[tuple[str, int]] | Finding:
         done = subprocess.run([sys.executable, "-c", _GPU], capture_output=True, text=True, timeout=_SECONDS)
         cards = json.loads(done.stdout or "null")
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        return Finding(name="GPU", ok=None, told=f"torch could not be asked ({type(error).__name__})")
+        return Finding(name="GPU", ok=None, told=f"torch did not answer ({type(error).__name__})")
     if cards is None:
         last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
-        return Finding(name="GPU", ok=False, told=f"torch can not be imported ({last})", remedy="pip install -e .")
+        return Finding(name="GPU", ok=False, told=f"torch cannot be imported ({last})", remedy="pip install -e .")
     return [(str(name), int(size)) for name, size in cards]
 
 
@@ -179,7 +179,7 @@ def _memory() -> Finding:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         total, free = (1024 * int(lines[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
     except (OSError, ValueError, KeyError):
-        return Finding(name="memory", ok=None, told=f"{platform.system()} does not tell")
+        return Finding(name="memory", ok=None, told=f"{platform.system()} does not report it")
     return Finding(name="memory", ok=True, told=f"{_gb(free)} of {_gb(total)} free")
 
 
@@ -187,8 +187,8 @@ def _cores() -> Finding:
     cores, here = usable_cores(), os.cpu_count() or 1
     told = f"{cores} of {here} for this process" if cores < here else f"{cores}"
     busy = os.getloadavg()[0]
-    beside = f"; about {busy:.0f} other processes are at work on them" if busy > here / 2 else ""
-    return Finding(name="cores", ok=True, told=f"{told}: that many threads for a GGUF model, by default{beside}")
+    beside = f"; about {busy:.0f} other processes are using them" if busy > here / 2 else ""
+    return Finding(name="cores", ok=True, told=f"{told}, the default number of threads for a GGUF model{beside}")
 
 
 def _engine() -> Finding:
@@ -214,12 +214,13 @@ def _decodes(file: Path) -> tuple[str, str]:
     try:
         done = subprocess.run([sys.executable, "-c", _DECODE, file], capture_output=True, text=True, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f" computes no prompt with {file.name} ({type(error).__name__})", "try again on an idle machine"
+        return f" cannot compute a prompt with {file.name} ({type(error).__name__})", "try again on an idle machine"
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        return f" crashes at the first prompt for {file.name} ({name})", f"compile it for any processor: {_PORTABLE}"
+        return f" crashes at the first prompt with {file.name} ({name})", f"compile it for any processor: {_PORTABLE}"
     last = (done.stderr.strip().splitlines() or [""])[-1]
-    return (f" computes no prompt with {file.name} ({last})", "fetch the file again") if done.returncode else ("", "")
+    told = f" cannot compute a prompt with {file.name} ({last})"
+    return (told, "fetch the file again") if done.returncode else ("", "")
 
 
 def _sandbox() -> Finding:
@@ -243,8 +244,8 @@ def _rust() -> Finding:
     try:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding(name="rustc", ok=False, told=f"{path} can not be run ({type(error).__name__})")
-    return Finding(name="rustc", ok=done.returncode == 0, told=done.stdout.strip() or f"{path} tells no version")
+        return Finding(name="rustc", ok=False, told=f"{path} cannot be run ({type(error).__name__})")
+    return Finding(name="rustc", ok=done.returncode == 0, told=done.stdout.strip() or f"{path} reports no version")
 
 
 # --------------------------------------------------------------------------- options
@@ -254,9 +255,9 @@ def _model(name: str, conf: Path, data: Path) -> Finding:
     try:
         spec = options.model(name, conf=conf)
         if spec.is_endpoint:
-            return Finding(name=f"model {name}", ok=None, told=f"behind an API: {spec.build(data).revision}")
+            return Finding(name=f"model {name}", ok=None, told=f"API endpoint: {spec.build(data).revision}")
     except SymphonyError as error:
-        return Finding(name=f"model {name}", ok=False, told=str(error), remedy=f"mend {conf}/model/{name}.yaml")
+        return Finding(name=f"model {name}", ok=False, told=str(error), remedy=f"fix {conf}/model/{name}.yaml")
     ok, told, remedy = _weights(spec, data)
     return Finding(name=f"model {name}", ok=ok, told=told, remedy=remedy)
 
@@ -268,12 +269,12 @@ def _weights(spec: ModelSpec, data: Path) -> tuple[bool | None, str, str]:
     except NotThere as error:
         return None, "not made yet" if error.command.startswith("snakemake") else "not fetched", error.command
     except SymphonyError as error:
-        return False, str(error), "put it there, or mend it"
+        return False, str(error), "put it there, or fix it"
     if (own := spec.file(data)) and not own.is_relative_to(folder):
-        return True, f"there: {own}", ""
+        return True, f"present: {own}", ""
     if spec.brought_by and not (folder / MANIFEST).is_file():
-        return True, "there, but not as a whole download", spec.brought_by
-    return True, "shipped" if folder.is_relative_to(PACKAGE) else "there", ""
+        return True, "present, but not from a finished download", spec.brought_by
+    return True, "shipped" if folder.is_relative_to(PACKAGE) else "present", ""
 
 
 def keys(conf: Path) -> Iterator[Finding]:
@@ -295,7 +296,7 @@ def _key(key_env: str, remedy: str) -> Finding:
         read_key(key_env)
     except SymphonyError:
         there = bool(os.environ.get(key_env, "").strip())
-        told = "set, but to what no key is made of" if there else "not set"
+        told = "set, but not to a possible key" if there else "not set"
         return Finding(name=f"key {key_env}", ok=False if there else None, told=told, remedy=f"export it {remedy}")
     return Finding(name=f"key {key_env}", ok=True, told="set")
 
@@ -334,10 +335,10 @@ def _agent(name: str, spec: ModelSpec, data: Path, cards: Sequence[tuple[str, in
         return Finding(name=name, ok=False, told=str(error), remedy="export the key", asked=True)
     if not found.answers:
         told = f"{model.revision} does not answer: {found.problem}"
-        return Finding(name=name, ok=False, told=told, remedy="start it, or mend base_url, model or key", asked=True)
+        return Finding(name=name, ok=False, told=told, remedy="start it, or fix base_url, model or key", asked=True)
     if found.prompt_tokens is None:
-        told = f"{model.revision} answers without a usable usage, so that its calls would fail"
-        return Finding(name=name, ok=False, told=told, remedy="docs/models.md, What is tried again", asked=True)
+        told = f"{model.revision} answers without a usable `usage`, so its calls would fail"
+        return Finding(name=name, ok=False, told=told, remedy="see docs/models.md, What is tried again", asked=True)
     listed = "no list of models" if found.models is None else f"{found.models} models listed"
     parts = [f"{model.revision} answers", listed]
     for how in ("kept", "ignored", "refused", "unsure"):
@@ -357,13 +358,13 @@ def _counts(told: int, tokenizer: str, data: Path) -> str:
     try:
         own = prompt_tokens(locate(tokenizer, data), (Message(role="user", content=PROMPT),))
     except SymphonyError as error:
-        return f"tokenizer can not be asked ({error})"
-    return "tokens as its tokenizer counts" if told == own else f"counts {told} prompt tokens, its tokenizer {own}"
+        return f"its tokenizer cannot be used ({error})"
+    return "counts tokens as its tokenizer does" if told == own else f"counts {told} prompt tokens, its tokenizer {own}"
 
 
 def _advice(found: Probe) -> str:
     said = [f"about {name}: {_PASSED_OVER[name]}" for name in found.ignored]
-    return "; ".join([*said, *(["about the prompt: docs/models.md, What servers ignore"] if found.repeats else [])])
+    return "; ".join([*said, *(["about the prompt: see docs/models.md, What servers ignore"] if found.repeats else [])])
 
 
 def _found(error: SymphonyError) -> str:

@@ -81,7 +81,7 @@ def memory(
     for name, one in found.items():
         if one.spare < 0:
             other = nearest({key: pool for key, pool in pools.items() if pool}, sizes, tokens)
-            allowed = f"a pool that does, such as {other}" if other else "smaller or quantised models, or more memory"
+            allowed = f"a pool that fits, such as {other}" if other else "smaller or quantised models, or more memory"
             raise SymphonyError(f"pool {name}: found {_too_large(pools[name], sizes, tokens)}, allowed: {allowed}")
     return {name: reload_s(pools[name], one, load_rate) for name, one in found.items() if one.swapped}
 
@@ -103,9 +103,9 @@ def _footprints(specs: dict[str, ModelSpec], data: Path, say: Say) -> dict[str, 
             found[name] = spec.footprint(data)
         except NotThere:
             if spec.takes is None:
-                say(f"{name}: not counted, its weights are not there")
+                say(f"{name}: not counted, because its weights are missing")
             else:
-                say(f"{name}: its weights are not there, counted as its option says")
+                say(f"{name}: its weights are missing, counted as `takes` in its option says")
                 found[name] = spec.takes
     return found
 
@@ -126,8 +126,8 @@ def tell(runs: Sequence[Run], place: Place, say: Say, loading: Mapping[str, floa
     problems = sum(run.settings.problems for run in runs)
     say(f"{study}: {_count(len(runs), 'run')} of {_count(problems, 'problem')} ({counted}); finished: {done:,}")
     if ledger := read_ledger(place.ledger(study)):
-        say(f"asked of its models so far: {_asked(ledger)} ({place.ledger(study)})")
-    say("at most, by the config (of money, seconds and a study's limits, calls in flight come on top):")
+        say(f"spent on its models so far: {_asked(ledger)} ({place.ledger(study)})")
+    say("at most, from the config (calls in flight can exceed limits of money, of seconds and of the study):")
     for limit in LIMITS:
         found = bound(runs, limit)
         say(f"  {shown(limit, found.amount)} ({found.why})")
@@ -137,27 +137,27 @@ def tell(runs: Sequence[Run], place: Place, say: Say, loading: Mapping[str, floa
     cells = len({(run.experiment, run.task) for run in runs})
     expected = forecast.estimate(runs, place)
     if expected is None:
-        say(f"no estimate of calls, hours and likely costs: --pilot carries out {forecast.PILOT} problems of each")
+        say(f"no estimate of calls, hours and likely costs: --pilot makes one from {forecast.PILOT} problems of each")
         return
     for line in _told(expected, cells):
         say(line)
     for pool in (name for name in loading if name in expected.rounds):
         rounds, hours = expected.rounds[pool], expected.rounds[pool] * loading[pool] / 3600
-        say(f"  pool {pool}: at most {hours:.2g} hours of loading models, all of them in each of {rounds:,} rounds")
+        say(f"  pool {pool}: at most {hours:.2g} hours to load models, if each of {rounds:,} rounds loads all of them")
 
 
 def _asked(ledger: Sequence[Spent]) -> str:
     costs = [one.money for one in ledger if one.money is not None]
-    unknown = " and more of unknown price" if len(costs) < len(ledger) else ""
+    unknown = " and calls of unknown price" if len(costs) < len(ledger) else ""
     calls, tokens = sum(one.calls for one in ledger), sum(one.tokens for one in ledger)
     return f"{calls:,} calls, {tokens:,} tokens, {_dollars(sum(costs))}{unknown}"
 
 
 def _told(found: forecast.Estimate, cells: int) -> list[str]:
-    price = "unknown, as a price is" if found.dollars is None else _span(found.dollars, _dollars)
+    price = "unknown, because a price is unknown" if found.dollars is None else _span(found.dollars, _dollars)
     lines = [
-        f"expected of {_count(found.problems, 'problem')}, from {found.samples:,} finished (no bound; in brackets: "
-        "were all as the cheapest or dearest finished one of their experiment and task):",
+        f"expected for {_count(found.problems, 'problem')}, from {found.samples:,} finished (not a bound; in "
+        "brackets: if each took as much as the cheapest or the dearest finished one of its experiment and task):",
         f"  calls: {_span(found.calls)}",
         f"  prompt tokens: {_span(found.prompt_tokens)}",
         f"  completion tokens: {_span(found.completion_tokens)}",
@@ -165,8 +165,8 @@ def _told(found: forecast.Estimate, cells: int) -> list[str]:
         f"  disk: {_span(found.size, _bytes)}, records and call store",
     ]
     if found.cells < cells:
-        unknown = f"{cells - found.cells} of {cells} experiments and tasks"
-        lines.append(f"  nothing is known of {unknown}, which are not counted")
+        unknown = f"{cells - found.cells} of {cells} pairs of experiment and task"
+        lines.append(f"  not counted: {unknown}, which have no finished problem")
     for (name, spec), used in found.models.items():
         cost = spec.price.of(used.prompt_tokens, used.cached_tokens, used.completion_tokens)
         lines.append(
@@ -175,8 +175,8 @@ def _told(found: forecast.Estimate, cells: int) -> list[str]:
         )
     for pool, hours in found.hours.items():
         lines.append(
-            f"  pool {pool}: {hours:.2g} hours, of a GPU where it has one, at the {found.speed[pool]:,.0f} completion "
-            "tokens a second of the finished problems; larger batches are quicker"
+            f"  pool {pool}: {hours:.2g} hours (of GPU time if it uses a GPU) at {found.speed[pool]:,.0f} completion "
+            "tokens a second, as in the finished problems; larger batches are faster"
         )
     return lines
 

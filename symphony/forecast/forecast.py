@@ -154,9 +154,9 @@ def carry_out_pilot(
     known = finished(runs, place)
     missing = [run for cell, run in pilots(runs).items() if cell not in known]
     if not missing:
-        say("pilot: nothing to carry out, there are finished problems of every experiment and task")
+        say("pilot: nothing to run, every experiment and task has finished problems")
         return
-    say(f"pilot: {PILOT} problems of each experiment and task of {len(missing)}; at most {at_most(missing)}")
+    say(f"pilot: {PILOT} problems in each of {len(missing)} pairs of experiment and task; at most {at_most(missing)}")
     for group in groups(missing):
         run_group(group, place, progress, make_backend)
 

@@ -127,7 +127,7 @@ def _check_overrides(overrides: Sequence[str], refused: Mapping[str, str], form:
         if value == {} and not one.is_add():
             raise SymphonyError(f"{key}: found {item}, which changes nothing, allowed: {key}.<name>=<value>")
         if not key or key.partition(".")[0] == "hydra":
-            raise SymphonyError(f"{item}: found no key of a config, allowed: those of conf/config.yaml")
+            raise SymphonyError(f"{item}: found a key that is not in the config, allowed: those of conf/config.yaml")
 
 
 def _check_study_budget(runs: Sequence[Run]) -> None:
@@ -217,7 +217,7 @@ def _check_experiment(file: Path) -> None:
     named = {str(key).removeprefix("override").strip(" /") for entry in entries for key in entry}
     for key in ALONE:
         if key in named or (key == "seed" and key in node):
-            raise SymphonyError(f"{file}: found one {key}, allowed: {ALONE[key]}, a list")
+            raise SymphonyError(f"{file}: found a single {key}, allowed: {ALONE[key]}, a list")
 
 
 def _task_runs(study: str, name: str, file: Path, task: str, cfg: Any, conf: Path) -> Iterator[Run]:
@@ -275,7 +275,7 @@ def _compose(conf: Path, overrides: list[str]) -> Any:
         raise SymphonyError(_explain(error, overrides)) from error
     except (ValueError, TypeError, AttributeError, AssertionError, KeyError, RecursionError) as error:
         # Hydra's own checks have gaps, e.g. for the contents of a list of defaults.
-        raise SymphonyError(f"{_place(overrides)}: found {_line(error)}, allowed: what Hydra composes") from error
+        raise SymphonyError(f"{_place(overrides)}: found {_line(error)}, allowed: a config for Hydra") from error
 
 
 def _options(conf: Path, group: str) -> list[str]:
@@ -309,9 +309,9 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     known = [str(name) for name in siblings or () if name != "hydra"] if misspelt else []
     allowed = ", ".join(known) or allowed_at(key)
     if misspelt and "." in key and not given.startswith("+"):
-        allowed = "; ".join(filter(None, (allowed, f"+{given or f'{key}=<value>'} adds a key that is not there")))
+        allowed = "; ".join(filter(None, (allowed, f"+{given or f'{key}=<value>'} adds a new key")))
     if allowed and not known:
-        text = f"found what is not allowed ({text.rstrip('.')})"
+        text = f"found a value that is not allowed ({text.rstrip('.')})"
     return ": ".join(filter(None, (where, key, text))) + (f", allowed: {allowed}" if allowed else "")
 
 

@@ -32,7 +32,7 @@ class NotThere(SymphonyError):
     """
 
     def __init__(self, told: str, command: str) -> None:
-        super().__init__(f"{told}; `{command}` brings it")
+        super().__init__(f"{told}; get it with `{command}`")
         self.command = command
 
 
@@ -121,7 +121,7 @@ class ModelSpec:
             SymphonyError: The same if no command does, or they were made from other weights than the config says.
         """
         if self.is_endpoint:
-            raise SymphonyError("model: found one behind an API, allowed: one with weights")
+            raise SymphonyError("model: found an API endpoint, allowed: a model with weights")
         path = self.settings.get("path")
         folder = locate(path, data)
         try:
@@ -221,4 +221,4 @@ def _origin(folder: Path) -> str:
     """Returns what a quantised checkpoint was made from, according to its manifest."""
     manifest = folder / MANIFEST
     found = read_json(manifest, "the manifest of a quantised checkpoint") if manifest.is_file() else {}
-    return str(found.get("source_digest", "that it does not name"))
+    return str(found.get("source_digest", "that its manifest does not name"))

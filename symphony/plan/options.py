@@ -127,7 +127,7 @@ def replaced(study: str, overrides: Sequence[str], *, conf: Path = Path("conf"))
         key = item.partition("=")[0]
         if names := chosen.get(key):
             told.append(
-                f"{item} replaces the {key} that {', '.join(names)} name; --experiment NAME overrides one alone"
+                f"{item} replaces the {key} chosen by {', '.join(names)}; --experiment NAME overrides only one of them"
             )
     return told
 
@@ -244,5 +244,5 @@ def check_files(conf: Path, study: str = "") -> None:
         files += sorted((conf / "experiment" / study).glob("*.yaml"))
     for path in files:
         if path.parent == conf / "task" and path.stem == ALL_TASKS:
-            raise SymphonyError(f"{path}: found the name {ALL_TASKS!r}, allowed: one under which no report pools all")
+            raise SymphonyError(f"{path}: found the name {ALL_TASKS!r}, allowed: another (reports use it for all)")
         check_file(path)

@@ -161,7 +161,7 @@ def thaw(path: Path) -> Group:
     """
     plain = read_json(path, "the plan.json of a group")
     if plain.pop("sha256", None) != _sha(plain):
-        raise _damaged(path, "other contents than it was frozen with")
+        raise _damaged(path, "contents that have changed since it was frozen")
     try:
         runs = tuple(Run(**run) for run in plain["runs"])
         group = Group(name=plain["name"], runs=runs, shared=tuple(plain["shared"]))
@@ -169,13 +169,13 @@ def thaw(path: Path) -> Group:
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, str(error)) from error
     if not whole:
-        raise _damaged(path, "runs whose configs are not those of their digests, or none")
+        raise _damaged(path, "no runs, or runs whose configs do not match their digests")
     return group
 
 
 def _damaged(path: Path, found: str) -> SymphonyError:
-    advice = "delete it and start snakemake again, which writes it anew"
-    return SymphonyError(f"{path}: found {found}, allowed: the plan of a group as it was frozen; {advice}")
+    advice = "delete it and start snakemake again, which rewrites it"
+    return SymphonyError(f"{path}: found {found}, allowed: the unchanged plan of a frozen group; {advice}")
 
 
 # --------------------------------------------------------------------------- objects

@@ -91,7 +91,7 @@ def variants(name: str, where: str, node: Any, sweeps: Sequence[Sweep]) -> list[
     merged = {key.lstrip("+"): (key, values) for key, values in (*_of_file(where, node), *sweeps)}
     for key, (_, values) in merged.items():
         if key in _LISTS:
-            allowed = "another key; a study's tasks and seeds are lists already"
+            allowed = "another key, since tasks and seeds are already lists"
             raise SymphonyError(f"{where}: {KEY}.{key}: found a sweep, allowed: {allowed}")
         if len(set(values)) < len(values):
             raise SymphonyError(f"{where}: {KEY}.{key}: found {', '.join(values)}, allowed: different values")
@@ -116,7 +116,7 @@ def _of_file(where: str, node: Any) -> list[Sweep]:
     found = []
     for key, values in node.items():
         if not isinstance(key, str) or not re.fullmatch(r"\+?[\w.@/]+", key):
-            raise SymphonyError(f"{where}: {KEY}: found {shown(key)}, allowed: the name of a key, as scheduler.alpha")
+            raise SymphonyError(f"{where}: {KEY}: found {shown(key)}, allowed: the name of a key, e.g. scheduler.alpha")
         if not isinstance(values, list) or not values or not all(map(is_json, values)):
             raise SymphonyError(f"{where}: {KEY}.{key}: found {shown(values)}, allowed: a list of values")
         found.append((key, tuple(map(_spelt, values))))

@@ -70,7 +70,7 @@ def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str,
         if name not in fields:
             raise SymphonyError(f"{key}.{name}: found an unknown key, allowed: {', '.join(fields)}")
         if name in _HIDDEN and not isinstance(value, str) and value is not None:
-            raise SymphonyError(f"{key}.{name}: found no text, allowed: {allowed(fields[name])}")
+            raise SymphonyError(f"{key}.{name}: found a value that is not text, allowed: {allowed(fields[name])}")
         check(f"{key}.{name}", value, fields[name])
     for name in required(made):
         if name not in arguments:
@@ -92,4 +92,4 @@ def instantiate(key: str, node: Any, data: Path = Path("data")) -> Any:
     try:
         return made(**arguments)
     except (TypeError, ValueError, OSError) as error:
-        raise SymphonyError(f"{key}: found {shown(arguments)}, allowed: values that can be used ({error})") from error
+        raise SymphonyError(f"{key}: found {shown(arguments)}, allowed: values it accepts ({error})") from error

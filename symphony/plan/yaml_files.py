@@ -68,7 +68,7 @@ class _Reader:
             self.open.append(_Open(event.anchor, set() if mapping else None))
         elif isinstance(event, yaml.AliasEvent):
             inside = event.anchor in [one.anchor for one in self.open]
-            self.allow(not inside, f"the alias *{event.anchor} inside of what it stands for", "an alias after its end")
+            self.allow(not inside, f"the alias *{event.anchor} inside its own value", "an alias after that value")
             self.allow(event.anchor in self.anchors, f"the unknown alias *{event.anchor}", "one with an anchor above")
             self.count(self.anchors[event.anchor])
         else:
@@ -80,7 +80,7 @@ class _Reader:
         names = self.open[-1].names
         assert names is not None
         scalar = isinstance(event, yaml.ScalarEvent)
-        self.allow(scalar, "a name that is no text", "text")
+        self.allow(scalar, "a name that is not text", "text")
         text = scalar and (not event.implicit[0] or _RESOLVER.resolve(yaml.ScalarNode, event.value, (True, False)))
         self.allow(text is True or text in _TEXT, f"the name {event.value}", f'text, e.g. "{event.value}"')
         self.allow(event.value not in names, f"{event.value} twice", "once")
@@ -185,7 +185,7 @@ def broken(error: Exception, path: object = "conf") -> SymphonyError:
     mark = getattr(error, "problem_mark", None)
     where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
     text = getattr(error, "problem", None) or str(error).strip().splitlines()[0]
-    return SymphonyError(f"{where}: found no YAML ({text}), allowed: YAML")
+    return SymphonyError(f"{where}: found invalid YAML ({text}), allowed: YAML")
 
 
 def to_yaml(config: Mapping[str, Any]) -> str:

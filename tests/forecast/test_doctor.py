@@ -114,7 +114,7 @@ def test_an_answer_that_repeats_the_prompt_is_told(conf: Path, capsys: pytest.Ca
         code, text = told(capsys, conf, "--pool", "remote")
     assert code == 0
     assert "; repeats the prompt in its answer; " in text
-    assert text.rstrip().endswith("; about the prompt: docs/models.md, What servers ignore")
+    assert text.rstrip().endswith("; about the prompt: see docs/models.md, What servers ignore")
 
 
 def test_a_parameter_that_the_config_omits_is_neither_sent_nor_judged() -> None:
@@ -240,7 +240,7 @@ def test_an_endpoint_of_a_pool_is_asked_and_its_silence_about_a_parameter_told(
         code, text = told(capsys, conf, "--pool", "remote")
     assert code == 0
     assert "1 models listed" in text
-    assert "ignored: stop; about stop: nothing: stop strings are cut here as well" in text
+    assert "ignored: stop; about stop: nothing to do, since answers are cut at stop strings here as well" in text
 
 
 def test_an_endpoint_that_counts_no_tokens_is_an_error(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,12 +248,12 @@ def test_an_endpoint_that_counts_no_tokens_is_an_error(conf: Path, capsys: pytes
         remote(conf, stub.url, key="null")
         code, text = told(capsys, conf, "--pool", "remote")
     assert code == 1
-    assert "answers without a usable usage" in text
+    assert "answers without a usable `usage`" in text
 
 
 @pytest.mark.parametrize(
     ("counted", "said"),
-    [(34, "; tokens as its tokenizer counts"), (15, "; counts 15 prompt tokens, its tokenizer 34")],
+    [(34, "; counts tokens as its tokenizer does"), (15, "; counts 15 prompt tokens, its tokenizer 34")],
 )
 def test_an_endpoints_count_of_tokens_is_compared_with_its_tokenizers_where_there_is_one(
     conf: Path, capsys: pytest.CaptureFixture[str], counted: int, said: str
@@ -319,7 +319,7 @@ def test_an_engine_that_crashes_is_told_with_the_file_and_how_to_compile_it(
 ) -> None:
     found = pretended(tmp_path, monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     assert found.ok is False
-    assert "llama-cpp-python 9.9 crashes at the first prompt for 1.gguf (SIGSEGV)" in found.told
+    assert "llama-cpp-python 9.9 crashes at the first prompt with 1.gguf (SIGSEGV)" in found.told
     assert "-DGGML_NATIVE=OFF" in found.remedy
 
 
@@ -328,4 +328,4 @@ def test_an_engine_that_computes_nothing_is_told_with_its_reason(
 ) -> None:
     found = pretended(tmp_path, monkeypatch, "raise ImportError('built for another world')")
     assert found.ok is False
-    assert "computes no prompt with 1.gguf (llama_cpp: found no such package" in found.told
+    assert "cannot compute a prompt with 1.gguf (llama_cpp: found no such package" in found.told

@@ -54,7 +54,7 @@ def told(runs: list[Run], place: Place) -> str:
     [
         ((), 3 * 8 * 6000, "budget.problem.tokens"),
         (("budget.run.tokens=1000",), 3 * 1000, "budget.run.tokens"),
-        (("budget.study.tokens=500",), 500, "budget.study.tokens, of what is asked anew"),
+        (("budget.study.tokens=500",), 500, "budget.study.tokens, which counts only new calls"),
         (("budget.problem.tokens=null", "budget.run.tokens=1000"), 3 * 1000, "budget.run.tokens"),
         (("budget.problem.tokens=null",), None, "no budget limits tokens"),
     ],
@@ -71,7 +71,7 @@ def test_money_is_bounded_by_the_tokens_at_the_dearest_price() -> None:
     priced = api(run, cheap={"prompt": 1.0, "completion": 2.0}, dear={"prompt": 3.0, "completion": 9.0})
     found = bound([priced], "money")
     assert found.amount == pytest.approx(8 * 6000 * 9.0 / 1e6)
-    assert found.why == "budget.problem.tokens, each token at its pool's dearest price"
+    assert found.why == "budget.problem.tokens, each token at its pool's highest price"
     (limited,) = planned("seeds=[0]", "budget.problem.money=0.001")
     assert bound([api(limited, dear={"prompt": 3.0, "completion": 9.0})], "money").amount == pytest.approx(8 * 0.001)
 
@@ -79,7 +79,7 @@ def test_money_is_bounded_by_the_tokens_at_the_dearest_price() -> None:
 def test_money_has_no_bound_where_a_price_is_unknown_and_is_0_on_this_machine() -> None:
     (run,) = planned("seeds=[0]")
     unknown = bound([run, api(run, known={"prompt": 1.0, "completion": 1.0}, other={"prompt": 1.0})], "money")
-    assert (unknown.amount, unknown.why) == (None, "no price is known of other")
+    assert (unknown.amount, unknown.why) == (None, "the price of other is unknown")
     assert bound([run], "money").amount == 0.0
 
 
@@ -129,7 +129,7 @@ def test_rounds_are_those_of_the_longest_finished_problem_for_each_wave_of_probl
     lines: list[str] = []
     tell(runs, place, lines.append, {"embedded_trio": 900.0})
     hours = f"{longest:.2g}"  # 4 x longest rounds of a quarter of an hour
-    assert f"  pool embedded_trio: at most {hours} hours of loading models, all of them in each of {4 * longest} " in (
+    assert f"  pool embedded_trio: at most {hours} hours to load models, if each of {4 * longest} rounds loads" in (
         "\n".join(lines)
     )
     partly = estimate(planned("seeds=[0,1]", experiment=None), place)
@@ -160,7 +160,7 @@ def test_finished_runs_of_the_study_take_the_place_of_a_pilot(tmp_path: Path) ->
     assert finished(runs, place) == {("react", "mini_qa"): runs[:1]}
     lines: list[str] = []
     carry_out_pilot(runs, place, Silent(), lines.append, backend)
-    assert lines == ["pilot: nothing to carry out, there are finished problems of every experiment and task"]
+    assert lines == ["pilot: nothing to run, every experiment and task has finished problems"]
     found = estimate(runs, place)
     assert found is not None
     assert found.samples == 8
@@ -189,8 +189,8 @@ def test_a_pilot_is_told_before_it_begins_and_its_calls_are_not_asked_again(tmp_
 
     carry_out_pilot(runs, place, Silent(), say, backend)
     assert lines == [
-        "pilot: 3 problems of each experiment and task of 1; at most calls: 100,000, tokens: 18,000, money: $0.00, "
-        "seconds: no bound"
+        "pilot: 3 problems in each of 1 pairs of experiment and task; at most calls: 100,000, tokens: 18,000, "
+        "money: $0.00, seconds: no bound"
     ]
     asked = sum(one.calls for one in read_ledger(place.ledger("quickstart")))
     carry_out(runs, place)
@@ -207,13 +207,13 @@ def test_the_plan_tells_bounds_and_estimate_apart(tmp_path: Path) -> None:
     before = told(runs, place)
     assert "quickstart: 1 run of 8 problems (1 experiment, 1 task, 1 pool, 1 seed); finished: 0" in before
     assert "tokens: 48,000 (budget.problem.tokens)" in before
-    assert "no estimate of calls, hours and likely costs: --pilot carries out 3 problems of each" in before
+    assert "no estimate of calls, hours and likely costs: --pilot makes one from 3 problems of each" in before
     carry_out(runs, place)
     after = told(runs, place)
     assert "; finished: 1" in after
-    assert "expected of 8 problems, from 8 finished (no bound;" in after
-    assert "nothing is known of" not in after
-    assert "nothing is known of 1 of 2 experiments and tasks" in told(
+    assert "expected for 8 problems, from 8 finished (not a bound;" in after
+    assert "not counted" not in after
+    assert "not counted: 1 of 2 pairs of experiment and task" in told(
         [*runs, *planned("seeds=[0]", experiment="lats")], place
     )
     for name in ("llama", "qwen3", "neox"):
@@ -227,8 +227,8 @@ def test_the_plan_tells_what_was_asked_before_and_that_more_is_unknown(tmp_path:
         ledger.charge("dear", Price(prompt=1e6, completion=1e6), [answer, answer])
         known = told(planned("seeds=[0]"), place)
         ledger.charge("other", Price(), [answer])
-    assert "asked of its models so far: 2 calls, 16 tokens, $16.00 (" in known
-    assert "3 calls, 24 tokens, $16.00 and more of unknown price (" in told(planned("seeds=[0]"), place)
+    assert "spent on its models so far: 2 calls, 16 tokens, $16.00 (" in known
+    assert "3 calls, 24 tokens, $16.00 and calls of unknown price (" in told(planned("seeds=[0]"), place)
 
 
 def test_the_command_lists_runs_on_one_stream_and_tells_what_they_take_on_the_other(

@@ -97,11 +97,11 @@ def test_a_missing_file_names_its_command_and_is_planned_from_its_option(tmp_pat
     takes = {"weights": 4_000_000_000, "parameters": 7_000_000_000, "cache_per_token": 131072}
     run = planned(tmp_path, file, takes=takes)
     (spec,) = models(run.config).values()
-    with pytest.raises(NotThere, match="`symphony fetch model/tiny` brings it"):
+    with pytest.raises(NotThere, match="get it with `symphony fetch model/tiny`"):
         spec.folder(tmp_path)
     lines: list[str] = []
     memory([run], tmp_path, [16e9], 4096, lines.append)
-    assert any("counted as its option says" in line for line in lines)
+    assert any("counted as `takes` in its option says" in line for line in lines)
     assert any("weights 4.0 GB" in line for line in lines)
 
 
@@ -140,7 +140,7 @@ def test_memory_is_counted_with_the_caches_of_all_that_are_loaded(tmp_path: Path
 def test_a_file_in_a_folder_of_the_users_own_is_not_to_be_downloaded(tmp_path: Path, file: Path, monkeypatch) -> None:
     monkeypatch.setenv(MODELS_VARIABLE, str(file.parent))
     (spec,) = models(planned(tmp_path, file).config).values()
-    assert _weights(spec, tmp_path) == (True, f"there: {file}", "")
+    assert _weights(spec, tmp_path) == (True, f"present: {file}", "")
 
 
 def test_two_checksums_that_differ_are_refused(tmp_path: Path, file: Path) -> None:

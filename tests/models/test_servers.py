@@ -173,7 +173,7 @@ def test_doctor_tells_what_transformers_serve_passes_over(
         agent["tokenizer"] = f"package:embedded/weights/{name}"
     conf = conf_with(tmp_path / "conf", "served", agents)
     found = found_by_doctor(conf, "served", capsys, monkeypatch)
-    assert found == {"kept: stop; ignored: temperature, n, logprobs; unsure: seed; tokens as its tokenizer counts"}
+    assert found == {"kept: stop; ignored: temperature, n, logprobs; unsure: seed; counts tokens as its tokenizer does"}
 
 
 @pytest.mark.parametrize(
@@ -278,4 +278,4 @@ def test_doctor_tells_what_llama_cpp_pythons_server_passes_over(
     agents = {"llama": {**remote(gguf_served, "llama")["llama"], "tokenizer": "package:embedded/weights/llama"}}
     conf = conf_with(tmp_path / "conf", "gguf", agents)
     found = found_by_doctor(conf, "gguf", capsys, monkeypatch)
-    assert found == {"kept: seed, temperature, stop; ignored: n, logprobs; tokens as its tokenizer counts"}
+    assert found == {"kept: seed, temperature, stop; ignored: n, logprobs; counts tokens as its tokenizer does"}

@@ -358,7 +358,7 @@ def test_a_method_that_can_not_play_a_task_is_left_out_of_it_and_told_once(
     kept = [(run.experiment, run.task, run.seed) for run in available(runs, told.append)]
     assert kept == [("symphony", "mini_code", 0), ("symphony", "mini_code", 1)]
     assert told == [
-        "experiment symphony is left out on gridworld, mini_qa: found agentcoder, allowed for a task of programs",
+        "experiment symphony is left out on gridworld, mini_qa: found agentcoder, allowed only on tasks of programs",
         "experiment uniform is left out on gridworld, mini_qa, mini_code: found no pymc, allowed: after "
         "pip install -e '.[ab-mcts-m]'",
     ]
@@ -386,7 +386,7 @@ def test_broken_yaml_is_told_by_file_and_line(conf: Path) -> None:
 def test_a_task_under_whose_name_a_report_pools_is_refused(conf: Path) -> None:
     path = conf / "task" / "all tasks.yaml"
     path.write_text((conf / "task" / "gridworld.yaml").read_text())
-    with pytest.raises(SymphonyError, match=f"{path}: found the name 'all tasks', allowed: one under which no report"):
+    with pytest.raises(SymphonyError, match=f"{path}: found the name 'all tasks', allowed: another "):
         plan("quickstart", ["tasks=['all tasks']"], conf=conf)
 
 

@@ -339,7 +339,7 @@ def test_defaults_that_are_none_are_refused_in_one_line(file: str, defaults: byt
         (["search._target_=symphony.search.method.Method"], r"search\._target_: found .*allowed: a class of a search"),
         (["scheduler._target_=symphony.agents.scheduler.Scheduler"], r"scheduler\._target_: .*: a class of a sch"),
         (["pool.agents.llama._target_=symphony.files.write_atomic"], r"llama\._target_: found .*a class of a model"),
-        (["hydra.verbose=true"], r"^hydra\.verbose=true: found no key of a config"),
+        (["hydra.verbose=true"], r"^hydra\.verbose=true: found a key that is not in the config"),
         (["search"], r"^search: found .*allowed: key=value"),
     ],
     ids=str,
@@ -373,7 +373,7 @@ def test_an_experiment_that_sets_one_task_or_one_seed_is_told_the_lists(conf: Pa
     for line, many in ((b"seed: 5\n", "seeds"), (b"defaults:\n  - override /task: mini_qa\n", "tasks")):
         file = "experiment/presets/default.yaml"
         message = broken(conf, file, lambda text, line=line: b"# @package _global_\n" + line)  # type: ignore[misc]
-        assert re.search(rf"{file}: found one {many[:-1]}, allowed: {many}, a list", message)
+        assert re.search(rf"{file}: found a single {many[:-1]}, allowed: {many}, a list", message)
 
 
 def test_a_study_without_experiments_is_refused(conf: Path) -> None:

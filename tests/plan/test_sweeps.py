@@ -171,6 +171,6 @@ def test_an_option_that_replaces_those_of_some_experiments_is_told(conf: Path) -
         other="title: other",
     )
     assert replaced("mine", ["pool=embedded_trio", "problems=2"], conf=conf) == [
-        "pool=embedded_trio replaces the pool that mine name; --experiment NAME overrides one alone"
+        "pool=embedded_trio replaces the pool chosen by mine; --experiment NAME overrides only one of them"
     ]
     assert replaced("mine", ["scheduler=uniform"], conf=conf) == []

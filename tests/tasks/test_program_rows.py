@@ -181,7 +181,7 @@ def test_a_broken_test_is_told_once_and_ends_nothing(dataset, change, tmp_path):
     assert [(one.outcome, one.passed) for one in graded] == [("broken_test", False), ("pass", True)]
     assert graded[0].detail.startswith("broken test: ")
     assert sum("broken test: " in line for line in said) == 1
-    assert any(line.startswith("1 of them are of problems whose published test can't be run") for line in said)
+    assert any(line.startswith("1 of them are for problems whose published test can't be run") for line in said)
 
 
 @rustc

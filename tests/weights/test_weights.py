@@ -98,7 +98,7 @@ def test_weights_that_a_command_brings_are_told_with_it(
         "llama_3_2_1b": "symphony fetch model/llama_3_2_1b",
         "embedded_llama_nf4": "snakemake outputs/quantised/embedded_llama-nf4/manifest.json",
     }[name]
-    with pytest.raises(NotThere, match=f"found no such folder, .*; `{command}` brings it"):
+    with pytest.raises(NotThere, match=f"found no such folder, .*; get it with `{command}`"):
         found.folder(tmp_path)
 
 
@@ -118,4 +118,4 @@ def test_a_path_that_is_none_is_refused(path: object, tmp_path: Path) -> None:
 def test_plan_goes_on_where_a_command_brings_the_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = ["--experiment", "symphony", "--task", "gridworld", "--seed", "11", "--data", str(tmp_path)]
     assert main(["plan", "quickstart", *place, "pool=single_llama_3_2_1b"]) == 0
-    assert "`symphony fetch model/llama_3_2_1b` brings it" in capsys.readouterr().err
+    assert "get it with `symphony fetch model/llama_3_2_1b`" in capsys.readouterr().err

@@ -52,7 +52,7 @@ except SymphonyError as error:
 for text in LEFT_OUT:
     print(f"symphony: {text}", file=sys.stderr)
 if not RUNS:
-    sys.exit(f"symphony: {STUDY}: nothing is left to carry out")
+    sys.exit(f"symphony: {STUDY}: nothing is left to run")
 
 
 def downloads(group):
