@@ -74,7 +74,7 @@ class _Told:
         self._alone.release()
         if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):  # SQLite may quote broken UTF-8
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # byte with the kind of error
-            advice = "" if code in _OUTSIDE else " (delete it to begin anew)"
+            advice = "" if code in _OUTSIDE else " (delete it to start over)"
             raise SymphonyError(
                 f"{self._path}: found {error}, allowed: a call store that can be written{advice}"
             ) from error
@@ -130,7 +130,7 @@ class CallStore:
         """Raises an error for another program's database before anything is written to it."""
         names = [name.decode() for (name,) in self._db.execute("SELECT name FROM sqlite_master ORDER BY name")]
         if names and "calls" not in names:
-            raise SymphonyError(f"{self.path}: found a database of something else ({names[0]}), allowed: a call store")
+            raise SymphonyError(f"{self.path}: found another kind of database ({names[0]}), allowed: a call store")
 
     def _prepare(self) -> None:
         """Creates the tables of a new file, converts an old one, and refuses anything else."""
@@ -257,8 +257,8 @@ class CallStore:
         self._sizes.clear()
         self.damaged += lost + uncounted
         self._tell(
-            f"{self.path}: found {lost} damaged of {len(calls)} answers and {uncounted} of {len(sizes)} token counts, "
-            "allowed: whole ones; they are dropped and asked again"
+            f"{self.path}: found damage in {lost} of {len(calls)} answers and {uncounted} of {len(sizes)} token "
+            "counts, allowed: none; these are dropped and asked again"
         )
         return True
 
@@ -280,7 +280,7 @@ class CallStore:
         calls = [(row[0], str(row[1]).encode(), str(row[2]).encode(), *row[3:]) for row in rows.calls]
         sizes = [(str(row[0]).encode(), *row[1:]) for row in rows.sizes]
         if not all(len(row) == 8 and _sane(row) for row in calls) or not all(len(row) == 5 for row in sizes):
-            raise SymphonyError(f"{self.path}: found a row that is no answer, allowed: rows of a call store")
+            raise SymphonyError(f"{self.path}: found a row that is not an answer, allowed: rows of a call store")
         with self._told, self._transaction():
             self._insert(calls)
             self._insert_sizes([(*row, _checksum(row)) for row in sizes])

@@ -40,7 +40,7 @@ def context_of(config: Any) -> int:
     told = getattr(text_config, "max_position_embeddings", None)
     context = NO_LIMIT if told is None else told
     if type(context) is not int or context < 2:
-        found = f"max_position_embeddings: found {context!r}, allowed: tokens, >= 2"
+        found = f"max_position_embeddings: found {context!r}, allowed: a number of tokens >= 2"
         raise SymphonyError(f"{Path(config.name_or_path) / CONFIG}: {found}")
     return context
 
@@ -96,11 +96,11 @@ class ChatTokenizer:
             plain = self._tokenizer.get_vocab().keys() - self._tokenizer.get_added_vocab().keys()
             most = max([*chat.tokens, *self._tokenizer.convert_tokens_to_ids(list(plain))], default=0)
         if chat.refused or not chat.tokens:
-            allowed = "one that makes a prompt of a chat"
+            allowed = "one that turns a chat into a prompt"
             raise SymphonyError(f"{folder}: found {chat.refused or 'an empty chat template'}, allowed: {allowed}")
         if chat.tokens == longer.tokens:
-            told = "a chat template or a vocabulary that leaves out what is said"
-            raise SymphonyError(f"{folder}: found {told}, allowed: one that makes a prompt of it")
+            told = "a chat template or a vocabulary that drops the text of messages"
+            raise SymphonyError(f"{folder}: found {told}, allowed: one that keeps it")
         if most >= self._vocabulary:
             allowed = f"those of the model, 0 to {self._vocabulary - 1}"
             raise SymphonyError(f"{folder / TOKENIZER}: found token {most}, allowed: {allowed}")

@@ -45,7 +45,7 @@ def cards() -> dict[str, int]:
 def check_device(device: Any) -> None:
     """Raises SymphonyError if the text is not the name of a device, whether or not this machine has it."""
     if not isinstance(device, str) or not re.fullmatch(f"{AUTO}|{CPU}|{CARD}(:[0-9]+)?", device):
-        allowed = f"{AUTO} (a GPU where there is one, else the CPU), {CPU}, {CARD} (any GPU) or {CARD}:<number>"
+        allowed = f"{AUTO} (a GPU if there is one, else the CPU), {CPU}, {CARD} (any GPU) or {CARD}:<number>"
         raise SymphonyError(f"device: found {device!r}, allowed: {allowed}")
 
 
@@ -129,7 +129,7 @@ class Device:
             if self.room is not None and model.need.weights > self.room:
                 needs, has = (f"{size / 1e9:.3g} GB" for size in (model.need.weights, self.room))
                 raise SymphonyError(
-                    f"execution.memory_gb: found {has} for models on {self.name}, allowed: {needs} at least"
+                    f"execution.memory_gb: found {has} for models on {self.name}, allowed: at least {needs}"
                 )
             begin = time.perf_counter()
             leaving = 0
@@ -152,7 +152,7 @@ class Device:
                 raise
             has = "no limit" if self.room is None else f"{self.room / 1e9:.3g} GB for models"
             told = f"execution.memory_gb: found {has} on {self.name}, where loading a model ran out of memory"
-            raise SymphonyError(f"{told}, allowed: what is free there") from error
+            raise SymphonyError(f"{told}, allowed: at most what is free there") from error
 
 
 class LocalModel:

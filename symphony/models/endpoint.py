@@ -75,7 +75,7 @@ def check_key_env(key_env: Any) -> None:
     """Raises SymphonyError if the value is neither the name of a variable nor None."""
     if key_env is not None and (not isinstance(key_env, str) or not _NAME.fullmatch(key_env)):
         # Not shown: it may be the key itself.
-        raise SymphonyError("model.key_env: found no name of an environment variable, allowed: e.g. MY_API_KEY")
+        raise SymphonyError("model.key_env: found no name of a variable, allowed: one, e.g. MY_API_KEY")
 
 
 def read_key(key_env: str | None) -> Secret:
@@ -90,7 +90,7 @@ def read_key(key_env: str | None) -> Secret:
     if not key:
         raise SymphonyError(f"model.key_env: found no {key_env} in the environment, allowed: a key")
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise SymphonyError(f"{key_env}: found characters that no header takes, allowed: a key in ASCII")
+        raise SymphonyError(f"{key_env}: found characters that no HTTP header can hold, allowed: a key in ASCII")
     return Secret(key)
 
 
@@ -104,7 +104,7 @@ def host_of(base_url: Any) -> str:
         odd, host = True, None
     if odd or not host or parts.scheme not in ("http", "https"):
         # Not shown: it may hold a password.
-        raise SymphonyError("model.base_url: found none of the allowed form: http(s)://host[:port]/path, nothing more")
+        raise SymphonyError("model.base_url: found another form, allowed: http(s)://host[:port]/path, nothing more")
     path = parts.path.rstrip("/")
     return host if path in ("", "/v1") else f"{host}{path}"
 

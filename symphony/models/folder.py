@@ -34,7 +34,7 @@ CHECKED = (
 )
 """JSON files beside the config that a folder may lack; they are read if present."""
 _TOKENIZERS = (TOKENIZER, "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
-_OBJECT = "what transformers saves"
+_OBJECT = "a file saved by transformers"
 _ALLOWED = f"a language model's folder with {CONFIG}, a tokenizer and *.safetensors"
 
 
@@ -86,13 +86,13 @@ State = tuple[tuple[str, int, int], ...]
 def _check_model(folder: Path, state: State) -> None:
     names = {name for name, _, _ in state}
     if "adapter_config.json" in names:
-        raise SymphonyError(f"{folder}: found an adapter (adapter_config.json), allowed: a model it was merged into")
+        raise SymphonyError(f"{folder}: found an adapter (adapter_config.json), allowed: the model it was merged into")
     if CONFIG not in names:
         raise SymphonyError(f"{folder}: found no {CONFIG}, allowed: {_ALLOWED}")
     config = read_json(folder / CONFIG, _OBJECT)
     if not isinstance(config.get("model_type"), str):
         found = repr(config["model_type"]) if "model_type" in config else "none"
-        raise SymphonyError(f"{folder / CONFIG}: model_type: found {found}, allowed: an architecture of transformers")
+        raise SymphonyError(f"{folder / CONFIG}: model_type: found {found}, allowed: one that transformers knows")
     for key in ("dtype", "torch_dtype"):
         if config.get(key) is not None and config[key] not in FLOATS:
             allowed = f"{', '.join(FLOATS)}, or null"
@@ -106,7 +106,7 @@ def _check_tokenizer(folder: Path, state: State) -> None:
     if not names.intersection(_TOKENIZERS):
         raise SymphonyError(f"{folder}: found no tokenizer, allowed: {TOKENIZER} beside the weights")
     if TOKENIZER in names and not isinstance(read_json(folder / TOKENIZER, _OBJECT).get("model"), dict):
-        raise SymphonyError(f"{folder / TOKENIZER}: found no `model` in it, allowed: a tokenizer of tokenizers")
+        raise SymphonyError(f"{folder / TOKENIZER}: found no `model` in it, allowed: a file of the tokenizers library")
     for name in sorted(names.intersection(CHECKED)):
         read_json(folder / name, _OBJECT)
 
@@ -144,9 +144,9 @@ def _index(folder: Path) -> dict[str, str]:
         if (
             not name or Path(name).name != name or "\0" in name
         ):  # a file in another folder would not be in the model's digest
-            raise SymphonyError(f"{file}: found {name!r}, allowed: names of files in its folder")
+            raise SymphonyError(f"{file}: found {name!r}, allowed: names of files in the same folder")
     if not isinstance(plain.get("metadata"), dict):
-        raise SymphonyError(f"{file}: found no `metadata` in it, allowed: an object, {{}} at least")
+        raise SymphonyError(f"{file}: found no `metadata` in it, allowed: an object, at least {{}}")
     return named
 
 
@@ -167,7 +167,7 @@ def _check_weights(folder: Path) -> None:
             raise SymphonyError(f"{file}: found {size} bytes of {len(tensors)} tensors, allowed: {allowed}")
         lacking = {tensor for tensor, name in named.items() if name == file.name} - set(tensors)
         if lacking:
-            raise SymphonyError(f"{file}: found no tensor {min(lacking)}, allowed: every one that {INDEX} names")
+            raise SymphonyError(f"{file}: found no tensor {min(lacking)}, allowed: every tensor that {INDEX} names")
 
 
 def header(file: Path) -> dict[str, dict[str, Any]]:

@@ -62,7 +62,7 @@ def footprint(folder: Path, *, dtype: str = "float32", quantization: str | None 
     try:
         per_token = cache_per_token(config, width)
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
-        allowed = "its layers, heads and sizes as numbers, by the names that Llama has for them"
+        allowed = "its layers, heads and sizes as numbers, under the names that Llama uses"
         raise SymphonyError(f"{folder / CONFIG}: found {type(error).__name__} {error}, allowed: {allowed}") from error
     return Footprint(
         weights=weights,

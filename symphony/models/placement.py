@@ -139,7 +139,7 @@ def told(
     ]
     sizes = " + ".join(_gb(size) for size in memory)
     if found.spare < 0 and found.swapped:
-        return [*lines, f"the largest model does not fit into {_gb(max(memory))}: {_gb(-found.spare)} too little"]
+        return [*lines, f"the largest model does not fit into {_gb(max(memory))}: it needs {_gb(-found.spare)} more"]
     if found.resident:
         lines.append(f"all {len(models)} models stay in {sizes} together; {_gb(found.spare)} to spare")
     for at, size in enumerate(memory if len(memory) > 1 else ()):
@@ -150,8 +150,8 @@ def told(
         seconds = ", ".join(f"{name} {models[name].weights / load_rate:.1f} s" for name in found.swapped)
         lines.append(
             f"the models ({_gb(whole)}) do not fit into {sizes} together: requests are grouped by model, and "
-            f"each change of model loads its weights anew: {seconds}, {reload_s(models, found, load_rate):.1f} s a "
-            f"round of all, at {_gb(load_rate)} a second"
+            f"each change of model loads its weights again: {seconds}, {reload_s(models, found, load_rate):.1f} s for "
+            f"all of them, at {_gb(load_rate)} a second"
         )
     return lines
 

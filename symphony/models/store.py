@@ -76,7 +76,7 @@ class _Kept(Generic[M]):
             self._model = model
             revision = revision or model.revision
         if revision is None:
-            raise SymphonyError("revision: found none, allowed: the revision of the backend that is made when needed")
+            raise SymphonyError("revision: found none, allowed: that of the backend, which is made later")
         self.revision = revision
         self._purse = purse
         counts = model if sizes is None else sizes

@@ -138,7 +138,7 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
         os.replace(temporary, target)
     except (OSError, duckdb.IOException) as error:
         told = str(error).splitlines()[0]
-        raise SymphonyError(f"{target}: can not be written ({told}), allowed: a folder that can be written") from error
+        raise SymphonyError(f"{target}: cannot be written ({told}), allowed: a folder that can be written") from error
     except duckdb.Error as error:
         raise SymphonyError(f"{target}: the database could not be built ({str(error).splitlines()[0]})") from error
     finally:
@@ -180,7 +180,7 @@ def reading(db_path: str | Path) -> Iterator[Any]:
         raise
     except duckdb.Error as error:
         told = str(error).splitlines()[0]
-        raise SymphonyError(f"{db_path}: can not be read ({told}); `symphony load` builds it anew") from error
+        raise SymphonyError(f"{db_path}: cannot be read ({told}); rebuild it with `symphony load`") from error
     finally:
         connection.close()
 

@@ -44,7 +44,7 @@ def read(folder: Path, names: Collection[str], apart: Collection[str]) -> dict[s
     try:
         parts = {name: Part(**entry) for name, entry in found.items()}
     except TypeError as error:
-        raise damaged(path, f"an entry that is none ({error})", "lines and sha256") from error
+        raise damaged(path, f"a malformed entry ({error})", "lines and sha256") from error
     if parts.keys() != set(names):
         raise damaged(path, f"entries for {', '.join(parts) or 'no file'}", ", ".join(names))
     for name, part in parts.items():
@@ -52,7 +52,7 @@ def read(folder: Path, names: Collection[str], apart: Collection[str]) -> dict[s
         named = isinstance(part.sha256, str) and _SHA256.fullmatch(part.sha256)
         if not counted or not (part.sha256 is None if name in apart else named):
             told = f"lines {part.lines!r} and sha256 {part.sha256!r} of {name}"
-            raise damaged(path, told, "a count, and 64 hex digits or, of what may differ, null")
+            raise damaged(path, told, "a count, and 64 hex digits (null for a file that may differ)")
     return parts
 
 
@@ -65,7 +65,7 @@ def check_lines(path: Path, found: int, part: Part) -> None:
 def check_contents(path: Path, part: Part) -> None:
     """Raises SymphonyError if a file has changed since it was written; files that may differ are not compared."""
     if part.sha256 is not None and sha256(path) != part.sha256:
-        raise damaged(path, "other contents than it was written with", f"sha256 {part.sha256}")
+        raise damaged(path, "contents that have changed since it was written", f"sha256 {part.sha256}")
 
 
 def damaged(path: Path, found: str, allowed: str) -> SymphonyError:

@@ -120,7 +120,7 @@ class Recorder:
                 f"{self._target}: the run could not be written ({error.strerror}); nothing was kept"
             ) from error
         except ValueError as error:
-            raise SymphonyError(f"{self._target}: found a value that JSON can not hold ({error})") from error
+            raise SymphonyError(f"{self._target}: found a value that JSON cannot hold ({error})") from error
 
 
 class _File:

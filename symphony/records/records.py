@@ -351,7 +351,7 @@ def read_records(folder: str | Path, record: type[Record]) -> list[Record]:
     try:
         records = list(_read(path, record))
     except UnicodeDecodeError as error:
-        raise damaged(path, f"a line that is no UTF-8 ({error.reason})", "a JSON object a line") from error
+        raise damaged(path, f"a line that is not UTF-8 ({error.reason})", "a JSON object a line") from error
     part = read_manifest(folder)[path.name]
     check_lines(path, len(records), part)
     check_contents(path, part)

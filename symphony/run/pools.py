@@ -193,7 +193,7 @@ class Workshop:
         devices = {one.device.name for one in self._local.values()}
         beside = len(devices) > 1 or any(is_endpoint(self._made.get(one)) for one in pool.values())
         if spec.is_stepped and mode == "strict" and not spec.settings.get("exact"):
-            told = "a model whose draws depend a little on who shares its batches"
+            told = "a model whose draws depend slightly on the rest of its batch"
             raise SymphonyError(f"execution.store: found strict for {told}, allowed: `exact: true` at every GGUF model")
         if spec.is_stepped and mode != "strict" and not (local and local.device.crowded):
             stepper = Stepper(local or made, executor=self._worker(name) if beside else None)

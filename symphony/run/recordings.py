@@ -102,7 +102,7 @@ def read_into(store: CallStore, folder: Path, task: str, pool: str, *, needed: b
         store.take(_read(folder, name, files))
     elif needed:
         raise SymphonyError(
-            f"{folder / name}: found no recorded answers of {task} by {pool}, "
+            f"{folder / name}: found no recorded answers to {task} from {pool}, "
             "allowed: recorded ones, or execution.store=record, which asks the models"
         )
 
@@ -156,7 +156,7 @@ def _compressed(rows: Rows) -> bytes:
 
 
 def _read(folder: Path, name: str, files: Mapping[str, Any]) -> Rows:
-    path, allowed = folder / name, "the file that its manifest names, as it was written"
+    path, allowed = folder / name, "the unchanged file that its manifest names"
     rows = Rows([], [])
     try:
         data = path.read_bytes()

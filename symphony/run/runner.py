@@ -74,8 +74,8 @@ class Unanswered(SymphonyError):
     def __init__(self, runs: Sequence[str]) -> None:
         told = "; ".join([*runs[:_NAMED], *([f"and {len(runs) - _NAMED} more runs"] if runs[_NAMED:] else [])])
         super().__init__(
-            f"not done: {told}. Without an agent's answers its pool is not measured: mend the agent or leave it out; "
-            "the same command asks again what was not answered"
+            f"not done: {told}. A pool is not measured if an agent never answers: fix the agent or leave it out; "
+            "the same command asks again only what was not answered"
         )
         self.runs = tuple(runs)
 
@@ -395,6 +395,6 @@ def _only_one(path: Path, progress: Progress) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress.note(f"{path.stem}: another process works on these runs; waiting for it")
+            progress.note(f"{path.stem}: another process is working on these runs; waiting for it")
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield

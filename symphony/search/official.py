@@ -326,7 +326,7 @@ class Official(Symphony):
         """Checks each field, and the one rule that ties three fields together."""
         Symphony.__post_init__(self)
         if self.select == "prune" and (self.parallel > 1 or self.root != "uct"):
-            raise SymphonyError("search.select: found 'prune', allowed with it: parallel 1 and root uct")
+            raise SymphonyError("search.select: found 'prune', allowed only with parallel 1 and root uct")
 
     def chosen_rules(self) -> Rules:
         return Rules(

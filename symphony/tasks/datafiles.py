@@ -28,8 +28,8 @@ R = TypeVar("R", bound=Row)
 
 _ALLOWED = {
     "missing": "a value",
-    "string_pattern_mismatch": "a text that is not blank",
-    "string_type": "a text",
+    "string_pattern_mismatch": "text that is not blank",
+    "string_type": "text",
     "list_type": "a list",
     "tuple_type": "a list",
     "dict_type": "an object",
@@ -58,7 +58,7 @@ def find(data: Path, folder: str, names: Sequence[str], option: str = "") -> Pat
                     return file
     raise SymphonyError(
         f"{data / folder}: found none of {', '.join(names)}, allowed: one of them "
-        f"(`symphony fetch task/{option}` downloads, SYMPHONY_DATA or data_dir= name a folder that has them)"
+        f"(`symphony fetch task/{option}` downloads it; SYMPHONY_DATA or data_dir= name a folder that has it)"
     )
 
 
@@ -78,7 +78,7 @@ def typed(path: Path, kind: type[R], id: Callable[[R], object]) -> list[tuple[st
     first: dict[object, str] = {}
     for where, row in found:
         if id(row) in first:
-            raise SymphonyError(f"{where}: found id {id(row)!r} again, allowed: once (it is in {first[id(row)]}, too)")
+            raise SymphonyError(f"{where}: found id {id(row)!r} again, allowed: once (it is also in {first[id(row)]})")
         first[id(row)] = where
     return found
 
@@ -116,7 +116,7 @@ def items(path: Path, found: Sequence[Any], first: int, count: int | None) -> Se
         SymphonyError: The file has fewer rows, or none.
     """
     if not found:
-        raise SymphonyError(f"{path}: found no rows, allowed: one at least")
+        raise SymphonyError(f"{path}: found no rows, allowed: at least one")
     last = len(found) if count is None else first + count
     if not 0 <= first < last <= len(found):
         raise SymphonyError(

@@ -40,7 +40,7 @@ def parse_json(text: str, path: Path, line: int = 1) -> Any:
     except UnicodeEncodeError:
         why = "half of a surrogate pair (\\ud...)"
     except ValueError as error:  # a duplicate key, or more digits than Python reads
-        why = "an integer of too many digits" if "digits" in str(error) else str(error)
+        why = "an integer with too many digits" if "digits" in str(error) else str(error)
     raise SymphonyError(f"{path}:{line}: found {why}, allowed: JSON")
 
 

@@ -45,7 +45,7 @@ def _load(path: Path) -> Any:
         return node
     whole = [file for file in sorted(path.parent.glob("*.yaml")) if file != path and "like" not in (_read(file) or ())]
     if node["like"] not in [file.stem for file in whole]:
-        allowed = ", ".join(file.stem for file in whole) or "a version that is whole"
+        allowed = ", ".join(file.stem for file in whole) or "a complete version"
         raise SymphonyError(f"{path}: like: found {node['like']!r}, allowed: {allowed}")
     return {**_read(path.parent / f"{node.pop('like')}.yaml"), **node}
 
@@ -68,12 +68,12 @@ def _prompts(where: str, node: Any) -> ChatPrompts:
     try:
         made.turn.format(thought="", action="")
     except (LookupError, ValueError, AttributeError, TypeError) as error:
-        places = "the places {thought} and {action}"
+        places = "only {thought} and {action} in braces"
         raise SymphonyError(f"{where}: turn: found {made.turn!r}, allowed: {places}") from error
     if "{action}" not in made.turn:
-        raise SymphonyError(f"{where}: turn: found {made.turn!r}, allowed: the place {{action}}, {{thought}} before it")
+        raise SymphonyError(f"{where}: turn: found {made.turn!r}, allowed: text with {{action}}, after any {{thought}}")
     if "{problem}" not in made.problem:
-        raise SymphonyError(f"{where}: problem: found {made.problem!r}, allowed: the place {{problem}}")
+        raise SymphonyError(f"{where}: problem: found {made.problem!r}, allowed: text with {{problem}}")
     return made
 
 
@@ -102,7 +102,7 @@ def _node(where: str, node: Any, needed: Sequence[str], others: Sequence[str]) -
             raise SymphonyError(f"{where}: found the key {key!r}, allowed: {', '.join((*needed, *others))}")
     for key in needed:
         if key not in node:
-            raise SymphonyError(f"{where}: found no {key}, allowed: a text for each of {', '.join(needed)}")
+            raise SymphonyError(f"{where}: found no {key}, allowed: text for each of {', '.join(needed)}")
     return node
 
 
@@ -115,5 +115,5 @@ def _list(where: str, node: Any) -> Sequence[Any]:
 def _text(where: str, node: Any) -> str:
     """Returns the text without the newline that ends a YAML block."""
     if not isinstance(node, str):
-        raise SymphonyError(f"{where}: found {node!r}, allowed: a text")
+        raise SymphonyError(f"{where}: found {node!r}, allowed: text")
     return node.removesuffix("\n")

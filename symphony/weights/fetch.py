@@ -148,7 +148,7 @@ def fetch(
                 _record(checksums, {source.url(name): sha_found}, say)
         write_atomic(folder / _LICENCE, f"{source.licence}\nFrom {source.address}, revision {source.revision}\n")
     except OSError as error:
-        raise SymphonyError(f"{folder}: found {error.strerror or error}, allowed: a folder with room") from error
+        raise SymphonyError(f"{folder}: found {error.strerror or error}, allowed: a folder with space") from error
     write_atomic(manifest, _manifest(option, source, known))
     (folder / _BEFORE).unlink(missing_ok=True)
     return folder
@@ -168,7 +168,7 @@ def _check_own(folder: Path, option: str, known: Mapping[str, str]) -> None:
     for name, sha in known.items():
         file = folder / name
         if file.is_dir() or (file.is_file() and (found := sha256(file)) != sha and (name, found) not in own):
-            told = "a folder" if file.is_dir() else "another file than the download's"
+            told = "a folder" if file.is_dir() else "a file that is not the download"
             raise SymphonyError(f"{file.absolute()}: found {told}, allowed: nothing, or the download; move it away")
 
 
@@ -274,7 +274,7 @@ def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) ->
         except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
             problem = hub.hidden(str(error))
     else:
-        raise SymphonyError(f"{url}: found {problem} {ATTEMPTS} times, allowed: a whole file (run again to go on)")
+        raise SymphonyError(f"{url}: found {problem} {ATTEMPTS} times, allowed: a whole file (run again to continue)")
     if refused:  # raised here, so that it does not keep the server's reply alive
         raise SymphonyError(refused)
     found = sha256(part)

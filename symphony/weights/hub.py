@@ -151,7 +151,7 @@ def refusal(url: str, code: int, reason: Any) -> str:
     repository = "/".join(urlsplit(url).path.removeprefix("/api/models").split("/")[1:3])
     own = f"the token of an account in {TOKEN_VARIABLE}"
     without = "" if _token().text else f" and no {TOKEN_VARIABLE} in the environment"
-    return f"{told}{without}, allowed: its licence accepted at {HUB}/{repository}, and {own} that accepted it"
+    return f"{told}{without}, allowed: {own} that accepted the licence at {HUB}/{repository}"
 
 
 def hidden(text: str) -> str:

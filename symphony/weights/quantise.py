@@ -157,10 +157,10 @@ def _check_target(target: Path, source: Path, digest: str) -> None:
     if target.is_relative_to(source) or source.is_relative_to(target):
         raise SymphonyError(f"--out: found {target}, allowed: a folder neither within nor above the source, {source}")
     mark = target / MARK
-    told = read_json(mark, "what `symphony quantise` wrote") if mark.is_file() else {}
+    told = read_json(mark, "a file written by `symphony quantise`") if mark.is_file() else {}
     if told and str(source) != told.get("source") and digest != told.get("source_digest"):
-        made = f"a checkpoint made of {told.get('source')}"
-        raise SymphonyError(f"{target}: found {made}, allowed: a new folder, or one made of {source}")
+        made = f"a checkpoint made from {told.get('source')}"
+        raise SymphonyError(f"{target}: found {made}, allowed: a new folder, or one made from {source}")
     files = told.get("files")
     check_own_folder(target, files if isinstance(files, list) else [])
 

@@ -304,7 +304,7 @@ def test_a_server_that_is_not_there_is_told(ask: Ask) -> None:
         ({}, "found no choices"),
         ({"choices": []}, "found no choices"),
         ({"choices": {"a": 1}}, "found no choices"),
-        ({"error": {"message": "overloaded", "code": 502}}, "found no choices but overloaded"),
+        ({"error": {"message": "overloaded", "code": 502}}, "found no choices, but overloaded"),
         ({**said("x"), "choices": ["text"]}, "found content null"),
         ({**said("x"), "choices": [{"message": None}]}, "found content null"),
         (said(None), "found content null"),
@@ -316,16 +316,16 @@ def test_a_server_that_is_not_there_is_told(ask: Ask) -> None:
         ({**said("x"), "error": {"message": "overloaded"}}, "found an error beside the choices: overloaded"),
         (said("x", reason=""), "found finish_reason ''"),
         (said("x", reason=["stop"]), "found finish_reason ['stop']"),  # type: ignore[arg-type]
-        ({"choices": said("x")["choices"]}, "no usable usage"),
-        ({**said("x"), "usage": None}, "no usable usage"),
-        ({**said("x"), "usage": {}}, "no usable usage"),
-        (said("x", prompt=-1), "no usable usage"),
-        (said("x", prompt=0), "no usable usage"),
-        (said("x", completion=0), "no usable usage"),
-        (said("x", completion=2**40), "no usable usage"),
-        ({**said("x"), "usage": {"prompt_tokens": "7", "completion_tokens": 3}}, "no usable usage"),
-        ({**said("x"), "usage": {"prompt_tokens": True, "completion_tokens": 3}}, "no usable usage"),
-        ({**said("x"), "usage": {"prompt_tokens": 7.5, "completion_tokens": 3}}, "no usable usage"),
+        ({"choices": said("x")["choices"]}, "no usable `usage`"),
+        ({**said("x"), "usage": None}, "no usable `usage`"),
+        ({**said("x"), "usage": {}}, "no usable `usage`"),
+        (said("x", prompt=-1), "no usable `usage`"),
+        (said("x", prompt=0), "no usable `usage`"),
+        (said("x", completion=0), "no usable `usage`"),
+        (said("x", completion=2**40), "no usable `usage`"),
+        ({**said("x"), "usage": {"prompt_tokens": "7", "completion_tokens": 3}}, "no usable `usage`"),
+        ({**said("x"), "usage": {"prompt_tokens": True, "completion_tokens": 3}}, "no usable `usage`"),
+        ({**said("x"), "usage": {"prompt_tokens": 7.5, "completion_tokens": 3}}, "no usable `usage`"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, str) else None,
 )
@@ -393,7 +393,7 @@ def test_the_breaker_opens_after_failures_in_a_row_and_says_why(ask: Ask, clock:
         errors = [run(model, ask(index=index))[0].error for index in range(5)]
     assert len(server.asked) == 3
     assert errors[3] == errors[4]
-    assert str(errors[3]).startswith("breaker: 3 calls in a row failed, the last by status: HTTP 404: gone")
+    assert str(errors[3]).startswith("breaker: 3 calls in a row failed, the last with status: HTTP 404: gone")
 
 
 def test_an_answer_in_between_keeps_the_breaker_closed(ask: Ask, clock: Clock) -> None:
@@ -729,9 +729,9 @@ def test_a_secret_put_into_a_config_is_refused_unshown(settings: dict[str, Any])
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"base_url": "127.0.0.1:8000"}, "model.base_url: found none of the allowed form"),
-        ({"base_url": "http://host:port/v1"}, "model.base_url: found none of the allowed form"),
-        ({"base_url": None}, "model.base_url: found none of the allowed form"),
+        ({"base_url": "127.0.0.1:8000"}, "model.base_url: found another form"),
+        ({"base_url": "http://host:port/v1"}, "model.base_url: found another form"),
+        ({"base_url": None}, "model.base_url: found another form"),
         ({"model": ""}, "model.model: found ''"),
         ({"token_limit": "tokens"}, "model.token_limit: found 'tokens', allowed: max_tokens, max_completion_tokens"),
         ({"context": 0}, "model.context: found 0, allowed: a whole number >= 1 or null"),

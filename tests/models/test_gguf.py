@@ -280,7 +280,7 @@ def test_sizes_are_the_same_without_the_weights(make, file: Path, ask: Ask) -> N
 
 @pytest.mark.parametrize("wrong", ["abc", "A" * 64])
 def test_a_checksum_that_is_none_is_told(wrong: str, file: Path) -> None:
-    with pytest.raises(SymphonyError, match=r"sha256: found .*, allowed: 64 of the digits"):
+    with pytest.raises(SymphonyError, match=r"sha256: found .*, allowed: 64 hex digits"):
         GGUFBackend(file, sha256=wrong)
 
 
@@ -320,7 +320,7 @@ def test_a_file_without_a_chat_template_is_refused(folders: dict[str, Path], fil
 
 def test_a_chat_template_that_is_none_is_told_in_one_line(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Vocabulary, "template", lambda _: "{% for turn in messages %}")
-    with pytest.raises(SymphonyError, match=r"tiny\.gguf: found a chat template with TemplateSyntaxError"):
+    with pytest.raises(SymphonyError, match=r"tiny\.gguf: found a chat template that fails with TemplateSyntaxError"):
         GGUFBackend(file)
 
 

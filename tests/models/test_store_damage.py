@@ -97,8 +97,8 @@ def test_a_row_that_is_not_as_it_was_written_is_told_dropped_and_asked_again(
     assert answers == [answer(request) for request in requests(ask)]
     assert again == [2]
     assert told == [
-        f"{path}: found 1 damaged of 6 answers and 0 of 0 token counts, "
-        "allowed: whole ones; they are dropped and asked again"
+        f"{path}: found damage in 1 of 6 answers and 0 of 0 token counts, "
+        "allowed: none; these are dropped and asked again"
     ]
 
 
@@ -108,7 +108,7 @@ def test_what_was_dropped_from_a_prompt_is_under_the_checksum_too(path: Path, as
     answers, again, (told,) = asked_again(path, ask)
     assert answers == [answer(request) for request in requests(ask)]
     assert again == [1, 2, 4, 5]
-    assert "found 4 damaged of 6 answers" in told
+    assert "found damage in 4 of 6 answers" in told
 
 
 def test_a_flipped_bit_in_any_value_of_any_row_is_found(path: Path, ask: Ask) -> None:
@@ -229,7 +229,7 @@ def test_nonsense_from_before_there_were_checksums_is_not_taken_over(old: Path, 
     answers, again, (told,) = asked_again(old, ask)
     assert answers == [answer(request) for request in requests(ask)]
     assert again == [0, 1]
-    assert "found 2 damaged of 6 answers" in told
+    assert "found damage in 2 of 6 answers" in told
 
 
 def test_a_file_of_a_later_format_is_told(path: Path) -> None:
@@ -244,7 +244,7 @@ def test_another_programs_database_is_refused_and_stays_as_it_is(version: int, t
     change(file, "CREATE TABLE places (id)")
     change(file, f"PRAGMA user_version = {version}")
     before = file.read_bytes()
-    with pytest.raises(SymphonyError, match=r"other\.sqlite: found a database of something else \(places\), allowed: "):
+    with pytest.raises(SymphonyError, match=r"other\.sqlite: found another kind of database \(places\), allowed: "):
         CallStore(file)
     assert [path.name for path in tmp_path.iterdir()] == ["other.sqlite"]
     assert file.read_bytes() == before
@@ -256,7 +256,7 @@ def test_nobody_is_told_to_delete_a_store_that_is_whole(path: Path, ask: Ask) ->
         with pytest.raises(SymphonyError, match=r"readonly database, allowed: a call store that can be written$"):
             StoredBackend(ScriptedBackend(answer), store).generate([ask(index=99)])
     path.write_bytes(b"no database")
-    with pytest.raises(SymphonyError, match=r"not a database, .* \(delete it to begin anew\)$"):
+    with pytest.raises(SymphonyError, match=r"not a database, .* \(delete it to start over\)$"):
         CallStore(path)
 
 
@@ -300,7 +300,7 @@ def test_a_damaged_count_is_told_and_counted_again(tmp_path: Path, ask: Ask) -> 
     with CallStore(tmp_path / "a.sqlite", told.append) as store:
         assert StoredBackend(Counted(answer), store).size(ask()).prompt == 2
         assert store.damaged == 1
-    assert "0 damaged of 0 answers and 1 of 1 token counts" in told[0]
+    assert "damage in 0 of 0 answers and 1 of 1 token counts" in told[0]
 
 
 def test_everything_that_decides_a_size_is_in_its_key(ask: Ask) -> None:

@@ -143,7 +143,7 @@ def test_the_other_runs_of_the_group_are_kept(tmp_path: Path) -> None:
     (fine,) = one_group("react", "problems=2").runs
     (group,) = groups([dumb, fine])
     place = Place(outputs=tmp_path)
-    with pytest.raises(Unanswered, match=r"not done: mini_qa react seed 0: .* failed: room: found none\. Without an"):
+    with pytest.raises(Unanswered, match=r"not done: mini_qa react seed 0: .* failed: room: found none\. A pool is"):
         run_group(group, place, Silent(), lambda spec: Dumb(spec, 0.3))
     assert [is_complete(place.run(run)) for run in (dumb, fine)] == [False, True]
     run_group(group, place, Silent(), backend)
@@ -265,4 +265,4 @@ def test_other_groups_are_carried_out_and_the_exit_code_tells(
     study = ["quickstart", "tasks=[mini_qa]", "--experiment", "react", "--conf", str(CONF)]
     assert main(["run", *study, "seeds=[0,1,2]", "--outputs", str(tmp_path)]) == 1
     assert len(carried) == 3
-    assert "symphony run: not done: run 1; run 2. Without" in capsys.readouterr().err
+    assert "symphony run: not done: run 1; run 2. A pool" in capsys.readouterr().err

@@ -92,8 +92,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_what_a_living_one
         ("{", "found a file that is not JSON"),
         ("[" * 100_000, "found a file that is not JSON"),
         ("[]", "found a list"),
-        ('{"calls.jsonl": {"lines": 3}}', "found an entry that is none"),
-        ('{"calls.jsonl": 3}', "found an entry that is none"),
+        ('{"calls.jsonl": {"lines": 3}}', "found a malformed entry"),
+        ('{"calls.jsonl": 3}', "found a malformed entry"),
         ("{}", "found entries for no file, "),
     ],
 )

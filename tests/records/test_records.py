@@ -141,7 +141,7 @@ def test_a_run_is_replaced_by_its_repetition(tmp_path: Path) -> None:
 
 
 def test_a_value_that_json_can_not_hold_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SymphonyError, match="JSON can not hold"):
+    with pytest.raises(SymphonyError, match="JSON cannot hold"):
         write(tmp_path, problem=dataclasses.replace(PROBLEM, score=float("nan")))
     assert list(tmp_path.iterdir()) == []
 
@@ -335,7 +335,7 @@ def test_a_damaged_table_is_told_with_what_to_do(file: str, damage: str, tmp_pat
 def test_a_changed_figure_or_text_is_told(file: str, old: str, new: str, tmp_path: Path) -> None:
     folder = write(tmp_path)
     edit(folder, file, old, new)
-    with pytest.raises(SymphonyError, match=f"{file}: found other contents than it was written with"):
+    with pytest.raises(SymphonyError, match=f"{file}: found contents that have changed since it was written"):
         load(tmp_path / "study.duckdb", [folder])
 
 
@@ -370,8 +370,8 @@ def test_a_damaged_database_is_one_line_that_says_what_to_do(tmp_path: Path) -> 
         path.write_bytes(damaged)
         with pytest.raises(SymphonyError) as told:
             read_all(path)
-        assert str(told.value).startswith(f"{path}: can not be read (")
-        assert str(told.value).endswith("; `symphony load` builds it anew")
+        assert str(told.value).startswith(f"{path}: cannot be read (")
+        assert str(told.value).endswith("; rebuild it with `symphony load`")
         assert "\n" not in str(told.value)
 
 
@@ -408,7 +408,7 @@ def test_a_mistake_in_a_query_is_not_blamed_on_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["/proc/study.duckdb", "/proc/folder/study.duckdb", "/dev/null/study.duckdb"])
 def test_a_place_that_can_not_be_written_is_one_line(place: str, tmp_path: Path) -> None:
-    with pytest.raises(SymphonyError, match=rf"^{place}: can not be written \(.*\), allowed: a folder that can be"):
+    with pytest.raises(SymphonyError, match=rf"^{place}: cannot be written \(.*\), allowed: a folder that can be"):
         load(place, [write(tmp_path)])
 
 

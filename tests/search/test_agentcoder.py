@@ -123,7 +123,7 @@ async def test_a_task_without_programs_is_refused():
     task = GridWorld(seed=0, count=1)
     item = task.problems()[0]
     ledger = session(pool(team(TESTS, RIGHT)), item)
-    with pytest.raises(SymphonyError, match="search on gridworld: found agentcoder, allowed for a task of programs"):
+    with pytest.raises(SymphonyError, match="search on gridworld: found agentcoder, allowed only on tasks of programs"):
         await AgentCoder().solve(
             item, task=task, session=ledger, scheduler=RoundRobin(), scorer=EMCS(), memory=NoMemory()
         )

@@ -132,7 +132,7 @@ async def test_a_search_that_prunes_samples_the_same_actions_of_an_emptied_root_
 
 
 def test_pruning_goes_with_one_iteration_at_a_time():
-    with pytest.raises(SymphonyError, match=r"search\.select: found 'prune', allowed with it: parallel 1 and root uct"):
+    with pytest.raises(SymphonyError, match=r"search\.select: found 'prune', allowed only with parallel 1 and root"):
         Official(select="prune", parallel=2)
 
 

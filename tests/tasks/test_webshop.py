@@ -180,7 +180,7 @@ def test_a_catalogue_longer_than_a_piece_of_the_file_is_read_the_same(data, monk
         ("[]", "found no product"),
         ('[\n{"asin": "B1", "name": "x"}]', "json:2: item 1: category: found nothing, allowed: a value"),
         (json.dumps([product("B1", "x", "free")]), "json:1: item 1: pricing: found 'free', allowed: dollars"),
-        (json.dumps([product("B1", None)]), "json:1: item 1: name: found null, allowed: a text"),
+        (json.dumps([product("B1", None)]), "json:1: item 1: name: found null, allowed: text"),
     ],
 )
 def test_a_broken_catalogue_is_told_by_its_item(data, text, told):

@@ -333,12 +333,12 @@ def test_the_wording_of_answers_names_the_runs_that_ask_with_it(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("instructions: a\nlessons: b\nevaluate: c\n", "found no reflect, allowed: a text for each of instructions"),
+        ("instructions: a\nlessons: b\nevaluate: c\n", "found no reflect, allowed: text for each of instructions"),
         ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\nshot: e", "found the key 'shot', allowed: .*shots"),
-        ("instructions: 3\nlessons: b\nevaluate: c\nreflect: d", "instructions: found 3, allowed: a text"),
-        ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\nturn: '{x}'", "turn: found '{x}', allowed: the places"),
-        ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\nturn: '{action.x}'", "turn: found .*: the places"),
-        ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\nturn: said", "turn: found 'said', allowed: the place"),
+        ("instructions: 3\nlessons: b\nevaluate: c\nreflect: d", "instructions: found 3, allowed: text"),
+        ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\nturn: '{x}'", "turn: found '{x}', allowed: only"),
+        ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\nturn: '{action.x}'", "turn: found .*: only {thought}"),
+        ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\nturn: said", "turn: found 'said', allowed: text with"),
         (
             "instructions: a\nlessons: b\nevaluate: c\nreflect: d\nshots: {expand: [{problem: e}]}",
             r"shots\.expand\[0\]: found no answer",

@@ -99,7 +99,7 @@ def test_a_cut_download_goes_on_where_it_stopped(address: str, tmp_path: Path) -
 
 def test_a_download_cut_too_often_goes_on_in_the_next_attempt(address: str, tmp_path: Path) -> None:
     Server.cuts = module.ATTEMPTS
-    with pytest.raises(SymphonyError, match="run again to go on"):
+    with pytest.raises(SymphonyError, match="run again to continue"):
         fetch("model/tiny", source(address), tmp_path)
     assert not (tmp_path / "model/tiny/manifest.json").exists()
     Server.asked.clear()
@@ -134,7 +134,7 @@ def test_a_full_disk_leaves_no_manifest_and_the_download_goes_on_later(address: 
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
     try:
-        with pytest.raises(SymphonyError, match="allowed: a folder with room"):
+        with pytest.raises(SymphonyError, match="allowed: a folder with space"):
             fetch("model/tiny", source(address), tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -193,7 +193,7 @@ def test_a_file_that_was_changed_since_its_download_stays(address: str, tmp_path
     folder = fetch("model/tiny", source(address), tmp_path)
     (folder / "weights.bin").write_text("years of work")
     (folder / "manifest.json").unlink()
-    with pytest.raises(SymphonyError, match=r"weights\.bin: found another file than the download's"):
+    with pytest.raises(SymphonyError, match=r"weights\.bin: found a file that is not the download"):
         fetch("model/tiny", source(address), tmp_path)
     assert (folder / "weights.bin").read_text() == "years of work"
 

@@ -242,7 +242,7 @@ def test_a_gated_model_says_where_its_licence_is_accepted(status: int, tmp_path:
     Hub.gated = status
     with pytest.raises(SymphonyError, match=f"HTTP {status}") as raised:
         get(tmp_path / "data")
-    assert f"licence accepted at {HUB}/some/model" in str(raised.value)
+    assert f"accepted the licence at {HUB}/some/model" in str(raised.value)
     assert "no HF_TOKEN in the environment" in str(raised.value)
 
 

@@ -250,7 +250,7 @@ def test_a_checkpoint_is_replaced_by_one_of_the_same_source_also_without_its_man
 
 def test_a_checkpoint_of_other_weights_stays(made: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(made["int8"], tmp_path / "q")
-    with pytest.raises(SymphonyError, match=r"q: found a checkpoint made of .*, allowed: "):
+    with pytest.raises(SymphonyError, match=r"q: found a checkpoint made from .*, allowed: "):
         quantise(EMBEDDED, tmp_path / "q", "nf4")
 
 

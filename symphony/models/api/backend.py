@@ -108,7 +108,7 @@ class APIModel:
     ) -> None:
         check_key_env(key_env)
         if not isinstance(model, str) or not model:
-            raise SymphonyError(f"model.model: found {model!r}, allowed: the endpoint's name of a model")
+            raise SymphonyError(f"model.model: found {model!r}, allowed: the model's name at the endpoint")
         if token_limit not in _TOKEN_LIMITS:
             raise SymphonyError(f"model.token_limit: found {token_limit!r}, allowed: {', '.join(_TOKEN_LIMITS)}")
         if isinstance(omit, str) or not set(omit) <= set(_OMITTED):
@@ -118,7 +118,7 @@ class APIModel:
             raise SymphonyError(f"model.tokenizer: found {tokenizer!r}, allowed: a folder, or null")
         for name in extra:
             if name in _SENT:
-                raise SymphonyError(f"model.extra: found {name!r}, allowed: fields that are not set otherwise")
+                raise SymphonyError(f"model.extra: found {name!r}, allowed: fields that no other key sets")
         if not isinstance(logprobs, bool):
             raise SymphonyError(f"model.logprobs: found {logprobs!r}, allowed: true, false")
         check_number("context", context, 1, whole=True, optional=True)
@@ -132,7 +132,7 @@ class APIModel:
         check_number("breaker_failures", breaker_failures, 1, whole=True)
         check_number("breaker_pause_s", breaker_pause_s, 0)
         if timing is not None and not isinstance(timing, Timing):
-            raise SymphonyError("model.timing: found a value, allowed: nothing in a config")
+            raise SymphonyError("model.timing: found a value, allowed: none in a config")
         host = host_of(base_url)
         decides: dict[str, Any] = {"extra": extra, "omit": sorted(omit)} if extra or omit else {}
         if context is not None:

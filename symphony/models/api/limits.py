@@ -167,11 +167,11 @@ class Breaker:
         """Why a call would be refused; None if it would not be, or only a trial would pass."""
         if self._opened is None:
             return None
-        told = f"{self._row} calls in a row failed, the last by {self._reason}"
+        told = f"{self._row} calls in a row failed, the last with {self._reason}"
         if self._trying:
             return f"{told}; a trial call is under way"
         left = self._opened + self._pause_s - self._clock()
-        return f"{told}; the next trial is due {self._pause_s:g} s after it" if left > 0 else None
+        return f"{told}; the next trial call comes {self._pause_s:g} s later" if left > 0 else None
 
     def enter(self) -> bool:
         """Registers a call that is not refused; returns whether it is a trial."""

@@ -211,9 +211,9 @@ class _Endpoint:
         except (OSError, HTTPException) as error:
             told = str(getattr(error, "reason", error))
         except ValueError:
-            told = "no JSON"
+            told = "a reply that is not JSON"
         else:
             if isinstance(found, dict):
                 return found
-            told = "no JSON object"
+            told = "a reply that is not a JSON object"
         raise _Refused(f"found {' '.join(self._key.hidden(told).split())[:SHOWN]}")

@@ -65,14 +65,14 @@ def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Comp
     try:
         reply = json.loads(content)
     except (ValueError, RecursionError):
-        return failure(Fault.REPLY, f"found no JSON but {words(content) or 'nothing'}")
+        return failure(Fault.REPLY, f"found no JSON, but {words(content) or 'nothing'}")
     if not isinstance(reply, dict):
-        return failure(Fault.REPLY, f"found no object but {words(content)}")
+        return failure(Fault.REPLY, f"found no object, but {words(content)}")
     usage = usage_of(reply.get("usage"))
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices:
         told = _message(reply.get("error"))
-        return failure(Fault.REPLY, f"found no choices{f' but {told}' if told else ''}", usage)
+        return failure(Fault.REPLY, f"found no choices{f', but {told}' if told else ''}", usage)
     choice = choices[0] if isinstance(choices[0], dict) else {}
     if broken := reply.get("error") or choice.get("error"):
         return failure(
@@ -89,12 +89,12 @@ def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Comp
         kind = "null" if text is None else type(text).__name__
         return failure(Fault.REPLY, f"found content {kind}, allowed: a string", usage)
     if usage is None or (text and not usage.completion):  # uncounted tokens would escape every budget
-        allowed = "prompt_tokens and completion_tokens, whole numbers, not 0 of a text"
-        return failure(Fault.REPLY, f"found no usable usage, allowed: {allowed}", usage)
+        allowed = "prompt_tokens and completion_tokens, whole numbers, not 0 for text"
+        return failure(Fault.REPLY, f"found no usable `usage`, allowed: {allowed}", usage)
     if ended == "stop" and stop and sent and ends_inside(text):
         return failure(
             Fault.REPLY,
-            "found an end in the reasoning, allowed: after it (a model that reasons wants omit: [stop])",
+            "found a stop string in the reasoning, allowed: after it (set omit: [stop] for a model that reasons)",
             usage,
         )
     at = stop_at(text, stop)

@@ -44,7 +44,7 @@ def footprint(path: str | Path, *, file: str | None = None) -> Footprint:
         text = vocabulary.meta(f"{kind}.{name}")
         found = re.findall("[0-9]+", text or "") if text is None or _NUMBERS.fullmatch(text) else []
         if not found and not (text is None and default):
-            raise SymphonyError(f"{vocabulary.file}: {kind}.{name}: found {text}, allowed: a number, or one a layer")
+            raise SymphonyError(f"{vocabulary.file}: {kind}.{name}: found {text}, allowed: a number, or one per layer")
         return [int(number) for number in found] or default
 
     (layers, *_), heads = numbers("block_count"), numbers("attention.head_count")
@@ -113,9 +113,9 @@ class GGUFBackend:
     def check_settings(sha256: str | None = None, rows: int = 32, chunk: int = 512) -> None:
         """Raises SymphonyError if the settings conflict or the checksum is malformed; opens no file."""
         if chunk < rows:
-            raise SymphonyError(f"chunk: found {chunk}, allowed: >= {rows}, which is `rows`")
+            raise SymphonyError(f"chunk: found {chunk}, allowed: >= {rows} (`rows`)")
         if sha256 is not None and not _HEX.fullmatch(str(sha256)):
-            raise SymphonyError(f"sha256: found {sha256!r}, allowed: 64 of the digits 0 to 9 and a to f")
+            raise SymphonyError(f"sha256: found {sha256!r}, allowed: 64 hex digits (0 to 9, a to f)")
 
     @staticmethod
     def sizing(path: str | Path, revision: str, *, file: str | None = None, cells: int = CELLS) -> ChatTokenizer:
@@ -181,8 +181,8 @@ class _Tokenizer:
         try:
             self._format = Jinja2ChatFormatter(template=template, **words)
         except Exception as error:  # a file's template may be anything
-            told = f"a chat template with {type(error).__name__}: {' '.join(str(error).split())}"
-            raise SymphonyError(f"{vocabulary.file}: found {told}, allowed: one that jinja2 reads") from error
+            told = f"a chat template that fails with {type(error).__name__}: {' '.join(str(error).split())}"
+            raise SymphonyError(f"{vocabulary.file}: found {told}, allowed: one that jinja2 can read") from error
 
     def apply_chat_template(self, turns: list[dict[str, str]], **_: Any) -> str:
         return str(self._format(messages=turns).prompt)

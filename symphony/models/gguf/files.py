@@ -28,7 +28,7 @@ def weights_file(path: str | Path, file: str | None = None) -> Path:
     if not found and not file and own.is_dir():
         raise SymphonyError(f"{own.absolute()}: found a folder, allowed: a GGUF file, or `file`, the name of one in it")
     if not found:
-        also = f"; {MODELS_VARIABLE} may name a folder where it lies" if not others else f" or {others}/{own.name}"
+        also = f"; {MODELS_VARIABLE} may name the folder that holds it" if not others else f" or {others}/{own.name}"
         raise SymphonyError(f"{own.absolute()}: found no such file, allowed: a GGUF file{also}")
     check_file(found[0])
     return found[0]

@@ -186,7 +186,7 @@ class Llama:
         self._context = lib.llama_init_from_model(self._model, settings)
         if not self._context:
             lib.llama_model_free(self._model)
-            raise SymphonyError(f"{file}: found no memory for a cache of {cells} tokens, allowed: fewer cells")
+            raise SymphonyError(f"{file}: found too little memory for a cache of {cells} tokens, allowed: fewer cells")
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(chunk, 0, 1)
         names = ("token", "pos", "logits", "n_seq_id")
@@ -215,7 +215,7 @@ class Llama:
         code = self._lib.llama_decode(self._context, batch)
         if code:
             kind = "a full cache" if code == 1 else f"error {code} of llama.cpp"
-            raise SymphonyError(f"{self.vocabulary.file}: found {kind} at a batch of {at} tokens, allowed: success")
+            raise SymphonyError(f"{self.vocabulary.file}: found {kind} at a batch of {at} tokens, allowed: no error")
         self.decoded += at
         found = [self._lib.llama_get_logits_ith(self._context, place) for place in places]
         return [np.ctypeslib.as_array(pointer, (self.vocabulary.size,)) for pointer in found]

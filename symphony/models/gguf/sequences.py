@@ -94,7 +94,7 @@ class Sequences:
     def extend(self, held: Sequence, count: int) -> None:
         """Records that `count` more tokens of the sequence were computed. Needs as many free cells."""
         if len(self._free) < count:
-            raise MemoryError(f"cache: found {len(self._free)} free cells, allowed: {count}")
+            raise MemoryError(f"cache: found {len(self._free)} free cells, allowed: at least {count}")
         new = np.array([self._free.pop() for _ in range(count)], np.int32)
         self._holders[new] += 1
         held.cells = np.concatenate((held.cells, new))

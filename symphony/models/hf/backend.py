@@ -185,7 +185,7 @@ class HFBackend:
             return None
         (row,) = batch
         length = len(row.prompt)
-        told = f"memory: found too little for a prompt of {length} tokens and {row.limit} to come, allowed: fewer"
+        told = f"memory: found too little for a prompt of {length} tokens and {row.limit} new ones, allowed: fewer"
         refused = Completion(text="", finish_reason="error", prompt_tokens=length, error=told, dropped=row.dropped)
         return {row.index: refused}
 

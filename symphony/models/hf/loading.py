@@ -17,7 +17,7 @@ Quantization = Literal["nf4", "fp4", "int8"]
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """Used for everything that is loaded: no network, and no question on the terminal about a folder's own program."""
 _MOST_LETTERS = 300  # characters repeated of a library's message
-_WHOLE = "a checkpoint with the tensors that its config says, each of them once and finite"
+_WHOLE = "a checkpoint with the tensors of its config, each once and finite"
 
 
 @contextmanager
@@ -137,11 +137,11 @@ def _check_whole(folder: Path, model: Any, told: dict[str, Any]) -> None:
         raise SymphonyError(f"{folder}: found {' '.join(str(errors[0]).split())[:_MOST_LETTERS]}, allowed: {_WHOLE}")
     stored = getattr(model.config, "quantization_config", None)
     if stored is not None and getattr(model, "quantization_method", None) is None:
-        allowed = "one that transformers and the installed libraries load"
+        allowed = "one that transformers and the installed libraries can load"
         raise SymphonyError(f"{folder / CONFIG}: quantization_config: found {stored}, allowed: {allowed}")
     if name := next(_unquantised(model), None):
         allowed = "quantised tensors, as its config says"
-        raise SymphonyError(f"{folder}: found tensor {name} as it was before, allowed: {allowed}")
+        raise SymphonyError(f"{folder}: found tensor {name} unquantised, allowed: {allowed}")
     for name, values in _numbers(model):
         if values.numel() and not all(bool(bound.isfinite()) for bound in values.aminmax()):
             raise SymphonyError(f"{folder}: found NaN or infinity in tensor {name}, allowed: {_WHOLE}")

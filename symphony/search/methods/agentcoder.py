@@ -54,7 +54,7 @@ class AgentCoder(Method):
 
     def unavailable(self, task: Task) -> str:
         """Says why the method can't play the task; "" if it can."""
-        return task.untested() if isinstance(task, Tested) else "found agentcoder, allowed for a task of programs"
+        return task.untested() if isinstance(task, Tested) else "found agentcoder, allowed only on tasks of programs"
 
     async def search(self, phases: Phases) -> SearchResult:
         """Runs the search. Stop reason "solved" means that the written tests passed.

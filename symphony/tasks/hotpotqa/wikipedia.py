@@ -78,7 +78,7 @@ class Wikipedia:
         if path.is_file():
             answer = datafiles.check(_Answer, jsonrows.parse_json(jsonrows.read_text(path), path), f"{path}")
             if spelling(answer.query) != spelling(entity):
-                raise SymphonyError(f"{path}: found the answer to {answer.query!r}, allowed: that to {entity!r}")
+                raise SymphonyError(f"{path}: found the answer to {answer.query!r}, allowed: the one to {entity!r}")
         elif self.mode == "replay":
             raise SymphonyError(f"{self.folder}: found no recorded answer for {entity!r}, allowed: recorded titles")
         else:

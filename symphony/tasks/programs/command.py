@@ -94,7 +94,7 @@ def run_command(command: Command, stdin: bytes, *, layers: Sequence[str] = LAYER
             expired, signal_number, code = struct.unpack_from("!?BB", reply)
             outcome: Literal["ok", "timeout", "killed"] = "timeout" if expired else "killed" if signal_number else "ok"
             return Ended(outcome=outcome, code=code, output=reply[3:].decode(errors="replace"))
-    raise SymphonyError("sandbox: found neither landlock nor bubblewrap on this machine, allowed: a Linux with one")
+    raise SymphonyError("sandbox: found neither landlock nor bubblewrap on this machine, allowed: Linux with one")
 
 
 def _ways(command: Command, layers: Sequence[str]) -> Iterator[tuple[list[str], dict[str, list[str]]]]:

@@ -307,7 +307,7 @@ def read(source: Source, path: Path, first: int, count: int | None) -> Iterator[
         try:
             yield row.id, *row.problem()
         except SyntaxError as error:
-            why = f"code that is no Python ({error.msg}, its line {error.lineno})"
+            why = f"code that is not Python ({error.msg}, its line {error.lineno})"
             raise SymphonyError(f"{where}: found {why}, allowed: rows of {source.file} as published") from error
         except (ValueError, TypeError, AttributeError, LookupError) as error:
             why = str(error).partition("\n")[0]

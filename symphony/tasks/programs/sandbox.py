@@ -97,7 +97,7 @@ def shortfall(protection: str, unprotected: bool) -> str:
     """
     if unprotected or set(protection.split("+")) & set(ENOUGH):
         return ""
-    allowed = f"one of {', '.join(ENOUGH)} (task.unprotected=true runs programs all the same)"
+    allowed = f"one of {', '.join(ENOUGH)} (task.unprotected=true runs programs anyway)"
     return f"found the protections {protection}, allowed: {allowed}"
 
 
@@ -250,7 +250,7 @@ def _start(layers: Sequence[str], config: dict[str, Any]) -> Server:
             os.rmdir(folder)  # the server stays in it, and nobody can create anything there
         if server is not None:
             return server
-    raise SymphonyError("sandbox: found no Python that starts there, allowed: one that an ordinary user can execute")
+    raise SymphonyError("sandbox: found no Python that starts in it, allowed: one that an ordinary user can execute")
 
 
 def _ways(layers: Sequence[str]) -> Iterator[tuple[list[str], list[str], int | None]]:

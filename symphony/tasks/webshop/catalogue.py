@@ -313,7 +313,7 @@ def _product(row: Any, mined: Mapping[str, Any], where: str) -> tuple[str, Produ
         prices = _prices(raw.pricing)
     except ValueError as error:
         raise SymphonyError(
-            f"{where}: pricing: found {jsonrows.short(raw.pricing)}, allowed: dollars, as $5.00 or $5.00$9.00"
+            f"{where}: pricing: found {jsonrows.short(raw.pricing)}, allowed: dollars, e.g. $5.00 or $5.00$9.00"
         ) from error
     attributes = tuple(mined.get(raw.asin, {}).get("attributes", ("DUMMY_ATTR",)))
     return raw.asin, _made(raw, prices, _options(raw.customization_options or {}), attributes)

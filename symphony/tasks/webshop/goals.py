@@ -295,8 +295,8 @@ def nouns_by(wanted: Nouns) -> Literal["spacy", "words"]:
     there = find_spec("spacy") is not None and find_spec(_MODEL) is not None
     if wanted == "spacy" and not there:
         raise SymphonyError(
-            f"task.nouns: found spacy without spaCy and its model, allowed: auto, words, or after "
-            f"`pip install spacy && python -m spacy download {_MODEL}` spacy"
+            f"task.nouns: found spacy without spaCy and its model, allowed: auto, words, or spacy "
+            f"after `pip install spacy && python -m spacy download {_MODEL}`"
         )
     return "words" if wanted == "words" or not there else "spacy"
 
