@@ -298,27 +298,27 @@ def _kind(row: dict[str, Cell]) -> str:
 
 
 _DRAW: dict[str, tuple[str, Callable[[Any, Rows], Any], str]] = {
-    "success": ("success", _success, "Success by method, with 95 % intervals. Dashed: the first method's rate."),
+    "success": ("success", _success, "Success by method, with 95 % intervals. The dashed line is the first method's."),
     "anytime": (
         "anytime_curves",
         _anytime,
-        "Success over all tasks under smaller limits of tokens and of calls: of one recorded run, what each method "
-        "would have answered had it been refused its next call there. One experiment a search method; bars at a "
-        "quarter, half and all of the limit, set side by side: 95 % interval.",
+        "Success over all tasks under smaller limits of tokens and of calls, from one recorded run: what each method "
+        "would have answered if its next call had been refused at the limit. There is one experiment per search "
+        "method. The bars at a quarter, half and all of the limit, side by side, are 95 % intervals.",
     ),
-    "cost": ("cost", _cost, "Success over all tasks against tokens per problem (bars: 95 % interval)."),
+    "cost": ("cost", _cost, "Success over all tasks against tokens per problem. Bars are 95 % intervals."),
     "agents_over_time": (
         "agents_over_time",
         _agents_over_time,
-        "Share of calls per agent over the iterations of the search, while at least five problems are still searched "
-        "(compare the paper's Figure 3).",
+        "Share of calls per agent over the iterations of the search, as long as at least five problems are "
+        "still searched (compare the paper's Figure 3).",
     ),
     "diversity": (
         "diversity",
         _diversity,
-        "Distinct outputs among the draws of an expansion (compare Figure 2). In brackets: number of models.",
+        "Distinct outputs among the draws of an expansion (compare the paper's Figure 2). Brackets: number of models.",
     ),
-    "skills": ("skills", _skills, "Success rate by kind of problem: each model alone, and the whole pool."),
+    "skills": ("skills", _skills, "Success rate by kind of problem, for each model alone and for the whole pool."),
 }
 
 FIGURES: Sequence[str] = tuple(_DRAW)

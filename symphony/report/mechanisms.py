@@ -41,7 +41,7 @@ def same_calls(paired: Table, variant: str) -> str:
     row = next((row for row in paired.records() if (row["method"], row["task"]) == (variant, "all tasks")), None)
     if row is None or row["same calls"] != 1:
         return ""
-    return f"It made the same calls on all {row['pairs']} runs: within this budget the component decided nothing."
+    return f"It made the same calls in all {row['pairs']} runs: within this budget the component changed nothing."
 
 
 def scheduling(picks: Table, agents: Table, reference: str, variant: str) -> str:
@@ -58,12 +58,12 @@ def scheduling(picks: Table, agents: Table, reference: str, variant: str) -> str
             f"({percent(own['mean at tied bonuses'])} between agents whose bonuses tied, "
             f"{percent(own['mean against bonus'])} against a larger bonus). The bonus alone decided "
             f"{percent(own['bonus alone'])}, both agreed in {percent(own['bonus and mean agree'])}, "
-            f"{percent(own['first calls'])} were first calls, {percent(own['order of the pool'])} went by the order of "
-            f"the pool. Rewards differed by {number(own['spread of mean rewards'])} between agents, bonuses by "
+            f"{percent(own['first calls'])} were first calls, {percent(own['order of the pool'])} followed the order "
+            f"of the pool. Rewards differed by {number(own['spread of mean rewards'])} between agents, bonuses by "
             f"{number(own['spread of bonuses'])}"
         )
     shares = [
-        f"{row['agent']} {percent(row['all phases'])} of the calls at mean reward {number(row['mean reward'])}"
+        f"{row['agent']}: {percent(row['all phases'])} of the calls, mean reward {number(row['mean reward'])}"
         for row in agents.records()
         if row["method"] == reference
     ]
@@ -84,7 +84,7 @@ def memory(lessons: Table, reference: str) -> str:
     if row["difference"] is None:
         return f"{text}."
     return (
-        f"{text}. Of the {row['pairs with a lesson']} with a lesson, the variant without memory solves "
+        f"{text}. Of the {row['pairs with a lesson']} problems with a lesson, the variant without memory solves "
         f"{percent(row['same problems, no memory'])} (difference {points(row['difference'])})."
     )
 
@@ -103,23 +103,23 @@ def emcs(order: Table, ablation: Table) -> str:
     )
     text = (
         f"Within a tree Z ranks a node that led to success above one that did not in {percent(whole['AUC of Z'])} of "
-        f"the pairs, R in {percent(whole['AUC of R'])} (difference {points(whole['AUC difference'])}). The search goes "
-        f"on from high values, so chance is not 50 %: shuffled values get {percent(whole['R shuffled'])} (R lies "
-        f"{points(whole['lift'])} above), which is too much where success ended the search"
+        f"the pairs, R in {percent(whole['AUC of R'])} (difference {points(whole['AUC difference'])}). The search "
+        f"continues from high values, so chance is not 50 %: shuffled values get {percent(whole['R shuffled'])} (R is "
+        f"{points(whole['lift'])} above), which is too high where success ended the search"
     )
     random = next((row for row in rows if row["agent"] == _RANDOM_ROW), None)
     if random is not None and random["AUC of R"] is not None:
-        text += f"; random scores get {percent(random['AUC of R'])} in runs of their own"
+        text += f"; random scores get {percent(random['AUC of R'])} in separate runs"
     text += f" (by evaluator, Z → R: {each})" if each else ""
     if _tells_nothing(whole):
-        text += f". Below {NO_INFORMATION:g} that is no information"
+        text += f". Values below {NO_INFORMATION:g} carry no information"
     text += _floor(ablation)
     text += (
         f". Confidence is {number(whole['mean C'])} on average, standard deviation {number(whole['std. dev. of C'])}"
     )
     changed = whole["best child changed"]
     return (
-        f"{text}; weighing by it changes the best child of {percent(changed)} of the expansions."
+        f"{text}; weighing by it changes the best child in {percent(changed)} of the expansions."
         if changed is not None
         else text
     )
@@ -156,8 +156,8 @@ def pool(members: Table, diversity: Table, reference: str, best: str, singles: C
         f"{name} {percent(row['only this one'])}" for name, row in rows.items() if row["only this one"] is not None
     )
     text = (
-        f"At least one member alone solves {percent(union['success'])} (with a budget each); problems that only one "
-        f"solves: {lone}. The pool solves {percent(own['pool where it solves'])} of the problems that {best} solves "
+        f"At least one member alone solves {percent(union['success'])} (each with its own budget). Solved by only one "
+        f"member: {lone}. The pool solves {percent(own['pool where it solves'])} of the problems that {best} solves "
         f"and {percent(own['pool where it fails'])} of those that it does not."
     )
     actions = [row for row in diversity.records() if row["distinct by"] == "action"]
@@ -176,7 +176,7 @@ def shape(spent: Table, reference: str, other: str) -> str:
     if own is None or its is None:
         return ""
     return (
-        f"Tokens per problem: {whole(own['tokens'])} against {whole(its['tokens'])}; on problems not solved "
+        f"Tokens per problem: {whole(own['tokens'])} against {whole(its['tokens'])}; on unsolved problems "
         f"{_unsolved(own)} against {_unsolved(its)}; searches that ended at the "
         f"token limit: {percent(own['at the limit'])} against {percent(its['at the limit'])}. Complete attempts per "
         f"problem: {number(own['attempts'])} against {number(its['attempts'])}; first actions tried: "
@@ -186,7 +186,7 @@ def shape(spent: Table, reference: str, other: str) -> str:
 
 
 def _unsolved(row: Row) -> str:
-    return "- (all are solved)" if row["tokens if unsolved"] is None else whole(row["tokens if unsolved"])
+    return "none (all are solved)" if row["tokens if unsolved"] is None else whole(row["tokens if unsolved"])
 
 
 # --------------------------------------------------------------------------- numbers in words
@@ -200,7 +200,7 @@ def points(cell: Cell) -> str:
 
 
 def percent(cell: Cell) -> str:
-    return "- (there are none)" if (value := _value(cell)) is None else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
+    return "n/a (there are none)" if (value := _value(cell)) is None else f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
 
 
 def number(cell: Cell) -> str:

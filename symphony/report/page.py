@@ -130,7 +130,7 @@ def _svg(folder: Path, name: str) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SymphonyError(f"{path}: can not be read ({error.strerror}); draw the figures first") from error
+        raise SymphonyError(f"{path}: cannot be read ({error.strerror}); draw the figures first") from error
     return text[text.index("<svg") :]
 
 
@@ -177,12 +177,12 @@ def _memory(study: Study) -> list[str]:
     told = []
     if halved:
         told.append(
-            f"In {halved} of {runs} runs memory ran out at a batch, which was answered in smaller ones: "
+            f"In {halved} of {runs} runs memory ran out during a batch, which was split into smaller ones, "
             f"down to {tokens} tokens at once."
         )
     if swapped:
         told.append(
-            f"In {swapped} of {runs} runs models were loaded in each other's place: "
-            f"up to {swaps} times a run, for up to {seconds:.1f} s."
+            f"In {swapped} of {runs} runs models were swapped in memory, "
+            f"up to {swaps} times a run, which took up to {seconds:.1f} s."
         )
     return told or ["Enough: no batch was too large, and no model had to make room for another."]

@@ -244,15 +244,13 @@ def _provenance(connection: Any) -> Provenance:
     commits = [row[0] for row in connection.execute("SELECT DISTINCT commit FROM runs ORDER BY 1").fetchall()]
     warnings = []
     if len(commits) > 1:
-        warnings.append(f"MIXED COMMITS: the rows were made by {len(commits)} states of the code.")
+        warnings.append(f"MIXED COMMITS: the rows were made by {len(commits)} versions of the code.")
     if any(commit.endswith("+dirty") for commit in commits):
-        warnings.append(
-            "DIRTY TREE: the code held changes that no commit names; the rows can not be traced to a state."
-        )
+        warnings.append("DIRTY TREE: the code had uncommitted changes, so the rows cannot be traced to a commit.")
     if "unknown" in commits:
         warnings.append("UNKNOWN COMMIT: some rows were made outside a git checkout.")
     if len(feedback) > 1:
-        warnings.append(f"MIXED FEEDBACK: rows with feedback {' and '.join(feedback)} stand side by side.")
+        warnings.append(f"MIXED FEEDBACK: rows with feedback {' and '.join(feedback)} are shown together.")
     warnings += _mute(connection)
     warnings += _uneven(connection)
     warnings += _cut(connection)
@@ -269,7 +267,7 @@ def _mute(connection: Any) -> list[str]:
     told = ", ".join(
         f"{agent} answered no call in {mute} of the {runs} runs that asked it" for agent, mute, runs in agents
     )
-    return [f"DEAD AGENT: {told}; the rows of these runs are not those of its pool."] if agents else []
+    return [f"DEAD AGENT: {told}; the rows of these runs do not measure the whole pool."] if agents else []
 
 
 def _uneven(connection: Any) -> list[str]:
@@ -285,8 +283,8 @@ def _uneven(connection: Any) -> list[str]:
     places = [{frozenset(tasks[task]) for tasks in covered.values() if task in tasks} for task in every]
     if len(fewer) == len(covered) > 0 or any(len(different) > 1 for different in places):
         return ["UNEVEN RUNS: experiments cover different tasks or seeds; only paired columns compare like with like."]
-    told = "; ".join(f"{title} on {', '.join(tasks)} alone" for (_, title), tasks in fewer.items())
-    return [f"FEWER TASKS: {told}; over all tasks its row is of these."] if fewer else []
+    told = "; ".join(f"{title} ran only on {', '.join(tasks)}" for (_, title), tasks in fewer.items())
+    return [f"FEWER TASKS: {told}; over all tasks, its row covers only these."] if fewer else []
 
 
 def _cut(connection: Any) -> list[str]:
@@ -296,7 +294,9 @@ def _cut(connection: Any) -> list[str]:
         "HAVING bool_or(cut_short) ORDER BY position"
     ).fetchall()
     told = ", ".join(f"{some:,} of {every:,} problems of {title}" for title, some, every in cut)
-    return [f"BUDGET SPENT: the budget of a run or of the study cut {told}; they count as they stood."] if cut else []
+    if not cut:
+        return []
+    return [f"BUDGET SPENT: the budget of a run or of the study cut {told}; they count with their result so far."]
 
 
 def _load_quantised(connection: Any, manifests: Sequence[str | Path]) -> None:

@@ -137,7 +137,7 @@ def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
         words = {
             "positive": "the pool beats its best single member",
             "negative": "the best single member beats the pool",
-            "none": f"not shown ({_why_not(gain, row)})",
+            "none": f"no difference shown ({_why_not(gain, row)})",
         }
         text = (
             f"Under {row['search']}: {words[_verdict(gain, row)]}. Best member: {row['agents']}; "
@@ -177,7 +177,7 @@ def _apart(tables: dict[str, Table], reference: str) -> list[Finding]:
     apart = [name for name in methods if name != reference and name not in paired]
     if not apart or reference not in methods:
         return []
-    told = f"Not compared, for they share no problem (same task, data and seed) with {reference}: {', '.join(apart)}."
+    told = f"Not compared with {reference}, as they share no problem (same task, data, seed): {', '.join(apart)}."
     return [Finding(verdict="none", text=told)]
 
 

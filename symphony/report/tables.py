@@ -138,11 +138,11 @@ def _rows(study: Study, name: str, text: str) -> tuple[tuple[str, ...], list[tup
         columns = tuple(column[0] for column in found.description)
         rows = [tuple(map(_cell, row)) for row in found.fetchall()]
     except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:  # others: a bad database
-        raise SymphonyError(f"queries/{name}.sql: can not be carried out ({str(error).splitlines()[0]})") from error
+        raise SymphonyError(f"queries/{name}.sql: cannot be run ({str(error).splitlines()[0]})") from error
     except (TypeError, ValueError) as error:
         allowed = "texts, numbers and STRUCT(value, low, high)"
         raise SymphonyError(
-            f"queries/{name}.sql: found a cell that no table shows ({error}), allowed: {allowed}"
+            f"queries/{name}.sql: found a cell that a table cannot show ({error}), allowed: {allowed}"
         ) from error
     return columns, rows
 

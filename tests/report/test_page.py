@@ -107,9 +107,8 @@ def test_the_page_of_a_replay_says_on_its_first_screen_what_made_the_answers(
     made = "2026-11-30, commit 1234567, a <slow> machine, 2 cores: 5,000 answers"
     told.write_text(json.dumps({**json.loads(plan_json.read_text()), "recorded": [made]}))
     replayed = render(synthetic_db, page.parent / "figures", tmp_path / "page.html", told, [manifest]).read_text()
-    line = (
-        f"Replayed from recorded answers, no model was asked. Made on {made.replace('<', '&lt;').replace('>', '&gt;')}."
-    )
+    shown = made.replace("<", "&lt;").replace(">", "&gt;")
+    line = f"Replayed from recorded answers; no model was asked. Recorded on {shown}."
     assert line in replayed[: replayed.index('<h2 id="summary">')]
     assert "Replayed" not in page.read_text()
 
@@ -167,7 +166,7 @@ def test_the_summary_names_a_method_that_shares_no_problem_with_the_reference(
     with open_study(tmp_path / "s.duckdb") as study:
         groups = dict(summarise({name: read_table(study, name) for name in TABLES}, "symphony"))
     told = [finding.text for finding in groups["Against the other methods"]]
-    assert "Not compared, for they share no problem (same task, data and seed) with symphony: lats." in told
+    assert "Not compared with symphony, as they share no problem (same task, data, seed): lats." in told
 
 
 def test_a_difference_that_correction_takes_away_is_not_shown(tmp_path: Path, make_run: Callable[..., Any]) -> None:
@@ -224,14 +223,14 @@ def test_the_first_screen_says_that_no_call_failed(tmp_path: Path, make_run: Cal
 
 def test_the_first_screen_names_the_reference_and_the_page_says_where_problems_are_few(page: Path) -> None:
     text = page.read_text()
-    assert "Reference, which all others are compared with: <b>SYMPHONY</b> (symphony)" in first_screen(text)
+    assert "Reference for all comparisons: <b>SYMPHONY</b> (symphony)" in first_screen(text)
     assert "Few problems:" not in text  # 40 of each task
 
 
 def test_the_page_says_which_tasks_have_few_problems(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     load(tmp_path / "s.duckdb", [make_run("symphony", problems=12).write(tmp_path / "runs")])
     text = build(tmp_path / "s.duckdb", tmp_path / "report").read_text()
-    assert "Few problems: gridworld has fewer than 32 different ones" in text
+    assert "Few problems: gridworld has fewer than 32 different problems" in text
 
 
 def test_the_page_says_where_memory_was_short(make_run: Callable[..., Any], tmp_path: Path) -> None:
@@ -241,8 +240,8 @@ def test_the_page_says_where_memory_was_short(make_run: Callable[..., Any], tmp_
     wall.write_text(json.dumps(json.loads(wall.read_text()) | short) + "\n")
     load(tmp_path / "study.duckdb", [folder, make_run("lats").write(tmp_path / "runs")])
     text = build(tmp_path / "study.duckdb", tmp_path / "report").read_text()
-    assert "In 1 of 2 runs memory ran out at a batch, which was answered in smaller ones: down to 512 tokens" in text
-    assert "In 1 of 2 runs models were loaded in each other&#39;s place: up to 7 times a run, for up to 2.2 s." in text
+    assert "In 1 of 2 runs memory ran out during a batch, which was split into smaller ones, down to 512 tokens" in text
+    assert "In 1 of 2 runs models were swapped in memory, up to 7 times a run, which took up to 2.2 s." in text
 
 
 def test_the_page_says_that_memory_was_enough(page: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_variant_that_makes_the_references_calls_is_told_to_decide_nothing(
     assert shares["no_memory"] == 1
     assert shares["uniform"] == 0
     told = dict(summarise(tables, "symphony"))["Does each component help?"]
-    assert any("made the same calls on all 3 runs" in one.why for one in told if one.text.startswith("no_memory"))
+    assert any("made the same calls in all 3 runs" in one.why for one in told if one.text.startswith("no_memory"))
 
 
 def test_runs_on_other_data_are_not_paired(tmp_path: Path, make_run: Callable[..., Any]) -> None:
@@ -341,7 +341,7 @@ def test_a_method_on_fewer_tasks_is_said_to_be_where_the_others_met_the_same_pro
     runs = [make_run(method, task) for method in ("symphony", "lats") for task in ("gridworld", "mini_qa")]
     with open_study(load_runs(tmp_path, *runs, make_run("react"))) as study:
         assert study.provenance.warnings == (
-            "FEWER TASKS: react on gridworld alone; over all tasks its row is of these.",
+            "FEWER TASKS: react ran only on gridworld; over all tasks, its row covers only these.",
         )
 
 
@@ -401,7 +401,8 @@ def test_problems_that_the_budget_of_a_run_or_study_cut_are_counted_and_said_lou
         failures = {str(row["method"]): row for row in read_table(study, "failures").records()}
         assert [failures["react"][name] for name in ("run's budget", "study's budget")] == [1 / 6, 1 / 6]
         assert success.warnings == (
-            "BUDGET SPENT: the budget of a run or of the study cut 2 of 6 problems of react; they count as they stood.",
+            "BUDGET SPENT: the budget of a run or of the study cut 2 of 6 problems of react; "
+            "they count with their result so far.",
         )
 
 
@@ -448,12 +449,12 @@ def test_a_table_may_leave_out_a_line_of_its_head(study: Study, query: Callable[
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("SELECT nonsense FROM runs", r"queries/added.sql: can not be carried out \(Binder Error"),
-        ("SELEC 1", r"queries/added.sql: can not be carried out \(Parser Error"),
+        ("SELECT nonsense FROM runs", r"queries/added.sql: cannot be run \(Binder Error"),
+        ("SELEC 1", r"queries/added.sql: cannot be run \(Parser Error"),
         ("-- split: colour\nSELECT 1 AS x", "queries/added.sql: split: found 'colour', allowed: x"),
         ("-- corrected: p\nSELECT 1 AS x", "queries/added.sql: corrected: found 'p', allowed: x"),
-        ("SELECT [1, 2] AS x", "queries/added.sql: found a cell that no table shows"),
-        ("SELECT {'a': 1} AS x", "queries/added.sql: found a cell that no table shows"),
+        ("SELECT [1, 2] AS x", "queries/added.sql: found a cell that a table cannot show"),
+        ("SELECT {'a': 1} AS x", "queries/added.sql: found a cell that a table cannot show"),
         ("", "queries/added.sql: "),
     ],
 )

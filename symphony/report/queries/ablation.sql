@@ -1,7 +1,7 @@
 -- title: Ablation: what each component adds
 -- mirrors: Table 5
 -- corrected: permutation p
--- caption: Variants with the search and the pool of the reference, but another scheduler, memory or scorer. "All tasks" and the columns of the tasks are success rates. "Gain of the component" = reference minus variant over all tasks on the same problems, with a 95 % interval by the spread between problems: positive means that the component helps. "Permutation p" asks how likely a difference as large would be if variant and reference were equally good (signs of whole problems flipped, exact, two-sided mid-p); "Holm p" corrects it for the number of rows.
+-- caption: Each variant uses the search and the pool of the reference, but another scheduler, memory or scorer. "All tasks" and the columns of the tasks are success rates. "Gain of the component" is reference minus variant over all tasks on the same problems, with a 95 % interval from the spread between problems; a positive gain means that the component helps. "Permutation p" is the probability of a difference at least as large if variant and reference were equally good (signs of whole problems flipped, exact, two-sided mid-p). "Holm p" corrects it for the number of rows.
 WITH reference AS (SELECT * FROM designs WHERE reference),
 variants AS (
     SELECT d.*, concat_ws('; ',

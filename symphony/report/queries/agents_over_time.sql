@@ -1,6 +1,6 @@
 -- title: Share of model calls per agent, by search iteration
 -- mirrors: Figure 3, over time
--- caption: Of the calls that a method made in an iteration, the share that each agent answered. Late iterations hold only the problems that were not solved before (column problems).
+-- caption: The share of the calls in each iteration of a method that each agent answered. Late iterations include only the problems that were not solved before (column problems).
 WITH told AS (
     SELECT o.experiment, o.title, o.position, o.agents, c.agent, c.iteration, c.run || '|' || c.problem AS item
     FROM calls c JOIN outcomes o USING (run, problem) WHERE len(o.agents) > 1

@@ -1,6 +1,6 @@
 -- title: Calibration of the evaluators
--- mirrors: no counterpart (it names miscalibrated confidence as a failure to watch)
--- caption: The value Z and the confidence C that each model writes about a node (all methods together), against what became of the node: "reached" means that the node or one below it was solved, or is on the way to a graded success; a node below which nothing was searched counts as not reached. Brier score: mean squared error of Z, 0 is perfect; "Brier of the rate" is what always answering the rate of "reached" would score. A judgement is right when Z > 0.5 agrees with "reached". Fallbacks (answers without a readable Z and C) are counted and left out of the rest.
+-- mirrors: no counterpart (the paper names miscalibrated confidence as a failure to watch)
+-- caption: Compares the value Z and the confidence C that each model writes about a node (all methods together) with what became of the node. "Reached" means that the node or one below it was solved, or is on the way to a graded success; a node below which nothing was searched counts as not reached. "Brier of Z" is the mean squared error of Z (0 is perfect); "Brier of the rate" is the error of always answering the rate of "reached". A judgement is right if Z > 0.5 agrees with "reached". Fallbacks (answers without a readable Z and C) are counted, and left out of the other columns.
 WITH judged AS (
     SELECT *, task AS block, 0 AS position FROM judgements WHERE agent <> 'random scores'
     UNION ALL SELECT *, 'all tasks', 1 FROM judgements WHERE agent <> 'random scores'

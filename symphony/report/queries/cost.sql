@@ -1,6 +1,6 @@
 -- title: Cost of a problem
 -- mirrors: Tables 4 and 6
--- caption: Means over problems; tokens with a 95 % interval by the spread between problems. Tokens are counted as consumed, whether a model generated them or the call store held them; "generated" is what models really produced (it is small where runs share calls). Nodes do not count the root. Seconds are those of the whole process while the run lasted, divided by its problems; the runs of a group are searched together, so these overlap. Dollars, where a call costs any, are by the models' price tables and counted like tokens; "in all" is their sum over the row; "unknown" where a price is not known.
+-- caption: Means over problems; tokens have a 95 % interval from the spread between problems. Tokens count as consumed, whether a model generated them or the call store supplied them. "Generated tokens" are those that models really produced (few if runs share calls). The root does not count as a node. Seconds are those of the whole process during the run, divided by its problems; the runs of a group are searched together, so their seconds overlap. Dollars are shown if a call costs any; they follow the models' price tables and are counted like tokens. "Dollars in all" is their sum over the row. "Unknown" means that a price is not known.
 -- optional: dollars, dollars in all
 WITH spent AS (
     SELECT c.*, w.generated_tokens / r.problems AS generated, w.wall_s / r.problems AS wall_s,

@@ -1,6 +1,6 @@
 -- title: Calls that failed, and why
 -- mirrors: no counterpart
--- caption: Of each method and agent, the calls that brought no answer, by kind (the word before the colon; docs/models.md tells each), with the share of all calls of that agent under the method and the reason that was given most often. An endpoint that went dead shows as kind "breaker". Empty where no call failed.
+-- caption: For each method and agent: the calls that got no answer, by kind (the word before the colon; docs/models.md explains each), their share of all calls of that agent under the method, and the most frequent reason. An endpoint that stopped answering appears as kind "breaker". The table is empty if no call failed.
 WITH told AS (
     SELECT o.title, o.position, c.agent, split_part(c.error, ':', 1) AS kind, c.error
     FROM calls c JOIN outcomes o USING (run, problem)

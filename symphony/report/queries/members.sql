@@ -1,6 +1,6 @@
 -- title: What the members of the pool bring
 -- mirrors: Table 8 (single agents), problem by problem
--- caption: Success of each model alone under the reference's search, with a 95 % interval. "Only this one": share of problems that no other single model solves. Then the success of the whole pool on the problems that the row solves, and on those that it does not. "At least one" and "every one" join the single models; they spend as many budgets as there are models, the pool spends one.
+-- caption: Success of each model alone under the reference's search, with a 95 % interval. "Only this one" is the share of problems that no other single model solves. The last two columns give the success of the whole pool on the problems that the row solves, and on those that it does not. "At least one" and "every one" combine the single models; together these spend one budget per model, while the pool spends one.
 WITH singles AS (
     SELECT d.experiment, d.position, d.agents[1] AS model FROM designs d, designs r
     WHERE r.reference AND d.search = r.search AND len(d.agents) = 1 AND len(r.agents) > 1

@@ -1,6 +1,6 @@
 -- title: What the memory was used for
--- mirrors: no counterpart (the evidence behind its ablation of the memory)
--- caption: Lessons written about a problem, and the share of expansions and evaluations whose prompt carried one (a private memory shows an agent its own lessons only; lessons that outlive their question are not counted). A problem has a lesson only after a failure, so problems with lessons are the harder ones: the fair comparison, made for the reference, is with the same method without memory on the same problems (until the first lesson both do the same), as a paired difference with a 95 % interval by the spread between problems: positive means that the lessons help.
+-- mirrors: no counterpart (the evidence behind the paper's ablation of the memory)
+-- caption: Lessons written about a problem, and the share of expansions and evaluations whose prompt carried one (a private memory shows an agent only its own lessons; lessons that outlive their question are not counted). A problem gets a lesson only after a failure, so problems with lessons are the harder ones. The fair comparison, made for the reference, is with the same method without memory on the same problems (both do the same until the first lesson). The result is a paired difference with a 95 % interval from the spread between problems; a positive difference means that the lessons help.
 WITH learned AS (
     SELECT l.run, l.problem, l.agent, min(c.call) AS call
     FROM reflections l JOIN calls c USING (run, problem, node, agent) WHERE c.phase = 'reflect' GROUP BY ALL

@@ -1,7 +1,7 @@
 -- title: The pool against each of its members
 -- mirrors: Tables 7 and 8
 -- corrected: permutation p
--- caption: The reference's pool against other pools and single models, under the same search (column search). "All tasks" and the columns of the tasks are success rates. "Gain of the pool" = the whole pool minus the row under the same search, over all tasks on the same problems, with a 95 % interval by the spread between problems: positive means that the pool is better; "permutation p" and "Holm p" as in the ablation. The best single model of each search is chosen on these same problems, which favours it.
+-- caption: The reference's pool against other pools and single models, under the same search (column search). "All tasks" and the columns of the tasks are success rates. "Gain of the pool" is the whole pool minus the row under the same search, over all tasks on the same problems, with a 95 % interval from the spread between problems; a positive gain means that the pool is better. "Permutation p" and "Holm p" are as in the ablation. The best single model of each search is chosen on these same problems, which favours it.
 WITH wholes AS (
     SELECT d.search, arg_min(d.experiment, (NOT d.reference, d.position)) AS whole, any_value(r.pool) AS pool,
            any_value(r.agents) AS members

@@ -1,7 +1,7 @@
 -- title: What quantised weights change in the searches
 -- mirrors: no counterpart (SYMPHONY-S ran quantised models without saying what that changes)
 -- corrected: permutation p
--- caption: An experiment with its weights as they are (before) and with weights that were quantised otherwise (after), on the same problems: success with 95 % intervals, their paired difference (after minus before; negative means that quantisation costs success) with a 95 % interval by the spread between problems, and the permutation test over problems, corrected by Holm for the number of rows. These runs stand in no other table.
+-- caption: An experiment with its original weights (before) and with differently quantised weights (after), on the same problems: success with 95 % intervals, their paired difference (after minus before; negative means that quantisation costs success) with a 95 % interval from the spread between problems, and the permutation test over problems, corrected by Holm for the number of rows. These runs appear in no other table.
 WITH twice AS (
     SELECT q.*, b.title AS "compared with", b.success AS before, b.prompt_tokens + b.completion_tokens AS tokens_before
     FROM all_outcomes q JOIN outcomes b

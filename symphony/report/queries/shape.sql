@@ -1,6 +1,6 @@
 -- title: What the tokens were spent on
 -- mirrors: no counterpart (the evidence behind comparing trees with independent attempts)
--- caption: Means over problems. A search that sees success stops, so that a better method spends fewer tokens; "tokens if unsolved" are those of the problems that it did not solve. "At the limit": share of problems whose search ended because the tokens of the budget were spent. "Attempts": ends of an episode that were reached, each one a complete try. "First actions": different actions tried at the start, and how many of these were visited by the search. "Depth": actions to the deepest node. "Nothing new": share of the steps that repeat an action of their own path and bring the same again.
+-- caption: Means over problems. A search stops when it sees success, so a better method spends fewer tokens; "tokens if unsolved" covers only the problems that it did not solve. "At the limit" is the share of problems whose search ended because the token budget was spent. "Attempts" counts the ends of an episode that were reached, each a complete try. "First actions" counts the different actions tried at the start, and "of these visited" how many of them the search visited. "Depth" is the number of actions to the deepest node. "Nothing new" is the share of steps that repeat an action of their own path and bring the same result again.
 WITH RECURSIVE above AS (
     SELECT run, problem, node, parent AS ancestor, action, observation FROM nodes WHERE parent IS NOT NULL
     UNION ALL
