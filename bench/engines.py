@@ -293,7 +293,7 @@ def main() -> None:
     parser.add_argument("--hf", action="store_true")
     parser.add_argument("--models", nargs="+", default=list(FILES), choices=list(FILES))
     parser.add_argument("--data", type=Path, default=ROOT / "data")
-    parser.add_argument("--played", action="store_true", help="the played run alone")
+    parser.add_argument("--played", action="store_true", help="only the played run")
     parser.add_argument("--wording")
     given = parser.parse_args()
     folder = Path(os.environ[MODELS_VARIABLE])

@@ -91,8 +91,8 @@ def in_depth(shape: Shape, folder: Path, layers: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layers", type=int, default=2, help="of each model")
-    parser.add_argument("--model", choices=[shape.name for shape in SHAPES], help="only this one")
+    parser.add_argument("--layers", type=int, default=2, help="layers of each model")
+    parser.add_argument("--model", choices=[shape.name for shape in SHAPES], help="only this model")
     given = parser.parse_args()
     figures = {}
     for shape in SHAPES:

@@ -88,7 +88,7 @@ def rates(backend: HFBackend, prompt: int, new: int, rounds: int) -> dict[str, t
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cap", type=float, default=24.0, help="GB (10^9 bytes) of the GPU that may be used")
-    parser.add_argument("--rounds", type=int, default=2, help="measurements of each, of which the best counts")
+    parser.add_argument("--rounds", type=int, default=2, help="measurements of each; the best one counts")
     given = parser.parse_args()
     logging.set_verbosity_error()
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -65,8 +65,8 @@ SCHEDULERS: dict[str, Scheduler] = {
     "linucb": LinUCB(),
 }
 REMARKS = {
-    "ucb_20": "no bound: 14 times the bonus that UCB1's is proved for",
-    "ucb_20_inside": "no bound: 3.2 times the bonus that UCB1's is proved for",
+    "ucb_20": "no bound: 14 times the bonus for which UCB1's is proved",
+    "ucb_20_inside": "no bound: 3.2 times the bonus for which UCB1's is proved",
     "ucb_sqrt2": "no bound: UCB1's bonus but with N_i + 1 for N_i",
     "ucb1": "upper bound",
     "uniform": "exact",
@@ -168,8 +168,8 @@ def main() -> None:
             ]
             seconds[bandit, name] = time.process_time() - start
     told = bounds()
-    print(f"still: regret after {', '.join(f'{at:,}' for at in SHOWN)} calls, and what theory says of {HORIZON:,}")
-    print(f"(at most {HORIZON * (max(MEANS) - min(MEANS)):.0f} can be lost: a bound above that says nothing yet)")
+    print(f"still: regret after {', '.join(f'{at:,}' for at in SHOWN)} calls, and theory's value after {HORIZON:,}")
+    print(f"(at most {HORIZON * (max(MEANS) - min(MEANS)):.0f} can be lost, so a higher bound says nothing yet)")
     for name in SCHEDULERS:
         curve = "".join(f"{mean:9.1f} ±{half:4.1f}" for mean, half in curves["still", name])
         theory = f"{told[name]:9.1f}" if name in told else f"{'-':>9}"
@@ -179,7 +179,7 @@ def main() -> None:
         ends = [curves[bandit, name][-1] for bandit in BANDITS]
         print(f"{name:20}" + "".join(f"{mean:9.1f} ±{half:4.1f}" for mean, half in ends))
     micro = {name: 1e6 * seconds["still", name] / (SEEDS * HORIZON) for name in SCHEDULERS}
-    print("\nCPU-microseconds a call on still, this bench's own loop included")
+    print("\nCPU microseconds per call on still, including this benchmark's own loop")
     print(", ".join(f"{name} {spent:.0f}" for name, spent in micro.items()))
     figures = {f"{bandit}_{name}": round(curve[-1][0], 1) for (bandit, name), curve in curves.items()}
     figures |= {f"bound_{name}": round(bound, 1) for name, bound in told.items()}

@@ -260,7 +260,7 @@ def measure_prefix(folder: Path, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each, of which the best counts")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each; the best one counts")
     rounds = parser.parse_args().rounds
     logging.disable_progress_bar()
     logging.set_verbosity_error()
@@ -268,7 +268,7 @@ def main() -> None:
         random_llama(Path(folder))
         shipped = (EMBEDDED / "config.json").is_file()
         if not shipped:
-            print("no embedded weights: a random model of their size")
+            print("found no embedded weights, so using a random model of their size")
         model = EMBEDDED if shipped else Path(folder)
         figures = {"speedup_over_serial": measure_two_cores(model, rounds)}
         figures |= measure(model, rounds) | measure_prefix(Path(folder), rounds)
