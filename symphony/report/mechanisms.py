@@ -121,7 +121,7 @@ def emcs(order: Table, ablation: Table) -> str:
     return (
         f"{text}; weighing by it changes the best child in {percent(changed)} of the expansions."
         if changed is not None
-        else text
+        else f"{text}."
     )
 
 
