@@ -9,11 +9,11 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from symphony import byhand
+from symphony import byhand, studies
 from symphony.forecast import doctor, estimate, forecast
 from symphony.models import placement
 from symphony.plan import compose, needs, options, specs
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     given, rest = parser.parse_known_args(arguments)
     # argparse rejects words of a list that follow an option.
-    words = getattr(given, "settings", getattr(given, "overrides", None))
+    words = next((getattr(given, name) for name in ("settings", "overrides", "places") if name in given), None)
     if rest and (words is None or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if words is not None:
@@ -94,17 +94,24 @@ def _parser() -> argparse.ArgumentParser:
     _places(sub)
     sub.add_argument("--out", type=_path, required=True, metavar="FOLDER", help="e.g. recordings/laptop")
     sub = command("load", _load, "check finished runs and build their database")
-    sub.add_argument("--database", type=_path, required=True, metavar="FILE")
-    sub.add_argument("folders", nargs="+", type=_path, help="run folders, or a group's done.json for all of its runs")
+    text = "a study, and overrides; with --database: run folders, or a group's done.json for all of its runs"
+    sub.add_argument("places", nargs="+", type=_place_name, metavar="study", help=text)
+    sub.add_argument("--database", type=_path, metavar="FILE", help="default: outputs/<study>/records.duckdb")
+    _study_places(sub)
     for name, do, names in (("table", _table, tables.TABLES), ("figure", _figure, figures.FIGURES)):
         sub = command(name, do, f"write one {name} of a loaded database")
         sub.add_argument("name", help=", ".join(names))
         _report_inputs(sub)
         sub.add_argument("--out", type=_path, required=True, metavar="FOLDER")
-    sub = command("report", _report, "write the report of a loaded database as one self-contained HTML page")
-    _report_inputs(sub)
-    sub.add_argument("--figures", type=_path, required=True, metavar="FOLDER", help="made by `symphony figure`")
-    sub.add_argument("--out", type=_path, required=True, metavar="FILE")
+    text = "load a study's finished runs and write its tables, figures and page; or the page of a loaded database alone"
+    sub = command("report", _report, text)
+    sub.add_argument(
+        "places", nargs="*", type=_place_name, metavar="study", help="a study, and overrides; nothing with --database"
+    )
+    _report_inputs(sub, required=False)
+    sub.add_argument("--figures", type=_path, metavar="FOLDER", help="with --database: made by `symphony figure`")
+    sub.add_argument("--out", type=_path, metavar="FILE", help="with --database: the page")
+    _study_places(sub)
     for name, do, text in (
         ("grade", _grade, 'grade predictions made anywhere, one {"id": ..., "prediction": ...} a line'),
         ("play", _play, "play a task by hand, one action a line"),
@@ -140,8 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _report_inputs(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--database", type=_path, required=True, metavar="FILE", help="made by `symphony load`")
+def _report_inputs(sub: argparse.ArgumentParser, *, required: bool = True) -> None:
+    sub.add_argument("--database", type=_path, required=required, metavar="FILE", help="made by `symphony load`")
     sub.add_argument("--plan", type=_path, metavar="FILE", help="JSON with titles and order of the experiments")
     sub.add_argument("--quantised", type=_path, nargs="*", default=[], metavar="FILE", help="their manifest.json")
 
@@ -150,6 +157,12 @@ def _path(text: str) -> Path:
     if not text:  # a shell's unset variable; as a path it would be the working directory
         raise argparse.ArgumentTypeError("found nothing, allowed: a path")
     return Path(text)
+
+
+def _place_name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("found nothing, allowed: a study or a path")
+    return text
 
 
 def _gigabytes(text: str) -> list[float]:
@@ -167,6 +180,14 @@ def _study(sub: argparse.ArgumentParser, *, optional: bool = False) -> None:
     for name in ("experiment", "task", "pool"):
         sub.add_argument(f"--{name}", metavar="NAME", help=f"only this {name}")
     sub.add_argument("--seed", type=int, metavar="N", help="only this seed")
+
+
+def _study_places(sub: argparse.ArgumentParser) -> None:
+    """Where a study named in `places` is read from and written to; every run of it counts."""
+    sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    _data(sub)
+    _places(sub)
+    sub.set_defaults(experiment=None, task=None, pool=None, seed=None)
 
 
 def _data(sub: argparse.ArgumentParser) -> None:
@@ -194,12 +215,13 @@ def _folder(key: str, path: Path) -> Path:
     return path
 
 
-def _runs(given: argparse.Namespace) -> list[specs.Run]:
+def _runs(given: argparse.Namespace, say: Callable[[str], None] | None = None) -> list[specs.Run]:
+    say = say or _tell
     data = _data_folder(given)
     found = compose.plan(given.study, given.overrides, experiment=given.experiment, conf=given.conf, data=data)
     if given.experiment is None:
         for text in options.replaced(given.study, given.overrides, conf=given.conf):
-            _tell(text)
+            say(text)
     for name in ("task", "pool", "seed"):
         wanted = getattr(given, name)
         if wanted is not None:
@@ -207,7 +229,7 @@ def _runs(given: argparse.Namespace) -> list[specs.Run]:
             found = [run for run in found if getattr(run, name) == wanted]
             if not found:
                 raise SymphonyError(f"--{name}: found {wanted!r}, allowed: {', '.join(allowed)}")
-    return needs.available(found, _tell)
+    return needs.available(found, say)
 
 
 def _plan(given: argparse.Namespace) -> None:
@@ -253,8 +275,12 @@ def _pack(given: argparse.Namespace) -> None:
 
 
 def _load(given: argparse.Namespace) -> None:
-    folders = [folder for path in given.folders for folder in runner.run_folders(path)]
-    database.load(given.database, folders)
+    if given.database is not None:
+        folders = [folder for path in given.places for folder in runner.run_folders(Path(path))]
+        database.load(given.database, folders)
+        return
+    given.study, *given.overrides = given.places
+    _tell(f"database: {studies.load_study(given.study, _runs(given), _place(given), _tell)}")
 
 
 def _table(given: argparse.Namespace) -> None:
@@ -266,6 +292,18 @@ def _figure(given: argparse.Namespace) -> None:
 
 
 def _report(given: argparse.Namespace) -> None:
+    single = {"--database": given.database, "--figures": given.figures, "--out": given.out}
+    if given.places:
+        if named := [key for key, value in single.items() if value is not None]:
+            raise SymphonyError(f"found a study and {named[0]}, allowed: one of them")
+        given.study, *given.overrides = given.places
+        left_out: list[str] = []
+        runs = _runs(given, left_out.append)
+        where = {"overrides": given.overrides, "left_out": left_out, "conf": given.conf}
+        _tell(f"report: {studies.report_study(given.study, runs, _place(given), _tell, **where)}")
+        return
+    if missing := [key for key, value in single.items() if value is None]:
+        raise SymphonyError(f"found no study and no {missing[0]}, allowed: a study, or all of {', '.join(single)}")
     page.render(given.database, given.figures, given.out, given.plan, given.quantised)
 
 

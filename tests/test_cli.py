@@ -124,7 +124,7 @@ def test_a_size_is_a_positive_number(
     [
         (("plan", "quickstart", "--outputs", ""), "argument --outputs: found nothing, allowed: a path"),
         (("fetch", "task/mbpp", "--data", ""), "argument --data: found nothing, allowed: a path"),
-        (("load", "--database", "x", ""), "found nothing, allowed: a path"),
+        (("load", "--database", "x", ""), "found nothing, allowed: a study or a path"),
         (("plan", "quickstart", "--memory", "a,b"), "argument --memory: found 'a,b', allowed: numbers"),
     ],
 )
@@ -236,3 +236,50 @@ def test_plan_lists_a_studys_runs(capsys: pytest.CaptureFixture[str], monkeypatc
     assert main(["plan", "quickstart", "tasks=[mini_qa]", "--experiment", "symphony", "--seed", "12"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.split("\t")[1:] == ["symphony", "mini_qa", "embedded_trio", "12"]
+
+
+SIMULATED = ("tasks=[simulated]", "pool=simulated_trio", "seeds=[0]", "problems=3", "execution.store=live")
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An outputs folder with two of the quickstart's experiments finished, by simulated agents."""
+    outputs = tmp_path_factory.mktemp("named") / "outputs"
+    for name in ("symphony", "uniform"):
+        told = call("run", "quickstart", *SIMULATED, "--experiment", name, "--outputs", str(outputs))
+        assert told.returncode == 0, told.stderr
+    return outputs
+
+
+def test_a_study_is_loaded_and_reported_by_its_name(
+    simulated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["report", "quickstart", *SIMULATED, "--outputs", str(simulated)]) == 0
+    told = capsys.readouterr().err
+    assert "quickstart: 2 of " in told
+    page_text = (simulated / "quickstart" / "report.html").read_text()
+    assert "runs are not finished" in page_text
+    assert "SYMPHONY beats uniform choice of agents (paper, Table 5)" in page_text
+    assert (simulated / "quickstart" / "tables" / "claims.csv").is_file()
+    assert main(["load", "quickstart", *SIMULATED, "--outputs", str(simulated)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("load", "quickstart", *SIMULATED), "found none of the"),
+        (("report", "quickstart", *SIMULATED), "found none of the"),
+        (("load", "quikstart"), "study: found 'quikstart'"),
+        (("report",), "found no study and no --database, allowed: a study, or all of --database, --figures, --out"),
+        (("report", "--database", "x"), "found no study and no --figures"),
+        (("report", "quickstart", "--database", "x"), "found a study and --database, allowed: one of them"),
+    ],
+)
+def test_a_study_that_cannot_be_loaded_is_told(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(ROOT)
+    assert main([*arguments, "--outputs", str(tmp_path)]) == 1
+    assert message in capsys.readouterr().err.splitlines()[-1]

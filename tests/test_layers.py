@@ -22,7 +22,7 @@ FLOORS = (
     ("agents", "tasks", "weights"),
     ("plan", "search", "report", "embedded", "simulated"),
     ("run", "byhand"),
-    ("forecast",),
+    ("forecast", "studies"),
     ("__main__",),
 )
 # Rooms that must not know each other, though one is below the other.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from symphony.files import check_own, discard
+from symphony.records.configs import CONFIGS, SETTINGS, load_configs
 from symphony.records.manifest import Part, check_contents, check_lines, damaged
 from symphony.records.records import (
     FILES,
@@ -130,6 +131,7 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
         with duckdb.connect(str(temporary)) as connection:
             for table, record in TABLES.items():
                 _load_table(connection, table, record, manifests)
+            load_configs(connection, folders)
             for check in _CHECKS:
                 _hold(connection, check, target)
         for folder, parts in manifests.items():
@@ -155,7 +157,7 @@ def _made_here(path: Path) -> bool:
             tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     except duckdb.Error:
         return False
-    return not tables or {"runs", "problems", "calls"} <= tables <= set(TABLES)
+    return not tables or {"runs", "problems", "calls"} <= tables <= {*TABLES, CONFIGS, SETTINGS}
 
 
 @contextmanager

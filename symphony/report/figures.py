@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,9 @@ _STYLE: dict[str, Any] = {
 _MARK = "symphony figure"
 """Written into the head of each file; only files with this mark are replaced."""
 
+TITLE_WIDTH = 34
+"""Characters in a line of an experiment's title."""
+
 Rows = list[dict[str, Cell]]
 
 
@@ -69,6 +73,7 @@ def write_figure(study: Study, name: str, out_dir: str | Path) -> tuple[Path, Pa
     # The salt keeps ids distinct between two figures inlined in one page, and equal from run to run.
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         rows = read_table(study, source).records() if source in TABLES else read_view(study, source)
+        rows = [row | {"method": wrapped(row["method"])} if "method" in row else row for row in rows]
         drawn = draw(plt, rows) if rows else _empty(plt)
         conditions = f"feedback: {study.provenance.feedback}    commit: {short(study.provenance.commit)}"
         drawn.supxlabel(conditions, fontsize=7.5, color="#555555", x=0.01, ha="left")
@@ -76,6 +81,16 @@ def write_figure(study: Study, name: str, out_dir: str | Path) -> tuple[Path, Pa
         drawn.savefig(png, dpi=150, metadata={"Software": _MARK})
         plt.close(drawn)
     return svg, png
+
+
+def wrapped(title: Cell) -> str:
+    """Breaks a long title of an experiment, as sweeps make them, into lines."""
+    return textwrap.fill(str(title), TITLE_WIDTH)
+
+
+def _height(methods: Sequence[str], line: float) -> float:
+    """Returns the inches that a row for each method takes, with `line` inches for one with a single line of title."""
+    return sum(line + 0.14 * method.count("\n") for method in methods)
 
 
 def _empty(plt: Any) -> Any:
@@ -110,9 +125,12 @@ def _number(cell: Cell) -> float:
 def _success(plt: Any, rows: Rows) -> Any:
     """Draws one panel per task, with a dot and interval per method; a line shows the reference's rate."""
     tasks = _unique(rows, "task")
+    tasks = tasks[:1] if len(tasks) == 2 else tasks  # one task, and the same again as all tasks
     methods = _unique([row for row in rows if row["task"] == "all tasks"], "method")
     across = 3 if len(tasks) > 2 else len(tasks)
-    drawn, panels = _panels(plt, len(tasks), 3.5, 0.8 + 0.3 * len(methods), across, sharey=True, sharex=True)
+    drawn, panels = _panels(
+        plt, len(tasks), 5.5 if across == 1 else 3.5, 0.8 + _height(methods, 0.3), across, sharey=True, sharex=True
+    )
     for axis, task in zip(panels, tasks, strict=True):
         here = {row["method"]: row for row in rows if row["task"] == task}
         for position, method in enumerate(methods):
@@ -143,7 +161,7 @@ def _cost(plt: Any, rows: Rows) -> Any:
     from matplotlib import ticker
 
     rows = [row for row in rows if row["task"] == "all tasks"]
-    drawn, axis = plt.subplots(figsize=(8, 4.4))
+    drawn, axis = plt.subplots(figsize=(8, max(4.4, _height(_unique(rows, "method"), 0.2))))
     for position, row in enumerate(rows):
         tokens, turn = row["tokens"], position + position // len(_MARKERS)
         if isinstance(tokens, Estimate):
@@ -241,7 +259,7 @@ def _diversity(plt: Any, rows: Rows) -> Any:
     levels = [name for name in levels if any(_number(row[name]) > 0 for row in rows)]
     kinds = _unique(rows, "distinct by")
     methods = _unique(rows, "method")
-    drawn, panels = _panels(plt, len(kinds), 5.0, 1.4 + 0.34 * len(methods), 2, sharey=True)
+    drawn, panels = _panels(plt, len(kinds), 5.0, 1.4 + _height(methods, 0.34), 2, sharey=True)
     for axis, kind in zip(panels, kinds, strict=True):
         here = {row["method"]: row for row in rows if row["distinct by"] == kind}
         left = [0.0] * len(methods)

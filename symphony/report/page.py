@@ -12,7 +12,7 @@ from symphony.files import check_own
 from symphony.report.figures import CAPTIONS, FIGURES, write_figure
 from symphony.report.stats import FEW
 from symphony.report.study import Study, open_study
-from symphony.report.summary import summarise
+from symphony.report.summary import folded, summarise
 from symphony.report.tables import TABLES, numeric_columns, read_table, short, shown, write_table
 from symphony.report.trees import pick_trees
 from symphony.types import SymphonyError
@@ -98,6 +98,7 @@ def _render(study: Study, figures_dir: Path, page: Path) -> Path:
     text = environment.get_template("report.html.j2").render(
         study=study,
         groups=summarise(tables, study.title(study.reference)),
+        folded=folded,
         chapters=[
             (heading, [(name, _svg(figures_dir, name), CAPTIONS[name]) for name in figures], [tables[n] for n in names])
             for heading, figures, names in chapters

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,11 @@ from symphony.report.stats import LEVEL, Estimate
 from symphony.report.tables import Cell, Table
 
 Verdict = Literal["positive", "negative", "none"]
+
+FOLD = 6
+"""Findings of a group that are shown unfolded."""
+
+VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
 
 _SINGLE = ("single", "best single")
 """Roles of single members in the table `pool`."""
@@ -69,9 +75,27 @@ def _why_not(estimate: Estimate, row: Mapping[str, Cell]) -> str:
     return f"p {told} after correction for the number of rows"
 
 
+def folded(findings: Sequence[Finding]) -> list[tuple[bool, list[Finding]]]:
+    """Splits a long group of findings into those that are shown and those that a reader may unfold.
+
+    The first finding and those with a difference are shown; without any, the first `FOLD`.
+    """
+    if len(findings) <= FOLD:
+        return [(True, list(findings))]
+    first = [finding for at, finding in enumerate(findings) if at == 0 or finding.verdict != "none"]
+    first = first if len(first) > 1 else list(findings[:FOLD])
+    rest = [finding for finding in findings if finding not in first]
+    return [(True, first), (False, rest)] if rest else [(True, first)]
+
+
 def _claims(claims: Table) -> list[Finding]:
+    """Counts the verdicts in the first finding, then states each."""
     words: Mapping[str, Verdict] = {"reproduced": "positive", "contradicted": "negative"}
-    found = []
+    counts = Counter(str(row["verdict"]) for row in claims.records())
+    if not counts:
+        return []
+    verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    found = [Finding(verdict="none", text=f"Claims tested: {counts.total()}. Of these: {verdicts}.")]
     for row in claims.records():
         gain, told = row["success difference"], str(row["verdict"])
         text = f"{told.capitalize()}: {row['claim']} ({row['source']})"

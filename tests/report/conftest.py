@@ -64,7 +64,7 @@ class SyntheticRun:
             self.calls[index] = _replace(self.calls[index], error=reason)
         self.problems[problem] = _replace(self.problems[problem], errors=len(reasons))
 
-    def write(self, folder: Path) -> Path:
+    def write(self, folder: Path, config: str = "synthetic: true\n") -> Path:
         wall = WallRecord(
             run=self.run.run,
             wall_s=12.5,
@@ -85,7 +85,7 @@ class SyntheticRun:
             self.reflections,
             self.timings,
         ]
-        write_run(target, self.run, tables, wall, "synthetic: true\n")
+        write_run(target, self.run, tables, wall, config)
         return target
 
 

@@ -15,7 +15,7 @@ from symphony.records.database import load
 from symphony.records.records import AnswerRecord
 from symphony.report.stats import Estimate, holm
 from symphony.report.study import Study, open_study
-from symphony.report.summary import summarise
+from symphony.report.summary import Finding, folded, summarise
 from symphony.report.tables import (
     DASH,
     MINUS,
@@ -548,8 +548,19 @@ def test_claims_come_first_in_the_summary_with_their_verdict(tmp_path: Path, mak
     with open_study(db, plan_of(tmp_path, claims=told)) as study:
         heading, findings = summarise({name: read_table(study, name) for name in TABLES}, "SYMPHONY")[0]
     assert heading == "Claims"
-    assert findings[0].text.startswith(("Reproduced: It helps (me): ", "Undecided: It helps (me): "))
-    assert findings[1].text == "Not run: Nobody ran it (me)."
+    assert findings[0].text.startswith("Claims tested: 2. Of these: 1 ")
+    assert findings[1].text.startswith(("Reproduced: It helps (me): ", "Undecided: It helps (me): "))
+    assert findings[2].text == "Not run: Nobody ran it (me)."
+
+
+@pytest.mark.parametrize(("shown", "count"), [((), 6), ((), 20), ((7, 9), 20)])
+def test_a_long_group_of_findings_shows_its_first_and_what_is_decided(shown: tuple[int, ...], count: int) -> None:
+    findings = [Finding(verdict="positive" if at in shown else "none", text=str(at)) for at in range(count)]
+    parts = folded(findings)
+    assert sorted((one for _, part in parts for one in part), key=lambda one: int(one.text)) == findings
+    first = [int(one.text) for one in parts[0][1]]
+    assert first == ([0, *shown] if shown else list(range(6)))
+    assert [open for open, _ in parts] == ([True] if count == 6 else [True, False])
 
 
 @pytest.mark.parametrize("claims", [[{"claim": "It helps"}], ["It helps"], [1]])

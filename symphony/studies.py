@@ -1,0 +1,75 @@
+"""Loads and reports a study by its name, from those of its runs that are finished; asks no model.
+
+Snakemake does the same in single steps, once every run is finished (workflow/rules/report.smk).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from symphony.plan.claims import claims
+from symphony.plan.options import write_description
+from symphony.plan.specs import Run
+from symphony.records.database import load
+from symphony.records.records import is_complete
+from symphony.report import page
+from symphony.run.recordings import told
+from symphony.run.runner import Place
+from symphony.types import SymphonyError
+
+QUANTISED = "outputs:quantised/"
+
+
+def load_study(study: str, runs: Sequence[Run], place: Place, say: Callable[[str], None]) -> Path:
+    """Builds `<outputs>/<study>/records.duckdb` from the finished runs and returns its path.
+
+    Raises:
+        SymphonyError: No run is finished, or records are damaged.
+    """
+    folders = [place.run(run) for run in runs if is_complete(place.run(run))]
+    if not folders:
+        raise SymphonyError(
+            f"{place.outputs / 'runs'}: found none of the {len(runs)} runs of {study}, allowed: finished runs; "
+            f"`symphony run {study}` makes them"
+        )
+    if len(folders) < len(runs):
+        say(f"{study}: {len(folders)} of {len(runs)} runs are finished; the others are left out")
+    database = place.outputs / study / "records.duckdb"
+    load(database, folders)
+    return database
+
+
+def report_study(
+    study: str,
+    runs: Sequence[Run],
+    place: Place,
+    say: Callable[[str], None],
+    *,
+    overrides: Sequence[str] = (),
+    left_out: Sequence[str] = (),
+    conf: Path = Path("conf"),
+) -> Path:
+    """Loads the finished runs, writes tables, figures and page into `<outputs>/<study>/`, and returns the page's path.
+
+    Args:
+        overrides, left_out: As for `write_description`.
+
+    Raises:
+        SymphonyError: As for `load_study`.
+    """
+    database = load_study(study, runs, place, say)
+    done = [run for run in runs if is_complete(place.run(run))]
+    missing = len(runs) - len(done)
+    notes = [*left_out, *([f"{missing} of {len(runs)} runs are not finished"] if missing else [])]
+    plan = place.outputs / study / "plan.json"
+    described = claims(study, overrides, conf=conf)
+    write_description(study, plan, overrides, conf=conf, left_out=notes, recorded=told(done), claims=described)
+    return page.build(database, place.outputs / study, plan, _manifests(done, place))
+
+
+def _manifests(runs: Sequence[Run], place: Place) -> list[Path]:
+    """Returns manifests of the quantised checkpoints that the runs used."""
+    paths = {str(agent.get("path")) for run in runs for agent in run.config["pool"]["agents"]}
+    names = sorted(path.removeprefix("outputs:") for path in paths if path.startswith(QUANTISED))
+    return [file for name in names if (file := place.outputs / name / "manifest.json").is_file()]
