@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("plan", _plan, "list a study's runs, and estimate what they need before anything is spent")
     _study(sub)
     _places(sub)
+    sub.add_argument("--runs", action="store_true", help="list each run with its digest, not each experiment")
     text = f"run {forecast.PILOT} problems of each experiment and task, and estimate from them"
     sub.add_argument("--pilot", action="store_true", help=text)
     text = "memory of each device (10^9 bytes), e.g. 24 or 24,24; says whether the pools fit"
@@ -141,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "a pool whose endpoints get a few tiny requests"
     sub.add_argument("--pool", action="append", default=[], metavar="NAME", help=text)
     sub.add_argument("--study", action="append", default=[], metavar="NAME", help="a folder under conf/experiment/")
+    sub.add_argument("--all", action="store_true", help="list every model, key and data set")
     sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
     _places(sub)
@@ -239,8 +241,8 @@ def _plan(given: argparse.Namespace) -> None:
             raise SymphonyError(f"{key}: found {value}, allowed: > 0, and finite")
     place = _place(given)
     found = _runs(given)
-    for run in found:
-        print(run.digest, run.experiment, run.task, run.pool, run.seed, sep="\t")
+    for line in studies.listed(found) if given.runs else studies.counted(found, place):
+        print(line)
     if not found:  # the reason was already reported
         return
     estimate.weights(found, place.data, _tell)
@@ -358,10 +360,14 @@ def _fetch(given: argparse.Namespace) -> None:
 
 def _doctor(given: argparse.Namespace) -> None:
     place = _place(given)
-    failed = []
+    findings = []
     for finding in doctor.examine(given.conf, place.data, place.outputs, pools=given.pool, studies=given.study):
-        print(finding.line(), flush=True)
-        failed += [finding.name] if finding.fails else []
+        findings.append(finding)
+        if given.all:
+            print(finding.line(), flush=True)
+    if not given.all:
+        print("\n".join(doctor.summarise(findings)), flush=True)
+    failed = [finding.name for finding in findings if finding.fails]
     if failed:
         raise SymphonyError(f"found {len(failed)} failed checks of those asked for: {'; '.join(failed)}")
 

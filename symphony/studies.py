@@ -1,11 +1,11 @@
-"""Loads and reports a study by its name, from those of its runs that are finished; asks no model.
+"""Lists a study's runs; loads and reports it by its name, from those that are finished. Asks no model.
 
 Snakemake does the same in single steps, once every run is finished (workflow/rules/report.smk).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from symphony.plan.claims import claims
@@ -19,6 +19,33 @@ from symphony.run.runner import Place
 from symphony.types import SymphonyError
 
 QUANTISED = "outputs:quantised/"
+
+
+def listed(runs: Sequence[Run]) -> list[str]:
+    """Returns a line per run: digest, experiment, task, pool and seed, separated by tabs."""
+    return ["\t".join((run.digest, run.experiment, run.task, run.pool, str(run.seed))) for run in runs]
+
+
+def counted(runs: Sequence[Run], place: Place) -> list[str]:
+    """Returns a line per experiment: how many runs it has, how many are finished, and what they cover."""
+    by_experiment: dict[str, list[Run]] = {}
+    for run in runs:
+        by_experiment.setdefault(run.experiment, []).append(run)
+    return [
+        f"{name}: {len(own)} {'run' if len(own) == 1 else 'runs'}, "
+        f"{sum(is_complete(place.run(run)) for run in own)} finished; {_names(run.task for run in own)}; "
+        f"pool {_names(run.pool for run in own)}; seeds {_span(sorted({run.seed for run in own}))}"
+        for name, own in by_experiment.items()
+    ]
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def _span(seeds: Sequence[int]) -> str:
+    whole = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
+    return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
 
 
 def load_study(study: str, runs: Sequence[Run], place: Place, say: Callable[[str], None]) -> Path:

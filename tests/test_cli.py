@@ -233,9 +233,21 @@ def test_what_the_system_refuses_is_one_line_that_names_the_file(
 
 def test_plan_lists_a_studys_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    assert main(["plan", "quickstart", "tasks=[mini_qa]", "--experiment", "symphony", "--seed", "12"]) == 0
+    assert main(["plan", "quickstart", "tasks=[mini_qa]", "--experiment", "symphony", "--seed", "12", "--runs"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.split("\t")[1:] == ["symphony", "mini_qa", "embedded_trio", "12"]
+
+
+def test_plan_tells_each_experiment_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["plan", "quickstart", "--experiment", "symphony", "--outputs", str(tmp_path)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert (
+        line
+        == "symphony: 12 runs, 0 finished; gridworld, mini_qa, mini_shop, mini_code; pool embedded_trio; seeds 11 to 13"
+    )
 
 
 SIMULATED = ("tasks=[simulated]", "pool=simulated_trio", "seeds=[0]", "problems=3", "execution.store=live")

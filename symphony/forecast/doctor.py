@@ -77,12 +77,39 @@ class Finding:
     asked: bool = False
 
     @property
+    def option(self) -> str:
+        """The kind of option that the line is about, "model", "key" or "task"; "" for the machine or a request."""
+        kind = self.name.partition(" ")[0]
+        return kind if kind in ("model", "key", "task") and not self.asked else ""
+
+    @property
     def fails(self) -> bool:
         return self.asked and self.ok is not True
 
     def line(self) -> str:
         mark = {True: "ok", False: "no", None: "-"}[self.ok]
         return f"{mark:<3} {self.name}: {self.told}{f'; {self.remedy}' if self.remedy else ''}"
+
+
+def summarise(findings: Sequence[Finding]) -> list[str]:
+    """Returns the lines that matter: failures first, then everything that was asked for or is about the machine.
+
+    Options that nothing asked for (models, keys, data) take one line for those at hand and one for the others.
+    """
+    first = sorted((finding for finding in findings if not finding.option), key=lambda finding: not finding.fails)
+    lines = [finding.line() for finding in first]
+    for kind in dict.fromkeys(finding.option for finding in findings if finding.option):
+        same = [finding for finding in findings if finding.option == kind]
+        there, missing = ([_of(one) for one in same if (one.ok is True) is ok] for ok in (True, False))
+        broken = [finding.line() for finding in same if finding.ok is False]
+        lines += broken
+        lines += [f"ok  {kind}: {', '.join(there)}"] if there else []
+        lines += [f"-   {kind}: {len(missing) - len(broken)} not needed yet; --all lists them"] if missing else []
+    return lines
+
+
+def _of(finding: Finding) -> str:
+    return finding.name.partition(" ")[2]
 
 
 def examine(
@@ -254,6 +281,8 @@ def _rust() -> Finding:
 def _model(name: str, conf: Path, data: Path) -> Finding:
     try:
         spec = options.model(name, conf=conf)
+        if spec.is_simulated:
+            return Finding(name=f"model {name}", ok=True, told="simulated, needs nothing")
         if spec.is_endpoint:
             return Finding(name=f"model {name}", ok=None, told=f"API endpoint: {spec.build(data).revision}")
     except SymphonyError as error:

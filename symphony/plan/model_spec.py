@@ -65,6 +65,11 @@ class ModelSpec:
         return is_endpoint(class_of("model", self.target))
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether it is no model at all but an agent of known skill."""
+        return self.target.startswith("symphony.simulated.")
+
+    @property
     def is_stepped(self) -> bool:
         """Whether it builds a `Stepped` backend, which accepts requests at every step."""
         return hasattr(class_of("model", self.target), "step")

@@ -184,7 +184,7 @@ def remote(conf: Path, url: str, key: str = "SOME_API_KEY", tokenizer: str = "nu
 
 
 def told(capsys: pytest.CaptureFixture[str], conf: Path, *arguments: str) -> tuple[int, str]:
-    code = main(["doctor", "--conf", str(conf), "--data", str(conf.parent / "data"), *arguments])
+    code = main(["doctor", "--all", "--conf", str(conf), "--data", str(conf.parent / "data"), *arguments])
     captured = capsys.readouterr()
     return code, captured.out + captured.err
 
@@ -329,3 +329,23 @@ def test_an_engine_that_computes_nothing_is_told_with_its_reason(
     found = pretended(tmp_path, monkeypatch, "raise ImportError('built for another world')")
     assert found.ok is False
     assert "cannot compute a prompt with 1.gguf (llama_cpp: found no such package" in found.told
+
+
+def test_what_matters_comes_first_and_options_that_nobody_asked_for_take_a_line_each(
+    conf: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ("--conf", str(conf), "--data", str(conf.parent / "data"))
+    remote(conf, "http://127.0.0.1:9/v1", key="NOT_SET_KEY")
+    assert main(["doctor", *place, "--pool", "remote"]) == 1
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert 0 < len(lines) < 30, captured.err
+    assert lines[0].startswith("no  pool remote, agent remote: ")
+    assert any(line.startswith("ok  model: ") and "embedded_llama" in line for line in lines)
+    assert any(line.startswith("-   model: ") and line.endswith("not needed yet; --all lists them") for line in lines)
+
+
+def test_a_broken_option_is_shown_though_nobody_asked_for_it(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (conf / "model" / "broken.yaml").write_text("_target_: symphony.models.hf.backend.HFBackend\npth: x\n")
+    main(["doctor", "--conf", str(conf), "--data", str(conf.parent / "data")])
+    assert any(line.startswith("no  model broken: ") for line in capsys.readouterr().out.splitlines())

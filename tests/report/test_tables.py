@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,10 +44,14 @@ def load_runs(tmp_path: Path, *runs: Any) -> Path:
     return tmp_path / "study.duckdb"
 
 
+SUBSETS = ("shapley",)
+"""Tables of studies that ran every subset of a pool, as the synthetic one did not."""
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_has_rows_title_and_conditions(study: Study, name: str) -> None:
     found = read_table(study, name)
-    assert found.rows
+    assert bool(found.rows) == (name not in SUBSETS)
     assert found.title
     assert found.conditions.startswith("Feedback: oracle. Commit: 0123456789. In the paper:")
 
@@ -57,7 +62,7 @@ def test_every_table_is_written_in_three_formats_that_name_feedback_and_commit(
 ) -> None:
     for path in table(synthetic_db, name, tmp_path, plan_json):
         text = path.read_text()
-        if name != "quantisation" or path.suffix != ".csv":  # no manifest was given: a head without rows
+        if name not in ("quantisation", *SUBSETS) or path.suffix != ".csv":  # a head without rows
             assert "oracle" in text
             assert "0123456789" in text
 
@@ -605,3 +610,46 @@ def test_programs_read_no_negative_zero() -> None:
         "0.0,-0.5,0.0,0.0,oracle,x",
         ",,,,oracle,x",
     ]
+
+
+def subsets(make_run: Callable[..., Any]) -> list[Any]:
+    """A run of the reference for every non-empty subset of three agents."""
+    pools = [[*some] for size in (3, 2, 1) for some in itertools.combinations(("llama", "neox", "qwen3"), size)]
+    return [
+        make_run(
+            "symphony", run=f"run{number}", experiment="symphony" if number == 0 else f"sub{number}", agents=agents
+        )
+        for number, agents in enumerate(pools)
+    ]
+
+
+def test_shapley_values_add_up_to_what_the_whole_pool_solves(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    with open_study(load_runs(tmp_path, *subsets(make_run))) as study:
+        rows = read_table(study, "shapley").records()
+        solved = {
+            tuple(agents): share
+            for agents, share in study.rows("SELECT agents, avg(success::INT) FROM outcomes GROUP BY agents")
+        }
+    rows = [row for row in rows if row["task"] == "all tasks"]
+    found = {row["agent"]: row["Shapley value"] for row in rows}
+    assert all(isinstance(value, Estimate) for value in found.values())
+    values = {agent: value.value for agent, value in found.items() if isinstance(value, Estimate)}
+    assert sum(values.values()) == pytest.approx(solved["llama", "neox", "qwen3"])
+    for agent, value in values.items():
+        others = [one for one in values if one != agent]
+
+        def worth(pool: list[str]) -> float:
+            return solved[tuple(sorted(pool))] if pool else 0.0
+
+        gains = [
+            worth([*order[: order.index(agent)], agent]) - worth([*order[: order.index(agent)]])
+            for order in itertools.permutations([agent, *others])
+        ]
+        assert value == pytest.approx(sum(gains) / len(gains))
+    alone = {row["agent"]: row["alone"] for row in rows}
+    assert all(isinstance(a, Estimate) and a.value == pytest.approx(solved[name,]) for name, a in alone.items())
+
+
+def test_shapley_values_need_every_subset(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    with open_study(load_runs(tmp_path, *subsets(make_run)[:-1])) as study:
+        assert not read_table(study, "shapley").rows
