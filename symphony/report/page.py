@@ -28,7 +28,7 @@ _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("The pool and its members", ("skills",), ("pool", "shapley", "members", "skills")),
     ("Diversity of branches", ("diversity",), ("diversity",)),
     ("Cost", ("cost",), ("cost", "shape")),
-    ("Failures", (), ("failures", "errors")),
+    ("Failures", (), ("signatures", "failures", "errors")),
     ("Quantisation", (), ("quantised_success", "quantisation")),
 )
 """Heading, figures, tables; tables in no chapter get one of their own at the end."""

@@ -653,3 +653,47 @@ def test_shapley_values_add_up_to_what_the_whole_pool_solves(tmp_path: Path, mak
 def test_shapley_values_need_every_subset(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     with open_study(load_runs(tmp_path, *subsets(make_run)[:-1])) as study:
         assert not read_table(study, "shapley").rows
+
+
+def signs(run: Any, tmp_path: Path) -> dict[str, Any]:
+    with open_study(load_runs(tmp_path, run)) as study:
+        (row,) = read_table(study, "signatures").records()
+    return row
+
+
+def test_a_pool_in_which_one_agent_is_asked_shows_over_reliance(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    run = make_run("symphony", problems=12)
+    run.calls = [dataclasses.replace(call, agent="llama") for call in run.calls]
+    row = signs(run, tmp_path)
+    assert row["effective agents"].value == pytest.approx(1.0)
+    assert "over-reliance" in row["signs"]
+
+
+def test_failed_ends_that_repeat_are_counted_and_are_a_sign_where_there_is_a_memory(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    for memory, sign in (("fifo", True), ("none", False)):
+        run = make_run("symphony", problems=12, run=f"r-{memory}", memory=memory)
+        run.nodes = [
+            dataclasses.replace(node, parent=0, action="same", terminal=True, solved=False) if node.node else node
+            for node in run.nodes
+        ]
+        row = signs(run, tmp_path / memory)
+        ends = sum(node.node > 0 for node in run.nodes)
+        assert row["failed ends"] == ends
+        assert row["repeated failures"].value == pytest.approx((ends - 12) / ends)
+        assert ("stale memory" in row["signs"]) == sign
+
+
+def test_evaluators_that_are_sure_and_wrong_show_overconfidence(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    run = make_run("symphony", problems=12)
+    run.nodes = [
+        dataclasses.replace(
+            node, solved=False, value=0.9 if node.node else None, confidence=0.95 if node.node else None
+        )
+        for node in run.nodes
+    ]
+    run.problems = [dataclasses.replace(one, success=False, score=0.0) for one in run.problems]
+    row = signs(run, tmp_path)
+    assert row["confidence gap"].value == pytest.approx(0.95)
+    assert "overconfidence" in row["signs"]
