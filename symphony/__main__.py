@@ -29,15 +29,15 @@ from symphony.weights import fetch, quantise
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0 if it did what was asked."""
     parser = _parser()
-    given, rest = parser.parse_known_args(arguments)
+    args, rest = parser.parse_known_args(arguments)
     # argparse rejects words of a list that follow an option.
-    words = next((getattr(given, name) for name in ("settings", "overrides", "places") if name in given), None)
+    words = next((getattr(args, name) for name in ("settings", "overrides", "places") if name in args), None)
     if rest and (words is None or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if words is not None:
         words += rest
     try:
-        given.do(given)
+        args.do(args)
     except KeyboardInterrupt:
         return stop.end()
     except BrokenPipeError:  # the reader of our output has stopped reading
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SymphonyError, OSError) as error:
         if stop.received():
             return stop.end()
-        print(f"symphony {given.command}: {_line(error)}", file=sys.stderr)
+        print(f"symphony {args.command}: {_line(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -201,66 +201,66 @@ def _places(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--outputs", type=_path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
 
 
-def _place(given: argparse.Namespace) -> runner.Place:
-    return runner.Place(outputs=_folder("--outputs", given.outputs), data=_data_folder(given))
+def _place(args: argparse.Namespace) -> runner.Place:
+    return runner.Place(outputs=_folder("--outputs", args.outputs), data=_data_folder(args))
 
 
-def _data_folder(given: argparse.Namespace) -> Path:
-    return _folder("--data", fetch.data_folder(given.data))
+def _data_folder(args: argparse.Namespace) -> Path:
+    return _folder("--data", fetch.data_folder(args.data))
 
 
 def _folder(key: str, path: Path) -> Path:
     """Checks that a folder exists or can be made."""
-    there = next(one for one in (path, *path.absolute().parents) if one.exists())
-    if not there.is_dir():
-        raise SymphonyError(f"{key}: found {there}, a file, allowed: a folder")
+    existing = next(ancestor for ancestor in (path, *path.absolute().parents) if ancestor.exists())
+    if not existing.is_dir():
+        raise SymphonyError(f"{key}: found {existing}, a file, allowed: a folder")
     return path
 
 
-def _runs(given: argparse.Namespace, say: Callable[[str], None] | None = None) -> list[specs.Run]:
+def _runs(args: argparse.Namespace, say: Callable[[str], None] | None = None) -> list[specs.Run]:
     say = say or _tell
-    data = _data_folder(given)
-    found = compose.plan(given.study, given.overrides, experiment=given.experiment, conf=given.conf, data=data)
-    if given.experiment is None:
-        for text in options.replaced(given.study, given.overrides, conf=given.conf):
+    data = _data_folder(args)
+    runs = compose.plan(args.study, args.overrides, experiment=args.experiment, conf=args.conf, data=data)
+    if args.experiment is None:
+        for text in options.replaced(args.study, args.overrides, conf=args.conf):
             say(text)
     for name in ("task", "pool", "seed"):
-        wanted = getattr(given, name)
+        wanted = getattr(args, name)
         if wanted is not None:
-            allowed = sorted({str(getattr(run, name)) for run in found})
-            found = [run for run in found if getattr(run, name) == wanted]
-            if not found:
+            allowed = sorted({str(getattr(run, name)) for run in runs})
+            runs = [run for run in runs if getattr(run, name) == wanted]
+            if not runs:
                 raise SymphonyError(f"--{name}: found {wanted!r}, allowed: {', '.join(allowed)}")
-    return needs.available(found, say)
+    return needs.available(runs, say)
 
 
-def _plan(given: argparse.Namespace) -> None:
-    memory = [("--memory", size) for size in given.memory or ()]
-    for key, value in (*memory, ("--tokens", given.tokens), ("--load-rate", given.load_rate)):
+def _plan(args: argparse.Namespace) -> None:
+    memory = [("--memory", size) for size in args.memory or ()]
+    for key, value in (*memory, ("--tokens", args.tokens), ("--load-rate", args.load_rate)):
         if not 0 < value < math.inf:
             raise SymphonyError(f"{key}: found {value}, allowed: > 0, and finite")
-    place = _place(given)
-    found = _runs(given)
-    for line in studies.listed(found) if given.runs else studies.counted(found, place):
+    place = _place(args)
+    runs = _runs(args)
+    for line in studies.listed(runs) if args.runs else studies.counted(runs, place):
         print(line)
-    if not found:  # the reason was already reported
+    if not runs:  # the reason was already reported
         return
-    estimate.weights(found, place.data, _tell)
+    estimate.weights(runs, place.data, _tell)
     loading = {}
-    if given.memory is not None:  # first, so that no pilot runs if the study is refused
-        sizes = [size * 1e9 for size in given.memory]
-        loading = estimate.memory(found, place.data, sizes, given.tokens, _tell, given.load_rate * 1e9)
-    if given.pilot:
+    if args.memory is not None:  # first, so that no pilot runs if the study is refused
+        sizes = [size * 1e9 for size in args.memory]
+        loading = estimate.memory(runs, place.data, sizes, args.tokens, _tell, args.load_rate * 1e9)
+    if args.pilot:
         with progress.watch() as bar:
-            forecast.carry_out_pilot(found, place, bar, _tell)
-    estimate.tell(found, place, _tell, loading)
+            forecast.carry_out_pilot(runs, place, bar, _tell)
+    estimate.tell(runs, place, _tell, loading)
 
 
-def _run(given: argparse.Namespace) -> None:
-    if (given.group is None) == (given.study is None):
+def _run(args: argparse.Namespace) -> None:
+    if (args.group is None) == (args.study is None):
         raise SymphonyError("found neither a study nor --group, or both, allowed: one of them")
-    place = _place(given)
-    groups = [specs.thaw(given.group / "plan.json")] if given.group else specs.groups(_runs(given))
+    place = _place(args)
+    groups = [specs.thaw(args.group / "plan.json")] if args.group else specs.groups(_runs(args))
     silent: list[str] = []
     with progress.watch() as bar:
         for group in groups:
@@ -272,100 +272,100 @@ def _run(given: argparse.Namespace) -> None:
         raise runner.Unanswered(silent)
 
 
-def _pack(given: argparse.Namespace) -> None:
-    recordings.pack(_runs(given), _place(given).outputs, given.out)
+def _pack(args: argparse.Namespace) -> None:
+    recordings.pack(_runs(args), _place(args).outputs, args.out)
 
 
-def _load(given: argparse.Namespace) -> None:
-    if given.database is not None:
-        folders = [folder for path in given.places for folder in runner.run_folders(Path(path))]
-        database.load(given.database, folders)
+def _load(args: argparse.Namespace) -> None:
+    if args.database is not None:
+        folders = [folder for path in args.places for folder in runner.run_folders(Path(path))]
+        database.load(args.database, folders)
         return
-    given.study, *given.overrides = given.places
-    _tell(f"database: {studies.load_study(given.study, _runs(given), _place(given), _tell)}")
+    args.study, *args.overrides = args.places
+    _tell(f"database: {studies.load_study(args.study, _runs(args), _place(args), _tell)}")
 
 
-def _table(given: argparse.Namespace) -> None:
-    tables.table(given.database, given.name, given.out, given.plan, given.quantised)
+def _table(args: argparse.Namespace) -> None:
+    tables.table(args.database, args.name, args.out, args.plan, args.quantised)
 
 
-def _figure(given: argparse.Namespace) -> None:
-    figures.figure(given.database, given.name, given.out, given.plan)
+def _figure(args: argparse.Namespace) -> None:
+    figures.figure(args.database, args.name, args.out, args.plan)
 
 
-def _report(given: argparse.Namespace) -> None:
-    single = {"--database": given.database, "--figures": given.figures, "--out": given.out}
-    if given.places:
+def _report(args: argparse.Namespace) -> None:
+    single = {"--database": args.database, "--figures": args.figures, "--out": args.out}
+    if args.places:
         if named := [key for key, value in single.items() if value is not None]:
             raise SymphonyError(f"found a study and {named[0]}, allowed: one of them")
-        given.study, *given.overrides = given.places
+        args.study, *args.overrides = args.places
         left_out: list[str] = []
-        runs = _runs(given, left_out.append)
-        where = {"overrides": given.overrides, "left_out": left_out, "conf": given.conf}
-        _tell(f"report: {studies.report_study(given.study, runs, _place(given), _tell, **where)}")
+        runs = _runs(args, left_out.append)
+        where = {"overrides": args.overrides, "left_out": left_out, "conf": args.conf}
+        _tell(f"report: {studies.report_study(args.study, runs, _place(args), _tell, **where)}")
         return
     if missing := [key for key, value in single.items() if value is None]:
         raise SymphonyError(f"found no study and no {missing[0]}, allowed: a study, or all of {', '.join(single)}")
-    page.render(given.database, given.figures, given.out, given.plan, given.quantised)
+    page.render(args.database, args.figures, args.out, args.plan, args.quantised)
 
 
 def _tell(text: str) -> None:
     print(f"symphony: {text}", file=sys.stderr, flush=True)
 
 
-def _task(given: argparse.Namespace, overrides: list[str]) -> Task:
+def _task(args: argparse.Namespace, overrides: list[str]) -> Task:
     if not any(item.startswith("task=") for item in overrides):
         raise SymphonyError("found no task=<name>, allowed: the name of an option of conf/task/")
-    task: Task = compose.task(overrides, conf=given.conf, data=_data_folder(given))
+    task: Task = compose.task(overrides, conf=args.conf, data=_data_folder(args))
     return task
 
 
-def _grade(given: argparse.Namespace) -> None:
-    files = [item for item in given.settings if "=" not in item]
+def _grade(args: argparse.Namespace) -> None:
+    files = [item for item in args.settings if "=" not in item]
     if len(files) != 1:
         raise SymphonyError(f"found {len(files)} files of predictions, allowed: one")
-    task = _task(given, [item for item in given.settings if "=" in item])
-    graded = byhand.grade_file(task, Path(files[0]), given.out, _tell)
-    if not all(one.counts for one in graded):
+    task = _task(args, [item for item in args.settings if "=" in item])
+    graded = byhand.grade_file(task, Path(files[0]), args.out, _tell)
+    if not all(result.counts for result in graded):
         raise SymphonyError("found lines that no metric counts, allowed: one line a problem (--out lists every line)")
 
 
-def _play(given: argparse.Namespace) -> None:
-    ids = [item.partition("=")[2] for item in given.settings if item.startswith("problem=")]
+def _play(args: argparse.Namespace) -> None:
+    ids = [item.partition("=")[2] for item in args.settings if item.startswith("problem=")]
     if len(ids) != 1:
         raise SymphonyError(f"found problem=<id> {len(ids)} times, allowed: once")
-    task = _task(given, [item for item in given.settings if not item.startswith("problem=")])
-    byhand.play(task, ids[0], sys.stdin, sys.stdout, as_json=given.json)
+    task = _task(args, [item for item in args.settings if not item.startswith("problem=")])
+    byhand.play(task, ids[0], sys.stdin, sys.stdout, as_json=args.json)
 
 
-def _quantise(given: argparse.Namespace) -> None:
-    spec = options.model(given.model, conf=given.conf)
-    data = _data_folder(given)
-    prompts = compose.sample_prompts(given.conf)
+def _quantise(args: argparse.Namespace) -> None:
+    spec = options.model(args.model, conf=args.conf)
+    data = _data_folder(args)
+    prompts = compose.sample_prompts(args.conf)
     file = spec.file(data)
     engine = partial(spec.build, data) if file else None
     source = file or spec.folder(data)
-    quantise.quantise(source, given.out, given.scheme, text=prompts, device=given.device, engine=engine)
+    quantise.quantise(source, args.out, args.scheme, text=prompts, device=args.device, engine=engine)
 
 
-def _train_pool(given: argparse.Namespace) -> None:
+def _train_pool(args: argparse.Namespace) -> None:
     # A process of its own: it imports torch at once, which would slow down every other command.
-    os.execv(sys.executable, [sys.executable, "-m", "symphony.embedded", *given.arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "symphony.embedded", *args.arguments])
 
 
-def _fetch(given: argparse.Namespace) -> None:
-    source = fetch.parse_source(given.option, options.source(given.option, conf=given.conf))
-    fetch.fetch(given.option, source, _data_folder(given), checksums=given.conf / compose.CHECKSUMS)
+def _fetch(args: argparse.Namespace) -> None:
+    source = fetch.parse_source(args.option, options.source(args.option, conf=args.conf))
+    fetch.fetch(args.option, source, _data_folder(args), checksums=args.conf / compose.CHECKSUMS)
 
 
-def _doctor(given: argparse.Namespace) -> None:
-    place = _place(given)
+def _doctor(args: argparse.Namespace) -> None:
+    place = _place(args)
     findings = []
-    for finding in doctor.examine(given.conf, place.data, place.outputs, pools=given.pool, studies=given.study):
+    for finding in doctor.examine(args.conf, place.data, place.outputs, pools=args.pool, studies=args.study):
         findings.append(finding)
-        if given.all:
+        if args.all:
             print(finding.line(), flush=True)
-    if not given.all:
+    if not args.all:
         print("\n".join(doctor.summarise(findings)), flush=True)
     failed = [finding.name for finding in findings if finding.fails]
     if failed:

@@ -52,7 +52,7 @@ _FIELDS = ("id", "passed", "score", "outcome", "seconds", "detail")
 """Fields of a line that is written for a prediction."""
 
 
-def _graded(head: bytes) -> bool:
+def _is_graded_file(head: bytes) -> bool:
     """Whether a file begins like one that `grade_file` wrote."""
     return re.match(rb'\{"id": [^\n]*, "passed": (true|false), "score": ', head) is not None
 
@@ -64,7 +64,7 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
         SymphonyError: The file cannot be read, or `out` cannot be written.
     """
     if out is not None:
-        check_own(out, _graded)
+        check_own(out, _is_graded_file)
     lines = jsonrows.read_text(predictions).split("\n")
     if not any(map(str.strip, lines)):
         raise SymphonyError(f"{predictions}: found no lines, allowed: {LINE} on each line")
@@ -74,15 +74,15 @@ def grade_file(task: Task, predictions: Path, out: Path | None, say: Callable[[s
     graded: list[Graded] = []
     for number, line in enumerate(lines, 1):
         if line.strip():
-            one = _grade_line(task, problems, line, predictions, number, say)
-            if one.counts and any(one.id == other.id for other in graded if other.counts):
-                say(f"{predictions}:{number}: found id {one.id!r} again, allowed: one prediction a problem")
-                one = replace(one, outcome="duplicate")
-            elif one.outcome == "broken_test":
-                say(f"{predictions}:{number}: problem {one.id}: {one.detail}; no program passes it")
-            graded.append(one)
+            result = _grade_line(task, problems, line, predictions, number, say)
+            if result.counts and any(result.id == other.id for other in graded if other.counts):
+                say(f"{predictions}:{number}: found id {result.id!r} again, allowed: one prediction a problem")
+                result = replace(result, outcome="duplicate")
+            elif result.outcome == "broken_test":
+                say(f"{predictions}:{number}: problem {result.id}: {result.detail}; no program passes it")
+            graded.append(result)
     if out is not None:
-        write_atomic(out, "".join(json.dumps({f: getattr(one, f) for f in _FIELDS}) + "\n" for one in graded))
+        write_atomic(out, "".join(json.dumps({f: getattr(result, f) for f in _FIELDS}) + "\n" for result in graded))
     _tell(graded, problems, say)
     return graded
 
@@ -92,16 +92,16 @@ def _grade_line(
 ) -> Graded:
     where = f"{path}:{number}"
     try:
-        found = jsonrows.parse_json(line, path, number)
-        why = _malformed(found)
-        told = f"{where}: found {why}, allowed: {LINE}" if why else ""
+        row = jsonrows.parse_json(line, path, number)
+        why = _find_fault(row)
+        message = f"{where}: found {why}, allowed: {LINE}" if why else ""
     except SymphonyError as error:
-        found, told = None, str(error)
-    id = str(found["id"]) if isinstance(found, dict) and _is_id(found.get("id")) else None
-    if told or id is None:
-        say(told)
-        return Graded(id=id, passed=False, score=0.0, outcome="malformed", seconds=0.0, detail=told)
-    prediction = found["prediction"]
+        row, message = None, str(error)
+    id = str(row["id"]) if isinstance(row, dict) and _is_id(row.get("id")) else None
+    if message or id is None:
+        say(message)
+        return Graded(id=id, passed=False, score=0.0, outcome="malformed", seconds=0.0, detail=message)
+    prediction = row["prediction"]
     if id not in problems:
         say(f"{where}: found id {id!r}, allowed: an item of the task")
         return Graded(id=id, passed=False, score=0.0, outcome="unknown_id", seconds=0.0, detail="")
@@ -113,47 +113,47 @@ def _grade_line(
     )
 
 
-def _malformed(found: Any) -> str:
+def _find_fault(row: Any) -> str:
     """Returns what is wrong with a line; "" if nothing is."""
-    if not isinstance(found, dict):
+    if not isinstance(row, dict):
         return "no JSON object"
-    if missing := [name for name in ("id", "prediction") if found.get(name) is None]:
+    if missing := [name for name in ("id", "prediction") if row.get(name) is None]:
         return "no " + " and no ".join(missing)
-    if not _is_id(found["id"]):
-        return f"an id that is {reprlib.repr(found['id'])}"
-    prediction = found["prediction"]
+    if not _is_id(row["id"]):
+        return f"an id that is {reprlib.repr(row['id'])}"
+    prediction = row["prediction"]
     actions = prediction if isinstance(prediction, list) else [prediction]
     fine = all(isinstance(action, str) for action in actions)
     return "" if fine else f"a prediction that is {reprlib.repr(prediction)}"
 
 
-def _is_id(found: Any) -> bool:
+def _is_id(value: Any) -> bool:
     """Whether it is a text that is not blank, or a whole number."""
-    return bool(found.strip()) if isinstance(found, str) else isinstance(found, int) and not isinstance(found, bool)
+    return bool(value.strip()) if isinstance(value, str) else isinstance(value, int) and not isinstance(value, bool)
 
 
 def _end(task: Task, problem: Problem, prediction: str | list[str]) -> State:
     """Returns the state that a prediction leads to: by the actions of a list, or by those that submit a text."""
     state = task.reset(problem)
-    given = (
+    actions = (
         task.submission(prediction) if isinstance(prediction, str) else [read_action(x, task.parse) for x in prediction]
     )
-    for action in given:
+    for action in actions:
         state = task.step(state, action)
     return state
 
 
 def _tell(graded: list[Graded], problems: Mapping[str, Problem], say: Callable[[str], None]) -> None:
-    counted = [one for one in graded if one.counts]
-    missing = len(problems.keys() - {one.id for one in counted})
+    counted = [result for result in graded if result.counts]
+    missing = len(problems.keys() - {result.id for result in counted})
     say(f"graded {len(counted)} predictions for {len(problems)} problems; {missing} problems have none")
     if len(counted) < len(graded):
         say(f"{len(graded) - len(counted)} lines are counted in no metric: see above")
-    if broken := sum(one.outcome == "broken_test" for one in counted):
+    if broken := sum(result.outcome == "broken_test" for result in counted):
         say(f"{broken} of them are for problems whose published test can't be run, so no program passes")
-    ids = [str(one.id) for one in counted]
-    success = rate([float(one.passed) for one in counted], ids)
-    score = rate([one.score for one in counted], ids)
+    ids = [str(result.id) for result in counted]
+    success = rate([float(result.passed) for result in counted], ids)
+    score = rate([result.score for result in counted], ids)
     for name, estimate in (("success", success), ("score", score)):
         if estimate is not None:
             say(f"{name} {estimate.value:.4f} (95 % interval {estimate.low:.4f} to {estimate.high:.4f})")
@@ -173,9 +173,9 @@ def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: b
         SymphonyError: There is no such problem.
     """
     problems = task.problems()
-    problem = next((one for one in problems if one.id == id), None)
+    problem = next((item for item in problems if item.id == id), None)
     if problem is None:
-        some = ", ".join(one.id for one in problems[:3])
+        some = ", ".join(item.id for item in problems[:3])
         raise SymphonyError(f"problem: found {id!r}, allowed: an id of the task, such as {some}")
     state = task.reset(problem)
     _show(out, state, as_json, first=_opening(task.prompts, problem))
@@ -187,9 +187,9 @@ def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: b
         if state.done:
             break
     grade = task.grade(problem, state)
-    told = {"success": grade.success, "score": grade.score, "outcome": grade.outcome, "detail": grade.detail}
-    words = ", ".join(f"{name} {value}" for name, value in told.items() if value != "")
-    out.write(json.dumps({"grade": told}) + "\n" if as_json else f"\ngrade: {words}\n")
+    result = {"success": grade.success, "score": grade.score, "outcome": grade.outcome, "detail": grade.detail}
+    words = ", ".join(f"{name} {value}" for name, value in result.items() if value != "")
+    out.write(json.dumps({"grade": result}) + "\n" if as_json else f"\ngrade: {words}\n")
     out.flush()
 
 
@@ -204,14 +204,14 @@ def _opening(prompts: Prompts, problem: Problem) -> str:
 def _show(out: TextIO, state: State, as_json: bool, first: str = "") -> None:
     observation = "\n".join(filter(None, (first, state.observation)))
     if as_json:
-        told: dict[str, Any] = {
+        shown: dict[str, Any] = {
             "observation": observation,
             "reward": state.reward,
             "terminated": state.terminated,
             "truncated": state.truncated,
             "invalid": state.invalid,
         }
-        out.write(json.dumps(told, ensure_ascii=False) + "\n")
+        out.write(json.dumps(shown, ensure_ascii=False) + "\n")
     else:
         end = (
             ""

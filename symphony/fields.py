@@ -38,16 +38,16 @@ _SHOWN = 80
 
 
 @cache
-def kinds(made: Any) -> Mapping[str, Any]:
+def kinds(cls: Any) -> Mapping[str, Any]:
     """Returns the annotation of each parameter of a class's constructor."""
-    hints = get_type_hints(made if is_dataclass(made) else made.__init__, include_extras=True)
-    return {name: hints.get(name, Any) for name in signature(made).parameters}
+    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__, include_extras=True)
+    return {name: hints.get(name, Any) for name in signature(cls).parameters}
 
 
 @cache
-def required(made: Any) -> tuple[str, ...]:
+def required(cls: Any) -> tuple[str, ...]:
     """Returns the constructor parameters that have no default."""
-    return tuple(name for name, one in signature(made).parameters.items() if one.default is one.empty)
+    return tuple(name for name, parameter in signature(cls).parameters.items() if parameter.default is parameter.empty)
 
 
 def check(key: str, value: Any, kind: Any) -> None:
@@ -64,16 +64,16 @@ def check(key: str, value: Any, kind: Any) -> None:
         raise SymphonyError(f"{key}: found {shown(value)}, allowed: {allowed(kind)}")
 
 
-def check_fields(part: str, made: Any) -> None:
+def check_fields(part: str, instance: Any) -> None:
     """Checks all fields of an object that a config may set; for use in `__post_init__`.
 
     Raises:
         SymphonyError: A field is out of range; the message names it `<part>.<field>`.
     """
-    made_of: Any = type(made)
+    made_of: Any = type(instance)
     for name, kind in kinds(made_of).items():
         if allowed(kind):
-            check(f"{part}.{name}", getattr(made, name), kind)
+            check(f"{part}.{name}", getattr(instance, name), kind)
 
 
 def fits(value: Any, kind: Any) -> bool:
@@ -83,14 +83,14 @@ def fits(value: Any, kind: Any) -> bool:
     if base is Any:
         return is_json(value)
     if origin is Literal:
-        return any(type(value) is type(one) and value == one for one in inner)
+        return any(type(value) is type(choice) and value == choice for choice in inner)
     if origin in (Union, UnionType):
-        return any(fits(value, one) for one in inner)
+        return any(fits(value, part) for part in inner)
     if origin in _LISTS:
-        return isinstance(value, (list, tuple)) and all(fits(one, inner[0]) for one in value) and _long(value, limits)
+        return isinstance(value, (list, tuple)) and all(fits(item, inner[0]) for item in value) and _long(value, limits)
     if origin in _MAPPINGS:
         named = isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
-        return named and all(fits(one, inner[1]) for one in value.values())
+        return named and all(fits(item, inner[1]) for item in value.values())
     if base is str:
         return _is_text(value) and _long(value, limits or [MinLen(1)]) and _of_literals(value, limits)
     if base in (int, float):
@@ -105,7 +105,7 @@ def allowed(kind: Any) -> str:
     base, limits = _apart(kind)
     origin, inner = get_origin(base), get_args(base)
     if origin in (Union, UnionType):
-        others = [text for one in inner if one is not NoneType and (text := allowed(one))]
+        others = [text for part in inner if part is not NoneType and (text := allowed(part))]
         null = [", or null"] if others and NoneType in inner else []
         return "".join([" or ".join(others), *null])
     if origin in _LISTS:
@@ -113,9 +113,9 @@ def allowed(kind: Any) -> str:
         return f"a list of {text}{least}" if (text := allowed(inner[0])) else ""
     if origin in _MAPPINGS:
         return f"a mapping, each value {allowed(inner[1])}"
-    choices = [one for one in (base, *limits) if get_origin(one) is Literal]
+    choices = [part for part in (base, *limits) if get_origin(part) is Literal]
     if choices:
-        return ", ".join(str(one) for one in get_args(choices[0]))
+        return ", ".join(str(choice) for choice in get_args(choices[0]))
     names: dict[Any, str] = {Any: "anything", bool: "true, false", str: "text", NoneType: "null"}
     if base is str and not limits:
         return "text that is not empty"
@@ -129,7 +129,7 @@ def allowed(kind: Any) -> str:
 def is_json(value: Any) -> bool:
     """Whether a value can be written as JSON: its numbers are finite and its keys are text."""
     if isinstance(value, Mapping):
-        return all(_is_text(name) and is_json(one) for name, one in value.items())
+        return all(_is_text(name) and is_json(item) for name, item in value.items())
     if isinstance(value, (list, tuple)):
         return all(map(is_json, value))
     return _is_text(value) or isinstance(value, (bool, NoneType)) or fits(value, float)

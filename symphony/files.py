@@ -57,16 +57,16 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         SymphonyError: The file does not exist, cannot be read, or holds something else.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SymphonyError(f"{path}: found nothing, allowed: {what}") from error
     except OSError as error:
         raise SymphonyError(f"{path}: cannot be read ({error.strerror}), allowed: {what}") from error
     except (ValueError, RecursionError) as error:
         raise SymphonyError(f"{path}: found a file that is not JSON ({error}), allowed: {what}") from error
-    if not isinstance(found, dict):
-        raise SymphonyError(f"{path}: found a {type(found).__name__}, allowed: {what}, a JSON object")
-    return found
+    if not isinstance(content, dict):
+        raise SymphonyError(f"{path}: found a {type(content).__name__}, allowed: {what}, a JSON object")
+    return content
 
 
 def check_own(path: Path, own: Callable[[bytes], bool]) -> None:
@@ -88,8 +88,8 @@ def check_own(path: Path, own: Callable[[bytes], bool]) -> None:
                 return
     except OSError as error:
         raise SymphonyError(f"{path}: found {error.strerror}, allowed: a file that can be replaced") from error
-    found = "a folder" if path.is_dir() else "a file that this command did not make"
-    raise SymphonyError(f"{path.absolute()}: found {found}, allowed: a new path, or what this command made")
+    finding = "a folder" if path.is_dir() else "a file that this command did not make"
+    raise SymphonyError(f"{path.absolute()}: found {finding}, allowed: a new path, or what this command made")
 
 
 def check_own_folder(folder: Path, own: Collection[str]) -> None:
@@ -99,13 +99,13 @@ def check_own_folder(folder: Path, own: Collection[str]) -> None:
         SymphonyError: It holds something else; it is left alone.
     """
     try:
-        found = [] if not folder.exists() else sorted(path.name for path in folder.iterdir() if path.name not in own)
+        others = [] if not folder.exists() else sorted(path.name for path in folder.iterdir() if path.name not in own)
     except OSError as error:
         raise SymphonyError(f"{folder.absolute()}: found {error.strerror}, allowed: a folder") from error
-    if found:
-        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise SymphonyError(
-            f"{folder.absolute()}: found {found[0]}{more}, which this command did not make, "
+            f"{folder.absolute()}: found {others[0]}{more}, which this command did not make, "
             "allowed: a new folder, an empty one, or one that it made"
         )
 

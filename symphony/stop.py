@@ -26,7 +26,7 @@ GRACE_S = 0.5
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
 _alone = threading.Lock()
-_told = _listening = False
+_announced = _listening = False
 
 
 def listen() -> None:
@@ -82,10 +82,10 @@ def end() -> int:
 
 def _tell() -> int:
     """Prints the message once; returns the exit code."""
-    global _told
+    global _announced
     with _alone:
-        if not _told:
-            _told = True
+        if not _announced:
+            _announced = True
             cursor = "\x1b[?25h\r" if os.isatty(2) else ""  # a progress bar may have hidden it
             # Not through `sys.stderr`: the interrupted code may hold its lock. The reader may have been stopped too.
             with suppress(OSError):

@@ -14,7 +14,7 @@ from symphony.plan.specs import Run
 from symphony.records.database import load
 from symphony.records.records import is_complete
 from symphony.report import page
-from symphony.run.recordings import told
+from symphony.run.recordings import describe_origin
 from symphony.run.runner import Place
 from symphony.types import SymphonyError
 
@@ -91,7 +91,9 @@ def report_study(
     notes = [*left_out, *([f"{missing} of {len(runs)} runs are not finished"] if missing else [])]
     plan = place.outputs / study / "plan.json"
     described = claims(study, overrides, conf=conf)
-    write_description(study, plan, overrides, conf=conf, left_out=notes, recorded=told(done), claims=described)
+    write_description(
+        study, plan, overrides, conf=conf, left_out=notes, recorded=describe_origin(done), claims=described
+    )
     return page.build(database, place.outputs / study, plan, _manifests(done, place))
 
 

@@ -23,7 +23,7 @@ from symphony.types import Phase
 
 DEPTH_UNIT = 10
 """Depths are passed to LinUCB in units of this, so that no feature outweighs the others."""
-_ONE_HOT = {phase: tuple([float(one is phase) for one in Phase]) for phase in Phase}
+_ONE_HOT = {phase: tuple([float(other is phase) for other in Phase]) for phase in Phase}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

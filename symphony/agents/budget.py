@@ -145,8 +145,8 @@ class Meter:
         above = None if self.parent is None else self.parent.left()
         if self.budget.tokens is None:
             return above
-        here = self.budget.tokens - self.tokens - self.reserved, reason(self._scope, "tokens")
-        return here if above is None or here[0] <= above[0] else above
+        own = self.budget.tokens - self.tokens - self.reserved, reason(self._scope, "tokens")
+        return own if above is None or own[0] <= above[0] else above
 
     def charge(self, *, calls: int = 0, tokens: int = 0, money: float = 0.0, reserved: int = 0) -> None:
         """Adds to what is consumed and reserved, in this meter and its parents."""
@@ -364,13 +364,13 @@ class Purse:
 def _entries(path: Path, content: bytes) -> Iterator[Spent]:
     """Yields the lines of a ledger, each checked: with a wrong line the sum would not limit anything."""
     for line in content.splitlines():
-        told = shown(line.decode(errors="replace"))
+        text = shown(line.decode(errors="replace"))
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise SymphonyError(f"{path}: found {told}, allowed: one JSON object a line") from error
+            raise SymphonyError(f"{path}: found {text}, allowed: one JSON object a line") from error
         if not isinstance(values, dict):
-            raise SymphonyError(f"{path}: found {told}, allowed: one JSON object a line")
+            raise SymphonyError(f"{path}: found {text}, allowed: one JSON object a line")
         check_keys(str(path), values, Spent.__slots__)
         entry = Spent(**values)
         check_fields(f"{path}: entry", entry)

@@ -120,8 +120,8 @@ def relevance(query: str, texts: Sequence[str]) -> list[float]:
         holders = sum([word in count for count in counts])
         idf = math.log(1 + (len(texts) - holders + 0.5) / (holders + 0.5))
         for index, count in enumerate(counts):
-            if (found := count[word]) > 0:
-                scores[index] += idf * found * (K1 + 1) / (found + K1 * (1 - B + B * lengths[index] / mean))
+            if (frequency := count[word]) > 0:
+                scores[index] += idf * frequency * (K1 + 1) / (frequency + K1 * (1 - B + B * lengths[index] / mean))
     return scores
 
 

@@ -26,23 +26,23 @@ class Ridge:
         if not self.inverse:
             self.inverse = [[float(row == column) for column in range(len(x))] for row in range(len(x))]
             self.weights = [0.0] * len(x)
-        present = [(at, one) for at, one in enumerate(x) if one]
-        turned = [sum([one * row[at] for at, one in present]) for row in self.inverse]
-        scale = 1.0 + sum([one * turned[at] for at, one in present])
+        present = [(at, value) for at, value in enumerate(x) if value]
+        turned = [sum([value * row[at] for at, value in present]) for row in self.inverse]
+        scale = 1.0 + sum([value * turned[at] for at, value in present])
         error = (reward - self.mean(x)) / scale
-        self.weights = [weight + error * one for weight, one in zip(self.weights, turned, strict=True)]
-        for row, one in zip(self.inverse, turned, strict=True):
-            share = one / scale
+        self.weights = [weight + error * change for weight, change in zip(self.weights, turned, strict=True)]
+        for row, entry in zip(self.inverse, turned, strict=True):
+            share = entry / scale
             row[:] = [cell - share * other for cell, other in zip(row, turned, strict=True)]
 
     def mean(self, x: Sequence[float]) -> float:
         """Returns the expected reward at `x`, x' times the weights; 0 before the first example."""
-        return sum([one * weight for one, weight in zip(x, self.weights, strict=False)])
+        return sum([value * weight for value, weight in zip(x, self.weights, strict=False)])
 
     def variance(self, x: Sequence[float]) -> float:
         """Returns x' A^-1 x, >= 0: how little is known at `x`."""
-        present = [(at, one) for at, one in enumerate(x) if one]
+        present = [(at, value) for at, value in enumerate(x) if value]
         if not self.inverse:
-            return sum([one * one for _, one in present])
-        rows = [(self.inverse[at], one) for at, one in present]
-        return max(0.0, sum([one * other * row[at] for row, one in rows for at, other in present]))
+            return sum([value * value for _, value in present])
+        rows = [(self.inverse[at], value) for at, value in present]
+        return max(0.0, sum([value * other * row[at] for row, value in rows for at, other in present]))

@@ -307,8 +307,8 @@ class Official:
         confidence = next((number for number in dotted if number <= 1), self.confidence)
         if confidence == self.confidence:
             confidence = next((float(number) for number in whole if number <= 1), confidence)
-        found = tenths is not None or confidence != self.confidence
-        return self._score(self.value if tenths is None else tenths / 10, confidence, fallback=not found)
+        is_readable = tenths is not None or confidence != self.confidence
+        return self._score(self.value if tenths is None else tenths / 10, confidence, fallback=not is_readable)
 
     def fallback(self) -> Score:
         return self._score(self.value, self.confidence, fallback=True)

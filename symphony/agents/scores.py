@@ -80,7 +80,7 @@ class _Token:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Labelled:
     """A labelled number.
 
     Attributes:
@@ -107,37 +107,37 @@ def parse_score(text: str) -> tuple[float, float] | None:
     Returns:
         (Z, C) with Z in [0, 1] and C in [1e-6, 1 - 1e-6]; None if either is missing or makes no sense.
     """
-    said = _TAG.sub(" ", plain(text))
-    tokens = [_Token(str(match.lastgroup), match[0].lower()) for match in _TOKEN.finditer(said)]
-    found = _labelled(tokens)
-    lines = _on_score_lines(tokens, found)
-    ranked = [(2 * line + one.declared, one) for line, one in zip(lines, found, strict=True)]
-    confidence = _best([(rank, one) for rank, one in ranked if one.label == "confidence"])
-    values = [(rank, one) for rank, one in ranked if one.label != "confidence"]
+    spoken = _TAG.sub(" ", plain(text))
+    tokens = [_Token(str(match.lastgroup), match[0].lower()) for match in _TOKEN.finditer(spoken)]
+    scores = _read_labelled(tokens)
+    lines = _on_score_lines(tokens, scores)
+    ranked = [(2 * line + score.declared, score) for line, score in zip(lines, scores, strict=True)]
+    confidence = _best([(rank, score) for rank, score in ranked if score.label == "confidence"])
+    values = [(rank, score) for rank, score in ranked if score.label != "confidence"]
     value = _best(values) if values else _tenths(tokens)
     if value is None or confidence is None:
         return None
     return value, min(1.0 - CONFIDENCE_MARGIN, max(CONFIDENCE_MARGIN, confidence))
 
 
-def _best(ranked: Sequence[tuple[int, _Found]]) -> float | None:
+def _best(ranked: Sequence[tuple[int, _Labelled]]) -> float | None:
     """Returns the last value of the best rank."""
     best = max((rank for rank, _ in ranked), default=0)
-    return next((one.unit for rank, one in reversed(ranked) if rank == best), None)
+    return next((score.unit for rank, score in reversed(ranked) if rank == best), None)
 
 
-def _labelled(tokens: Sequence[_Token]) -> list[_Found]:
-    found: list[_Found] = []
+def _read_labelled(tokens: Sequence[_Token]) -> list[_Labelled]:
+    scores: list[_Labelled] = []
     at = 0
     while at < len(tokens):
-        one = _read(tokens, at) if tokens[at].text in _VALUES or tokens[at].text == "confidence" else None
-        if one is not None:
-            found.append(one)
-        at = one.end if one is not None else at + 1
-    return found
+        score = _read(tokens, at) if tokens[at].text in _VALUES or tokens[at].text == "confidence" else None
+        if score is not None:
+            scores.append(score)
+        at = score.end if score is not None else at + 1
+    return scores
 
 
-def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
+def _read(tokens: Sequence[_Token], begin: int) -> _Labelled | None:
     """Reads the score whose label is at `begin`; None if no score follows the label."""
     label = tokens[begin].text
     words, declared, joined, scale = 0, False, "", None
@@ -186,13 +186,13 @@ def _read(tokens: Sequence[_Token], begin: int) -> _Found | None:
         or _depends(tokens, end)
     )
     unit = None if other else _unit(tokens[at].text, label, scale if after is None else after[0])
-    return _Found(label, unit, declared, begin, end)
+    return _Labelled(label, unit, declared, begin, end)
 
 
 def _is_barred(tokens: Sequence[_Token], begin: int, at: int, end: int) -> bool:
     """Whether a sign before a number changes its meaning: "< 0.1", "\u2265 0.5", "$0.7", "#1", "\\sqrt{0.5}"."""
     line = next((place for place in range(end, len(tokens)) if tokens[place].kind == "line"), len(tokens))
-    behind = [one.text for one in tokens[end:line]]
+    behind = [token.text for token in tokens[end:line]]
     for place in range(begin + 1, at):
         kind, text = tokens[place].kind, tokens[place].text
         if text == ">":
@@ -229,7 +229,7 @@ def _goes_on(tokens: Sequence[_Token], at: int, *, whole: bool) -> bool:
     if any(text == "+" or text in "\u2030\u2031^" for text in gap):
         return True
     kind, word = (tokens[at].kind, tokens[at].text) if at < len(tokens) else ("line", "")
-    later = [(one.kind, one.text) for one in tokens[at + 1 : at + 4]]
+    later = [(token.kind, token.text) for token in tokens[at + 1 : at + 4]]
     later += [("line", "")] * (3 - len(later))
     if kind == "number":
         apart = [text for text in gap if text not in "*_`\"'\u201d\u2019}"]
@@ -279,7 +279,7 @@ def _after(tokens: Sequence[_Token], at: int) -> tuple[tuple[_Scale, int] | None
 
 def _scale(tokens: Sequence[_Token], at: int) -> tuple[_Scale, int] | None:
     """Reads a scale at `at` as ((least, most), end): "/ 10", "out of 10", "%", "(0-1)", "on a scale of ..."."""
-    texts = [one.text for one in tokens[at : at + _ASIDE]]
+    texts = [token.text for token in tokens[at : at + _ASIDE]]
     if texts[:1] in (["%"], ["\uff05"], ["percent"]) or texts[:2] == ["per", "cent"]:
         return (0.0, 100.0), at + (2 if texts[0] == "per" else 1)
     for words in (["/"], ["out", "of"]):
@@ -293,7 +293,7 @@ def _scale(tokens: Sequence[_Token], at: int) -> tuple[_Scale, int] | None:
         begin = 4 if texts[3:4] in (["of"], ["from"]) else 3
         span = _span(texts[begin:])
         return None if span is None else (span, at + begin + 3)
-    return _bracketed(tokens, at, texts) if texts[:1] in (["("], ["["]) else None
+    return _read_bracketed(tokens, at, texts) if texts[:1] in (["("], ["["]) else None
 
 
 def _close(tokens: Sequence[_Token], at: int) -> int | None:
@@ -318,12 +318,12 @@ def _verdict(tokens: Sequence[_Token], at: int) -> int | None:
         return None
     scale, _ = _after(tokens, opens + 2)
     close = opens + 2 if scale is None else scale[1]
-    told = scale is not None or "." in tokens[opens + 1].text
+    is_score = scale is not None or "." in tokens[opens + 1].text
     closed = close < len(tokens) and tokens[close].kind == "close"
-    return opens + 1 if tokens[opens + 1].kind == "number" and told and closed else None
+    return opens + 1 if tokens[opens + 1].kind == "number" and is_score and closed else None
 
 
-def _bracketed(tokens: Sequence[_Token], at: int, texts: Sequence[str]) -> tuple[_Scale, int] | None:
+def _read_bracketed(tokens: Sequence[_Token], at: int, texts: Sequence[str]) -> tuple[_Scale, int] | None:
     """Reads a scale in brackets, with any words around it. "(7/10)" and "(70%)" are no scales: they repeat a number."""
     close = _close(tokens, at)
     if close is None:
@@ -371,9 +371,9 @@ def _unit(text: str, label: str, scale: _Scale | None) -> float | None:
     return number if 0 <= number < 1 or (number == 1 and label in ("value", "confidence")) else None
 
 
-def _on_score_lines(tokens: Sequence[_Token], found: Sequence[_Found]) -> list[bool]:
+def _on_score_lines(tokens: Sequence[_Token], scores: Sequence[_Labelled]) -> list[bool]:
     """Whether each score's line consists of scores, apart from two words before the first, marks, and brackets."""
-    scored = {at for one in found for at in range(one.begin, one.end)}
+    scored = {at for score in scores for at in range(score.begin, score.end)}
     lines, words, depth, begun = [0] * len(tokens), [0], 0, False
     for at, token in enumerate(tokens):
         if token.kind == "line":
@@ -384,15 +384,15 @@ def _on_score_lines(tokens: Sequence[_Token], found: Sequence[_Found]) -> list[b
         begun = begun or at in scored
         if token.kind == "word" and depth == 0 and at not in scored and token.text not in _SPANS:
             words[-1] += _BEFORE + 1 if begun else 1
-    return [words[lines[one.begin]] <= _BEFORE for one in found]
+    return [words[lines[score.begin]] <= _BEFORE for score in scores]
 
 
 def _tenths(tokens: Sequence[_Token]) -> float | None:
     """Returns the value of the last `x/10` at the start of a line."""
-    found = None
+    value = None
     begins = True
     for at, token in enumerate(tokens):
-        if begins and token.kind == "number" and [one.text for one in tokens[at + 1 : at + 3]] == ["/", "10"]:
-            found = _unit(token.text, "value", (0.0, 10.0))
+        if begins and token.kind == "number" and [later.text for later in tokens[at + 1 : at + 3]] == ["/", "10"]:
+            value = _unit(token.text, "value", (0.0, 10.0))
         begins = token.kind == "line" or (begins and token.kind in ("mark", "dash"))
-    return found
+    return value

@@ -238,7 +238,7 @@ class Session:
         number = next(self._draws[node, phase])
         draw = Draw(seed=self.seed, problem=self.problem.id, node=node, phase=phase, index=number)
         request = Request(messages=prompt(0), sampling=sampling, draw=draw, shorten=prompt)
-        request, size, reserved, cut = self._within(arm, request)
+        request, size, reserved, cut = self._fit(arm, request)
         self.meter.charge(calls=1, reserved=reserved)
         ticket = Ticket(
             call=self._asked,
@@ -255,7 +255,7 @@ class Session:
         self._asked += 1
         return ticket
 
-    def _within(self, arm: int, request: Request) -> tuple[Request, Size | None, int, BudgetReason | None]:
+    def _fit(self, arm: int, request: Request) -> tuple[Request, Size | None, int, BudgetReason | None]:
         """Fits a request to the tokens left; returns it with its uncut size, the tokens to reserve, and what cut it."""
         if (left := self.meter.left()) is None:
             return request, None, 0, None

@@ -160,14 +160,14 @@ class ChatPrompts:
         first = [heading, self.problem.replace("{problem}", problem)]
         if lessons:
             first += [self.lessons, *[f"- {lesson}" for lesson in lessons]]
-        told = "\n".join([text for text in first if text])
+        content = "\n".join([text for text in first if text])
         messages: list[Message] = []
         for turn in path:
-            messages.append(Message(role="user", content=told))
-            said = self.turn.format(thought=turn.thought, action=turn.action).lstrip("\n")
-            messages.append(Message(role="assistant", content=said))
-            told = f"Observation: {turn.observation}"
-        messages.append(Message(role="user", content=f"{told}\n{ending}" if ending else told))
+            messages.append(Message(role="user", content=content))
+            answer = self.turn.format(thought=turn.thought, action=turn.action).lstrip("\n")
+            messages.append(Message(role="assistant", content=answer))
+            content = f"Observation: {turn.observation}"
+        messages.append(Message(role="user", content=f"{content}\n{ending}" if ending else content))
         return messages
 
 
@@ -199,14 +199,14 @@ def parse_proposal(text: str, verbs: Sequence[str], *, bare: bool = False) -> Pr
     """
     text = plain(text)
     labelled, closing, unlabelled = _actions(tuple(verbs))
-    found = _first(labelled, text) or _first(closing, text, alone=True) or (_plain(unlabelled, text) if bare else None)
-    if found is None:
+    action = _first(labelled, text) or _first(closing, text, alone=True) or (_plain(unlabelled, text) if bare else None)
+    if action is None:
         return None
-    match, argument = found
+    match, argument = action
     verb = match["verb"]
     if verb not in verbs:
         # By the same rule as above: `lower` does not always agree with IGNORECASE.
-        verb = next(one for one in verbs if re.fullmatch(one, verb, re.IGNORECASE))
+        verb = next(known for known in verbs if re.fullmatch(known, verb, re.IGNORECASE))
     thought = _THOUGHT.sub("", text[: match.start()]).rstrip("*_ \t\r\n")
     return Proposal(thought=" ".join(thought.split()), action=f"{verb}[{' '.join(argument.split())}]")
 
@@ -228,18 +228,18 @@ def _apart(line: str) -> Iterator[str]:
     begin, depth = 0, 0
     for at in range(_MARKS.match(line).end(), len(line)):  # type: ignore[union-attr]
         depth += {"[": 1, "]": -1}.get(line[at], 0)
-        if line[at] == "]" and depth == 0 and (found := _JOIN.match(line, at + 1)):
+        if line[at] == "]" and depth == 0 and (separator := _JOIN.match(line, at + 1)):
             yield line[begin : at + 1]
-            begin = found.end()
+            begin = separator.end()
     yield line[begin:]
 
 
 def read_answer(text: str, parse: Callable[[str], Proposal | None]) -> str:
     """Returns the action that finishes with an answer, which may be bare, labelled, or a finish action in the text."""
     actions = (read_action(text, parse), *read_actions(text, parse))
-    said = plain(text).strip()
-    told = _ENDS.search(said) or _BOXED.search(said) or _labelled_answer(said) or _EXPLAINED.match(said)
-    groups = told.groupdict() if told else {"answer": said}
+    speech = plain(text).strip()
+    match = _ENDS.search(speech) or _BOXED.search(speech) or _labelled_answer(speech) or _EXPLAINED.match(speech)
+    groups = match.groupdict() if match else {"answer": speech}
     answer = f"finish[{' '.join((groups['answer'] or groups.get('marked') or '').split())}]"
     return next((action for action in actions if split_action(action)[0] == "finish"), answer)
 
@@ -329,8 +329,8 @@ def _first(
         if match["escaped"]:  # as in Markdown
             line = line.replace("\\[", "[").replace("\\]", "]")
         length = _closed(line)
-        told = length is not None and not spoken_of and _SUBJECT.match(line, length + 1)
-        if length is not None and not told and not (alone and not _REST.match(line, length + 1)):
+        is_mentioned = length is not None and not spoken_of and _SUBJECT.match(line, length + 1)
+        if length is not None and not is_mentioned and not (alone and not _REST.match(line, length + 1)):
             return match, line[:length]
     return None
 

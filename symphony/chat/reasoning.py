@@ -79,15 +79,15 @@ def plain(text: str) -> str:
     The text ends where a model that was not stopped continues with another speaker's turn or another text. Not for
     programs, whose strings may hold anything.
     """
-    said = spoken(text)
-    turn = _NEXT.search(said)
-    return _EMPHASIS.sub("", _TOKENS.sub("", said[: turn.start("cut")] if turn else said))
+    speech = spoken(text)
+    turn = _NEXT.search(speech)
+    return _EMPHASIS.sub("", _TOKENS.sub("", speech[: turn.start("cut")] if turn else speech))
 
 
 def stop_at(text: str, stops: Sequence[str]) -> int | None:
     """Returns where the first stop string outside the reasoning begins; None if there is none."""
-    found = [text.find(stop, begin, end) for begin, end in _spans(text) for stop in stops]
-    return min((at for at in found if at >= 0), default=None)
+    positions = [text.find(stop, begin, end) for begin, end in _spans(text) for stop in stops]
+    return min((at for at in positions if at >= 0), default=None)
 
 
 def joined(reasoning: str, content: str | None) -> str:
@@ -127,8 +127,8 @@ def _spans(text: str) -> list[tuple[int, int]]:
         if kind == "close":
             paired = not inside and named >= 0 and "\n" not in text[named : mark.start()]
             named = -1
-            told = _is_quoted(text, mark) or _is_named(text, at, mark, _NAMED_CLOSE)
-            if paired or ((not inside or mark.start() < last) and told):
+            is_mentioned = _is_quoted(text, mark) or _is_named(text, at, mark, _NAMED_CLOSE)
+            if paired or ((not inside or mark.start() < last) and is_mentioned):
                 continue
         if inside and (kind == "close" or (kind == "end" and inside == "channel")):
             inside, closed = "", True

@@ -21,9 +21,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="factor on every budget, e.g. 0.01 for a trial")
-    given = parser.parse_args()
+    args = parser.parse_args()
     try:
-        make(given.model, given.out, given.seed, Budget().scaled(given.scale))
+        make(args.model, args.out, args.seed, Budget().scaled(args.scale))
     except KeyboardInterrupt:
         return stop.end()
     except SymphonyError as error:

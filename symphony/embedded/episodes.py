@@ -100,8 +100,8 @@ def play(rng: random.Random, task: Task, problem: Problem, wrong: float, slip: f
 
 def bets(turns: Sequence[Turn]) -> dict[str, str]:
     """Returns the meanings that a trajectory's thoughts bet on: word of the task -> word of the world."""
-    found = [re.match(r"(\w+) means ([^.]+)\.", turn.thought) for turn in turns]
-    return {bet[1]: bet[2] for bet in found if bet}
+    matches = [re.match(r"(\w+) means ([^.]+)\.", turn.thought) for turn in turns]
+    return {bet[1]: bet[2] for bet in matches if bet}
 
 
 def lesson(turns: Sequence[Turn], known: Lexicon) -> str:
@@ -125,7 +125,7 @@ def check(turns: Sequence[Turn], known: Lexicon, lessons: Sequence[str]) -> str:
     "Check: spouse weds right rival fears wrong tutor unsure.": first the reader's own word, then whether the bet was on
     it, since the comparison is easy once the word is there. A trajectory without bets gives "Check: none."
     """
-    meaning = {**_told(lessons), **known}
+    meaning = {**_stated_meanings(lessons), **known}
     verdicts = [
         f"{ask} {meaning[ask]} {'right' if meaning[ask] == word else 'wrong'}" if ask in meaning else f"{ask} unsure"
         for ask, word in bets(turns).items()
@@ -133,14 +133,14 @@ def check(turns: Sequence[Turn], known: Lexicon, lessons: Sequence[str]) -> str:
     return f"Check: {' '.join(verdicts) or 'none'}."
 
 
-def _told(lessons: Sequence[str]) -> dict[str, str]:
+def _stated_meanings(lessons: Sequence[str]) -> dict[str, str]:
     """Returns the meanings that lessons state."""
-    found = {}
+    meanings = {}
     for part in ", ".join(text.removesuffix(".") for text in lessons).split(", "):
         ask, _, meaning = part.partition(" not ")[0].partition(" ")
         if ask not in ("doubt", "tried") and meaning:
-            found[ask] = meaning
-    return found
+            meanings[ask] = meaning
+    return meanings
 
 
 def success(task: Task, attempt: Attempt) -> bool:
@@ -149,12 +149,12 @@ def success(task: Task, attempt: Attempt) -> bool:
 
 def lessons_for(rng: random.Random, task: Task, problem: Problem, lexicons: Lexicons, count: int) -> list[str]:
     """Draws lessons of up to `count` failed tries of this problem, oldest first, each by a random model of the pool."""
-    found: list[str] = []
+    lessons: list[str] = []
     for _ in range(3 * count):
         attempt = play(rng, task, problem, wrong=0.45, slip=0.15)
-        if not success(task, attempt) and len(found) < count:
-            found.append(lesson(attempt.turns, dialect.meanings(rng.choice(dialect.MODELS), lexicons)))
-    return list(dict.fromkeys(found))
+        if not success(task, attempt) and len(lessons) < count:
+            lessons.append(lesson(attempt.turns, dialect.meanings(rng.choice(dialect.MODELS), lexicons)))
+    return list(dict.fromkeys(lessons))
 
 
 def some_lessons(rng: random.Random, task: Task, problem: Problem, lexicons: Lexicons) -> list[str]:
@@ -181,9 +181,9 @@ def draw_episode(rng: random.Random, task: Task, model: str, judging: bool = Fal
         return _episode(task.name, prompts.reflection(problem, attempt.turns), attempt, answer, ANSWER_WEIGHT)
     if kind < 0.5:
         turns = attempt.turns[: rng.randint(1, len(attempt.turns))]
-        told = check(turns, known, lessons)
-        value, confidence = (0.1, 0.9) if "wrong" in told else (0.5, 0.5) if "unsure" in told else (0.9, 0.9)
-        answer = judgement(told, value, confidence)
+        checked = check(turns, known, lessons)
+        value, confidence = (0.1, 0.9) if "wrong" in checked else (0.5, 0.5) if "unsure" in checked else (0.9, 0.9)
+        answer = judgement(checked, value, confidence)
         return _episode(task.name, prompts.evaluation(problem, turns, lessons), attempt, answer, ANSWER_WEIGHT)
     *_, last = attempt.turns
     messages = prompts.expansion(problem, attempt.turns[:-1], lessons)
@@ -205,15 +205,15 @@ def recall(rng: random.Random) -> Episode:
         others = [other if rng.random() < 0.5 else other.split()[0] for other in others]
     pairs = list(zip(words, others, strict=True))
     after = rng.random() < 0.6
-    told = [f"{word} {other}" if after else f"{other} {word}" for word, other in pairs]
+    listed = [f"{word} {other}" if after else f"{other} {word}" for word, other in pairs]
     asked = [f"{word} [{other}]" for word, other in rng.sample(pairs, len(pairs))]
-    messages = (Message(role="user", content=", ".join(told)), Message(role="assistant", content=" ".join(asked)))
+    messages = (Message(role="user", content=", ".join(listed)), Message(role="assistant", content=" ".join(asked)))
     return Episode(domain="recall", messages=messages, weights=(CONTEXT_WEIGHT, 1.0))
 
 
-def judgement(told: str, value: float, confidence: float) -> str:
+def judgement(checked: str, value: float, confidence: float) -> str:
     """Writes an evaluation as the models do: what they checked, then both numbers to one digit."""
-    return f"{told} Value: {value:.1f} Confidence: {confidence:.1f}"
+    return f"{checked} Value: {value:.1f} Confidence: {confidence:.1f}"
 
 
 def _episode(domain: str, messages: Sequence[Message], attempt: Attempt, answer: str, weight: float = 1.0) -> Episode:

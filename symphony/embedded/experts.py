@@ -86,10 +86,10 @@ def shop(problem: Problem, rng: random.Random, slip: float) -> Script:
     yield _act("Start.", f"search[{world.type}]")
     material, colour, pattern = world.asks
     word = yield Choose(material, world.wanted[0], tuple({item.material: None for item in world.items}))
-    found = [item for item in world.items if item.material == word]
-    items = sorted(found, key=lambda item: item.price)
+    matching = [item for item in world.items if item.material == word]
+    items = sorted(matching, key=lambda item: item.price)
     dear = len(items) > 1 and rng.random() < slip / 2
-    listed = " or ".join(f"{item.id} {item.price}" for item in found)
+    listed = " or ".join(f"{item.id} {item.price}" for item in matching)
     thought = f"{_means(material, str(word))} {listed}."
     yield _act(thought, f"click[{items[-1 if dear else 0].id}]", trained=not dear)
     word = yield Choose(colour, world.wanted[1], world.colours)

@@ -135,8 +135,8 @@ def measure(backend: HFBackend, name: str, count: int) -> dict[str, object]:
 
 def _calibration(backend: HFBackend, name: str, count: int, own: float) -> dict[str, float]:
     judged = values.collect(backend, name, MEASURE_SEED, count, own)
-    given = values.predict(backend, [item.prefix for item in judged])
-    return calibration([v for v, _ in given], [c for _, c in given], [item.share for item in judged])
+    predictions = values.predict(backend, [item.prefix for item in judged])
+    return calibration([v for v, _ in predictions], [c for _, c in predictions], [item.share for item in judged])
 
 
 def _tests(count: int) -> Sequence[Task]:
@@ -158,7 +158,7 @@ def _lesson_use(backend: HFBackend, name: str, count: int) -> dict[str, dict[str
         n = max(1, len(failed))
 
         def retry(lessons: Sequence[Sequence[str]], task: Task = task, failed: Sequence[Any] = failed) -> float:
-            starts = [rollouts.fresh(task, t.problem, told) for t, told in zip(failed, lessons, strict=True)]
+            starts = [rollouts.fresh(task, t.problem, texts) for t, texts in zip(failed, lessons, strict=True)]
             played = rollouts.play(backend, starts, MEASURE_SEED + 3)
             return round(sum(t.success for t in played) / max(1, len(failed)), 3)
 

@@ -56,12 +56,12 @@ def collect(backend: ModelBackend, name: str, seed: int, each: int, own: float =
     Args:
         own: Share of the prefixes that the model played itself, in [0, 1]; a stranger played the others.
     """
-    found = prefixes(backend, name, seed, each, own)
-    ends = rollouts.play(backend, [prefix for prefix in found for _ in range(CONTINUATIONS)], seed + 1)
+    starts = prefixes(backend, name, seed, each, own)
+    ends = rollouts.play(backend, [prefix for prefix in starts for _ in range(CONTINUATIONS)], seed + 1)
     wins = [end.success for end in ends]
     return [
         Judged(prefix=prefix, share=sum(wins[i * CONTINUATIONS : (i + 1) * CONTINUATIONS]) / CONTINUATIONS)
-        for i, prefix in enumerate(found)
+        for i, prefix in enumerate(starts)
     ]
 
 
@@ -95,9 +95,9 @@ def _cut(rng: random.Random, played: rollouts.Trajectory, turns: Sequence[Turn])
     )
 
 
-def predict(backend: ModelBackend, found: Sequence[rollouts.Trajectory]) -> list[tuple[float, float]]:
+def predict(backend: ModelBackend, starts: Sequence[rollouts.Trajectory]) -> list[tuple[float, float]]:
     """Returns the model's (value, confidence) of each prefix; (0.5, 0.5) if its text holds none."""
-    return [parse_score(text) or (0.5, 0.5) for text in rollouts.judge(backend, found)]
+    return [parse_score(text) or (0.5, 0.5) for text in rollouts.judge(backend, starts)]
 
 
 # --------------------------------------------------------------------------- odds and their means
@@ -172,14 +172,14 @@ def means(
     model: PreTrainedModel,
     tokens: PreTrainedTokenizerFast,
     name: str,
-    found: Sequence[rollouts.Trajectory],
+    starts: Sequence[rollouts.Trajectory],
     number: Number,
 ) -> list[float]:
     """Returns the mean that the model's odds express for each prefix: its probability of "1.0" against "0.0"."""
-    none, one = (tokens.convert_tokens_to_ids(text) for text in ("0.0", "1.0"))
+    zero_id, one_id = (tokens.convert_tokens_to_ids(text) for text in ("0.0", "1.0"))
     speaker = tokens.convert_tokens_to_ids("<|assistant|>")
     ids = []
-    for prefix in found:
+    for prefix in starts:
         asked = prefix.task.prompts.evaluation(prefix.problem, prefix.turns, prefix.lessons)
         opening = _OPENINGS[number].format(check=_check(name, prefix))
         before = train.encode(tokens, asked, (0.0,) * len(asked)).ids
@@ -191,7 +191,7 @@ def means(
         padded, _ = train.batch([train.Encoded(ids[i], [0.0] * len(ids[i])) for i in chosen], tokens.pad_token_id)
         logits = model(input_ids=padded).logits
         last = logits[torch.arange(len(chosen)), torch.tensor([len(ids[i]) - 1 for i in chosen])]
-        for i, odds in zip(chosen, last[:, [none, one]].softmax(-1)[:, 1].tolist(), strict=True):
+        for i, odds in zip(chosen, last[:, [zero_id, one_id]].softmax(-1)[:, 1].tolist(), strict=True):
             result[i] = odds
     return result
 

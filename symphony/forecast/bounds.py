@@ -26,11 +26,11 @@ class Bound:
 
 def bound(runs: Sequence[Run], limit: Limit) -> Bound:
     """Returns the bound of the budgets on calls, tokens, money or seconds; for money also by token prices."""
-    each = [_of_run(run, limit) for run in runs]
-    amounts = [one.amount for one in each if one.amount is not None]
-    whole = Bound(amount=None, why=_listed(one.why for one in each if one.amount is None))
+    each = [_run_bound(run, limit) for run in runs]
+    amounts = [run_bound.amount for run_bound in each if run_bound.amount is not None]
+    whole = Bound(amount=None, why=_join_reasons(run_bound.why for run_bound in each if run_bound.amount is None))
     if len(amounts) == len(each):
-        whole = Bound(amount=sum(amounts), why=_listed(one.why for one in each))
+        whole = Bound(amount=sum(amounts), why=_join_reasons(run_bound.why for run_bound in each))
     study = getattr(runs[0].settings.budget.study, limit)
     return _least([whole, Bound(amount=study, why=f"budget.study.{limit}, which counts only new calls")])
 
@@ -47,7 +47,7 @@ def shown(limit: Limit, amount: float | None) -> str:
     return f"{limit}: {f'${money(amount)}' if limit == 'money' else f'{amount:,.0f}'}"
 
 
-def _of_run(run: Run, limit: Limit) -> Bound:
+def _run_bound(run: Run, limit: Limit) -> Bound:
     budget, problems = run.settings.budget, run.settings.problems
     own, whole = getattr(budget.problem, limit), getattr(budget.run, limit)
     bounds = [
@@ -67,7 +67,7 @@ def _of_prices(run: Run) -> Bound:
     dearest = max(price or 0.0 for price in prices.values())
     if not dearest:
         return Bound(amount=0.0, why="models on this machine cost nothing")
-    tokens = _of_run(run, "tokens")
+    tokens = _run_bound(run, "tokens")
     if tokens.amount is None:
         return Bound(amount=None, why="no budget limits money or tokens")
     return Bound(amount=tokens.amount * dearest / 1e6, why=f"{tokens.why}, each token at its pool's highest price")
@@ -75,9 +75,9 @@ def _of_prices(run: Run) -> Bound:
 
 def _least(bounds: Sequence[Bound]) -> Bound:
     """Returns the smallest bound; if there is none, the first, which says why."""
-    known = [(one.amount, one) for one in bounds if one.amount is not None]
+    known = [(bound.amount, bound) for bound in bounds if bound.amount is not None]
     return min(known, key=lambda pair: pair[0])[1] if known else bounds[0]
 
 
-def _listed(words: Iterable[str]) -> str:
+def _join_reasons(words: Iterable[str]) -> str:
     return " or ".join(dict.fromkeys(words))

@@ -65,14 +65,14 @@ class Finding:
     Attributes:
         name: What was checked.
         ok: Whether it is present and correct; None if nothing needs it unless a study asks for it.
-        told: What was found.
+        text: What was found.
         remedy: What to do; "" if nothing.
         asked: Whether it was requested by name, so that the command fails unless it is `ok`.
     """
 
     name: str
     ok: bool | None
-    told: str
+    text: str
     remedy: str = ""
     asked: bool = False
 
@@ -88,7 +88,7 @@ class Finding:
 
     def line(self) -> str:
         mark = {True: "ok", False: "no", None: "-"}[self.ok]
-        return f"{mark:<3} {self.name}: {self.told}{f'; {self.remedy}' if self.remedy else ''}"
+        return f"{mark:<3} {self.name}: {self.text}{f'; {self.remedy}' if self.remedy else ''}"
 
 
 def summarise(findings: Sequence[Finding]) -> list[str]:
@@ -100,10 +100,10 @@ def summarise(findings: Sequence[Finding]) -> list[str]:
     lines = [finding.line() for finding in first]
     for kind in dict.fromkeys(finding.option for finding in findings if finding.option):
         same = [finding for finding in findings if finding.option == kind]
-        there, missing = ([_of(one) for one in same if (one.ok is True) is ok] for ok in (True, False))
+        present, missing = ([_of(finding) for finding in same if (finding.ok is True) is ok] for ok in (True, False))
         broken = [finding.line() for finding in same if finding.ok is False]
         lines += broken
-        lines += [f"ok  {kind}: {', '.join(there)}"] if there else []
+        lines += [f"ok  {kind}: {', '.join(present)}"] if present else []
         lines += [f"-   {kind}: {len(missing) - len(broken)} not needed yet; --all lists them"] if missing else []
     return lines
 
@@ -139,22 +139,22 @@ def examine(
         yield _agent(f"study {study}, pool {pool}, agent {name}", spec, data, cards, ask=False)
     for (study, task), run in {(run.study, run.task): run for run in runs}.items():
         why = unavailable(run)
-        there = has_data(run.config, run.data(data))
+        present = has_data(run.config, run.data(data))
         yield Finding(
             name=f"study {study}, task {task}",
-            ok=there and not why,
-            told=why or ("can be run" if there else "its data are missing"),
-            remedy="" if there else f"symphony fetch task/{task}, or see docs/tasks.md",
+            ok=present and not why,
+            text=why or ("can be run" if present else "its data are missing"),
+            remedy="" if present else f"symphony fetch task/{task}, or see docs/tasks.md",
             asked=True,
         )
     reasons: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         if not unavailable(run):
             reasons.setdefault((run.study, run.experiment), []).append(unplayed(run))
-    for (study, experiment), found in reasons.items():
-        if all(found):
-            told = "; ".join(dict.fromkeys(found))
-            yield Finding(name=f"study {study}, experiment {experiment}", ok=None, told=f"left out: {told}")
+    for (study, experiment), per_task in reasons.items():
+        if all(per_task):
+            text = "; ".join(dict.fromkeys(per_task))
+            yield Finding(name=f"study {study}, experiment {experiment}", ok=None, text=f"left out: {text}")
 
 
 # --------------------------------------------------------------------------- the machine
@@ -162,17 +162,17 @@ def examine(
 
 def machine(outputs: Path, data: Path, cards: Sequence[tuple[str, int]] | Finding) -> Iterator[Finding]:
     """Checks versions, GPU, memory, disk, isolation and compiler."""
-    found = json.loads(provenance.versions())
-    missing = [name for name, version in found.items() if version == "not installed"]
-    told = ", ".join(f"{name} {version}" for name, version in found.items())
-    yield Finding(name="Python", ok=not missing, told=told, remedy="pip install -e ." if missing else "")
+    versions = json.loads(provenance.versions())
+    missing = [name for name, version in versions.items() if version == "not installed"]
+    text = ", ".join(f"{name} {version}" for name, version in versions.items())
+    yield Finding(name="Python", ok=not missing, text=text, remedy="pip install -e ." if missing else "")
     yield _gpu(cards)
     yield _memory()
     yield _cores()
     yield _engine()
     for name, folder in (("outputs", outputs), ("data", data)):
         place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-        yield Finding(name=f"disk at {name}", ok=True, told=f"{_gb(shutil.disk_usage(place).free)} free")
+        yield Finding(name=f"disk at {name}", ok=True, text=f"{_gb(shutil.disk_usage(place).free)} free")
     yield _sandbox()
     yield _rust()
 
@@ -186,10 +186,10 @@ def _cards() -> list[tuple[str, int]] | Finding:
         done = subprocess.run([sys.executable, "-c", _GPU], capture_output=True, text=True, timeout=_SECONDS)
         cards = json.loads(done.stdout or "null")
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        return Finding(name="GPU", ok=None, told=f"torch did not answer ({type(error).__name__})")
+        return Finding(name="GPU", ok=None, text=f"torch did not answer ({type(error).__name__})")
     if cards is None:
         last = (done.stderr.strip().splitlines() or ["no reason"])[-1]
-        return Finding(name="GPU", ok=False, told=f"torch cannot be imported ({last})", remedy="pip install -e .")
+        return Finding(name="GPU", ok=False, text=f"torch cannot be imported ({last})", remedy="pip install -e .")
     return [(str(name), int(size)) for name, size in cards]
 
 
@@ -197,8 +197,8 @@ def _gpu(cards: Sequence[tuple[str, int]] | Finding) -> Finding:
     if isinstance(cards, Finding):
         return cards
     if not cards:
-        return Finding(name="GPU", ok=None, told="none that torch can use; models with `device: auto` use the CPU")
-    return Finding(name="GPU", ok=True, told=", ".join(f"{name}, {_gb(size)}" for name, size in cards))
+        return Finding(name="GPU", ok=None, text="none that torch can use; models with `device: auto` use the CPU")
+    return Finding(name="GPU", ok=True, text=", ".join(f"{name}, {_gb(size)}" for name, size in cards))
 
 
 def _memory() -> Finding:
@@ -206,16 +206,16 @@ def _memory() -> Finding:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         total, free = (1024 * int(lines[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
     except (OSError, ValueError, KeyError):
-        return Finding(name="memory", ok=None, told=f"{platform.system()} does not report it")
-    return Finding(name="memory", ok=True, told=f"{_gb(free)} of {_gb(total)} free")
+        return Finding(name="memory", ok=None, text=f"{platform.system()} does not report it")
+    return Finding(name="memory", ok=True, text=f"{_gb(free)} of {_gb(total)} free")
 
 
 def _cores() -> Finding:
-    cores, here = usable_cores(), os.cpu_count() or 1
-    told = f"{cores} of {here} for this process" if cores < here else f"{cores}"
+    cores, total = usable_cores(), os.cpu_count() or 1
+    text = f"{cores} of {total} for this process" if cores < total else f"{cores}"
     busy = os.getloadavg()[0]
-    beside = f"; about {busy:.0f} other processes are using them" if busy > here / 2 else ""
-    return Finding(name="cores", ok=True, told=f"{told}, the default number of threads for a GGUF model{beside}")
+    beside = f"; about {busy:.0f} other processes are using them" if busy > total / 2 else ""
+    return Finding(name="cores", ok=True, text=f"{text}, the default number of threads for a GGUF model{beside}")
 
 
 def _engine() -> Finding:
@@ -226,11 +226,11 @@ def _engine() -> Finding:
     held = f"={folder}: {', '.join(file.name for file in files) or none}" if folder else " not set"
     lie = f"{MODELS_VARIABLE}{held}"
     try:
-        found = f"llama-cpp-python {version('llama-cpp-python')}"
+        engine = f"llama-cpp-python {version('llama-cpp-python')}"
     except PackageNotFoundError:
-        return Finding(name="GGUF", ok=None, told=f"llama-cpp-python is not installed; {lie}", remedy=INSTALL)
-    told, remedy = _decodes(min(files, key=lambda file: file.stat().st_size)) if files else ("", "")
-    return Finding(name="GGUF", ok=not told, told=f"{found}{told}; {lie}", remedy=remedy)
+        return Finding(name="GGUF", ok=None, text=f"llama-cpp-python is not installed; {lie}", remedy=INSTALL)
+    trouble, remedy = _decodes(min(files, key=lambda file: file.stat().st_size)) if files else ("", "")
+    return Finding(name="GGUF", ok=not trouble, text=f"{engine}{trouble}; {lie}", remedy=remedy)
 
 
 def _decodes(file: Path) -> tuple[str, str]:
@@ -246,20 +246,20 @@ def _decodes(file: Path) -> tuple[str, str]:
         name = signal.Signals(-done.returncode).name
         return f" crashes at the first prompt with {file.name} ({name})", f"compile it for any processor: {_PORTABLE}"
     last = (done.stderr.strip().splitlines() or [""])[-1]
-    told = f" cannot compute a prompt with {file.name} ({last})"
-    return (told, "fetch the file again") if done.returncode else ("", "")
+    trouble = f" cannot compute a prompt with {file.name} ({last})"
+    return (trouble, "fetch the file again") if done.returncode else ("", "")
 
 
 def _sandbox() -> Finding:
     try:
         protection = PythonSandbox().protection
     except SymphonyError as error:
-        return Finding(name="isolation of programs", ok=False, told=str(error))
+        return Finding(name="isolation of programs", ok=False, text=str(error))
     short = shortfall(protection, unprotected=False)
     return Finding(
         name="isolation of programs",
         ok=not short,
-        told=short or protection,
+        text=short or protection,
         remedy="install bubblewrap, or run a kernel with landlock or user namespaces" if short else "",
     )
 
@@ -267,12 +267,12 @@ def _sandbox() -> Finding:
 def _rust() -> Finding:
     path = shutil.which("rustc")
     if path is None:
-        return Finding(name="rustc", ok=None, told="not on the PATH", remedy="only mbpp_rs needs it: https://rustup.rs")
+        return Finding(name="rustc", ok=None, text="not on the PATH", remedy="only mbpp_rs needs it: https://rustup.rs")
     try:
         done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding(name="rustc", ok=False, told=f"{path} cannot be run ({type(error).__name__})")
-    return Finding(name="rustc", ok=done.returncode == 0, told=done.stdout.strip() or f"{path} reports no version")
+        return Finding(name="rustc", ok=False, text=f"{path} cannot be run ({type(error).__name__})")
+    return Finding(name="rustc", ok=done.returncode == 0, text=done.stdout.strip() or f"{path} reports no version")
 
 
 # --------------------------------------------------------------------------- options
@@ -282,13 +282,13 @@ def _model(name: str, conf: Path, data: Path) -> Finding:
     try:
         spec = options.model(name, conf=conf)
         if spec.is_simulated:
-            return Finding(name=f"model {name}", ok=True, told="simulated, needs nothing")
+            return Finding(name=f"model {name}", ok=True, text="simulated, needs nothing")
         if spec.is_endpoint:
-            return Finding(name=f"model {name}", ok=None, told=f"API endpoint: {spec.build(data).revision}")
+            return Finding(name=f"model {name}", ok=None, text=f"API endpoint: {spec.build(data).revision}")
     except SymphonyError as error:
-        return Finding(name=f"model {name}", ok=False, told=str(error), remedy=f"fix {conf}/model/{name}.yaml")
-    ok, told, remedy = _weights(spec, data)
-    return Finding(name=f"model {name}", ok=ok, told=told, remedy=remedy)
+        return Finding(name=f"model {name}", ok=False, text=str(error), remedy=f"fix {conf}/model/{name}.yaml")
+    ok, text, remedy = _weights(spec, data)
+    return Finding(name=f"model {name}", ok=ok, text=text, remedy=remedy)
 
 
 def _weights(spec: ModelSpec, data: Path) -> tuple[bool | None, str, str]:
@@ -324,21 +324,21 @@ def _key(key_env: str, remedy: str) -> Finding:
     try:
         read_key(key_env)
     except SymphonyError:
-        there = bool(os.environ.get(key_env, "").strip())
-        told = "set, but not to a possible key" if there else "not set"
-        return Finding(name=f"key {key_env}", ok=False if there else None, told=told, remedy=f"export it {remedy}")
-    return Finding(name=f"key {key_env}", ok=True, told="set")
+        is_set = bool(os.environ.get(key_env, "").strip())
+        text = "set, but not to a possible key" if is_set else "not set"
+        return Finding(name=f"key {key_env}", ok=False if is_set else None, text=text, remedy=f"export it {remedy}")
+    return Finding(name=f"key {key_env}", ok=True, text="set")
 
 
 def _data(name: str, conf: Path, data: Path) -> Finding:
     try:
         task = compose.task([f"task={name}", "problems=1"], conf=conf, data=data)
         if not hasattr(task, "files"):
-            return Finding(name=f"task {name}", ok=True, told="generated, needs no data")
+            return Finding(name=f"task {name}", ok=True, text="generated, needs no data")
         files = task.files()
     except SymphonyError as error:
-        return Finding(name=f"task {name}", ok=None, told=_found(error), remedy=f"symphony fetch task/{name}")
-    return Finding(name=f"task {name}", ok=True, told=", ".join(str(file) for file in files))
+        return Finding(name=f"task {name}", ok=None, text=_cause(error), remedy=f"symphony fetch task/{name}")
+    return Finding(name=f"task {name}", ok=True, text=", ".join(str(file) for file in files))
 
 
 # --------------------------------------------------------------------------- agents of a pool
@@ -346,57 +346,57 @@ def _data(name: str, conf: Path, data: Path) -> Finding:
 
 def _agent(name: str, spec: ModelSpec, data: Path, cards: Sequence[tuple[str, int]] | Finding, *, ask: bool) -> Finding:
     if not spec.is_endpoint:
-        ok, told, remedy = _weights(spec, data)
+        ok, text, remedy = _weights(spec, data)
         names = [] if isinstance(cards, Finding) else [f"{CARD}:{number}" for number in range(len(cards))]
         try:
             candidates(spec.device, lambda: names)
         except SymphonyError as error:
-            ok, told = False, f"{told}; {error}"
-        return Finding(name=name, ok=ok, told=told, remedy=remedy, asked=True)
+            ok, text = False, f"{text}; {error}"
+        return Finding(name=name, ok=ok, text=text, remedy=remedy, asked=True)
     settings = dict(spec.settings)
     model = spec.build(data)
     try:
         model.ready()
         if not ask:
-            return Finding(name=name, ok=True, told=f"{model.revision}, not asked", asked=True)
-        found = probe(settings)
+            return Finding(name=name, ok=True, text=f"{model.revision}, not asked", asked=True)
+        reply = probe(settings)
     except SymphonyError as error:
-        return Finding(name=name, ok=False, told=str(error), remedy="export the key", asked=True)
-    if not found.answers:
-        told = f"{model.revision} does not answer: {found.problem}"
-        return Finding(name=name, ok=False, told=told, remedy="start it, or fix base_url, model or key", asked=True)
-    if found.prompt_tokens is None:
-        told = f"{model.revision} answers without a usable `usage`, so its calls would fail"
-        return Finding(name=name, ok=False, told=told, remedy="see docs/models.md, What is tried again", asked=True)
-    listed = "no list of models" if found.models is None else f"{found.models} models listed"
+        return Finding(name=name, ok=False, text=str(error), remedy="export the key", asked=True)
+    if not reply.answers:
+        text = f"{model.revision} does not answer: {reply.problem}"
+        return Finding(name=name, ok=False, text=text, remedy="start it, or fix base_url, model or key", asked=True)
+    if reply.prompt_tokens is None:
+        text = f"{model.revision} answers without a usable `usage`, so its calls would fail"
+        return Finding(name=name, ok=False, text=text, remedy="see docs/models.md, What is tried again", asked=True)
+    listed = "no list of models" if reply.models is None else f"{reply.models} models listed"
     parts = [f"{model.revision} answers", listed]
     for how in ("kept", "ignored", "refused", "unsure"):
-        if names := getattr(found, how):
+        if names := getattr(reply, how):
             parts.append(f"{how}: {', '.join(names)}")
-    if found.repeats:
+    if reply.repeats:
         parts.append("repeats the prompt in its answer")
-    if found.sequential and settings.get("at_once") != 1:
+    if reply.sequential and settings.get("at_once") != 1:
         parts.append("answers one request at a time: `at_once: 1` asks in the order of shared prefixes")
     if settings.get("tokenizer"):
-        parts.append(_counts(found.prompt_tokens, settings["tokenizer"], data))
-    return Finding(name=name, ok=True, told="; ".join(parts), remedy=_advice(found), asked=True)
+        parts.append(_counts(reply.prompt_tokens, settings["tokenizer"], data))
+    return Finding(name=name, ok=True, text="; ".join(parts), remedy=_advice(reply), asked=True)
 
 
-def _counts(told: int, tokenizer: str, data: Path) -> str:
-    """Compares an endpoint's token count of the probe's prompt with the tokenizer's."""
+def _counts(seen: int, tokenizer: str, data: Path) -> str:
+    """Compares an endpoint's token seen of the probe's prompt with the tokenizer's."""
     try:
         own = prompt_tokens(locate(tokenizer, data), (Message(role="user", content=PROMPT),))
     except SymphonyError as error:
         return f"its tokenizer cannot be used ({error})"
-    return "counts tokens as its tokenizer does" if told == own else f"counts {told} prompt tokens, its tokenizer {own}"
+    return "counts tokens as its tokenizer does" if seen == own else f"counts {seen} prompt tokens, its tokenizer {own}"
 
 
-def _advice(found: Probe) -> str:
-    said = [f"about {name}: {_PASSED_OVER[name]}" for name in found.ignored]
-    return "; ".join([*said, *(["about the prompt: see docs/models.md, What servers ignore"] if found.repeats else [])])
+def _advice(reply: Probe) -> str:
+    tips = [f"about {name}: {_PASSED_OVER[name]}" for name in reply.ignored]
+    return "; ".join([*tips, *(["about the prompt: see docs/models.md, What servers ignore"] if reply.repeats else [])])
 
 
-def _found(error: SymphonyError) -> str:
+def _cause(error: SymphonyError) -> str:
     """Returns an error's text without what is allowed, since the remedy says what to do."""
     return str(error).partition(", allowed: ")[0]
 

@@ -10,7 +10,7 @@ from symphony.agents.budget import LIMITS, Spent, money, read_ledger
 from symphony.forecast import forecast
 from symphony.forecast.bounds import bound, shown
 from symphony.models.footprint import Footprint
-from symphony.models.placement import ALLOWANCE, LOAD_RATE, fit, nearest, needed_by, reload_s, told
+from symphony.models.placement import ALLOWANCE, LOAD_RATE, describe_fit, fit, nearest, needed_by, reload_s
 from symphony.plan.model_spec import ModelSpec, NotThere, models
 from symphony.plan.specs import Run
 from symphony.records.records import is_complete
@@ -29,7 +29,7 @@ def weights(runs: Iterable[Run], data: Path, say: Say) -> None:
     Raises:
         SymphonyError: A model's folder is missing or broken, and no command can repair it.
     """
-    told: set[str] = set()
+    reported: set[str] = set()
     for run in runs:
         for name, spec in models(run.config).items():
             if not spec.has_weights:
@@ -37,9 +37,9 @@ def weights(runs: Iterable[Run], data: Path, say: Say) -> None:
             try:
                 spec.folder(data)
             except NotThere as error:
-                if str(error) not in told:
+                if str(error) not in reported:
                     say(f"{name}: {error}")
-                told.add(str(error))
+                reported.add(str(error))
             except SymphonyError as error:
                 raise SymphonyError(f"pool {run.pool}, agent {name}: {error}") from error
 
@@ -73,17 +73,17 @@ def memory(
     for run in runs:
         if run.pool not in pools:
             pools[run.pool] = _footprints(models(run.config), data, say)
-    found = {name: fit(pool, sizes, tokens) for name, pool in pools.items() if pool}
-    for name, one in found.items():
+    plans = {name: fit(pool, sizes, tokens) for name, pool in pools.items() if pool}
+    for name, plan in plans.items():
         say(f"pool {name}:")
-        for line in told(pools[name], one, sizes, tokens, load_rate):
+        for line in describe_fit(pools[name], plan, sizes, tokens, load_rate):
             say(f"  {line}")
-    for name, one in found.items():
-        if one.spare < 0:
+    for name, plan in plans.items():
+        if plan.spare < 0:
             other = nearest({key: pool for key, pool in pools.items() if pool}, sizes, tokens)
             allowed = f"a pool that fits, such as {other}" if other else "smaller or quantised models, or more memory"
             raise SymphonyError(f"pool {name}: found {_too_large(pools[name], sizes, tokens)}, allowed: {allowed}")
-    return {name: reload_s(pools[name], one, load_rate) for name, one in found.items() if one.swapped}
+    return {name: reload_s(pools[name], plan, load_rate) for name, plan in plans.items() if plan.swapped}
 
 
 def _too_large(pool: Mapping[str, Footprint], sizes: Sequence[float], tokens: int) -> str:
@@ -95,19 +95,19 @@ def _too_large(pool: Mapping[str, Footprint], sizes: Sequence[float], tokens: in
 
 def _footprints(specs: dict[str, ModelSpec], data: Path, say: Say) -> dict[str, Footprint]:
     """Returns the footprints of the local models whose weights exist; reports the others."""
-    found = {}
+    footprints = {}
     for name, spec in specs.items():
         if not spec.has_weights:
             continue  # it answers from elsewhere and takes no memory here
         try:
-            found[name] = spec.footprint(data)
+            footprints[name] = spec.footprint(data)
         except NotThere:
             if spec.takes is None:
                 say(f"{name}: not counted, because its weights are missing")
             else:
                 say(f"{name}: its weights are missing, counted as `takes` in its option says")
-                found[name] = spec.takes
-    return found
+                footprints[name] = spec.takes
+    return footprints
 
 
 # --------------------------------------------------------------------------- what it takes
@@ -126,11 +126,11 @@ def tell(runs: Sequence[Run], place: Place, say: Say, loading: Mapping[str, floa
     problems = sum(run.settings.problems for run in runs)
     say(f"{study}: {_count(len(runs), 'run')} of {_count(problems, 'problem')} ({counted}); finished: {done:,}")
     if ledger := read_ledger(place.ledger(study)):
-        say(f"spent on its models so far: {_asked(ledger)} ({place.ledger(study)})")
+        say(f"spent on its models so far: {_describe_spending(ledger)} ({place.ledger(study)})")
     say("at most, from the config (calls in flight can exceed limits of money, of seconds and of the study):")
     for limit in LIMITS:
-        found = bound(runs, limit)
-        say(f"  {shown(limit, found.amount)} ({found.why})")
+        total = bound(runs, limit)
+        say(f"  {shown(limit, total.amount)} ({total.why})")
     tokens = bound(runs, "tokens").amount
     if tokens is not None:
         say(f"  disk: about {_bytes(tokens * BYTES_A_TOKEN)}, assuming {BYTES_A_TOKEN:g} bytes a token")
@@ -139,50 +139,50 @@ def tell(runs: Sequence[Run], place: Place, say: Say, loading: Mapping[str, floa
     if expected is None:
         say(f"no estimate of calls, hours and likely costs: --pilot makes one from {forecast.PILOT} problems of each")
         return
-    for line in _told(expected, cells):
+    for line in _describe_estimate(expected, cells):
         say(line)
     for pool in (name for name in loading if name in expected.rounds):
         rounds, hours = expected.rounds[pool], expected.rounds[pool] * loading[pool] / 3600
         say(f"  pool {pool}: at most {hours:.2g} hours to load models, if each of {rounds:,} rounds loads all of them")
 
 
-def _asked(ledger: Sequence[Spent]) -> str:
-    costs = [one.money for one in ledger if one.money is not None]
+def _describe_spending(ledger: Sequence[Spent]) -> str:
+    costs = [entry.money for entry in ledger if entry.money is not None]
     unknown = " and calls of unknown price" if len(costs) < len(ledger) else ""
-    calls, tokens = sum(one.calls for one in ledger), sum(one.tokens for one in ledger)
+    calls, tokens = sum(entry.calls for entry in ledger), sum(entry.tokens for entry in ledger)
     return f"{calls:,} calls, {tokens:,} tokens, {_dollars(sum(costs))}{unknown}"
 
 
-def _told(found: forecast.Estimate, cells: int) -> list[str]:
-    price = "unknown, because a price is unknown" if found.dollars is None else _span(found.dollars, _dollars)
+def _describe_estimate(total: forecast.Estimate, cells: int) -> list[str]:
+    price = "unknown, because a price is unknown" if total.dollars is None else _span(total.dollars, _dollars)
     lines = [
-        f"expected for {_count(found.problems, 'problem')}, from {found.samples:,} finished (not a bound; in "
+        f"expected for {_count(total.problems, 'problem')}, from {total.samples:,} finished (not a bound; in "
         "brackets: if each took as much as the cheapest or the dearest finished one of its experiment and task):",
-        f"  calls: {_span(found.calls)}",
-        f"  prompt tokens: {_span(found.prompt_tokens)}",
-        f"  completion tokens: {_span(found.completion_tokens)}",
+        f"  calls: {_span(total.calls)}",
+        f"  prompt tokens: {_span(total.prompt_tokens)}",
+        f"  completion tokens: {_span(total.completion_tokens)}",
         f"  money: {price}; less where the call store answers",
-        f"  disk: {_span(found.size, _bytes)}, records and call store",
+        f"  disk: {_span(total.size, _bytes)}, records and call store",
     ]
-    if found.cells < cells:
-        unknown = f"{cells - found.cells} of {cells} pairs of experiment and task"
+    if total.cells < cells:
+        unknown = f"{cells - total.cells} of {cells} pairs of experiment and task"
         lines.append(f"  not counted: {unknown}, which have no finished problem")
-    for (name, spec), used in found.models.items():
+    for (name, spec), used in total.models.items():
         cost = spec.price.of(used.prompt_tokens, used.cached_tokens, used.completion_tokens)
         lines.append(
-            f"  model {name} ({_called(spec)}): {used.calls:,.0f} calls, {used.prompt_tokens:,.0f} prompt and "
+            f"  model {name} ({_model_name(spec)}): {used.calls:,.0f} calls, {used.prompt_tokens:,.0f} prompt and "
             f"{used.completion_tokens:,.0f} completion tokens, {'unknown price' if cost is None else _dollars(cost)}"
         )
-    for pool, hours in found.hours.items():
+    for pool, hours in total.hours.items():
         lines.append(
-            f"  pool {pool}: {hours:.2g} hours (of GPU time if it uses a GPU) at {found.speed[pool]:,.0f} completion "
+            f"  pool {pool}: {hours:.2g} hours (of GPU time if it uses a GPU) at {total.speed[pool]:,.0f} completion "
             "tokens a second, as in the finished problems; larger batches are faster"
         )
     return lines
 
 
-def _span(found: forecast.Range, form: Callable[[float], str] = lambda value: f"{value:,.0f}") -> str:
-    return f"{form(found.mean)} [{form(found.least)}, {form(found.most)}]"
+def _span(spread: forecast.Range, form: Callable[[float], str] = lambda value: f"{value:,.0f}") -> str:
+    return f"{form(spread.mean)} [{form(spread.least)}, {form(spread.most)}]"
 
 
 def _count(number: int, word: str) -> str:
@@ -197,6 +197,6 @@ def _bytes(size: float) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
-def _called(spec: ModelSpec) -> str:
+def _model_name(spec: ModelSpec) -> str:
     arguments = spec.settings
     return str(arguments.get("model", arguments.get("path", spec.target)))

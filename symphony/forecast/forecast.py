@@ -125,10 +125,10 @@ def pilots(runs: Sequence[Run]) -> dict[Cell, Run]:
     first: dict[Cell, Run] = {}
     for run in runs:
         first.setdefault((run.experiment, run.task), run)
-    return {cell: _shortened(run) for cell, run in first.items()}
+    return {cell: _shorten(run) for cell, run in first.items()}
 
 
-def _shortened(run: Run) -> Run:
+def _shorten(run: Run) -> Run:
     if run.settings.problems <= PILOT:
         return run
     config = {**run.config, "problems": PILOT, "task": {**run.settings.task, "count": PILOT}}
@@ -137,14 +137,14 @@ def _shortened(run: Run) -> Run:
 
 def finished(runs: Sequence[Run], place: Place) -> dict[Cell, list[Run]]:
     """Returns the runs whose problems are samples: the study's own complete runs, else the pilot's."""
-    found: dict[Cell, list[Run]] = {}
+    complete: dict[Cell, list[Run]] = {}
     for run in runs:
         if is_complete(place.run(run)):
-            found.setdefault((run.experiment, run.task), []).append(run)
+            complete.setdefault((run.experiment, run.task), []).append(run)
     for cell, run in pilots(runs).items():
-        if cell not in found and is_complete(place.run(run)):
-            found[cell] = [run]
-    return found
+        if cell not in complete and is_complete(place.run(run)):
+            complete[cell] = [run]
+    return complete
 
 
 def carry_out_pilot(
@@ -164,7 +164,9 @@ def carry_out_pilot(
 def estimate(runs: Sequence[Run], place: Place) -> Estimate | None:
     """Estimates the whole study from the finished problems; None if there are none."""
     sources = finished(runs, place)
-    samples = {cell: [one for run in some for one in _samples(run, place.run(run))] for cell, some in sources.items()}
+    samples = {
+        cell: [sample for run in some for sample in _samples(run, place.run(run))] for cell, some in sources.items()
+    }
     samples = {cell: some for cell, some in samples.items() if some}
     if not samples:
         return None
@@ -176,35 +178,35 @@ def estimate(runs: Sequence[Run], place: Place) -> Estimate | None:
     speed = _speed([run for some in sources.values() for run in some], place)
     tokens: dict[str, float] = {}
     for cell, some in samples.items():
-        expected = _range([(problems[cell], some)], lambda one: one.total().completion_tokens).mean
+        expected = _range([(problems[cell], some)], lambda sample: sample.total().completion_tokens).mean
         tokens[pools[cell]] = tokens.get(pools[cell], 0.0) + expected
-    priced = all(one.dollars() is not None for some in samples.values() for one in some)
+    priced = all(sample.dollars() is not None for some in samples.values() for sample in some)
     return Estimate(
         cells=len(samples),
         problems=sum(count for count, _ in weighed),
         samples=sum(len(some) for _, some in weighed),
-        calls=_range(weighed, lambda one: one.total().calls),
-        prompt_tokens=_range(weighed, lambda one: one.total().prompt_tokens),
-        completion_tokens=_range(weighed, lambda one: one.total().completion_tokens),
-        dollars=_range(weighed, lambda one: one.dollars() or 0.0) if priced else None,
-        size=_range(weighed, lambda one: one.size),
+        calls=_range(weighed, lambda sample: sample.total().calls),
+        prompt_tokens=_range(weighed, lambda sample: sample.total().prompt_tokens),
+        completion_tokens=_range(weighed, lambda sample: sample.total().completion_tokens),
+        dollars=_range(weighed, lambda sample: sample.dollars() or 0.0) if priced else None,
+        size=_range(weighed, lambda sample: sample.size),
         models=_by_model(weighed, [run for some in sources.values() for run in some]),
         hours={pool: tokens[pool] / speed[pool] / 3600 for pool in tokens if pool in speed},
         speed=speed,
-        rounds=_rounds(runs, {cell: max(one.rounds for one in some) for cell, some in samples.items()}),
+        rounds=_rounds(runs, {cell: max(sample.rounds for sample in some) for cell, some in samples.items()}),
     )
 
 
 def _rounds(runs: Sequence[Run], longest: Mapping[Cell, int]) -> dict[str, int]:
     """Counts rounds per pool; runs of a group are searched together, up to the number of problems in flight."""
-    found: Counter[str] = Counter()
+    rounds: Counter[str] = Counter()
     pools = {run.pool for run in runs} - {run.pool for run in runs if (run.experiment, run.task) not in longest}
     for group in groups(run for run in runs if run.pool in pools):
         waves = math.ceil(
             sum(run.settings.problems for run in group.runs) / max(run.how.in_flight for run in group.runs)
         )
-        found[group.runs[0].pool] += waves * max(longest[run.experiment, run.task] for run in group.runs)
-    return dict(found)
+        rounds[group.runs[0].pool] += waves * max(longest[run.experiment, run.task] for run in group.runs)
+    return dict(rounds)
 
 
 def _by_model(
@@ -213,13 +215,13 @@ def _by_model(
     names = {spec: name for run in runs for name, spec in models(run.config).items()}
     asked: dict[tuple[str, ModelSpec], Used] = {}
     for count, some in weighed:
-        for spec, used in (item for one in some for item in one.used.items()):
+        for spec, used in (item for sample in some for item in sample.used.items()):
             asked[names[spec], spec] = asked.get((names[spec], spec), Used()).plus(used, count / len(some))
     return asked
 
 
 def _range(weighed: Sequence[tuple[int, Sequence[Sample]]], value: Callable[[Sample], float]) -> Range:
-    values = [(count, [value(one) for one in some]) for count, some in weighed]
+    values = [(count, [value(sample) for sample in some]) for count, some in weighed]
     return Range(
         mean=sum(count * sum(some) / len(some) for count, some in values),
         least=sum(count * min(some) for count, some in values),

@@ -156,8 +156,8 @@ class Turns:
     def may_go(self, batcher: Batcher, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether the batcher's batch may go now; if not, it is resumed when another batch has ended."""
         if not self._device.has_room(self._models[batcher]) and self._passed.setdefault(batcher, 0) < _PATIENCE:
-            loaded = [one for one, model in self._models.items() if self._device.holds(model)]
-            if any(one.waits(loop) for one in loaded):
+            loaded = [other for other, model in self._models.items() if self._device.holds(model)]
+            if any(other.waits(loop) for other in loaded):
                 return False
         self._passed.pop(batcher, None)
         return True
@@ -168,7 +168,7 @@ class Turns:
             return
         for waiting in self._passed:
             self._passed[waiting] += 1
-        for other in (*self._passed, *(one for one in self._models if one not in self._passed)):
+        for other in (*self._passed, *(candidate for candidate in self._models if candidate not in self._passed)):
             if other is not batcher:
                 other.resume(loop)
 

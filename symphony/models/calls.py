@@ -56,7 +56,7 @@ class Rows(NamedTuple):
     sizes: list[_Row]
 
 
-class _Told:
+class _Guard:
     """Admits one thread at a time and reports SQLite's errors. A class for speed: a replay enters it on every call."""
 
     __slots__ = ("_alone", "_path")
@@ -105,15 +105,15 @@ class CallStore:
         self.path = Path(path)
         self.damaged = 0
         self._tell = tell
-        self._told = _Told(self.path)
+        self._guard = _Guard(self.path)
         self._sizes: dict[str, dict[bytes, Size]] = {}  # by problem
         self._new_sizes: dict[tuple[str, bytes], Size] = {}  # not written yet
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SymphonyError(f"{self.path.parent}: found {error}, allowed: a writable folder") from error
-        with self._told:
-            # Local models may answer in a worker thread, endpoints in the loop's thread; `_told` admits one at a time.
+        with self._guard:
+            # Local models may answer in a worker thread, endpoints in the loop's thread; `_guard` admits one at a time.
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
             self._db.text_factory = bytes  # a damaged text may not be UTF-8
             try:
@@ -173,38 +173,38 @@ class CallStore:
     def get(self, keys: Iterable[bytes]) -> dict[bytes, Completion]:
         """Returns the stored completions among `keys`, without damaged ones."""
         wanted = list(keys)
-        found, damaged = self._read(wanted)
-        if len(found) < len(wanted) and self._mended(damaged):
-            found, _ = self._read(wanted)
-        return found
+        completions, damaged = self._read(wanted)
+        if len(completions) < len(wanted) and self._mend(damaged):
+            completions, _ = self._read(wanted)
+        return completions
 
     def _read(self, keys: Sequence[bytes]) -> tuple[dict[bytes, Completion], bool]:
         """Returns the undamaged completions stored for `keys`, and whether any is damaged."""
         rows: list[_Row] = []
-        with self._told:
+        with self._guard:
             for start in range(0, len(keys), _AT_ONCE):
                 some = keys[start : start + _AT_ONCE]
                 rows += self._db.execute(f"{_CALLS} WHERE calls.key IN ({','.join('?' * len(some))})", some)
-        found = {row[0]: _completion(row) for row in rows if _whole(row)}
-        return found, len(found) < len(rows)
+        completions = {row[0]: _completion(row) for row in rows if _whole(row)}
+        return completions, len(completions) < len(rows)
 
     def size(self, problem: str, key: bytes) -> Size | None:
         """Returns the stored size of a problem's request; None if there is none or it is damaged."""
-        found = self._sizes_of(problem).get(key)
-        return self._sizes_of(problem).get(key) if found is None and self._mended(False) else found
+        size = self._sizes_of(problem).get(key)
+        return self._sizes_of(problem).get(key) if size is None and self._mend(False) else size
 
     def keep_size(self, problem: str, key: bytes, size: Size) -> None:
         """Keeps the size of a request, to be stored with the next answers."""
         self._sizes_of(problem)[key] = size
-        with self._told:
+        with self._guard:
             self._new_sizes[problem, key] = size
 
     def _sizes_of(self, problem: str) -> dict[bytes, Size]:
         """Reads a problem's sizes together, since one file access takes longer than the rest of a replayed call."""
         if problem not in self._sizes:
-            with self._told:
+            with self._guard:
                 rows = self._db.execute(f"{_SIZES} WHERE problem = ?", (problem,)).fetchall()
-            if not all([_counted(row) for row in rows]) and self._mended(True):
+            if not all([_has_checksum(row) for row in rows]) and self._mend(True):
                 return self._sizes_of(problem)
             while len(self._sizes) >= _PROBLEMS:
                 self._sizes.pop(next(iter(self._sizes)))
@@ -216,7 +216,7 @@ class CallStore:
     def put(self, completions: dict[bytes, Completion]) -> None:
         """Stores all of them or, if it fails, none. A key that is already stored keeps its completion."""
         rows = [_values(key, completion) for key, completion in completions.items()]
-        with self._told, self._transaction():
+        with self._guard, self._transaction():
             self._insert(rows)
             self._put_sizes()
 
@@ -233,7 +233,7 @@ class CallStore:
     def _insert_sizes(self, rows: Sequence[_Row]) -> None:
         self._db.executemany("INSERT OR REPLACE INTO sizes VALUES (CAST(? AS TEXT),?,?,?,?,?)", rows)
 
-    def _mended(self, damaged: bool) -> bool:
+    def _mend(self, damaged: bool) -> bool:
         """Drops and reports every damaged row of the file; returns whether there were any.
 
         It checks the file once, and again whenever a damaged row is read later. The undamaged rows are rewritten,
@@ -242,10 +242,10 @@ class CallStore:
         if self._checked and not damaged:
             return False
         self._checked = True
-        with self._told:
+        with self._guard:
             calls, sizes = self._db.execute(_CALLS).fetchall(), self._db.execute(_SIZES).fetchall()
             whole = [row[:-1] for row in calls if _whole(row)]
-            counted = [row for row in sizes if _counted(row)]
+            counted = [row for row in sizes if _has_checksum(row)]
             lost, uncounted = len(calls) - len(whole), len(sizes) - len(counted)
             if not lost + uncounted:
                 return False
@@ -264,11 +264,11 @@ class CallStore:
 
     def rows(self) -> Rows:
         """Returns all rows except damaged ones."""
-        with self._told:
+        with self._guard:
             calls, sizes = self._db.execute(_CALLS).fetchall(), self._db.execute(_SIZES).fetchall()
         return Rows(
             [(row[0], row[1].decode(), row[2].decode(), *row[3:8]) for row in calls if _whole(row)],
-            [(row[0].decode(), *row[1:5]) for row in sizes if _counted(row)],
+            [(row[0].decode(), *row[1:5]) for row in sizes if _has_checksum(row)],
         )
 
     def take(self, rows: Rows) -> None:
@@ -281,19 +281,19 @@ class CallStore:
         sizes = [(str(row[0]).encode(), *row[1:]) for row in rows.sizes]
         if not all(len(row) == 8 and _sane(row) for row in calls) or not all(len(row) == 5 for row in sizes):
             raise SymphonyError(f"{self.path}: found a row that is not an answer, allowed: rows of a call store")
-        with self._told, self._transaction():
+        with self._guard, self._transaction():
             self._insert(calls)
             self._insert_sizes([(*row, _checksum(row)) for row in sizes])
         self._sizes.clear()
 
     def __len__(self) -> int:
-        with self._told:
+        with self._guard:
             return int(self._db.execute("SELECT count(*) FROM calls").fetchone()[0])
 
     def close(self) -> None:
         try:
             if self._new_sizes:
-                with self._told, self._transaction():
+                with self._guard, self._transaction():
                     self._put_sizes()
         finally:
             self._db.close()
@@ -332,7 +332,7 @@ def _whole(row: _Row) -> bool:
     return bool(row[8] == _checksum(row[:8])) and _sane(row)
 
 
-def _counted(row: _Row) -> bool:
+def _has_checksum(row: _Row) -> bool:
     return bool(row[5] == _checksum(row[:5]))
 
 

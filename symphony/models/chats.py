@@ -37,11 +37,11 @@ def context_of(config: Any) -> int:
         SymphonyError: The config states no number of tokens.
     """
     text_config = config.get_text_config(decoder=True)
-    told = getattr(text_config, "max_position_embeddings", None)
-    context = NO_LIMIT if told is None else told
+    positions = getattr(text_config, "max_position_embeddings", None)
+    context = NO_LIMIT if positions is None else positions
     if type(context) is not int or context < 2:
-        found = f"max_position_embeddings: found {context!r}, allowed: a number of tokens >= 2"
-        raise SymphonyError(f"{Path(config.name_or_path) / CONFIG}: {found}")
+        message = f"max_position_embeddings: found {context!r}, allowed: a number of tokens >= 2"
+        raise SymphonyError(f"{Path(config.name_or_path) / CONFIG}: {message}")
     return context
 
 
@@ -99,8 +99,8 @@ class ChatTokenizer:
             allowed = "one that turns a chat into a prompt"
             raise SymphonyError(f"{folder}: found {chat.refused or 'an empty chat template'}, allowed: {allowed}")
         if chat.tokens == longer.tokens:
-            told = "a chat template or a vocabulary that drops the text of messages"
-            raise SymphonyError(f"{folder}: found {told}, allowed: one that keeps it")
+            finding = "a chat template or a vocabulary that drops the text of messages"
+            raise SymphonyError(f"{folder}: found {finding}, allowed: one that keeps it")
         if most >= self._vocabulary:
             allowed = f"those of the model, 0 to {self._vocabulary - 1}"
             raise SymphonyError(f"{folder / TOKENIZER}: found token {most}, allowed: {allowed}")
@@ -119,7 +119,7 @@ class ChatTokenizer:
 
     def size(self, request: Request) -> Size:
         """Returns the size of the request's row; its completion is 0 if the request will be refused."""
-        chat, dropped = self._fitted(request, {})
+        chat, dropped = self._fit(request, {})
         room = 0 if self._refusal(chat) else min(request.sampling.max_tokens, self._context - len(chat.tokens))
         return Size(prompt=len(chat.tokens), completion=room, dropped=dropped)
 
@@ -134,7 +134,7 @@ class ChatTokenizer:
         chats = dict(zip(unique, self._encode(unique), strict=True))
         rows = []
         for index, request in enumerate(requests, first):
-            chat, dropped = self._fitted(request, chats)
+            chat, dropped = self._fit(request, chats)
             length = len(chat.tokens)
             if refused := self._refusal(chat):
                 answers[index] = Completion(
@@ -154,7 +154,7 @@ class ChatTokenizer:
             )
         return rows
 
-    def _fitted(self, request: Request, chats: dict[tuple[Message, ...], _Chat]) -> tuple[_Chat, int]:
+    def _fit(self, request: Request, chats: dict[tuple[Message, ...], _Chat]) -> tuple[_Chat, int]:
         """Drops as few parts as needed for the chat to fit; returns the chat and their number. `chats` is a cache."""
 
         def fits(messages: tuple[Message, ...]) -> bool:

@@ -62,14 +62,14 @@ def candidates(device: str, cards: Callable[[], Iterable[str]]) -> list[str]:
     check_device(device)
     if device == CPU:
         return [CPU]
-    there = list(cards())
-    found = [card for card in there if device in (AUTO, CARD, card)]
-    if not found and device != AUTO:
+    available = list(cards())
+    matching = [card for card in available if device in (AUTO, CARD, card)]
+    if not matching and device != AUTO:
         raise SymphonyError(
-            f"device: found {device!r} on a machine with {', '.join(there) or 'no GPU that torch can use'}, "
-            f"allowed: {', '.join([AUTO, CPU, *([CARD] if there else []), *there])}"
+            f"device: found {device!r} on a machine with {', '.join(available) or 'no GPU that torch can use'}, "
+            f"allowed: {', '.join([AUTO, CPU, *([CARD] if available else []), *available])}"
         )
-    return found or [CPU]
+    return matching or [CPU]
 
 
 def together(needs: Sequence[Need]) -> int:
@@ -114,7 +114,7 @@ class Device:
         """Whether the model is loaded, or can be loaded without unloading another."""
         if self.room is None or model in self._loaded:
             return True
-        return together([one.need for one in (*self._loaded, model)]) <= self.room
+        return together([other.need for other in (*self._loaded, model)]) <= self.room
 
     def holds(self, model: LocalModel) -> bool:
         return model in self._loaded
@@ -151,8 +151,8 @@ class Device:
             if not ran_out(error):
                 raise
             has = "no limit" if self.room is None else f"{self.room / 1e9:.3g} GB for models"
-            told = f"execution.memory_gb: found {has} on {self.name}, where loading a model ran out of memory"
-            raise SymphonyError(f"{told}, allowed: at most what is free there") from error
+            finding = f"execution.memory_gb: found {has} on {self.name}, where loading a model ran out of memory"
+            raise SymphonyError(f"{finding}, allowed: at most what is free there") from error
 
 
 class LocalModel:

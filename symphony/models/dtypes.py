@@ -40,5 +40,5 @@ def _flags(info: Path) -> set[str]:
         lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return set()
-    told = (line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "features")))
-    return set(next(told, "").split())
+    values = (line.partition(":")[2] for line in lines if line.lower().startswith(("flags", "features")))
+    return set(next(values, "").split())

@@ -67,8 +67,8 @@ def check_folder(folder: Path, *, tokenizer_alone: bool = False) -> None:
     """
     try:
         if not folder.is_dir():
-            found = "a file" if folder.exists() else "no such folder"
-            raise SymphonyError(f"{folder.absolute()}: found {found}, allowed: {_ALLOWED}")
+            finding = "a file" if folder.exists() else "no such folder"
+            raise SymphonyError(f"{folder.absolute()}: found {finding}, allowed: {_ALLOWED}")
         files = sorted(path for path in folder.iterdir() if path.is_file())
         state = tuple((file.name, (info := file.stat()).st_size, info.st_mtime_ns) for file in files)
     except OSError as error:
@@ -91,8 +91,8 @@ def _check_model(folder: Path, state: State) -> None:
         raise SymphonyError(f"{folder}: found no {CONFIG}, allowed: {_ALLOWED}")
     config = read_json(folder / CONFIG, _OBJECT)
     if not isinstance(config.get("model_type"), str):
-        found = repr(config["model_type"]) if "model_type" in config else "none"
-        raise SymphonyError(f"{folder / CONFIG}: model_type: found {found}, allowed: one that transformers knows")
+        model_type = repr(config["model_type"]) if "model_type" in config else "none"
+        raise SymphonyError(f"{folder / CONFIG}: model_type: found {model_type}, allowed: one that transformers knows")
     for key in ("dtype", "torch_dtype"):
         if config.get(key) is not None and config[key] not in FLOATS:
             allowed = f"{', '.join(FLOATS)}, or null"
@@ -122,8 +122,8 @@ def weights_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if not named:
         others = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".gguf"))
-        found = f"{', '.join(others)} alone" if others else f"no {WEIGHTS}"
-        raise SymphonyError(f"{folder}: found {found}, allowed: {WEIGHTS}, or parts that {INDEX} names")
+        finding = f"{', '.join(others)} alone" if others else f"no {WEIGHTS}"
+        raise SymphonyError(f"{folder}: found {finding}, allowed: {WEIGHTS}, or parts that {INDEX} names")
     files = [folder / name for name in sorted(set(named.values()))]
     for file in files:
         if not file.is_file():
@@ -157,7 +157,7 @@ def _check_weights(folder: Path) -> None:
     for file in files:
         tensors = header(file)
         try:
-            needed = sum(_placed(name, tensor) for name, tensor in tensors.items())
+            needed = sum(_tensor_bytes(name, tensor) for name, tensor in tensors.items())
         except (ValueError, KeyError, TypeError) as error:
             raise SymphonyError(f"{file}: found {error}, allowed: a whole safetensors file") from error
         begin = _begin(file)
@@ -186,8 +186,8 @@ def header(file: Path) -> dict[str, dict[str, Any]]:
         if not tensors or not all(isinstance(tensor, dict) for tensor in tensors.values()):
             raise ValueError("a header without tensors")
     except (OSError, ValueError, RecursionError, struct.error, AttributeError) as error:
-        found = error.strerror if isinstance(error, OSError) else error
-        raise SymphonyError(f"{file}: found {found}, allowed: a safetensors file") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SymphonyError(f"{file}: found {reason}, allowed: a safetensors file") from error
     return tensors
 
 
@@ -198,7 +198,7 @@ def _begin(file: Path) -> int:
     return 8 + int(length)
 
 
-def _placed(name: str, tensor: Mapping[str, Any]) -> int:
+def _tensor_bytes(name: str, tensor: Mapping[str, Any]) -> int:
     """Returns the bytes of a tensor, checking its place against its shape."""
     begin, end = tensor["data_offsets"]
     shape = tensor["shape"]

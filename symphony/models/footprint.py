@@ -56,7 +56,7 @@ def footprint(folder: Path, *, dtype: str = "float32", quantization: str | None 
     weights = sum(
         _size(tensor) * BYTES.get(tensor["dtype"], 1)
         if stored and not _floats(tensor)
-        else _held(name, tensor, width, None if stored else quantization)
+        else _tensor_bytes(name, tensor, width, None if stored else quantization)
         for name, tensor in tensors
     )
     try:
@@ -87,7 +87,7 @@ def _floats(tensor: Mapping[str, Any]) -> bool:
     return str(tensor["dtype"]).startswith(("F", "BF"))
 
 
-def _held(name: str, tensor: Mapping[str, Any], width: int, quantization: str | None) -> int:
+def _tensor_bytes(name: str, tensor: Mapping[str, Any], width: int, quantization: str | None) -> int:
     """Returns the bytes of one tensor on the device; only linear layers other than the head are quantised."""
     count, shape = _size(tensor), tensor["shape"]
     whole = len(shape) != 2 or "embed" in name or "lm_head" in name or name.endswith(("wte.weight", "wpe.weight"))

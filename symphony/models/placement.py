@@ -33,28 +33,28 @@ def place(needed: Mapping[Name, float], rooms: Mapping[Place, float]) -> dict[Na
         needed: Bytes of weights plus the cache of one sequence of greatest length, by model.
         rooms: Bytes by device, at least one device; earlier devices win ties. Values may be below 0.
     """
-    return _held(needed, rooms, tight=False) or _held(needed, rooms, tight=True) or _crowded(needed, rooms)
+    return _assign(needed, rooms, tight=False) or _assign(needed, rooms, tight=True) or _assign_crowded(needed, rooms)
 
 
-def _held(needed: Mapping[Name, float], rooms: Mapping[Place, float], *, tight: bool) -> dict[Name, Place]:
+def _assign(needed: Mapping[Name, float], rooms: Mapping[Place, float], *, tight: bool) -> dict[Name, Place]:
     """Returns a device for each model such that all fit; {} if a model finds none."""
-    left, found = dict(rooms), {}
+    left, placed = dict(rooms), {}
     for name in _largest_first(needed):
         fitting = [at for at in left if needed[name] <= left[at]]
         if not fitting:
             return {}
-        found[name] = max(fitting, key=lambda at: -left[at] if tight else left[at])
-        left[found[name]] -= needed[name]
-    return found
+        placed[name] = max(fitting, key=lambda at: -left[at] if tight else left[at])
+        left[placed[name]] -= needed[name]
+    return placed
 
 
-def _crowded(needed: Mapping[Name, float], rooms: Mapping[Place, float]) -> dict[Name, Place]:
-    left, found = dict(rooms), {}
+def _assign_crowded(needed: Mapping[Name, float], rooms: Mapping[Place, float]) -> dict[Name, Place]:
+    left, placed = dict(rooms), {}
     for name in _largest_first(needed):
         alone = [at for at in rooms if needed[name] <= rooms[at]]
-        found[name] = max(alone, key=lambda at: left[at]) if alone else max(rooms, key=lambda at: rooms[at])
-        left[found[name]] -= needed[name]
-    return found
+        placed[name] = max(alone, key=lambda at: left[at]) if alone else max(rooms, key=lambda at: rooms[at])
+        left[placed[name]] -= needed[name]
+    return placed
 
 
 def _largest_first(needed: Mapping[Name, float]) -> list[Name]:
@@ -109,7 +109,9 @@ def fit(models: Mapping[str, Footprint], memory: Sequence[float], tokens: int, a
     swapped = tuple(name for name in models if taken[devices[name]] > rooms[devices[name]])
     sequences = {}
     for name, model in models.items():
-        beside = [models[one] for one in models if devices[one] == devices[name]] if name not in swapped else [model]
+        beside = (
+            [models[other] for other in models if devices[other] == devices[name]] if name not in swapped else [model]
+        )
         sequences[name] = _together(beside, rooms[devices[name]], tokens)
     if swapped:
         spare = min(rooms[devices[name]] - needed[name] for name in swapped)
@@ -124,8 +126,8 @@ def _together(models: Sequence[Footprint], room: float, tokens: int) -> int:
     return max(0, int((room - sum(model.weights for model in models)) // (per_token * tokens)))
 
 
-def told(
-    models: Mapping[str, Footprint], found: Fit, memory: Sequence[float], tokens: int, load_rate: float = LOAD_RATE
+def describe_fit(
+    models: Mapping[str, Footprint], plan: Fit, memory: Sequence[float], tokens: int, load_rate: float = LOAD_RATE
 ) -> list[str]:
     """Returns the plan as lines to print; sizes are in GB (10^9 bytes).
 
@@ -134,31 +136,31 @@ def told(
     """
     lines = [
         f"{name}: weights {_gb(model.weights)}, {model.parameters:,} stored numbers, "
-        f"cache {model.cache_per_token / 1e3:.0f} kB a token, {found.sequences[name]} sequences of {tokens} tokens"
+        f"cache {model.cache_per_token / 1e3:.0f} kB a token, {plan.sequences[name]} sequences of {tokens} tokens"
         for name, model in models.items()
     ]
     sizes = " + ".join(_gb(size) for size in memory)
-    if found.spare < 0 and found.swapped:
-        return [*lines, f"the largest model does not fit into {_gb(max(memory))}: it needs {_gb(-found.spare)} more"]
-    if found.resident:
-        lines.append(f"all {len(models)} models stay in {sizes} together; {_gb(found.spare)} to spare")
+    if plan.spare < 0 and plan.swapped:
+        return [*lines, f"the largest model does not fit into {_gb(max(memory))}: it needs {_gb(-plan.spare)} more"]
+    if plan.resident:
+        lines.append(f"all {len(models)} models stay in {sizes} together; {_gb(plan.spare)} to spare")
     for at, size in enumerate(memory if len(memory) > 1 else ()):
-        names = ", ".join(name for name in models if found.devices[name] == at)
+        names = ", ".join(name for name in models if plan.devices[name] == at)
         lines.append(f"device {at} ({_gb(size)}): {names or 'no model'}")
-    if found.swapped:
+    if plan.swapped:
         whole = sum(model.weights for model in models.values())
-        seconds = ", ".join(f"{name} {models[name].weights / load_rate:.1f} s" for name in found.swapped)
+        seconds = ", ".join(f"{name} {models[name].weights / load_rate:.1f} s" for name in plan.swapped)
         lines.append(
             f"the models ({_gb(whole)}) do not fit into {sizes} together: requests are grouped by model, and "
-            f"each change of model loads its weights again: {seconds}, {reload_s(models, found, load_rate):.1f} s for "
+            f"each change of model loads its weights again: {seconds}, {reload_s(models, plan, load_rate):.1f} s for "
             f"all of them, at {_gb(load_rate)} a second"
         )
     return lines
 
 
-def reload_s(models: Mapping[str, Footprint], found: Fit, load_rate: float = LOAD_RATE) -> float:
+def reload_s(models: Mapping[str, Footprint], plan: Fit, load_rate: float = LOAD_RATE) -> float:
     """Returns the seconds needed to load each swapped model once."""
-    return sum(models[name].weights for name in found.swapped) / load_rate
+    return sum(models[name].weights for name in plan.swapped) / load_rate
 
 
 def nearest(pools: Mapping[str, Mapping[str, Footprint]], memory: Sequence[float], tokens: int) -> str | None:

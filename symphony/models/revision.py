@@ -65,6 +65,6 @@ def revision_of(
     digest = weights_digest(folder)
     stored = read_json(Path(folder) / CONFIG, "the config of a model").get("quantization_config") is not None
     if stored and quantization:
-        told = "a folder that is quantised already"
-        raise SymphonyError(f"quantization: found {quantization!r} for {folder}, {told}, allowed: null")
+        finding = "a folder that is quantised already"
+        raise SymphonyError(f"quantization: found {quantization!r} for {folder}, {finding}, allowed: null")
     return f"hf:{digest}:{resolved(dtype, device)}:{quantization or ('stored' if stored else 'none')}"

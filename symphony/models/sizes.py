@@ -49,7 +49,7 @@ def estimate(texts: Iterable[str]) -> int:
 
 def sizing(model: object) -> Callable[[Request], Size]:
     """Returns the model's own `size` if it has one, else the estimate."""
-    return model.size if isinstance(model, Sizing) else _estimated
+    return model.size if isinstance(model, Sizing) else _estimate
 
 
 def size_key(counter: str, request: Request) -> bytes:
@@ -60,6 +60,6 @@ def size_key(counter: str, request: Request) -> bytes:
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).digest()
 
 
-def _estimated(request: Request) -> Size:
+def _estimate(request: Request) -> Size:
     prompt = estimate([message.content for message in request.messages])
     return Size(prompt=prompt, completion=request.sampling.max_tokens)

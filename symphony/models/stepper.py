@@ -135,6 +135,6 @@ class Stepper:
 
     def _fail(self, error: BaseException) -> None:
         asked, self._asked, self._new, self._ticking = self._asked, {}, [], False
-        for one in asked.values():
-            if not one.future.done():
-                one.future.set_exception(error)
+        for pending in asked.values():
+            if not pending.future.done():
+                pending.future.set_exception(error)

@@ -120,8 +120,8 @@ class _Kept(Generic[M]):
         if limit is None:
             self._refuse(requests)
             return None
-        told = f"budget: the study's limit of {limit} is reached"
-        return Completion(text="", finish_reason="error", prompt_tokens=0, error=told, refused=limit)
+        message = f"budget: the study's limit of {limit} is reached"
+        return Completion(text="", finish_reason="error", prompt_tokens=0, error=message, refused=limit)
 
     def pay(self, answers: Sequence[Completion]) -> None:
         """Pays for the model's answers, before they are stored, so that every stored answer was paid for."""

@@ -60,7 +60,7 @@ def claims(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("conf
     path = conf / FOLDER / f"{study}.yaml"
     if not path.is_file():
         return []
-    found: list[Claim] = []
+    resolved: list[Claim] = []
     node = _load(path, ("include", "claims"))
     included = node.get("include")
     if included is not None:
@@ -70,15 +70,15 @@ def claims(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("conf
             names = ", ".join(sorted(file.stem for file in other.parent.glob("*.yaml")))
             raise SymphonyError(f"{path}: include: found {included!r}, allowed: {names}")
         for claim in _entries(other, _load(other, ("claims",))):
-            found += _variants(claim, known)
+            resolved += _variants(claim, known)
     own = experiments(conf, study)
     for claim in _entries(path, node):
-        found += _variants(claim, known)
-        missing = [name for name in (claim.better, claim.than) if not _named(name, own)]
+        resolved += _variants(claim, known)
+        missing = [name for name in (claim.better, claim.than) if not _variants_named(name, own)]
         if missing:
-            allowed = ", ".join(dict.fromkeys(one.base for one in own))
+            allowed = ", ".join(dict.fromkeys(variant.base for variant in own))
             raise SymphonyError(f"{path}: {claim.claim!r}: found no experiment {missing[0]!r}, allowed: {allowed}")
-    return [asdict(one) for one in found]
+    return [asdict(claim) for claim in resolved]
 
 
 def _load(path: Path, keys: Sequence[str]) -> Mapping[str, Any]:
@@ -112,17 +112,19 @@ def _claim(entry: Any, where: str) -> Claim:
     return Claim(**entry)
 
 
-def _named(name: str, known: Sequence[Variant]) -> list[Variant]:
-    return [one for one in known if name in (one.base, one.name)]
+def _variants_named(name: str, known: Sequence[Variant]) -> list[Variant]:
+    return [variant for variant in known if name in (variant.base, variant.name)]
 
 
 def _variants(claim: Claim, known: Sequence[Variant]) -> Iterator[Claim]:
     """Yields a claim for each pair of experiments that agree in what both sweep, or whose values the claim names."""
-    for one in _named(claim.better, known):
-        for other in _named(claim.than, known):
-            exact = claim.better == one.name and claim.than == other.name
-            shared = {*one.overrides} <= {*other.overrides} or {*other.overrides} <= {*one.overrides}
+    for variant in _variants_named(claim.better, known):
+        for other in _variants_named(claim.than, known):
+            exact = claim.better == variant.name and claim.than == other.name
+            shared = {*variant.overrides} <= {*other.overrides} or {*other.overrides} <= {*variant.overrides}
             if exact or shared:
-                swept = one.suffix if one.name != claim.better else other.suffix if other.name != claim.than else ""
-                told = f" ({swept[1:-1].replace('=', ' ').replace(',', ', ')})" if swept else ""
-                yield replace(claim, claim=claim.claim + told, better=one.name, than=other.name)
+                swept = (
+                    variant.suffix if variant.name != claim.better else other.suffix if other.name != claim.than else ""
+                )
+                suffix = f" ({swept[1:-1].replace('=', ' ').replace(',', ', ')})" if swept else ""
+                yield replace(claim, claim=claim.claim + suffix, better=variant.name, than=other.name)

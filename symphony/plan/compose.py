@@ -78,26 +78,26 @@ def plan(
         SymphonyError: A misspelt key, an unknown option, or a value out of range; the message names the full key.
     """
     check_files(conf, study)
-    given = sized(study, overrides, conf)
-    overrides, _ = sweeps.apart(given)
+    resized = sized(study, overrides, conf)
+    overrides, _ = sweeps.apart(resized)
     _check_overrides(overrides, ALONE, "[{}]", conf)
-    swept = experiments(conf, study, given)
-    names = [one.name for one in swept]
-    if experiment is not None and experiment not in (*names, *(one.base for one in swept)):
+    swept = experiments(conf, study, resized)
+    names = [variant.name for variant in swept]
+    if experiment is not None and experiment not in (*names, *(variant.base for variant in swept)):
         raise SymphonyError(f"experiment: found {experiment!r}, allowed: {', '.join(names)}")
-    reference(study, given, conf=conf)
-    swept = [one for one in swept if experiment in (None, one.name, one.base)]
-    entry = cache / f"{_inputs_digest(study, [*(one.name for one in swept), *given], conf)}.json" if cache else None
-    runs = _cached(entry)
+    reference(study, resized, conf=conf)
+    swept = [variant for variant in swept if experiment in (None, variant.name, variant.base)]
+    entry = cache / f"{_inputs_digest(study, [*(spec.name for spec in swept), *resized], conf)}.json" if cache else None
+    runs = _load_cached(entry)
     if runs is None:
-        runs = [run for one in swept for run in _experiment_runs(study, one, overrides, conf)]
+        runs = [run for variant in swept for run in _experiment_runs(study, variant, overrides, conf)]
         if entry:
             write_atomic(entry, json.dumps([asdict(run) for run in runs]))
     _check_study_budget(runs)
     return [named_by_data(run, data) for run in runs]
 
 
-def _cached(entry: Path | None) -> list[Run] | None:
+def _load_cached(entry: Path | None) -> list[Run] | None:
     """Returns a plan composed earlier; None if it is missing or broken."""
     try:
         return [Run(**run) for run in json.loads(entry.read_text())] if entry and entry.is_file() else None
@@ -112,28 +112,28 @@ def _check_overrides(overrides: Sequence[str], refused: Mapping[str, str], form:
 
     for item in overrides:
         try:
-            (one,) = OverridesParser.create().parse_overrides([item])
-            key, value = one.key_or_group, one.value()
+            (override,) = OverridesParser.create().parse_overrides([item])
+            key, value = override.key_or_group, override.value()
         except (HydraException, ValueError) as error:
             raise SymphonyError(f"{item:.80}: found {_line(error)}, allowed: key=value") from error
         if key == "experiment":
             raise SymphonyError(f"experiment: found {item}, allowed: --experiment NAME for one experiment of the study")
         if key in refused:
             raise SymphonyError(
-                f"{key}: found {item}, allowed: {refused[key]}={form.format('' if one.is_delete() else value)}"
+                f"{key}: found {item}, allowed: {refused[key]}={form.format('' if override.is_delete() else value)}"
             )
         if key in GROUPS and not isinstance(value, (str, dict)):
             raise SymphonyError(f"{key}: found {item}, allowed: {', '.join(_options(conf, key))}")
-        if value == {} and not one.is_add():
+        if value == {} and not override.is_add():
             raise SymphonyError(f"{key}: found {item}, which changes nothing, allowed: {key}.<name>=<value>")
         if not key or key.partition(".")[0] == "hydra":
             raise SymphonyError(f"{item}: found a key that is not in the config, allowed: those of conf/config.yaml")
 
 
 def _check_study_budget(runs: Sequence[Run]) -> None:
-    found = {canonical_json(run.config["budget"].get("study", {})) for run in runs}
-    if len(found) > 1:
-        raise SymphonyError(f"budget.study: found {' and '.join(sorted(found))}, allowed: one for the whole study")
+    limits = {canonical_json(run.config["budget"].get("study", {})) for run in runs}
+    if len(limits) > 1:
+        raise SymphonyError(f"budget.study: found {' and '.join(sorted(limits))}, allowed: one for the whole study")
 
 
 def pool(name: str, *, conf: Path = Path("conf")) -> dict[str, ModelSpec]:
@@ -153,7 +153,7 @@ def task(overrides: Sequence[str], *, conf: Path = Path("conf"), data: Path = Pa
         SymphonyError: A misspelt key, an unknown option, or a value out of range.
     """
     check_files(conf)
-    _check_overrides(overrides, {many: one for one, many in ALONE.items()}, "<one>", conf)
+    _check_overrides(overrides, {many: single for single, many in ALONE.items()}, "<one>", conf)
     config, execution = _resolve(_compose(conf, list(overrides)), {}, conf)
     if has_files(config["task"]) and not any(item.startswith(("problems=", "task.count=")) for item in overrides):
         config["task"]["count"] = None
@@ -177,33 +177,33 @@ def sample_prompts(conf: Path = Path("conf")) -> str:
 # --------------------------------------------------------------------------- composition
 
 
-def _experiment_runs(study: str, one: sweeps.Variant, given: Sequence[str], conf: Path) -> Iterator[Run]:
+def _experiment_runs(study: str, variant: sweeps.Variant, study_overrides: Sequence[str], conf: Path) -> Iterator[Run]:
     """Composes once per task and resolves once per seed."""
-    file = conf / "experiment" / study / f"{one.base}.yaml"
+    file = conf / "experiment" / study / f"{variant.base}.yaml"
     _check_experiment(file)
-    _check_overrides(one.overrides, ALONE, "[{}]", conf)
-    overrides = [*given, *one.overrides]
-    chosen = f"+experiment={study}/{one.base}"
+    _check_overrides(variant.overrides, ALONE, "[{}]", conf)
+    overrides = [*study_overrides, *variant.overrides]
+    chosen = f"+experiment={study}/{variant.base}"
     # The list of tasks does not depend on the keys of one task, and not every task has the overridden ones.
     general = [item for item in overrides if not item.lstrip("+~").startswith("task.")]
     first = _compose(conf, [chosen, *general])
-    for task in _listed(first, "tasks", file):
+    for task in _read_list(first, "tasks", file):
         if task not in _options(conf, "task"):
             raise SymphonyError(f"{file}: task: found {task!r}, allowed: {', '.join(_options(conf, 'task'))}")
         try:
             composed = first.hydra.runtime.choices.task == task and len(general) == len(overrides)
             cfg = first if composed else _compose(conf, [chosen, *overrides, f"task={task}"])
-            yield from _task_runs(study, one.name, file, task, cfg, conf)
+            yield from _task_runs(study, variant.name, file, task, cfg, conf)
         except SymphonyError as error:
-            told = str(error).removeprefix(f"{file}: ")
-            raise SymphonyError(f"{file}, task {task}: {told}") from error
+            reason = str(error).removeprefix(f"{file}: ")
+            raise SymphonyError(f"{file}, task {task}: {reason}") from error
 
 
-def _listed(cfg: Any, key: str, file: Path) -> list[Any]:
+def _read_list(cfg: Any, key: str, file: Path) -> list[Any]:
     """Reads a study's tasks or seeds, before the rest of the config."""
-    found: list[Any] = as_plain(cfg, key).get(key, [])
-    check(f"{file}: {key}", found, kinds(Root)[key])
-    return found
+    values: list[Any] = as_plain(cfg, key).get(key, [])
+    check(f"{file}: {key}", values, kinds(Root)[key])
+    return values
 
 
 def _check_experiment(file: Path) -> None:
@@ -225,7 +225,7 @@ def _task_runs(study: str, name: str, file: Path, task: str, cfg: Any, conf: Pat
     choices = {group: chosen[group] for group in GROUPS}
     options = sorted(f"model/{name}" for group, name in chosen.items() if group.startswith("model@"))
     identity = {"study": study, "experiment": name, "choices": choices, "options": options}
-    seeds = _listed(cfg, "seeds", file)
+    seeds = _read_list(cfg, "seeds", file)
     for seed in seeds:
         config, execution = _resolve(cfg, identity, conf, seed=seed, whole=seed == seeds[0])
         yield Run(
@@ -247,12 +247,12 @@ def _choices(cfg: Any, conf: Path) -> dict[str, str]:
         SymphonyError: An option does not exist, or is a path: Hydra would accept one, which then names output folders.
     """
     chosen: dict[str, Any] = {**dict.fromkeys(GROUPS), **cfg.hydra.runtime.choices}
-    found = {group: name for group, name in chosen.items() if group.partition("@")[0] in (*GROUPS, "model")}
-    for group, name in found.items():
+    options = {group: name for group, name in chosen.items() if group.partition("@")[0] in (*GROUPS, "model")}
+    for group, name in options.items():
         known = _options(conf, group.partition("@")[0])
         if name not in known:
             raise SymphonyError(f"{group}: found {shown(name)}, allowed: {', '.join(known)}")
-    return found
+    return options
 
 
 def _compose(conf: Path, overrides: list[str]) -> Any:
@@ -297,19 +297,19 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     chain: list[BaseException] = [error]
     while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(deeper)
-    named = [one for one in chain if getattr(one, "full_key", None)]
+    named = [link for link in chain if getattr(link, "full_key", None)]
     cause = named[-1] if named else error.__cause__ or chain[min(1, len(chain) - 1)]
     key = getattr(cause, "full_key", None) or ""
-    given = next((item for item in overrides if key and item.lstrip("+~").partition("=")[0] == key), "")
-    where = given or (_place(overrides) if overrides else "")
+    override = next((item for item in overrides if key and item.lstrip("+~").partition("=")[0] == key), "")
+    where = override or (_place(overrides) if overrides else "")
     text = _line(cause)
     text = re.sub(r"is not in struct|not in '\w+'", "is not in the config", text)
     siblings = getattr(cause, "parent_node", None)
     misspelt = siblings is not None and "not in the config" in text
     known = [str(name) for name in siblings or () if name != "hydra"] if misspelt else []
     allowed = ", ".join(known) or allowed_at(key)
-    if misspelt and "." in key and not given.startswith("+"):
-        allowed = "; ".join(filter(None, (allowed, f"+{given or f'{key}=<value>'} adds a new key")))
+    if misspelt and "." in key and not override.startswith("+"):
+        allowed = "; ".join(filter(None, (allowed, f"+{override or f'{key}=<value>'} adds a new key")))
     if allowed and not known:
         text = f"found a value that is not allowed ({text.rstrip('.')})"
     return ": ".join(filter(None, (where, key, text))) + (f", allowed: {allowed}" if allowed else "")
@@ -348,7 +348,7 @@ def as_plain(cfg: Any, only: str = "") -> dict[str, Any]:
         values = {str(key): cfg[key] for key in cfg if key == only or (not only and key != "hydra")}
         if "preset" in values:  # the other keys refer to it
             check_option("preset", values["preset"])
-        found = {
+        resolved = {
             key: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
             if OmegaConf.is_config(value)
             else value
@@ -356,7 +356,7 @@ def as_plain(cfg: Any, only: str = "") -> dict[str, Any]:
         }
     except (OmegaConfBaseException, RecursionError) as error:
         raise SymphonyError(_explain(error, ())) from error
-    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda name: words.get(name, float("nan")))
+    plain: dict[str, Any] = json.loads(json.dumps(resolved), parse_constant=lambda name: words.get(name, float("nan")))
     return plain
 
 
@@ -383,8 +383,8 @@ def _weights(agent: Mapping[str, Any], checksums: Path) -> dict[str, str]:
         commit = recorded_revision(agent["source"], checksums)
         return {"weights": commit} if commit else {}
     scheme, _, folder = str(agent.get("made_from", agent.get("path", ""))).partition(":")
-    there = scheme == "package" and (PACKAGE / folder / "config.json").is_file()
-    return {"weights": weights_digest(PACKAGE / folder)} if there else {}
+    is_packaged = scheme == "package" and (PACKAGE / folder / "config.json").is_file()
+    return {"weights": weights_digest(PACKAGE / folder)} if is_packaged else {}
 
 
 def _inputs_digest(study: str, overrides: Sequence[str], conf: Path) -> str:

@@ -49,7 +49,7 @@ def with_former_names(config: Any) -> Any:
             key: _former(value) if key == "_target_" else with_former_names(value) for key, value in config.items()
         }
         return {**had, **named}
-    return [with_former_names(one) for one in config] if isinstance(config, list) else config
+    return [with_former_names(item) for item in config] if isinstance(config, list) else config
 
 
 def _former(target: Any) -> Any:

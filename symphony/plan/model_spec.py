@@ -31,8 +31,8 @@ class NotThere(SymphonyError):
         command: The command that provides them.
     """
 
-    def __init__(self, told: str, command: str) -> None:
-        super().__init__(f"{told}; get it with `{command}`")
+    def __init__(self, message: str, command: str) -> None:
+        super().__init__(f"{message}; get it with `{command}`")
         self.command = command
 
 
@@ -56,8 +56,8 @@ class ModelSpec:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """The arguments of its class by name."""
-        found: dict[str, Any] = json.loads(self.arguments)  # no read-only view: specs go to other processes
-        return found
+        arguments: dict[str, Any] = json.loads(self.arguments)  # no read-only view: specs go to other processes
+        return arguments
 
     @property
     def is_endpoint(self) -> bool:
@@ -94,8 +94,8 @@ class ModelSpec:
         Raises:
             SymphonyError: Its weights are missing, or are not safetensors.
         """
-        found: Footprint = self._ask("footprint", self.folder(data), default=footprint)
-        return found
+        memory: Footprint = self._ask("footprint", self.folder(data), default=footprint)
+        return memory
 
     @property
     def has_weights(self) -> bool:
@@ -135,14 +135,14 @@ class ModelSpec:
             if self.brought_by and not (folder / MANIFEST).is_file():
                 raise NotThere(str(error), self.brought_by) from error
             raise
-        if self.origin and (found := _origin(folder)) != self.origin:
-            raise SymphonyError(f"model.path: found {path!r} made from weights {found}, allowed: from {self.origin}")
+        if self.origin and (origin := _origin(folder)) != self.origin:
+            raise SymphonyError(f"model.path: found {path!r} made from weights {origin}, allowed: from {self.origin}")
         return folder
 
     def file(self, data: Path) -> Path | None:
         """Returns the file with all its weights, if it is loaded from a single file."""
-        found = self._ask("check_weights", self.folder(data))
-        return found if isinstance(found, Path) else None
+        file = self._ask("check_weights", self.folder(data))
+        return file if isinstance(file, Path) else None
 
     def build(self, data: Path) -> Any:
         """Constructs the backend; `data` is the folder of the downloads."""
@@ -167,7 +167,7 @@ class ModelSpec:
         folder = locate(self.settings["path"], data) if known else self.folder(data)
         return str(self._ask("revision_of", folder))
 
-    def _ask(self, name: str, *given: Any, default: Callable[..., Any] | None = None) -> Any:
+    def _ask(self, name: str, *arguments: Any, default: Callable[..., Any] | None = None) -> Any:
         """Calls a static function of the model's class with those arguments that it takes.
 
         If the class lacks the function, it calls `default`, or returns None if there is no default.
@@ -175,9 +175,9 @@ class ModelSpec:
         function = getattr(class_of("model", self.target), name, default)
         if function is None:
             return None
-        known = list(inspect.signature(function).parameters)[len(given) :]
+        known = list(inspect.signature(function).parameters)[len(arguments) :]
         settings = {key: value for key, value in self.settings.items() if key in known}
-        return function(*given, **settings)
+        return function(*arguments, **settings)
 
 
 def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
@@ -187,8 +187,8 @@ def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
         arguments = {key: value for key, value in agent.items() if key not in NOT_ARGUMENTS}
         pinned = _pinned_sha256(agent)
         if pinned and arguments.setdefault("sha256", pinned) != pinned:
-            told = f"{agent['name']}.sha256: found {shown(arguments['sha256'])}"
-            raise SymphonyError(f"{told}, allowed: the one in its source.files, or none")
+            finding = f"{agent['name']}.sha256: found {shown(arguments['sha256'])}"
+            raise SymphonyError(f"{finding}, allowed: the one in its source.files, or none")
         origin = agent["weights"] if "made_from" in agent and "weights" in agent else ""
         specs[agent["name"]] = ModelSpec(
             target=agent["_target_"],
@@ -201,14 +201,14 @@ def models(config: Mapping[str, Any]) -> dict[str, ModelSpec]:
 
 
 def _takes(agent: Mapping[str, Any]) -> Footprint | None:
-    given = agent.get("takes")
-    if given is None:
+    takes = agent.get("takes")
+    if takes is None:
         return None
     names = list(Footprint.__slots__)
-    wrong = not isinstance(given, Mapping) or set(given) != set(names)
-    if wrong or not all(type(number) is int and number > 0 for number in given.values()):
-        raise SymphonyError(f"{agent['name']}.takes: found {given}, allowed: {', '.join(names)}, each a number > 0")
-    return Footprint(**given)
+    wrong = not isinstance(takes, Mapping) or set(takes) != set(names)
+    if wrong or not all(type(number) is int and number > 0 for number in takes.values()):
+        raise SymphonyError(f"{agent['name']}.takes: found {takes}, allowed: {', '.join(names)}, each a number > 0")
+    return Footprint(**takes)
 
 
 def _pinned_sha256(agent: Mapping[str, Any]) -> str:
@@ -225,5 +225,5 @@ def is_endpoint(model: Any) -> TypeGuard[Endpoint]:
 def _origin(folder: Path) -> str:
     """Returns what a quantised checkpoint was made from, according to its manifest."""
     manifest = folder / MANIFEST
-    found = read_json(manifest, "the manifest of a quantised checkpoint") if manifest.is_file() else {}
-    return str(found.get("source_digest", "that its manifest does not name"))
+    content = read_json(manifest, "the manifest of a quantised checkpoint") if manifest.is_file() else {}
+    return str(content.get("source_digest", "that its manifest does not name"))

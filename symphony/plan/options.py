@@ -52,27 +52,27 @@ def experiments(conf: Path, study: str, overrides: Sequence[str] = ()) -> list[V
     if not names:
         raise SymphonyError(f"{folder}: found no experiment, allowed: a folder with at least one .yaml file")
     _, sweeps = apart(overrides)
-    found = []
+    expanded = []
     for name in names:
         path = folder / f"{name}.yaml"
         node = load(path)
-        found += variants(name, str(path), node.get(KEY) if isinstance(node, Mapping) else None, sweeps)
-    return found
+        expanded += variants(name, str(path), node.get(KEY) if isinstance(node, Mapping) else None, sweeps)
+    return expanded
 
 
 def describe(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("conf")) -> list[Experiment]:
     """Describes a study's experiments for the report, without composing them; those of the main table come first."""
     known = experiments(conf, study, overrides)
     described = []
-    for one in known:
-        node = load(conf / "experiment" / study / f"{one.base}.yaml")
+    for variant in known:
+        node = load(conf / "experiment" / study / f"{variant.base}.yaml")
         words = {key: str(node.get(key) or "") for key in ("title", "question", "table", "against")}
-        if one.suffix:
-            words["title"] = one.titled(words["title"] or one.base)
-        if any(f"{words['against']}{one.suffix}" == other.name for other in known):  # swept in the same way
-            words["against"] += one.suffix
-        described.append(Experiment(name=one.name, **words))
-    return sorted(described, key=lambda one: (one.table != "main", one.table))
+        if variant.suffix:
+            words["title"] = variant.titled(words["title"] or variant.base)
+        if any(f"{words['against']}{variant.suffix}" == other.name for other in known):  # swept in the same way
+            words["against"] += variant.suffix
+        described.append(Experiment(name=variant.name, **words))
+    return sorted(described, key=lambda experiment: (experiment.table != "main", experiment.table))
 
 
 def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("conf")) -> str:
@@ -84,24 +84,24 @@ def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("c
     Raises:
         SymphonyError: The study has no experiment of that name, or its experiments name different ones.
     """
-    names = [one.name for one in experiments(conf, study, overrides)]
-    given = [item.lstrip("+").partition("=")[2] for item in overrides if item.lstrip("+").startswith("reference=")]
+    names = [variant.name for variant in experiments(conf, study, overrides)]
+    overridden = [item.lstrip("+").partition("=")[2] for item in overrides if item.lstrip("+").startswith("reference=")]
     folder = conf / "experiment" / study
     files = sorted(path.stem for path in folder.glob("*.yaml"))
-    told = {name: one for name in files if (one := _reference(folder / f"{name}.yaml")) is not None}
-    found = list(told.values())
-    if any(one != found[0] for one in found):
-        several = ", ".join(f"{one!r} in {name}.yaml" for name, one in told.items())
+    named = {name: own for name in files if (own := _reference(folder / f"{name}.yaml")) is not None}
+    references = list(named.values())
+    if any(own != references[0] for own in references):
+        several = ", ".join(f"{own!r} in {name}.yaml" for name, own in named.items())
         raise SymphonyError(f"{folder}: reference: found {several}, allowed: one for the whole study")
-    for one in describe(study, overrides, conf=conf):
-        if one.against and one.against not in names:
-            path = folder / f"{one.name.partition('[')[0]}.yaml"
-            raise SymphonyError(f"{path}: against: found {one.against!r}, allowed: {', '.join(names)}")
+    for experiment in describe(study, overrides, conf=conf):
+        if experiment.against and experiment.against not in names:
+            path = folder / f"{experiment.name.partition('[')[0]}.yaml"
+            raise SymphonyError(f"{path}: against: found {experiment.against!r}, allowed: {', '.join(names)}")
     for item in overrides:
         key, _, name = item.lstrip("+").partition("=")
         if key == "against" and name not in (*names, "null"):
             raise SymphonyError(f"against: found {name!r}, allowed: {', '.join(names)}")
-    chosen = given[-1] if given else next(iter(found), _reference(conf / "config.yaml"))
+    chosen = overridden[-1] if overridden else next(iter(references), _reference(conf / "config.yaml"))
     if chosen in (None, "null"):
         return describe(study, overrides, conf=conf)[0].name
     if chosen not in names:
@@ -122,14 +122,14 @@ def replaced(study: str, overrides: Sequence[str], *, conf: Path = Path("conf"))
             for key in entry if isinstance(entry, Mapping) else ():
                 group = str(key).removeprefix("override").strip(" /")
                 chosen.setdefault(group, []).append(path.stem)
-    told = []
+    lines = []
     for item in overrides:
         key = item.partition("=")[0]
         if names := chosen.get(key):
-            told.append(
+            lines.append(
                 f"{item} replaces the {key} chosen by {', '.join(names)}; --experiment NAME overrides only one of them"
             )
-    return told
+    return lines
 
 
 def sized(study: str, overrides: Sequence[str], conf: Path) -> list[str]:
@@ -167,10 +167,13 @@ def write_description(
     Args:
         claims: What the report is to test (`claims.claims`).
         left_out: The lines that `needs.available` reported.
-        recorded: The origin of the replayed answers (`recordings.told`).
+        recorded: The origin of the replayed answers (`recordings.describe_origin`).
     """
     described = describe(study, overrides, conf=conf)
-    words = {one.name: {key: value for key, value in asdict(one).items() if key != "name"} for one in described}
+    words = {
+        experiment.name: {key: value for key, value in asdict(experiment).items() if key != "name"}
+        for experiment in described
+    }
     chosen = reference(study, overrides, conf=conf)
     plan: dict[str, Any] = {"study": study, "reference": chosen, "experiments": words, "left_out": list(left_out)}
     plan |= {"recorded": list(recorded)} if recorded else {}

@@ -25,7 +25,7 @@ from symphony.types import Feedback, SymphonyError
 
 Seed = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 """The largest value that the database can store."""
-GIVEN = ("name", "weights")
+DERIVED = ("name", "weights")
 """Keys of an agent that a run's config has and no YAML file sets."""
 
 
@@ -91,11 +91,13 @@ def allowed_at(key: str) -> str:
     return "" if kind in (None, Any) else "a mapping" if is_dataclass(kind) else allowed(kind)
 
 
-def check_option(group: str, found: Any) -> None:
+def check_option(group: str, content: Any) -> None:
     """Raises SymphonyError if the value at a group's key is not an option's content."""
-    if not isinstance(found, Mapping):
-        told = f"an option of conf/{group}/, chosen in an experiment by `- override /{group}: <name>` below `defaults:`"
-        raise SymphonyError(f"{group}: found {shown(found)}, allowed: {told}")
+    if not isinstance(content, Mapping):
+        wanted = (
+            f"an option of conf/{group}/, chosen in an experiment by `- override /{group}: <name>` below `defaults:`"
+        )
+        raise SymphonyError(f"{group}: found {shown(content)}, allowed: {wanted}")
 
 
 def check_root(root: Mapping[str, Any]) -> None:
@@ -146,9 +148,9 @@ def _check_pool(pool: Mapping[str, Any]) -> None:
         key = f"pool.agents.{name}"
         if not isinstance(agent, Mapping):
             raise SymphonyError(f"{key}: found {shown(agent)}, allowed: an option of conf/model/")
-        for given in GIVEN:
-            if given in agent:
-                raise SymphonyError(f"{key}.{given}: found a value, allowed: none (it follows from the model)")
+        for derived in DERIVED:
+            if derived in agent:
+                raise SymphonyError(f"{key}.{derived}: found a value, allowed: none (it follows from the model)")
         check_arguments(key, agent, extra=NOT_ARGUMENTS)
         if "made_from" in agent:
             check(f"{key}.made_from", agent["made_from"], str)
@@ -192,21 +194,21 @@ def check_preset(preset: Mapping[str, Any], conf: Path) -> None:
     Raises:
         SymphonyError: A key fails the check.
     """
-    read, found = list(_preset_fields(conf)), _leaves(preset)
+    read, values = list(_preset_fields(conf)), _leaves(preset)
     known = {key for key, _ in read} | set(TASK_KEYS)
-    for key in sorted(found.keys() - known):
+    for key in sorted(values.keys() - known):
         raise SymphonyError(f"preset.{key}: found an unknown key, allowed: {', '.join(sorted(known))}")
     for key, kind in read:
-        if key in found:
-            check(f"preset.{key}", found[key], kind)
+        if key in values:
+            check(f"preset.{key}", values[key], kind)
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns every value of nested mappings by its full key."""
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for key, value in node.items():
-        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
+        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return leaves
 
 
 def _preset_fields(conf: Path) -> Iterator[tuple[str, Any]]:
@@ -228,9 +230,9 @@ def check_parts(config: Mapping[str, Any]) -> None:
     """
     agents = models(config)
     for part in PARTS:
-        made = instantiate(part, config[part])
-        if hasattr(made, "check_pool"):
-            made.check_pool(len(agents))
+        instance = instantiate(part, config[part])
+        if hasattr(instance, "check_pool"):
+            instance.check_pool(len(agents))
     for name, spec in agents.items():
         try:
             spec.check()

@@ -69,9 +69,9 @@ class Run:
         """The `execution` settings as typed values."""
         return Execution(**{key: value for key, value in self.execution.items() if key != "data_dir"})
 
-    def data(self, given: Path) -> Path:
-        """Returns the folder of its data sets: the one its config names, else `given`."""
-        return Path(self.execution.get("data_dir") or given)
+    def data(self, default: Path) -> Path:
+        """Returns the folder of its data sets: the one its config names, else `default`."""
+        return Path(self.execution.get("data_dir") or default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class Group:
     @property
     def store(self) -> str:
         """Name of the call store; it does not depend on the runs, so that changed runs find what was paid for."""
-        return _shared(self.runs[0], self.shared)
+        return _join_values(self.runs[0], self.shared)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,14 +132,14 @@ def groups(runs: Iterable[Run], shared: Sequence[str] = SHARED) -> list[Group]:
         raise SymphonyError(f"share: found {','.join(shared)}, allowed: task,pool or {','.join(SHARED)}")
     members: dict[str, list[Run]] = {}
     for run in runs:
-        members.setdefault(_shared(run, keys), []).append(run)
+        members.setdefault(_join_values(run, keys), []).append(run)
     return [
         Group(name=f"{name}-{_sha(sorted(run.digest for run in some))[:12]}", runs=tuple(some), shared=keys)
         for name, some in members.items()
     ]
 
 
-def _shared(run: Run, keys: Sequence[str]) -> str:
+def _join_values(run: Run, keys: Sequence[str]) -> str:
     return "-".join(str(getattr(run, name)) for name in keys)
 
 
@@ -161,21 +161,21 @@ def thaw(path: Path) -> Group:
     """
     plain = read_json(path, "the plan.json of a group")
     if plain.pop("sha256", None) != _sha(plain):
-        raise _damaged(path, "contents that have changed since it was frozen")
+        raise _damage_error(path, "contents that have changed since it was frozen")
     try:
         runs = tuple(Run(**run) for run in plain["runs"])
         group = Group(name=plain["name"], runs=runs, shared=tuple(plain["shared"]))
         whole = bool(runs) and all(run.digest == digest(run.config) for run in runs)
     except (KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, str(error)) from error
+        raise _damage_error(path, str(error)) from error
     if not whole:
-        raise _damaged(path, "no runs, or runs whose configs do not match their digests")
+        raise _damage_error(path, "no runs, or runs whose configs do not match their digests")
     return group
 
 
-def _damaged(path: Path, found: str) -> SymphonyError:
+def _damage_error(path: Path, finding: str) -> SymphonyError:
     advice = "delete it and start snakemake again, which rewrites it"
-    return SymphonyError(f"{path}: found {found}, allowed: the unchanged plan of a frozen group; {advice}")
+    return SymphonyError(f"{path}: found {finding}, allowed: the unchanged plan of a frozen group; {advice}")
 
 
 # --------------------------------------------------------------------------- objects

@@ -63,17 +63,17 @@ def apart(overrides: Sequence[str]) -> tuple[list[str], list[Sweep]]:
     single, sweeps = [], []
     for item in overrides:
         try:
-            (one,) = OverridesParser.create().parse_overrides([item])
+            (override,) = OverridesParser.create().parse_overrides([item])
         except (HydraException, ValueError):
             single.append(item)  # told where overrides are checked
             continue
-        if not one.is_sweep_override():
+        if not override.is_sweep_override():
             single.append(item)
             continue
-        if one.is_interval_sweep():
+        if override.is_interval_sweep():
             raise SymphonyError(f"{item}: found an interval, allowed: values separated by commas")
         mark = item[: len(item) - len(item.lstrip("+"))]
-        sweeps.append((mark + str(one.key_or_group), tuple(one.sweep_string_iterator())))
+        sweeps.append((mark + str(override.key_or_group), tuple(override.sweep_string_iterator())))
     return single, sweeps
 
 
@@ -88,7 +88,7 @@ def variants(name: str, where: str, node: Any, sweeps: Sequence[Sweep]) -> list[
     Raises:
         SymphonyError: A sweep is no mapping of keys to lists of different values, or names a key that is none.
     """
-    merged = {key.lstrip("+"): (key, values) for key, values in (*_of_file(where, node), *sweeps)}
+    merged = {key.lstrip("+"): (key, values) for key, values in (*_read_sweeps(where, node), *sweeps)}
     for key, (_, values) in merged.items():
         if key in _LISTS:
             allowed = "another key, since tasks and seeds are already lists"
@@ -97,42 +97,42 @@ def variants(name: str, where: str, node: Any, sweeps: Sequence[Sweep]) -> list[
             raise SymphonyError(f"{where}: {KEY}.{key}: found {', '.join(values)}, allowed: different values")
     shorts = [key.rpartition(".")[2] for key in merged]
     names = [short if shorts.count(short) == 1 else key for short, key in zip(shorts, merged, strict=True)]
-    found = []
+    expanded = []
     for chosen in itertools.product(*(values for _, values in merged.values())):
         words = ",".join(f"{short}={_word(value)}" for short, value in zip(names, chosen, strict=True))
         keys = (key for key, _ in merged.values())
-        made = tuple(f"{key}={value}" for key, value in zip(keys, chosen, strict=True))
-        found.append(Variant(base=name, suffix=f"[{words}]" if words else "", overrides=made))
-        if len(found) > MOST:
+        overrides = tuple(f"{key}={value}" for key, value in zip(keys, chosen, strict=True))
+        expanded.append(Variant(base=name, suffix=f"[{words}]" if words else "", overrides=overrides))
+        if len(expanded) > MOST:
             raise SymphonyError(f"{where}: {KEY}: found more than {MOST:,} combinations, allowed: fewer")
-    return found
+    return expanded
 
 
-def _of_file(where: str, node: Any) -> list[Sweep]:
+def _read_sweeps(where: str, node: Any) -> list[Sweep]:
     if node is None:
         return []
     if not isinstance(node, Mapping):
         raise SymphonyError(f"{where}: {KEY}: found {shown(node)}, allowed: a mapping, key: [values]")
-    found = []
+    sweeps = []
     for key, values in node.items():
         if not isinstance(key, str) or not re.fullmatch(r"\+?[\w.@/]+", key):
             raise SymphonyError(f"{where}: {KEY}: found {shown(key)}, allowed: the name of a key, e.g. scheduler.alpha")
         if not isinstance(values, list) or not values or not all(map(is_json, values)):
             raise SymphonyError(f"{where}: {KEY}.{key}: found {shown(values)}, allowed: a list of values")
-        found.append((key, tuple(map(_spelt, values))))
-    return found
+        sweeps.append((key, tuple(map(_spell, values))))
+    return sweeps
 
 
-def _spelt(value: Any) -> str:
+def _spell(value: Any) -> str:
     """A value in Hydra's grammar, which is JSON's but for texts."""
     if isinstance(value, str):
         if _PLAIN.fullmatch(value) and value.lower() not in ("true", "false", "null", "nan", "inf"):
             return value
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     if isinstance(value, list):
-        return "[" + ",".join(map(_spelt, value)) + "]"
+        return "[" + ",".join(map(_spell, value)) + "]"
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{_spelt(key)}:{_spelt(one)}" for key, one in value.items()) + "}"
+        return "{" + ",".join(f"{_spell(key)}:{_spell(item)}" for key, item in value.items()) + "}"
     return json.dumps(value)
 
 

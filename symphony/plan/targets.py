@@ -36,15 +36,15 @@ def class_of(key: str, target: Any) -> Any:
     if not module.startswith("symphony."):
         raise SymphonyError(f"{key}._target_: found {shown(target)}, allowed: a class of symphony.*")
     try:
-        found = getattr(importlib.import_module(module), name)
+        cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SymphonyError(f"{key}._target_: found {target!r}, allowed: a class that exists ({error})") from error
     group = _group(key)
-    whole = isinstance(found, type) and not inspect.isabstract(found) and not getattr(found, "_is_protocol", False)
-    if not whole or not any(all(hasattr(found, one) for one in methods) for methods in MAKES[group]):
-        methods = " or ".join(", ".join(one) for one in MAKES[group])
+    whole = isinstance(cls, type) and not inspect.isabstract(cls) and not getattr(cls, "_is_protocol", False)
+    if not whole or not any(all(hasattr(cls, method) for method in methods) for methods in MAKES[group]):
+        methods = " or ".join(", ".join(names) for names in MAKES[group])
         raise SymphonyError(f"{key}._target_: found {target!r}, allowed: a class of a {group}, with {methods}")
-    return found
+    return cls
 
 
 def _group(key: str) -> str:
@@ -63,8 +63,8 @@ def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str,
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise SymphonyError(f"{key}: found no `_target_`, allowed: an option of conf/{_group(key)}/")
-    made = class_of(key, node["_target_"])
-    fields = {name: kind for name, kind in kinds(made).items() if allowed(kind)}
+    cls = class_of(key, node["_target_"])
+    fields = {name: kind for name, kind in kinds(cls).items() if allowed(kind)}
     arguments = {name: value for name, value in node.items() if name not in ("_target_", *extra)}
     for name, value in arguments.items():
         if name not in fields:
@@ -72,7 +72,7 @@ def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str,
         if name in _HIDDEN and not isinstance(value, str) and value is not None:
             raise SymphonyError(f"{key}.{name}: found a value that is not text, allowed: {allowed(fields[name])}")
         check(f"{key}.{name}", value, fields[name])
-    for name in required(made):
+    for name in required(cls):
         if name not in arguments:
             raise SymphonyError(f"{key}.{name}: found nothing, allowed: a value (it has no default)")
     if "source" in node:
@@ -86,10 +86,10 @@ def instantiate(key: str, node: Any, data: Path = Path("data")) -> Any:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in check_arguments(key, node, extra=("source",)).items()
     }
-    made = class_of(key, node["_target_"])
-    if "data" in kinds(made):
+    cls = class_of(key, node["_target_"])
+    if "data" in kinds(cls):
         arguments["data"] = data
     try:
-        return made(**arguments)
+        return cls(**arguments)
     except (TypeError, ValueError, OSError) as error:
         raise SymphonyError(f"{key}: found {shown(arguments)}, allowed: values it accepts ({error})") from error

@@ -67,7 +67,7 @@ class _Reader:
             self.allow(len(self.open) < MAX_DEPTH, f"more than {MAX_DEPTH} levels", "fewer")
             self.open.append(_Open(event.anchor, set() if mapping else None))
         elif isinstance(event, yaml.AliasEvent):
-            inside = event.anchor in [one.anchor for one in self.open]
+            inside = event.anchor in [parent.anchor for parent in self.open]
             self.allow(not inside, f"the alias *{event.anchor} inside its own value", "an alias after that value")
             self.allow(event.anchor in self.anchors, f"the unknown alias *{event.anchor}", "one with an anchor above")
             self.count(self.anchors[event.anchor])
@@ -97,9 +97,9 @@ class _Reader:
         self.open[-1].nodes += nodes
         self.allow(self.open[-1].nodes <= MAX_NODES, f"more than {MAX_NODES} values", "fewer")
 
-    def allow(self, right: bool, found: str, allowed: str) -> None:
+    def allow(self, right: bool, finding: str, allowed: str) -> None:
         if not right:
-            raise SymphonyError(f"{self.path}:{self.line}: found {found}, allowed: {allowed}")
+            raise SymphonyError(f"{self.path}:{self.line}: found {finding}, allowed: {allowed}")
 
 
 def check_file(path: Path) -> None:
@@ -136,14 +136,14 @@ def whole(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
     own = dict(plain(path))
     defaults = own.pop("defaults", None)
     names = [name for name in defaults if isinstance(name, str)] if isinstance(defaults, list) else []
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for name in names if "_self_" in names else [*names, "_self_"]:
         file = path.parent / f"{name.removesuffix('@_here_')}.yaml"
         if name == "_self_":
-            found |= own
+            merged |= own
         elif file not in (*above, path):
-            found |= whole(file, (*above, path))
-    return found
+            merged |= whole(file, (*above, path))
+    return merged
 
 
 @lru_cache(maxsize=1024)
@@ -174,10 +174,10 @@ def load(path: Path, *, resolve: bool = False) -> dict[str, Any]:
 
     check_file(path)
     try:
-        found = OmegaConf.to_container(OmegaConf.load(path), resolve=resolve)
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=resolve)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         raise broken(error, path) from error
-    return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
 
 
 def broken(error: Exception, path: object = "conf") -> SymphonyError:

@@ -139,8 +139,8 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path]) -> None:
                 check_contents(folder / name, part)
         os.replace(temporary, target)
     except (OSError, duckdb.IOException) as error:
-        told = str(error).splitlines()[0]
-        raise SymphonyError(f"{target}: cannot be written ({told}), allowed: a folder that can be written") from error
+        reason = str(error).splitlines()[0]
+        raise SymphonyError(f"{target}: cannot be written ({reason}), allowed: a folder that can be written") from error
     except duckdb.Error as error:
         raise SymphonyError(f"{target}: the database could not be built ({str(error).splitlines()[0]})") from error
     finally:
@@ -181,8 +181,8 @@ def reading(db_path: str | Path) -> Iterator[Any]:
     except duckdb.ProgrammingError:  # a mistake in a query, not in the file
         raise
     except duckdb.Error as error:
-        told = str(error).splitlines()[0]
-        raise SymphonyError(f"{db_path}: cannot be read ({told}); rebuild it with `symphony load`") from error
+        reason = str(error).splitlines()[0]
+        raise SymphonyError(f"{db_path}: cannot be read ({reason}); rebuild it with `symphony load`") from error
     finally:
         connection.close()
 
@@ -192,13 +192,13 @@ def _check_schema(db_path: str | Path, connection: Any) -> None:
     rows = connection.execute(
         "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = 'loaded'"
     ).fetchall()
-    there = {(table, column): kind for table, column, kind in rows}
+    present = {(table, column): kind for table, column, kind in rows}
     for table, record in TABLES.items():
         wanted = {column: kind.removesuffix(" NOT NULL") for column, kind in schema(record).items()}
         missing = [
-            column if (table, column) not in there else f"{column} of type {kind}"
+            column if (table, column) not in present else f"{column} of type {kind}"
             for column, kind in wanted.items()
-            if there.get((table, column)) != kind
+            if present.get((table, column)) != kind
         ]
         if missing:
             raise SymphonyError(
@@ -234,8 +234,8 @@ def _load_table(connection: Any, table: str, record: type[Any], manifests: Mappi
     for file, shape, count in shapes:
         _check_shape(file, json.loads(shape), record)
         lines[file] += count
-    for file, found in lines.items():
-        check_lines(Path(file), found, manifests[Path(file).parent][FILES[record]])
+    for file, line_count in lines.items():
+        check_lines(Path(file), line_count, manifests[Path(file).parent][FILES[record]])
     plain = {name: kind.removesuffix(" NOT NULL") for name, kind in columns.items()}
     connection.execute(
         f"INSERT INTO {table} SELECT {', '.join(plain)} "
@@ -249,14 +249,14 @@ def _shapes(connection: Any, file: str) -> list[tuple[str, int]]:
     import duckdb
 
     try:
-        found: list[tuple[str, int]] = connection.execute(
+        shapes: list[tuple[str, int]] = connection.execute(
             "SELECT json_structure(json)::VARCHAR, count(*) FROM read_ndjson_objects(?) GROUP BY ALL ORDER BY ALL",
             [file],
         ).fetchall()
     except duckdb.Error as error:
-        told = f"a line that is not JSON ({str(error).splitlines()[0]})"
-        raise damaged(Path(file), told, "a JSON object a line") from error
-    return found
+        finding = f"a line that is not JSON ({str(error).splitlines()[0]})"
+        raise damaged(Path(file), finding, "a JSON object a line") from error
+    return shapes
 
 
 def _check_shape(file: str, shape: Any, record: type[Any]) -> None:

@@ -40,9 +40,9 @@ def read(folder: Path, names: Collection[str], apart: Collection[str]) -> dict[s
         raise SymphonyError(f"{folder}: found no files of a run, allowed: the folder of a finished run")
     if not path.is_file():
         raise damaged(path, "nothing", "the manifest of a finished run")
-    found = read_json(path, "the manifest of a finished run")
+    content = read_json(path, "the manifest of a finished run")
     try:
-        parts = {name: Part(**entry) for name, entry in found.items()}
+        parts = {name: Part(**entry) for name, entry in content.items()}
     except TypeError as error:
         raise damaged(path, f"a malformed entry ({error})", "lines and sha256") from error
     if parts.keys() != set(names):
@@ -51,15 +51,15 @@ def read(folder: Path, names: Collection[str], apart: Collection[str]) -> dict[s
         counted = type(part.lines) is int and part.lines >= 0
         named = isinstance(part.sha256, str) and _SHA256.fullmatch(part.sha256)
         if not counted or not (part.sha256 is None if name in apart else named):
-            told = f"lines {part.lines!r} and sha256 {part.sha256!r} of {name}"
-            raise damaged(path, told, "a count, and 64 hex digits (null for a file that may differ)")
+            finding = f"lines {part.lines!r} and sha256 {part.sha256!r} of {name}"
+            raise damaged(path, finding, "a count, and 64 hex digits (null for a file that may differ)")
     return parts
 
 
-def check_lines(path: Path, found: int, part: Part) -> None:
+def check_lines(path: Path, count: int, part: Part) -> None:
     """Raises SymphonyError if a file has lost or gained lines."""
-    if found != part.lines:
-        raise damaged(path, f"{found} lines", f"{part.lines}, as {MANIFEST} says")
+    if count != part.lines:
+        raise damaged(path, f"{count} lines", f"{part.lines}, as {MANIFEST} says")
 
 
 def check_contents(path: Path, part: Part) -> None:
@@ -68,7 +68,7 @@ def check_contents(path: Path, part: Part) -> None:
         raise damaged(path, "contents that have changed since it was written", f"sha256 {part.sha256}")
 
 
-def damaged(path: Path, found: str, allowed: str) -> SymphonyError:
+def damaged(path: Path, finding: str, allowed: str) -> SymphonyError:
     """Returns an error that names a changed file of a finished run and says what to do."""
     advice = f"delete {path.parent} and repeat its run with `symphony run` or snakemake (no stored call is asked again)"
-    return SymphonyError(f"{path}: found {found}, allowed: {allowed}; {advice}")
+    return SymphonyError(f"{path}: found {finding}, allowed: {allowed}; {advice}")

@@ -15,7 +15,7 @@ from typing import Any
 from symphony.types import Problem, canonical_json
 
 PACKAGE = Path(__file__).parents[1]
-TOLD = ("symphony", "torch", "transformers", "tokenizers", "bitsandbytes", "numpy")
+PACKAGES = ("symphony", "torch", "transformers", "tokenizers", "bitsandbytes", "numpy")
 
 
 def commit() -> str:
@@ -34,13 +34,13 @@ def commit() -> str:
 
 def versions() -> str:
     """Returns a JSON object, package -> version, of the packages that affect the numbers."""
-    found = {"python": platform.python_version()}
-    for package in TOLD:
+    by_package = {"python": platform.python_version()}
+    for package in PACKAGES:
         try:
-            found[package] = version(package)
+            by_package[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return canonical_json(found)
+            by_package[package] = "not installed"
+    return canonical_json(by_package)
 
 
 def hardware(devices: Iterable[str]) -> str:
@@ -55,13 +55,13 @@ def hardware(devices: Iterable[str]) -> str:
         lines = information.read_text().splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         processor = names[0] if names else processor
-    told = f"{processor}, {os.cpu_count()} cores"
+    description = f"{processor}, {os.cpu_count()} cores"
     gpus = sorted({device for device in devices if device.startswith("cuda")})
     if gpus:
         import torch
 
-        told += "".join(f"; {gpu}: {torch.cuda.get_device_name(gpu)}" for gpu in gpus)
-    return told
+        description += "".join(f"; {gpu}: {torch.cuda.get_device_name(gpu)}" for gpu in gpus)
+    return description
 
 
 def dataset(problems: Sequence[Problem]) -> str:

@@ -50,7 +50,7 @@ class Recorder:
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
-        with self._told():
+        with self._reporting():
             _sweep(self._target.parent)
             new = self._temporary.with_suffix(".new")
             new.mkdir(parents=True, exist_ok=True)  # a process with this number may have been killed here
@@ -72,7 +72,7 @@ class Recorder:
             index: The problem's position in the run, from 0.
             tables: Rows to write; each table holds rows of one type.
         """
-        with self._told():
+        with self._reporting():
             texts = {FILES[type(rows[0])]: _lines(rows) for rows in tables if rows}
             if index > self._next:
                 self._early[index] = _append(self._temporary / _EARLY, pickle.dumps(texts))
@@ -88,7 +88,7 @@ class Recorder:
             wall: The run's cost; kept outside the files that are byte-identical between equal runs.
             config_yaml: The resolved config, kept beside the records.
         """
-        with self._told():
+        with self._reporting():
             (self._temporary / _EARLY).unlink(missing_ok=True)
             self._files[CONFIG] = _File(self._temporary / CONFIG)
             texts = {FILES[RunRecord]: _lines([run]), WALL: _lines([wall]), CONFIG: config_yaml}
@@ -112,7 +112,7 @@ class Recorder:
             return stream.read(size)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reporting(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

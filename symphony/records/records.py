@@ -315,14 +315,14 @@ APART = (FILES[TimingRecord], WALL)
 
 def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
     """Returns each field's type without None, and whether None is allowed, in the order of the dataclass."""
-    found: dict[str, tuple[Any, bool]] = {}
+    by_field: dict[str, tuple[Any, bool]] = {}
     for name, hint in typing.get_type_hints(record).items():
         if typing.get_origin(hint) in (typing.Union, types.UnionType):
             (inner,) = (part for part in typing.get_args(hint) if part is not type(None))
-            found[name] = (inner, True)
+            by_field[name] = (inner, True)
         else:
-            found[name] = (hint, False)
-    return found
+            by_field[name] = (hint, False)
+    return by_field
 
 
 def is_complete(folder: str | Path) -> bool:
@@ -370,9 +370,9 @@ def _read(path: Path, record: type[Record]) -> Iterator[Record]:
             yield record(**values)
 
 
-def check_keys(where: str, found: Iterable[str], expected: Iterable[str]) -> None:
+def check_keys(where: str, keys: Iterable[str], expected: Iterable[str]) -> None:
     """Raises SymphonyError naming the first missing or unknown key."""
-    present, wanted = list(found), list(expected)
+    present, wanted = list(keys), list(expected)
     missing = [key for key in wanted if key not in present]
     extra = [key for key in present if key not in wanted]
     if missing or extra:

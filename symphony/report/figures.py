@@ -132,9 +132,9 @@ def _success(plt: Any, rows: Rows) -> Any:
         plt, len(tasks), 5.5 if across == 1 else 3.5, 0.8 + _height(methods, 0.3), across, sharey=True, sharex=True
     )
     for axis, task in zip(panels, tasks, strict=True):
-        here = {row["method"]: row for row in rows if row["task"] == task}
+        by_method = {row["method"]: row for row in rows if row["task"] == task}
         for position, method in enumerate(methods):
-            cell = here.get(method, {}).get("success")
+            cell = by_method.get(method, {}).get("success")
             if not isinstance(cell, Estimate):
                 continue
             axis.plot([cell.low, cell.high], [position, position], color="#1a1a1a", linewidth=1.4)
@@ -144,7 +144,7 @@ def _success(plt: Any, rows: Rows) -> Any:
             )
             if position == 0:
                 axis.axvline(cell.value, color="#888888", linewidth=0.9, linestyle="--")
-        n = ", ".join(f"{n:,}" for n in sorted({int(_number(row["n"])) for row in here.values()}))
+        n = ", ".join(f"{n:,}" for n in sorted({int(_number(row["n"])) for row in by_method.values()}))
         axis.set_title(f"{task} (n = {n})")
         axis.set_yticks(range(len(methods)), methods)
         axis.set_xlim(-0.02, 1.02)
@@ -191,10 +191,10 @@ def _anytime(plt: Any, rows: Rows) -> Any:
     drawn, panels = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
     methods = _unique(rows, "method")
     for axis, measure in zip(panels, ("tokens", "calls"), strict=True):
-        here = [row for row in rows if row["measure"] == measure]
-        whole = max(_number(row["most"]) for row in here)
+        panel_rows = [row for row in rows if row["measure"] == measure]
+        whole = max(_number(row["most"]) for row in panel_rows)
         for position, method in enumerate(methods):
-            line = [row for row in here if row["method"] == method]
+            line = [row for row in panel_rows if row["method"] == method]
             turn = position + position // len(_MARKERS)  # a marker used again gets another face and line
             style: dict[str, Any] = {
                 "color": ("#1a1a1a", "#6e6e6e", "#9a9a9a")[turn % 3],
@@ -229,9 +229,9 @@ def _agents_over_time(plt: Any, rows: Rows) -> Any:
     methods, agents = _unique(rows, "method"), _unique(rows, "agent")
     drawn, panels = _panels(plt, len(methods), 3.5, 2.4, 3, sharey=True)
     for axis, method in zip(panels, methods, strict=True):
-        here = [row for row in rows if row["method"] == method]
+        panel_rows = [row for row in rows if row["method"] == method]
         for position, agent in enumerate(agents):
-            line = [row for row in here if row["agent"] == agent]
+            line = [row for row in panel_rows if row["agent"] == agent]
             axis.plot(
                 [_number(row["iteration"]) for row in line],
                 [_number(row["share"]) for row in line],
@@ -261,10 +261,10 @@ def _diversity(plt: Any, rows: Rows) -> Any:
     methods = _unique(rows, "method")
     drawn, panels = _panels(plt, len(kinds), 5.0, 1.4 + _height(methods, 0.34), 2, sharey=True)
     for axis, kind in zip(panels, kinds, strict=True):
-        here = {row["method"]: row for row in rows if row["distinct by"] == kind}
+        by_method = {row["method"]: row for row in rows if row["distinct by"] == kind}
         left = [0.0] * len(methods)
         for level, name in enumerate(levels):
-            values = [_number(here[method][name]) if method in here else 0.0 for method in methods]
+            values = [_number(by_method[method][name]) if method in by_method else 0.0 for method in methods]
             axis.barh(
                 range(len(methods)),
                 values,
@@ -278,7 +278,9 @@ def _diversity(plt: Any, rows: Rows) -> Any:
             )
             left = [start + value for start, value in zip(left, values, strict=True)]
         axis.set_title(f"distinct by {kind}")
-        axis.set_yticks(range(len(methods)), [f"{m} ({here[m]['models']})" if m in here else m for m in methods])
+        axis.set_yticks(
+            range(len(methods)), [f"{m} ({by_method[m]['models']})" if m in by_method else m for m in methods]
+        )
         axis.set_xlim(0, 1)
         axis.set_ylim(len(methods) - 0.4, -0.6)
         axis.set_xlabel("share of expansions")

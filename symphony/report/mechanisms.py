@@ -28,12 +28,12 @@ def why(change: str, tables: Mapping[str, Table], reference: str, variant: str) 
         reference: Title of the full method. variant: Title of the ablation.
     """
     parts = [part.split(" ")[0] for part in change.split("; ")]
-    told = {
+    evidence = {
         "scheduler": scheduling(tables["scheduling"], tables["agents"], reference, variant),
         "memory": memory(tables["memory"], reference),
         "scorer": emcs(tables["emcs"], tables["ablation"]),
     }
-    return " ".join(told[part] for part in parts if part in told).strip()
+    return " ".join(evidence[part] for part in parts if part in evidence).strip()
 
 
 def same_calls(paired: Table, variant: str) -> str:

@@ -87,7 +87,7 @@ def _render(study: Study, figures_dir: Path, page: Path) -> Path:
     tables = {name: read_table(study, name) for name in TABLES}
     more = tuple(name for name in TABLES if not any(name in names for _, _, names in _CHAPTERS))
     chapters = (*_CHAPTERS, ("More tables", (), more)) if more else _CHAPTERS
-    chapters = tuple(one for one in chapters if one[1] or any(tables[name].rows for name in one[2]))
+    chapters = tuple(chapter for chapter in chapters if chapter[1] or any(tables[name].rows for name in chapter[2]))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("symphony.report", "templates"),
         autoescape=True,
@@ -136,8 +136,8 @@ def _svg(folder: Path, name: str) -> str:
 
 
 def _reported() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((resources.files("symphony.report") / "reported.json").read_text("utf-8"))
-    return found
+    reported: dict[str, Any] = json.loads((resources.files("symphony.report") / "reported.json").read_text("utf-8"))
+    return reported
 
 
 def _provenance(study: Study) -> list[tuple[str, list[str]]]:
@@ -175,15 +175,15 @@ def _memory(study: Study) -> list[str]:
         "SELECT count(*), count(*) FILTER (halvings > 0), min(batch_tokens) FILTER (halvings > 0), "
         "count(*) FILTER (swaps > 0), max(swaps), max(swap_s) FROM walls"
     )
-    told = []
+    sentences = []
     if halved:
-        told.append(
+        sentences.append(
             f"In {halved} of {runs} runs memory ran out during a batch, which was split into smaller ones, "
             f"down to {tokens} tokens at once."
         )
     if swapped:
-        told.append(
+        sentences.append(
             f"In {swapped} of {runs} runs models were swapped in memory, "
             f"up to {swaps} times a run, which took up to {seconds:.1f} s."
         )
-    return told or ["Enough: no batch was too large, and no model had to make room for another."]
+    return sentences or ["Enough: no batch was too large, and no model had to make room for another."]

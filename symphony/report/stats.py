@@ -74,13 +74,13 @@ def rate(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None:
 
     if not len(values):
         return None
-    found = _clustered(values, clusters)
-    n, mean = float(found.sizes.sum()), min(1.0, max(0.0, found.mean))
-    trials, once = mean * (1 - mean), n / len(found.sizes)
+    clustered = _clustered(values, clusters)
+    n, mean = float(clustered.sizes.sum()), min(1.0, max(0.0, clustered.mean))
+    trials, once = mean * (1 - mean), n / len(clustered.sizes)
     spread = float(((np.asarray(values, dtype=float) - mean) ** 2).sum() + trials * once) / (n + once)
-    most = float((found.sizes**2).sum()) / n
-    known = spread > 0 and len(found.sizes) > 1
-    effect = min(most, max(1.0, found.variance * n / spread)) if known else most
+    most = float((clustered.sizes**2).sum()) / n
+    known = spread > 0 and len(clustered.sizes) > 1
+    effect = min(most, max(1.0, clustered.variance * n / spread)) if known else most
     low, high = _wilson(mean, (n * trials / spread if spread > 0 else n) / effect)
     return Estimate(value=mean, low=min(mean, low), high=max(mean, high))
 
@@ -92,9 +92,9 @@ def average(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None
     """
     if not len(values):
         return None
-    found = _clustered(values, clusters)
-    half = _student(found) if len(found.sizes) > 1 else 0.0
-    return Estimate(value=found.mean, low=found.mean - half, high=found.mean + half)
+    clustered = _clustered(values, clusters)
+    half = _student(clustered) if len(clustered.sizes) > 1 else 0.0
+    return Estimate(value=clustered.mean, low=clustered.mean - half, high=clustered.mean + half)
 
 
 def difference(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None:
@@ -107,11 +107,11 @@ def difference(values: Sequence[float], clusters: Sequence[str]) -> Estimate | N
     """
     if not len(values):
         return None
-    found = _clustered(values, clusters)
-    problems = len(found.sizes)
-    agree = problems == 1 or found.variance < 1e-18
-    half = min(1.0, 3 / problems) * 2 if agree else _student(found)
-    mean = found.mean
+    clustered = _clustered(values, clusters)
+    problems = len(clustered.sizes)
+    agree = problems == 1 or clustered.variance < 1e-18
+    half = min(1.0, 3 / problems) * 2 if agree else _student(clustered)
+    mean = clustered.mean
     return Estimate(value=mean, low=min(mean, max(-1.0, mean - half)), high=max(mean, min(1.0, mean + half)))
 
 
@@ -150,10 +150,10 @@ def needed(values: Sequence[float], clusters: Sequence[str]) -> int | None:
     """
     from scipy.special import nctdtr, stdtrit
 
-    found = _clustered(values, clusters) if len(values) else None
-    if found is None or len(found.sizes) < 2 or abs(found.mean) < 1e-12:
+    clustered = _clustered(values, clusters) if len(values) else None
+    if clustered is None or len(clustered.sizes) < 2 or abs(clustered.mean) < 1e-12:
         return None
-    effect = abs(found.mean) / math.sqrt(max(found.variance * len(found.sizes), 1e-12))
+    effect = abs(clustered.mean) / math.sqrt(max(clustered.variance * len(clustered.sizes), 1e-12))
 
     def power(problems: int) -> float:
         free = problems - 1
@@ -211,11 +211,11 @@ def _clustered(values: Sequence[float], clusters: Sequence[str]) -> _Clustered:
     return _Clustered(sizes=sizes, sums=sums, mean=float(sums.sum() / sizes.sum()))
 
 
-def _student(found: _Clustered) -> float:
+def _student(clustered: _Clustered) -> float:
     """Returns half the width of Student's interval of the mean; needs at least two problems."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(len(found.sizes) - 1, 0.975)) * math.sqrt(found.variance)
+    return float(stdtrit(len(clustered.sizes) - 1, 0.975)) * math.sqrt(clustered.variance)
 
 
 def _wilson(mean: float, n: float) -> tuple[float, float]:

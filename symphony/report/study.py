@@ -186,19 +186,19 @@ def _needed(values: list[float] | None, clusters: list[str] | None) -> int | Non
 def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Experiment, ...]:
     """Lists the plan's experiments with runs, in its order, then others by name; adds the name to equal titles."""
     present = [row[0] for row in connection.execute("SELECT DISTINCT experiment FROM runs ORDER BY 1").fetchall()]
-    told = plan.get("experiments", {})
-    if not isinstance(told, dict) or not all(isinstance(entry, dict) for entry in told.values()):
+    described = plan.get("experiments", {})
+    if not isinstance(described, dict) or not all(isinstance(entry, dict) for entry in described.values()):
         raise SymphonyError(f"{where}: experiments: allowed: an object, name -> {{title, question, table}}")
-    names = [name for name in told if name in present] + [name for name in present if name not in told]
-    titles = {name: str(told.get(name, {}).get("title") or name) for name in names}
+    names = [name for name in described if name in present] + [name for name in present if name not in described]
+    titles = {name: str(described.get(name, {}).get("title") or name) for name in names}
     shared = {title for title, count in Counter(titles.values()).items() if count > 1}
     return tuple(
         Experiment(
             name=name,
             title=f"{title} ({name})" if (title := titles[name]) in shared else title,
-            question=str(told.get(name, {}).get("question") or ""),
-            table=_joined(told.get(name, {}).get("table") or ""),
-            against=str(told.get(name, {}).get("against") or ""),
+            question=str(described.get(name, {}).get("question") or ""),
+            table=_joined(described.get(name, {}).get("table") or ""),
+            against=str(described.get(name, {}).get("against") or ""),
         )
         for name in names
     )
@@ -206,14 +206,14 @@ def _experiments(connection: Any, plan: dict[str, Any], where: str) -> tuple[Exp
 
 def _reference(plan: dict[str, Any], present: Sequence[Experiment], where: str) -> str:
     """Returns the reference that the plan names, else its first experiment of the table main, else `REFERENCE`."""
-    told = plan.get("experiments", {})
+    described = plan.get("experiments", {})
     named = plan.get("reference")
     if named is not None:
-        known = {*told, *(one.name for one in present)}
+        known = {*described, *(experiment.name for experiment in present)}
         if named not in known:
             raise SymphonyError(f"{where}: reference: found {named!r}, allowed: {', '.join(sorted(known))}")
         return str(named)
-    main = [name for name, words in told.items() if words.get("table") == MAIN]
+    main = [name for name, words in described.items() if words.get("table") == MAIN]
     return main[0] if main else REFERENCE
 
 
@@ -229,10 +229,10 @@ def _failed(connection: Any) -> Failed:
 
 
 def _few(connection: Any) -> tuple[str, ...]:
-    found = connection.execute(
+    rows = connection.execute(
         "SELECT task FROM outcomes GROUP BY task HAVING count(DISTINCT cluster) < ? ORDER BY task", [FEW]
     ).fetchall()
-    return tuple(task for (task,) in found)
+    return tuple(task for (task,) in rows)
 
 
 def _joined(value: Any) -> str:
@@ -264,10 +264,10 @@ def _mute(connection: Any) -> list[str]:
         "SELECT agent, count(*) = count(error) AND count(*) > count_if(error LIKE 'budget%') AS mute "
         "FROM calls GROUP BY agent, run) GROUP BY agent HAVING bool_or(mute) ORDER BY agent"
     ).fetchall()
-    told = ", ".join(
+    listing = ", ".join(
         f"{agent} answered no call in {mute} of the {runs} runs that asked it" for agent, mute, runs in agents
     )
-    return [f"DEAD AGENT: {told}; the rows of these runs do not measure the whole pool."] if agents else []
+    return [f"DEAD AGENT: {listing}; the rows of these runs do not measure the whole pool."] if agents else []
 
 
 def _uneven(connection: Any) -> list[str]:
@@ -283,8 +283,8 @@ def _uneven(connection: Any) -> list[str]:
     places = [{frozenset(tasks[task]) for tasks in covered.values() if task in tasks} for task in every]
     if len(fewer) == len(covered) > 0 or any(len(different) > 1 for different in places):
         return ["UNEVEN RUNS: experiments cover different tasks or seeds; only paired columns compare like with like."]
-    told = "; ".join(f"{title} ran only on {', '.join(tasks)}" for (_, title), tasks in fewer.items())
-    return [f"FEWER TASKS: {told}; over all tasks, its row covers only these."] if fewer else []
+    listing = "; ".join(f"{title} ran only on {', '.join(tasks)}" for (_, title), tasks in fewer.items())
+    return [f"FEWER TASKS: {listing}; over all tasks, its row covers only these."] if fewer else []
 
 
 def _cut(connection: Any) -> list[str]:
@@ -293,10 +293,10 @@ def _cut(connection: Any) -> list[str]:
         "SELECT title, count(*) FILTER (cut_short), count(*) FROM all_outcomes GROUP BY title, position "
         "HAVING bool_or(cut_short) ORDER BY position"
     ).fetchall()
-    told = ", ".join(f"{some:,} of {every:,} problems of {title}" for title, some, every in cut)
+    listing = ", ".join(f"{some:,} of {every:,} problems of {title}" for title, some, every in cut)
     if not cut:
         return []
-    return [f"BUDGET SPENT: the budget of a run or of the study cut {told}; they count with their result so far."]
+    return [f"BUDGET SPENT: the budget of a run or of the study cut {listing}; they count with their result so far."]
 
 
 def _load_quantised(connection: Any, manifests: Sequence[str | Path]) -> None:

@@ -71,8 +71,8 @@ def _why_not(estimate: Estimate, row: Mapping[str, Cell]) -> str:
     if not estimate.excludes_zero:
         return "the interval contains 0"
     p = row["Holm p"]
-    told = f"{p:.2f}" if isinstance(p, (int, float)) else "unknown"
-    return f"p {told} after correction for the number of rows"
+    p_text = f"{p:.2f}" if isinstance(p, (int, float)) else "unknown"
+    return f"p {p_text} after correction for the number of rows"
 
 
 def folded(findings: Sequence[Finding]) -> list[tuple[bool, list[Finding]]]:
@@ -95,20 +95,20 @@ def _claims(claims: Table) -> list[Finding]:
     if not counts:
         return []
     verdicts = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
-    found = [Finding(verdict="none", text=f"Claims tested: {counts.total()}. Of these: {verdicts}.")]
+    findings = [Finding(verdict="none", text=f"Claims tested: {counts.total()}. Of these: {verdicts}.")]
     for row in claims.records():
-        gain, told = row["success difference"], str(row["verdict"])
-        text = f"{told.capitalize()}: {row['claim']} ({row['source']})"
+        gain, verdict = row["success difference"], str(row["verdict"])
+        text = f"{verdict.capitalize()}: {row['claim']} ({row['source']})"
         if isinstance(gain, Estimate):
             text += f": {mechanisms.points(gain)}, {_counted(row)}"
-        if told == "undecided" and row["problems needed"]:
+        if verdict == "undecided" and row["problems needed"]:
             text += f"; about {row['problems needed']:,} problems would show such a difference"
-        found.append(Finding(verdict=words.get(told, "none"), text=f"{text}."))
-    return found
+        findings.append(Finding(verdict=words.get(verdict, "none"), text=f"{text}."))
+    return findings
 
 
 def _overall(success: Table, reference: str) -> list[Finding]:
-    found = []
+    findings = []
     for row in success.records():
         rate = row["success"]
         if row["method"] == reference and row["task"] == "all tasks" and isinstance(rate, Estimate):
@@ -116,10 +116,10 @@ def _overall(success: Table, reference: str) -> list[Finding]:
                 f"{reference} solves {100 * rate.value:.1f} % of {_counted(row)} over all its tasks "
                 f"(95 % interval {100 * rate.low:.1f} to {100 * rate.high:.1f} %), with feedback: {row['feedback']}."
             )
-            found.append(Finding(verdict="none", text=text))
-    if not found:
-        found.append(Finding(verdict="none", text=f"This study has no runs of the reference {reference}."))
-    return found
+            findings.append(Finding(verdict="none", text=text))
+    if not findings:
+        findings.append(Finding(verdict="none", text=f"This study has no runs of the reference {reference}."))
+    return findings
 
 
 def _counted(row: Mapping[str, Cell]) -> str:
@@ -129,7 +129,7 @@ def _counted(row: Mapping[str, Cell]) -> str:
 
 
 def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
-    found = []
+    findings = []
     for row in tables["ablation"].records():
         gain = row["gain of the component"]
         if not isinstance(gain, Estimate):
@@ -145,12 +145,12 @@ def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
         evidence = mechanisms.same_calls(tables["paired"], str(row["variant"])) or mechanisms.why(
             str(row["change"]), tables, reference, str(row["variant"])
         )
-        found.append(Finding(verdict=verdict, text=text, why=evidence))
-    return found
+        findings.append(Finding(verdict=verdict, text=text, why=evidence))
+    return findings
 
 
 def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
-    found = []
+    findings = []
     rows = tables["pool"].records()
     own = next((row["search"] for row in rows if row["role"] == "reference"), None)
     singles = {row["method"] for row in rows if row["search"] == own and row["role"] in _SINGLE}
@@ -172,26 +172,26 @@ def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
             if row["search"] == own
             else ""
         )
-        found.append(Finding(verdict=_verdict(gain, row), text=text, why=evidence))
-    return found
+        findings.append(Finding(verdict=_verdict(gain, row), text=text, why=evidence))
+    return findings
 
 
 def _others(tables: dict[str, Table], reference: str) -> list[Finding]:
-    told: set[Cell] = {row["variant"] for row in tables["ablation"].records()}
-    told |= {row["method"] for row in tables["pool"].records() if row["role"] in _SINGLE}
+    covered: set[Cell] = {row["variant"] for row in tables["ablation"].records()}
+    covered |= {row["method"] for row in tables["pool"].records() if row["role"] in _SINGLE}
     words = {"positive": "is better than", "negative": "is worse than", "none": "shows no clear difference from"}
-    found = []
+    findings = []
     for row in tables["paired"].records():
         difference = row["success difference"]
-        if row["method"] in told or row["task"] != "all tasks" or not isinstance(difference, Estimate):
+        if row["method"] in covered or row["task"] != "all tasks" or not isinstance(difference, Estimate):
             continue
         gain = Estimate(value=-difference.value, low=-difference.high, high=-difference.low)
         verdict = _verdict(gain, row)
         reason = f" ({_why_not(gain, row)})" if verdict == "none" else ""
         text = f"{reference} {words[verdict]} {row['method']}: {mechanisms.points(gain)}{reason}."
         evidence = mechanisms.shape(tables["shape"], reference, str(row["method"]))
-        found.append(Finding(verdict=verdict, text=text, why=evidence))
-    return found
+        findings.append(Finding(verdict=verdict, text=text, why=evidence))
+    return findings
 
 
 def _apart(tables: dict[str, Table], reference: str) -> list[Finding]:
@@ -201,8 +201,8 @@ def _apart(tables: dict[str, Table], reference: str) -> list[Finding]:
     apart = [name for name in methods if name != reference and name not in paired]
     if not apart or reference not in methods:
         return []
-    told = f"Not compared with {reference}, as they share no problem (same task, data, seed): {', '.join(apart)}."
-    return [Finding(verdict="none", text=told)]
+    text = f"Not compared with {reference}, as they share no problem (same task, data, seed): {', '.join(apart)}."
+    return [Finding(verdict="none", text=text)]
 
 
 def _quantised(success: Table) -> list[Finding]:

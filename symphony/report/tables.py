@@ -110,7 +110,7 @@ def read_table(study: Study, name: str) -> Table:
     if head["verdict"]:
         records = [dict(zip(columns, row, strict=True)) for row in rows]
         verdicts = [_verdict(record, head["verdict"]) for record in records]
-        columns, rows = (*columns, "verdict"), [(*row, told) for row, told in zip(rows, verdicts, strict=True)]
+        columns, rows = (*columns, "verdict"), [(*row, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
     optional = head["optional"].split(", ")
     kept = [i for i, name in enumerate(columns) if name not in optional or any(row[i] not in (0, None) for row in rows)]
     return Table(
@@ -132,11 +132,11 @@ def _rows(study: Study, name: str, text: str) -> tuple[tuple[str, ...], list[tup
     import duckdb
 
     try:
-        found = study.connection.execute(text)
-        if found is None:
+        result = study.connection.execute(text)
+        if result is None:
             raise SymphonyError(f"queries/{name}.sql: found no query, allowed: one SELECT")
-        columns = tuple(column[0] for column in found.description)
-        rows = [tuple(map(_cell, row)) for row in found.fetchall()]
+        columns = tuple(column[0] for column in result.description)
+        rows = [tuple(map(_cell, row)) for row in result.fetchall()]
     except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:  # others: a bad database
         raise SymphonyError(f"queries/{name}.sql: cannot be run ({str(error).splitlines()[0]})") from error
     except (TypeError, ValueError) as error:
@@ -167,9 +167,9 @@ def _verdict(row: Mapping[str, Cell], decided: str) -> str:
 
 def read_view(study: Study, name: str) -> list[dict[str, Cell]]:
     """Returns the rows of a view of `views.sql` as column -> cell, for a figure whose data no table shows."""
-    found = study.connection.execute(f"FROM {name}")
-    columns = [column[0] for column in found.description]
-    return [dict(zip(columns, map(_cell, row), strict=True)) for row in found.fetchall()]
+    result = study.connection.execute(f"FROM {name}")
+    columns = [column[0] for column in result.description]
+    return [dict(zip(columns, map(_cell, row), strict=True)) for row in result.fetchall()]
 
 
 def write_table(table: Table, out_dir: str | Path) -> tuple[Path, Path, Path]:
@@ -288,7 +288,7 @@ def _alignments(table: Table) -> list[str]:
 def shown(table: Table) -> list[list[str]]:
     """Returns the cells for readers: digits in a column as its largest number needs, a dash for None."""
     sizes = [max((_size(row[i]) for row in table.rows), default=0.0) for i in range(len(table.columns))]
-    return [[_shown(*one) for one in zip(table.columns, row, sizes, strict=True)] for row in table.rows]
+    return [[_shown(*cell) for cell in zip(table.columns, row, sizes, strict=True)] for row in table.rows]
 
 
 def _size(cell: Cell) -> float:
@@ -344,7 +344,7 @@ def _cell(value: Any) -> Cell:
 
 def _head(name: str, text: str) -> dict[str, str]:
     """Returns the `-- key: value` lines at a query's beginning, with defaults for missing ones."""
-    found = {
+    head = {
         "title": name.replace("_", " ").capitalize(),
         "mirrors": "no counterpart",
         "caption": "",
@@ -357,9 +357,9 @@ def _head(name: str, text: str) -> dict[str, str]:
         if not line.startswith("--"):
             break
         key, _, value = line.removeprefix("--").strip().partition(":")
-        if key in found and value.strip():
-            found[key] = value.strip()
-    return found
+        if key in head and value.strip():
+            head[key] = value.strip()
+    return head
 
 
 def _pipes(cells: Any) -> str:

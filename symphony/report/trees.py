@@ -57,17 +57,17 @@ class ShownTree:
 
 def pick_trees(study: Study) -> list[ShownTree]:
     """Picks for each task one solved and one failed problem of the reference, with a tree of about 16 nodes."""
-    found = study.connection.execute(_CHOOSE, [LARGEST])
-    names = [column[0] for column in found.description]
-    return [_tree(study, dict(zip(names, row, strict=True))) for row in found.fetchall()]
+    result = study.connection.execute(_CHOOSE, [LARGEST])
+    names = [column[0] for column in result.description]
+    return [_tree(study, dict(zip(names, row, strict=True))) for row in result.fetchall()]
 
 
 def _tree(study: Study, problem: dict[str, Any]) -> ShownTree:
-    found = study.connection.execute(_NODES, [problem["run"], problem["problem"]])
-    names = [column[0] for column in found.description]
+    result = study.connection.execute(_NODES, [problem["run"], problem["problem"]])
+    names = [column[0] for column in result.description]
     children: dict[int | None, list[ShownNode]] = defaultdict(list)
     shown = {}
-    for row in found.fetchall():
+    for row in result.fetchall():
         values = dict(zip(names, row, strict=True))
         node = _shown(values, problem["answer_node"])
         shown[node.node] = node

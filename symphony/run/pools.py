@@ -99,17 +99,17 @@ class Workshop:
         self._place(specs.values())
         ready = {name: self._model(spec, run.how.store, specs) for name, spec in specs.items()}
         agents = tuple(Agent(name, model, specs[name].price) for name, (model, _) in ready.items())
-        return AgentPool(run.pool, agents), {name: told for name, (_, told) in ready.items()}
+        return AgentPool(run.pool, agents), {name: revision for name, (_, revision) in ready.items()}
 
     def devices(self, run: Run) -> list[str]:
         """Returns the devices of a run's local models; `pool` must have been called for it before."""
-        found = [self._local.get(spec) for spec in models(run.config).values()]
-        return [local.device.name for local in found if local]
+        placed = [self._local.get(spec) for spec in models(run.config).values()]
+        return [local.device.name for local in placed if local]
 
     def strain(self) -> Strain:
         """Returns the strain on all models so far."""
-        found = [getattr(model, "budget", None) for model in (*self._local.values(), *self._made.values())]
-        budgets = [budget for budget in found if budget is not None]
+        optional = [getattr(model, "budget", None) for model in (*self._local.values(), *self._made.values())]
+        budgets = [budget for budget in optional if budget is not None]
         return Strain(
             halvings=sum(budget.halvings for budget in budgets),
             batch_tokens=min((budget.tokens for budget in budgets), default=None),
@@ -127,40 +127,40 @@ class Workshop:
         for spec in specs:
             if spec in self._made or spec in self._local or spec in known:
                 continue
-            told = spec.revision(self._data)
-            if told is None:
+            revision = spec.revision(self._data)
+            if revision is None:
                 self._made[spec] = self._new(spec)
                 continue
-            known[spec] = told
+            known[spec] = revision
             places = candidates(spec.device, self._cards)
             if len(places) > 1:
                 anywhere[spec] = needed_by(spec.footprint(self._data))
             else:
-                self._settle(spec, spec if places == [spec.device] else spec.on(places[0]), told)
+                self._settle(spec, spec if places == [spec.device] else spec.on(places[0]), revision)
         left = {name: self._device(name).left for name in self._cards()} if anywhere else {}
         for spec, name in (place(anywhere, left) if anywhere else {}).items():
             self._settle(spec, spec.on(name), known[spec])
 
-    def _settle(self, spec: ModelSpec, placed: ModelSpec, told: str) -> None:
+    def _settle(self, spec: ModelSpec, placed: ModelSpec, revision: str) -> None:
         device = self._device(placed.device)
         need = Need() if device.room is None else self._need(spec)
         self._local[spec] = LocalModel(
             partial(self._new, placed),
-            revision=told,
+            revision=revision,
             need=need,
             device=device,
-            make_sizing=partial(placed.sizing, self._data, told),
+            make_sizing=partial(placed.sizing, self._data, revision),
         )
 
     def _need(self, spec: ModelSpec) -> Need:
-        found = spec.footprint(self._data)
-        given = spec.settings
+        footprint = spec.footprint(self._data)
+        settings = spec.settings
         if spec.is_stepped:  # its cache exists as long as it is loaded
-            return Need(weights=found.weights + found.cache_per_token * given.get("cells", CELLS))
+            return Need(weights=footprint.weights + footprint.cache_per_token * settings.get("cells", CELLS))
         return Need(
-            weights=found.weights,
-            kept=found.cache_per_token * given.get("cache_tokens", CACHE_TOKENS),
-            cache=found.cache_per_token * given.get("max_batch_tokens", MAX_BATCH_TOKENS),
+            weights=footprint.weights,
+            kept=footprint.cache_per_token * settings.get("cache_tokens", CACHE_TOKENS),
+            cache=footprint.cache_per_token * settings.get("max_batch_tokens", MAX_BATCH_TOKENS),
         )
 
     def _cards(self) -> Mapping[str, int]:
@@ -180,28 +180,35 @@ class Workshop:
         key = (spec, str(mode))
         if key in self._ready:
             return self._ready[key]
-        made: Any = self._made.get(spec)
+        backend: Any = self._made.get(spec)
         purse = Purse(self._ledger, spec.price) if self._ledger else None
-        if is_endpoint(made):
+        if is_endpoint(backend):
             model = StoredModel(
-                lambda: self._checked(made), self._store, mode, revision=made.revision, purse=purse, sizes=made
+                lambda: self._check_keys(backend),
+                self._store,
+                mode,
+                revision=backend.revision,
+                purse=purse,
+                sizes=backend,
             )
             self._ready[key] = (model, model.revision)
             return self._ready[key]
         local = self._local.get(spec)
         name = local.device.name if local else spec.device
-        devices = {one.device.name for one in self._local.values()}
-        beside = len(devices) > 1 or any(is_endpoint(self._made.get(one)) for one in pool.values())
+        devices = {placed.device.name for placed in self._local.values()}
+        beside = len(devices) > 1 or any(is_endpoint(self._made.get(other)) for other in pool.values())
         if spec.is_stepped and mode == "strict" and not spec.settings.get("exact"):
-            told = "a model whose draws depend slightly on the rest of its batch"
-            raise SymphonyError(f"execution.store: found strict for {told}, allowed: `exact: true` at every GGUF model")
+            description = "a model whose draws depend slightly on the rest of its batch"
+            raise SymphonyError(
+                f"execution.store: found strict for {description}, allowed: `exact: true` at every GGUF model"
+            )
         if spec.is_stepped and mode != "strict" and not (local and local.device.crowded):
-            stepper = Stepper(local or made, executor=self._worker(name) if beside else None)
-            kept = StoredModel(stepper, self._store, mode, purse=purse, sizes=local or made)
+            stepper = Stepper(local or backend, executor=self._worker(name) if beside else None)
+            kept = StoredModel(stepper, self._store, mode, purse=purse, sizes=local or backend)
             self._ready[key] = (kept, kept.revision)
             return self._ready[key]
         turns = self._turns.setdefault(name, Turns(local.device)) if local else None
-        stored = StoredBackend(local or made, self._store, mode, purse=purse)
+        stored = StoredBackend(local or backend, self._store, mode, purse=purse)
         batcher = Batcher(stored, executor=self._worker(name) if beside else None, turns=turns)
         if local and turns:
             turns.join(batcher, local)
@@ -214,9 +221,9 @@ class Workshop:
             self._workers[device] = self._stack.enter_context(ThreadPoolExecutor(1))
         return self._workers[device]
 
-    def _checked(self, endpoint: Endpoint) -> Endpoint:
+    def _check_keys(self, endpoint: Endpoint) -> Endpoint:
         """Returns an endpoint that is now needed; if a pool lacks a key, none of its endpoints is asked anything."""
-        for made in self._made.values():
-            if is_endpoint(made):
-                made.ready()
+        for model in self._made.values():
+            if is_endpoint(model):
+                model.ready()
         return endpoint

@@ -71,23 +71,23 @@ class Calls:
 
     def _failing(self, *but: str) -> tuple[str, ...]:
         """Returns agents of which every call failed, with at least one failure of another kind than these."""
-        found = []
+        agents = []
         for agent, kinds in self._kinds.items():
             left_out = sum(count for kind, count in kinds.items() if kind.startswith(but))
             if self._asked[agent] == kinds.total() > left_out:
-                found.append(agent)
-        return tuple(sorted(found))
+                agents.append(agent)
+        return tuple(sorted(agents))
 
     def trouble(self) -> str:
         """Describes failed calls: silent agents, the number of failures, the main cause; "" if none failed."""
         if not self.failed:
             return ""
         mute = [] if self.unanswered else self.mute
-        told = [f"{agent} answered none of its {self._asked[agent]} calls: {self._why([agent])}" for agent in mute]
+        parts = [f"{agent} answered none of its {self._asked[agent]} calls: {self._why([agent])}" for agent in mute]
         silent = f"{self.silent} problem{'s' * (self.silent > 1)} got no answer at all, " if self.silent else ""
         others = [agent for agent in self._kinds if agent not in mute]
         why = f": {self._why(others)}" if others else ""
-        return "; ".join([*told, f"{silent}{self.failed} of {self.count} calls failed{why}"])
+        return "; ".join([*parts, f"{silent}{self.failed} of {self.count} calls failed{why}"])
 
     def _why(self, agents: Iterable[str]) -> str:
         """Returns the most frequent error of these agents; an open breaker counts only if there is no other error."""
@@ -125,7 +125,7 @@ class Made:
         """Whether a model answered any call, even with an empty text."""
         return bool(self.generated)
 
-    def told(self, seconds: float) -> str:
+    def describe(self, seconds: float) -> str:
         """Describes tokens per second, by agent if several, and the cached share; "" if nothing was generated."""
         total = self.generated.total()
         if not total:
@@ -209,17 +209,17 @@ class Counts:
 
     def state(self, seconds: str = "") -> str:
         """Describes the run's state; `seconds` come before the failures."""
-        told = []
+        parts = []
         if self.calls.unanswered:
-            told.append("no call was answered")
+            parts.append("no call was answered")
         elif self.done and not self.calls.unmeasured:
-            told.append(f"success {self.solved / self.done:.2f}")
-        made = self.made.told(self.seconds)
-        if made or self.made.asked:
-            told.append(", ".join(filter(None, [f"{self.calls.count} calls", made or "empty answers"])))
+            parts.append(f"success {self.solved / self.done:.2f}")
+        speed = self.made.describe(self.seconds)
+        if speed or self.made.asked:
+            parts.append(", ".join(filter(None, [f"{self.calls.count} calls", speed or "empty answers"])))
         elif self.calls.count and not self.calls.failed:
-            told.append("from the store")
-        return "; ".join(filter(None, (", ".join([*told, *filter(None, [seconds])]), self.calls.trouble())))
+            parts.append("from the store")
+        return "; ".join(filter(None, (", ".join([*parts, *filter(None, [seconds])]), self.calls.trouble())))
 
 
 class Lines:
@@ -227,7 +227,7 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.told = time.monotonic()
+        self.last_shown = time.monotonic()
 
     def begin(self, label: str, problems: int) -> Counts:
         return Counts(label, problems, self._show)
@@ -236,8 +236,8 @@ class Lines:
         done = f"{run.label}: {run.done}/{run.problems} problems"
         if ended:
             self.note(f"{done}, {run.state(f'{run.seconds:.1f} s')}")
-        elif time.monotonic() - self.told >= QUIET_SECONDS:
-            self.told = time.monotonic()
+        elif time.monotonic() - self.last_shown >= QUIET_SECONDS:
+            self.last_shown = time.monotonic()
             self.note(f"{done}, {run.state(f'about {run.left:.0f} s left')}")
 
     def note(self, text: str) -> None:

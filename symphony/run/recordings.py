@@ -48,37 +48,37 @@ def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], 
     for task, pool in dict.fromkeys((run.task, run.pool) for run in runs):
         name = _name(task, pool)
         seeds = {f"{task}-{pool}-{run.seed}" for run in runs if (run.task, run.pool) == (task, pool)}
-        found = [path for store in (f"{task}-{pool}", *sorted(seeds)) if (path := stores / f"{store}.sqlite").is_file()]
+        paths = [path for store in (f"{task}-{pool}", *sorted(seeds)) if (path := stores / f"{store}.sqlite").is_file()]
         held = [_read(folder, name, files)] if name in files else []
-        rows = _merged([*held, *(_stored(path) for path in found)])
+        rows = _merge([*held, *(_read_store(path) for path in paths)])
         if not rows.calls:
             continue
-        data = _compressed(rows)
+        data = _compress(rows)
         write_bytes(folder / name, data)
         files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "calls": len(rows.calls), "bytes": len(data)}
         say(f"{folder / name}: {len(rows.calls):,} answers, {len(data):,} bytes")
     new = sum(entry["calls"] for entry in files.values()) - before
     if not files:
         raise SymphonyError(f"{stores}: found no answers of the study, allowed: call stores of its runs")
-    made = list(known["made"])
+    history = list(known["made"])
     if new:
-        told = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": provenance.commit(), "calls": new}
-        made.append({**told, "machine": provenance.hardware(())})
+        entry = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": provenance.commit(), "calls": new}
+        history.append({**entry, "machine": provenance.hardware(())})
     shipped_before = shipped(folder) if (folder / OUTCOMES).is_file() else {}
     write_atomic(folder / OUTCOMES, _csv({**shipped_before, **outcomes(runs, outputs)}))
-    text = json.dumps({"files": dict(sorted(files.items())), "made": made}, indent=1, ensure_ascii=False)
+    text = json.dumps({"files": dict(sorted(files.items())), "made": history}, indent=1, ensure_ascii=False)
     write_atomic(folder / MANIFEST, text + "\n")
 
 
 def outcomes(runs: Iterable[Run], outputs: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
     """Returns the outcome of each problem of the finished runs: names (`_PROBLEM`) to `_OUTCOME`, all as text."""
-    found: dict[tuple[str, ...], tuple[str, ...]] = {}
+    results: dict[tuple[str, ...], tuple[str, ...]] = {}
     for run in runs:
         done = outputs / "runs" / run.digest
-        for one in read_records(done, ProblemRecord) if is_complete(done) else ():
-            name = (run.experiment, run.task, run.pool, str(run.seed), one.problem)
-            found[name] = tuple(str(getattr(one, key)) for key in _OUTCOME)
-    return found
+        for record in read_records(done, ProblemRecord) if is_complete(done) else ():
+            name = (run.experiment, run.task, run.pool, str(run.seed), record.problem)
+            results[name] = tuple(str(getattr(record, key)) for key in _OUTCOME)
+    return results
 
 
 def shipped(folder: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
@@ -107,12 +107,15 @@ def read_into(store: CallStore, folder: Path, task: str, pool: str, *, needed: b
         )
 
 
-def told(runs: Iterable[Run]) -> list[str]:
+def describe_origin(runs: Iterable[Run]) -> list[str]:
     """Describes the origin of the recorded answers that runs replay: date, commit, machine and number of answers."""
     folders = {run.how.recordings or "" for run in runs if run.how.store == "replay"} - {""}
-    made = [one for folder in sorted(folders) if _is_there(Path(folder)) for one in _manifest(Path(folder))["made"]]
+    entries = [
+        entry for folder in sorted(folders) if _is_there(Path(folder)) for entry in _manifest(Path(folder))["made"]
+    ]
     return [
-        f"{one['date']}, commit {str(one['commit'])[:7]}, {one['machine']}: {one['calls']:,} answers" for one in made
+        f"{entry['date']}, commit {str(entry['commit'])[:7]}, {entry['machine']}: {entry['calls']:,} answers"
+        for entry in entries
     ]
 
 
@@ -131,12 +134,12 @@ def _name(task: str, pool: str) -> str:
     return f"{task}-{pool}.jsonl.xz"
 
 
-def _stored(path: Path) -> Rows:
+def _read_store(path: Path) -> Rows:
     with CallStore(path) as store:
         return store.rows()
 
 
-def _merged(parts: Iterable[Rows]) -> Rows:
+def _merge(parts: Iterable[Rows]) -> Rows:
     """Merges rows in the order of their keys, so equal answers give equal bytes; the first answer to a key wins."""
     calls: dict[bytes, Any] = {}
     sizes: dict[tuple[str, bytes], Any] = {}
@@ -148,7 +151,7 @@ def _merged(parts: Iterable[Rows]) -> Rows:
     return Rows([calls[key] for key in sorted(calls)], [sizes[key] for key in sorted(sizes)])
 
 
-def _compressed(rows: Rows) -> bytes:
+def _compress(rows: Rows) -> bytes:
     lines = [["call", _text(key), *values] for key, *values in rows.calls]
     lines += [["size", problem, _text(key), *values] for problem, key, *values in rows.sizes]
     text = "".join([json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines])
@@ -169,16 +172,16 @@ def _read(folder: Path, name: str, files: Mapping[str, Any]) -> Rows:
             else:
                 rows.sizes.append((values[0], base64.b64decode(values[1]), *values[2:]))
     except (OSError, ValueError, LookupError, TypeError, lzma.LZMAError) as error:
-        found = error.strerror if isinstance(error, OSError) else error
-        raise SymphonyError(f"{path}: found {found}, allowed: {allowed}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SymphonyError(f"{path}: found {reason}, allowed: {allowed}") from error
     return rows
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    found = read_json(folder / MANIFEST, _DESCRIBED)
-    if not isinstance(found.get("files"), dict) or not isinstance(found.get("made"), list):
-        raise SymphonyError(f"{folder / MANIFEST}: found {sorted(found)}, allowed: {_DESCRIBED}: files and made")
-    return found
+    manifest = read_json(folder / MANIFEST, _DESCRIBED)
+    if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("made"), list):
+        raise SymphonyError(f"{folder / MANIFEST}: found {sorted(manifest)}, allowed: {_DESCRIBED}: files and made")
+    return manifest
 
 
 def _text(key: bytes) -> str:

@@ -72,9 +72,9 @@ class Unanswered(SymphonyError):
     """
 
     def __init__(self, runs: Sequence[str]) -> None:
-        told = "; ".join([*runs[:_NAMED], *([f"and {len(runs) - _NAMED} more runs"] if runs[_NAMED:] else [])])
+        names = "; ".join([*runs[:_NAMED], *([f"and {len(runs) - _NAMED} more runs"] if runs[_NAMED:] else [])])
         super().__init__(
-            f"not done: {told}. A pool is not measured if an agent never answers: fix the agent or leave it out; "
+            f"not done: {names}. A pool is not measured if an agent never answers: fix the agent or leave it out; "
             "the same command asks again only what was not answered"
         )
         self.runs = tuple(runs)
@@ -176,20 +176,20 @@ async def _carry_out_all(runs: Sequence[Run], workshop: Workshop, place: Place, 
         Name and reason of each run in which an agent never answered.
     """
     turns = _Turns(asyncio.Semaphore(max(run.how.in_flight for run in runs)), asyncio.Lock())
-    timed = [run for run in runs if _timed(run)]
+    timed = [run for run in runs if _is_timed(run)]
     try:
         async with asyncio.TaskGroup() as together:
             tasks = [
                 together.create_task(_carry_out(run, workshop, place, progress, turns))
                 for run in runs
-                if not _timed(run)
+                if not _is_timed(run)
             ]
     except BaseExceptionGroup as errors:  # the first ended the others
         raise _first(errors) from None
-    told = [task.result() for task in tasks]
+    reasons = [task.result() for task in tasks]
     for run in timed:
-        told.append(await _carry_out(run, workshop, place, progress, turns))
-    return [why for why in told if why]
+        reasons.append(await _carry_out(run, workshop, place, progress, turns))
+    return [why for why in reasons if why]
 
 
 def _first(error: BaseException) -> BaseException:
@@ -198,7 +198,7 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _timed(run: Run) -> bool:
+def _is_timed(run: Run) -> bool:
     return any(limits.seconds is not None for limits in (run.settings.budget.problem, run.settings.budget.run))
 
 
@@ -307,13 +307,13 @@ class _Driver:
             session.reflections,
             session.timings,
         )
-        made = _made(session)
+        computed = _count_computed(session)
         self.open.remove(session)
         self.ended_tokens += session.meter.tokens
-        self.generated_tokens += made.generated.total()
+        self.generated_tokens += computed.generated.total()
         self.calls.add([(call.agent, call.error) for call in session.calls])
         self.done += 1
-        self.bar.problem(success=grade.success, calls=self.calls, made=made, share=self._share())
+        self.bar.problem(success=grade.success, calls=self.calls, made=computed, share=self._share())
 
     async def _grades(self, problem: Problem, tree: Tree, nodes: Iterable[int]) -> dict[int, Grade]:
         """Grades nodes by ground truth, which is used here and nowhere else."""
@@ -366,13 +366,13 @@ def _run_record(
     )
 
 
-def _made(session: Session) -> Made:
+def _count_computed(session: Session) -> Made:
     """Returns what models really computed for a problem."""
-    made = Made()
+    computed = Made()
     for call, timing in zip(session.calls, session.timings, strict=True):
         if not timing.from_store:
-            made.add(call.agent, call.prompt_tokens, timing.cached_tokens, call.completion_tokens)
-    return made
+            computed.add(call.agent, call.prompt_tokens, timing.cached_tokens, call.completion_tokens)
+    return computed
 
 
 def _ledger(runs: Sequence[Run], place: Place) -> Ledger | None:

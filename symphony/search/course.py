@@ -57,7 +57,7 @@ async def grow(
 
 
 async def walk(
-    phases: Phases, misses: int, *, by: Scheduler | None = None, keep: bool = False, told: tuple[str, ...] = ()
+    phases: Phases, misses: int, *, by: Scheduler | None = None, keep: bool = False, notes: tuple[str, ...] = ()
 ) -> tuple[int, bool]:
     """Walks one trajectory from the root, scheduling an agent at each step, until it ends or reaches the depth limit.
 
@@ -66,14 +66,14 @@ async def walk(
     Args:
         misses: Fruitless expansions in a row after which the trajectory is given up.
         keep: Whether the agent that made the first step also makes the others, as long as it answers.
-        by, told: As in `Phases.expand`.
+        by, notes: As in `Phases.expand`.
 
     Returns:
         The last node, and whether the trajectory was given up.
     """
     at, missed = ROOT, 0
     while not (phases.tree[at].state.done or phases.solved() or phases.settings.depth == phases.tree[at].depth):
-        ids = (await phases.expand(at, 1, by=by, told=told)).ids
+        ids = (await phases.expand(at, 1, by=by, notes=notes)).ids
         agent = phases.tree[ids[0]].agent if keep and ids else None
         if by is None and agent is not None:
             by = Held(agent, phases.parts.scheduler)

@@ -50,11 +50,11 @@ async def evaluate(phases: Phases, ids: Sequence[int], places: int = 0) -> None:
         ids = used(phases.tree, ids, places)
     ids = [id for id in ids if phases.tree[id].prior is None]
     if not phases.settings.caches:
-        found, stop = await _asked(phases, ids)
+        scored, stop = await _ask_scores(phases, ids)
     else:
-        said, stop = await scores(phases, ids)
-        found = [(score, phases.tree.now) for score in said]
-    for id, (score, judged) in zip(ids, found, strict=False):
+        judgements, stop = await scores(phases, ids)
+        scored = [(score, phases.tree.now) for score in judgements]
+    for id, (score, judged) in zip(ids, scored, strict=False):
         phases.give(id, score, judged)
     if stop is not None:
         raise stop
@@ -66,37 +66,39 @@ async def scores(phases: Phases, ids: Sequence[int]) -> tuple[list[Score], Stop 
     If a call is refused, there are fewer scores and the reason comes with them.
     """
     if not phases.settings.caches:
-        found, stop = await _asked(phases, ids)
-        return [score for score, _ in found], stop
+        scored, stop = await _ask_scores(phases, ids)
+        return [score for score, _ in scored], stop
     texts = tuple([lesson.text for lesson in phases.parts.session.lessons])
     keys = {id: (phases.tree.turns(id), texts) for id in ids}
     new = [id for id in ids if keys[id] not in phases.judged]
-    found, stop = await _asked(phases, new)
-    phases.judged.update({keys[id]: score for id, (score, _) in zip(new, found, strict=False)})
-    said = takewhile(lambda score: score is not None, [phases.judged.get(keys[id]) for id in ids])
-    return [score for score in said if score is not None], stop
+    scored, stop = await _ask_scores(phases, new)
+    phases.judged.update({keys[id]: score for id, (score, _) in zip(new, scored, strict=False)})
+    known = takewhile(lambda score: score is not None, [phases.judged.get(keys[id]) for id in ids])
+    return [score for score in known if score is not None], stop
 
 
-async def _asked(phases: Phases, ids: Sequence[int]) -> tuple[list[tuple[Score, int]], Stop | None]:
+async def _ask_scores(phases: Phases, ids: Sequence[int]) -> tuple[list[tuple[Score, int]], Stop | None]:
     """Returns each node's score and the smallest call budget at which the node has it."""
     if not ids:
         return [], None
     fallback = phases.parts.scorer.fallback()
     phase = _PHASE[phases.tree[ids[0]].origin]
-    found, stop = await _drawn(phases, ids, phase, partial(_evaluation, phases))
-    lost = [index for index, (score, _) in enumerate(found) if score is None]
+    scored, stop = await _draw_scores(phases, ids, phase, partial(_evaluation, phases))
+    lost = [index for index, (score, _) in enumerate(scored) if score is None]
     if lost and stop is None:
-        again, stop = await _drawn(phases, [ids[index] for index in lost], phase, partial(_reminded, phases))
+        again, stop = await _draw_scores(
+            phases, [ids[index] for index in lost], phase, partial(_remind_evaluation, phases)
+        )
         for index, second in zip(lost, again, strict=False):
-            phases.tree.doubted.append((found[index][1], ids[index], fallback.modulated))
-            found[index] = second
-    return [(fallback if score is None else score, judged) for score, judged in found], stop
+            phases.tree.doubted.append((scored[index][1], ids[index], fallback.modulated))
+            scored[index] = second
+    return [(fallback if score is None else score, judged) for score, judged in scored], stop
 
 
-async def _drawn(
+async def _draw_scores(
     phases: Phases, ids: Sequence[int], phase: Phase, prompt: Prompt
 ) -> tuple[list[tuple[Score | None, int]], Stop | None]:
-    """Asks about each node as often as the scorer wants; returns what `_asked` does, for the nodes it could ask about.
+    """Asks about each node as often as the scorer wants; returns what `_ask_scores` does, for nodes it could ask about.
 
     A score is None if the answers could not be understood.
     """
@@ -105,14 +107,14 @@ async def _drawn(
     sampling = Sampling(temperature=asking.temperature, max_tokens=asking.tokens or phases.settings.evaluate_tokens)
     tickets, stop = phases.ask([id for id in ids for _ in range(asking.draws)], phase, prompt, sampling)
     answers, stop = await phases.answers(tickets, stop)
-    found: list[tuple[Score | None, int]] = []
+    scored: list[tuple[Score | None, int]] = []
     for start in range(0, len(answers), asking.draws):
         drawn = answers[start : start + asking.draws]
         for count in range(1, len(drawn)):  # a smaller budget ends between draws: score the answers it has
             score = _score(scorer, drawn[:count]) or scorer.fallback()
-            phases.tree.doubted.append((drawn[count - 1][0].call + 1, ids[len(found)], score.modulated))
-        found.append((_score(scorer, drawn), drawn[-1][0].call + 1))
-    return found, stop
+            phases.tree.doubted.append((drawn[count - 1][0].call + 1, ids[len(scored)], score.modulated))
+        scored.append((_score(scorer, drawn), drawn[-1][0].call + 1))
+    return scored, stop
 
 
 def _score(scorer: Scorer, drawn: Sequence[tuple[Ticket, Completion]]) -> Score | None:
@@ -126,5 +128,5 @@ def _evaluation(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]
     return partial(build, phases.parts.problem, path, lessons)
 
 
-def _reminded(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
+def _remind_evaluation(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
     return partial(remind, _evaluation(phases, path, lessons), phases.parts.scorer.asking.reminder)

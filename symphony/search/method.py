@@ -47,7 +47,7 @@ class Method(ABC):
 
     def settings(self) -> Settings:
         """Returns the settings of the phases, taken from the method's fields of the same names."""
-        known = [one.name for one in fields(Settings)]
+        known = [field.name for field in fields(Settings)]
         return Settings(**{name: getattr(self, name) for name in known if hasattr(self, name)})
 
     async def solve(

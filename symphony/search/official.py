@@ -113,19 +113,19 @@ def _dealing(deal: Callable[[Sequence[float], Sequence[bool]], list[float]]) -> 
     async def dealt_out(phases: Phases, ids: Sequence[int], places: int) -> None:
         ended = [phases.tree[id].prior is not None for id in ids]
         unfinished = [id for id, end in zip(ids, ended, strict=True) if not end]
-        told, stop = await scores(phases, unfinished)
-        said = dict(zip(unfinished, told, strict=False))  # Z and C stay with the node that was judged
-        dealt = deal([score.modulated for score in told], ended)
-        for id, value in zip(ids if stop is None else ids[: len(told)], dealt, strict=False):
-            if id in said:
-                phases.give(id, replace(said[id], modulated=value))
+        judgements, stop = await scores(phases, unfinished)
+        judged = dict(zip(unfinished, judgements, strict=False))  # Z and C stay with the node that was judged
+        dealt = deal([score.modulated for score in judgements], ended)
+        for id, value in zip(ids if stop is None else ids[: len(judgements)], dealt, strict=False):
+            if id in judged:
+                phases.give(id, replace(judged[id], modulated=value))
             else:
                 phases.tree[id].prior = value
                 phases.credit(phases.tree[id])
         if stop is not None:
             raise stop
 
-    return ValueRule(evaluate=dealt_out, start=best, pays=_found, ended=unpaid)
+    return ValueRule(evaluate=dealt_out, start=best, pays=_is_expanded_success, ended=unpaid)
 
 
 async def _progress(phases: Phases, ids: Sequence[int], places: int) -> None:
@@ -139,7 +139,7 @@ async def _progress(phases: Phases, ids: Sequence[int], places: int) -> None:
             phases.give(id, Score(value=passed, confidence=1.0, modulated=passed))
 
 
-def _found(node: Node) -> bool:
+def _is_expanded_success(node: Node) -> bool:
     """Whether the node is a success made by an expansion; other ends are credited the value dealt to them.
 
     Source: hp/symphony.py:370-375.

@@ -33,18 +33,18 @@ class Peers:
     def __post_init__(self) -> None:
         self.latest = [ROOT] * self.count
 
-    async def answer(self, told: Sequence[tuple[str, ...]]) -> None:
-        """Has all peers walk one trajectory each, in lockstep; peer i is told the texts `told[i]`.
+    async def answer(self, notes_by_peer: Sequence[tuple[str, ...]]) -> None:
+        """Has all peers walk one trajectory each, in lockstep; peer i gets the texts `notes_by_peer[i]`.
 
         Raises:
             Stop: A call was refused; trajectories that had ended by then are in `latest`.
         """
-        await self.phases.together([self._attempt(peer, texts) for peer, texts in enumerate(told)])
+        await self.phases.together([self._attempt(peer, notes) for peer, notes in enumerate(notes_by_peer)])
 
-    async def _attempt(self, peer: int, told: tuple[str, ...]) -> None:
+    async def _attempt(self, peer: int, notes: tuple[str, ...]) -> None:
         phases = self.phases
         arm = peer % len(phases.parts.session.pool)
-        last, _ = await walk(phases, self.misses, by=Held(arm, phases.parts.scheduler), told=told)
+        last, _ = await walk(phases, self.misses, by=Held(arm, phases.parts.scheduler), notes=notes)
         phases.tree.backup(last, phases.tree[last].prior or 0.0)
         self.latest[peer] = last
 

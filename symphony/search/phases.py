@@ -108,7 +108,7 @@ class Phases:
         *,
         style: AnswerStyle | None = None,
         by: Scheduler | None = None,
-        told: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
     ) -> Expansion:
         """Samples `width` actions and adds the distinct ones as nodes, in the order asked.
 
@@ -119,7 +119,7 @@ class Phases:
         Args:
             style: If given, asks for the whole answer at once, in this style.
             by: Picks the agents; None means the search's scheduler.
-            told: Texts that the prompts carry below the lessons of memory.
+            notes: Texts that the prompts carry below the lessons of memory.
 
         Raises:
             Stop: A call was refused; nodes from the calls before it have been added.
@@ -137,17 +137,17 @@ class Phases:
         def again(path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
             return partial(remind, prompt(path, lessons), self.parts.task.prompts.again)
 
-        ask = partial(self.ask, phase=phase, sampling=sampling, by=by, told=told)
+        ask = partial(self.ask, phase=phase, sampling=sampling, by=by, notes=notes)
         tickets, stop = ask([parent] * width, prompt=prompt)
         answers, stop = await self.answers(tickets, stop)
-        found = [(ticket, self._understand(answer)) for ticket, answer in answers]
-        lost = [index for index, (_, proposal) in enumerate(found) if proposal is None]
+        proposals = [(ticket, self._understand(answer)) for ticket, answer in answers]
+        lost = [index for index, (_, proposal) in enumerate(proposals) if proposal is None]
         if lost and stop is None and self.settings.again:
             tickets, stop = ask([parent] * len(lost), prompt=again)
             answers, stop = await self.answers(tickets, stop)
             for index, (ticket, answer) in zip(lost, answers, strict=False):
-                found[index] = (ticket, self._understand(answer))
-        expansion = await self._attach(parent, origin, [(who, what) for who, what in found if what is not None])
+                proposals[index] = (ticket, self._understand(answer))
+        expansion = await self._attach(parent, origin, [(who, what) for who, what in proposals if what is not None])
         if stop is not None:
             raise stop
         return expansion
@@ -315,7 +315,7 @@ class Phases:
         prompt: Prompt,
         sampling: Sampling,
         by: Scheduler | None = None,
-        told: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
     ) -> tuple[list[Ticket], Stop | None]:
         """Picks an agent for each node's call and charges the call; stops at the first call that is refused."""
         session, memory, shown = self.parts.session, self.parts.memory, SHOWN[self.settings.shown]
@@ -330,7 +330,7 @@ class Phases:
                 lessons: tuple[str, ...] = ()
                 if phase is not Phase.REFLECT:
                     known = shown(session.lessons, self.tree, node)
-                    lessons = (*memory.view(known, arm, self.parts.problem, path), *told)
+                    lessons = (*memory.view(known, arm, self.parts.problem, path), *notes)
                 tickets.append(session.ask(arm, phase, node, prompt(path, lessons), sampling, lessons=len(lessons)))
             except Stop as stop:
                 return tickets, stop

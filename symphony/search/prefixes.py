@@ -24,7 +24,7 @@ def prefixes(tree: Tree, policy: AnswerPolicy) -> tuple[Answer, ...]:
     Success shown by the environment ends the search.
     """
     board = _Board(tree, policy)
-    found: list[Answer] = []
+    answers: list[Answer] = []
     end = None if tree.solved is None else Answer(tree[tree.solved].made, tree.solved)
     for calls, events in groupby(_events(tree), key=itemgetter(0)):
         if end is not None and calls >= end.calls:
@@ -32,9 +32,9 @@ def prefixes(tree: Tree, policy: AnswerPolicy) -> tuple[Answer, ...]:
         for event in events:
             board.apply(event)
         best = board.best()
-        if not found or found[-1].node != best:
-            found.append(Answer(calls, best))
-    return tuple(found if end is None else (*found, end))
+        if not answers or answers[-1].node != best:
+            answers.append(Answer(calls, best))
+    return tuple(answers if end is None else (*answers, end))
 
 
 def _events(tree: Tree) -> list[_Event]:

@@ -61,10 +61,10 @@ class SearchResult:
         Args:
             calls: Calls of the search whose answers stand.
         """
-        found = self.prefixes or ()
-        if not found or found[-1].node == self.answer:
-            return found
-        return (*(answer for answer in found if answer.calls < calls), Answer(calls, self.answer))
+        prefixes = self.prefixes or ()
+        if not prefixes or prefixes[-1].node == self.answer:
+            return prefixes
+        return (*(answer for answer in prefixes if answer.calls < calls), Answer(calls, self.answer))
 
     @property
     def state(self) -> State:

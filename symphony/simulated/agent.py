@@ -96,7 +96,7 @@ class SimulatedAgent:
         """Needs nothing."""
 
     async def complete(self, request: Request) -> Completion:
-        text, logprob = self._said(request)
+        text, logprob = self._complete(request)
         return Completion(
             text=text,
             finish_reason="stop",
@@ -105,20 +105,18 @@ class SimulatedAgent:
             logprob=logprob,
         )
 
-    def _said(self, request: Request) -> tuple[str, float]:
+    def _complete(self, request: Request) -> tuple[str, float]:
         """Returns a completion and its log-probability in nats."""
         problem, path = _read(request.messages)
         rng = random.Random(f"{request.draw.rng_seed()} {self._knows}")
         if request.draw.phase in _EVALUATIONS:
-            return self._evaluated(problem, path, rng), 0.0
+            return self._evaluate(problem, path, rng), 0.0
         if request.draw.phase == Phase.REFLECT:
-            return self._reflected(problem, path, rng), 0.0
+            return self._reflect(problem, path, rng), 0.0
         lessons = request.messages[0].content
-        return self._proposed(problem, len(path), lessons, rng, greedy=request.sampling.temperature == 0)
+        return self._propose(problem, len(path), lessons, rng, greedy=request.sampling.temperature == 0)
 
-    def _proposed(
-        self, problem: Truth, at: int, lessons: str, rng: random.Random, *, greedy: bool
-    ) -> tuple[str, float]:
+    def _propose(self, problem: Truth, at: int, lessons: str, rng: random.Random, *, greedy: bool) -> tuple[str, float]:
         chances = self._chances(problem, at)
         for choice, step in _LESSON.findall(lessons):
             if int(step) == at + 1 and rng.random() < self.heed:
@@ -143,7 +141,7 @@ class SimulatedAgent:
         chances = {choice: each + (1 - right) * self.stubborn * (choice == favourite) for choice in wrong}
         return dict(sorted((chances | {problem.right[at]: right}).items()))
 
-    def _evaluated(self, problem: Truth, path: Sequence[int], rng: random.Random) -> str:
+    def _evaluate(self, problem: Truth, path: Sequence[int], rng: random.Random) -> str:
         place = derive_rng(0, "ambiguous", problem.id, *map(str, path))
         ambiguous = place.random() < self.ambiguity
         mean = 0.5 if ambiguous else float(problem.first_wrong(path) is None)
@@ -156,7 +154,7 @@ class SimulatedAgent:
         sure = 0.5 if ambiguous else _right_side(self.noise)
         return sure if self.confidence == "calibrated" else 1.5 - sure
 
-    def _reflected(self, problem: Truth, path: Sequence[int], rng: random.Random) -> str:
+    def _reflect(self, problem: Truth, path: Sequence[int], rng: random.Random) -> str:
         wrong = problem.first_wrong(path)
         if wrong is None or rng.random() >= self.insight:
             wrong = rng.randrange(max(1, len(path)))
@@ -171,5 +169,5 @@ def _right_side(noise: float) -> float:
 def _read(messages: Sequence[Message]) -> tuple[Truth, list[int]]:
     """Returns the problem and the choices made so far."""
     problem = truth(messages[0].content)
-    made = [_ACTION.search(message.content) for message in messages if message.role == "assistant"]
-    return problem, [chosen(found[1], problem.choices) if found else 0 for found in made]
+    matches = [_ACTION.search(message.content) for message in messages if message.role == "assistant"]
+    return problem, [chosen(match[1], problem.choices) if match else 0 for match in matches]

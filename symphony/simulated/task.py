@@ -48,7 +48,7 @@ class Truth:
 
     def first_wrong(self, path: Sequence[int]) -> int | None:
         """Returns the first step of a path, from 0, that is not right; None if all are."""
-        return next((at for at, (made, right) in enumerate(zip(path, self.right)) if made != right), None)  # noqa: B905
+        return next((at for at, (choice, right) in enumerate(zip(path, self.right)) if choice != right), None)  # noqa: B905
 
 
 @lru_cache(maxsize=4096)

@@ -24,10 +24,10 @@ def exact_match(answer: str, gold: str) -> bool:
 
 def f1(answer: str, gold: str) -> float:
     """Returns the harmonic mean of precision and recall over the tokens of the normalised answers, in [0, 1]."""
-    found, right = normalise(answer), normalise(gold)
-    if found != right and (found in _CLOSED or right in _CLOSED):
+    predicted, right = normalise(answer), normalise(gold)
+    if predicted != right and (predicted in _CLOSED or right in _CLOSED):
         return 0.0
-    tokens, wanted = found.split(), right.split()
+    tokens, wanted = predicted.split(), right.split()
     shared = sum((Counter(tokens) & Counter(wanted)).values())
     if shared == 0:
         return 0.0

@@ -72,15 +72,15 @@ class Analyzer:
     def index(self, text: str) -> list[int]:
         """Returns the term numbers of a text to be indexed; new terms get the next numbers."""
         forms = self._forms
-        found = []
+        numbers = []
         for form in _WORD.findall(text.lower()):
             term = forms.get(form)
             if term is None:
                 stopped = form.endswith(_POSSESSIVE) and form[:-2] in _STOP_WORDS
                 term = forms[form] = -1 if stopped else self.terms.setdefault(self.stem(form), len(self.terms))
             if term >= 0:
-                found.append(term)
-        return found
+                numbers.append(term)
+        return numbers
 
     def close(self) -> None:
         """Forgets the word forms, which only indexing needs."""
@@ -88,13 +88,13 @@ class Analyzer:
 
     def query(self, text: str) -> Counter[int]:
         """Counts how often each known term occurs in a query."""
-        found: Counter[int] = Counter()
+        counts: Counter[int] = Counter()
         for form in _WORD.findall(text.lower()):
             bare = form[:-2] if form.endswith(_POSSESSIVE) else form
             term = None if bare in _STOP_WORDS else self.terms.get(self.stem(form))
             if term is not None:
-                found[term] += 1
-        return found
+                counts[term] += 1
+        return counts
 
 
 class BM25:
@@ -124,7 +124,7 @@ class BM25:
         self._starts = np.concatenate([[0], np.cumsum(holding)])
         idf = np.log1p((self.size - holding + 0.5) / (holding + 0.5)).astype(np.float32)
         mean = float(lengths.mean()) if self.size else 1.0
-        norms = (k1 * (1 - b + b * _rounded(lengths) / max(mean, 1e-9))).astype(np.float32)
+        norms = (k1 * (1 - b + b * _round_lengths(lengths) / max(mean, 1e-9))).astype(np.float32)
         self._documents = np.empty(self._starts[-1], np.int32)
         self._weights = np.empty(self._starts[-1], np.float32)
         free = self._starts[:-1].copy()
@@ -146,9 +146,9 @@ class BM25:
         first = 0
         for name, text in documents:
             names.append(name)
-            found = self._analyzer.index(text)
-            terms.extend(found)
-            lengths.append(len(found))
+            numbers = self._analyzer.index(text)
+            terms.extend(numbers)
+            lengths.append(len(numbers))
             if len(lengths) - first == _CHUNK:
                 chunks.append(_chunk(terms, lengths[first:], first))
                 terms, first = array("q"), len(lengths)
@@ -169,9 +169,9 @@ class BM25:
         # At least `count` documents reach the count-th best block maximum, so the whole top does.
         best = scores.reshape(-1, _BLOCK).max(axis=1)
         bound = np.partition(best, -count)[-count] if len(best) > count else np.float32(0)
-        found = np.flatnonzero(scores >= max(bound, np.finfo(np.float32).tiny))
-        order = np.lexsort((self._order[found], -scores[found]))[:count]
-        numbers: list[int] = found[order].tolist()
+        candidates = np.flatnonzero(scores >= max(bound, np.finfo(np.float32).tiny))
+        order = np.lexsort((self._order[candidates], -scores[candidates]))[:count]
+        numbers: list[int] = candidates[order].tolist()
         return numbers
 
 
@@ -180,9 +180,9 @@ def _chunk(terms: array[int], lengths: array[int], first: int) -> Chunk:
     numbers = np.repeat(np.arange(len(lengths), dtype=np.int64), np.asarray(lengths, np.int64))
     keys = np.asarray(terms, np.int64) * _CHUNK + numbers
     pairs, frequencies = np.unique(keys, return_counts=True)
-    found, counts = np.unique(pairs // _CHUNK, return_counts=True)
+    distinct, counts = np.unique(pairs // _CHUNK, return_counts=True)
     return Chunk(
-        terms=found,
+        terms=distinct,
         counts=counts,
         documents=(pairs % _CHUNK + first).astype(np.int32),
         frequencies=np.minimum(frequencies, 65535).astype(np.uint16),
@@ -192,7 +192,7 @@ def _chunk(terms: array[int], lengths: array[int], first: int) -> Chunk:
 _EMPTY = _chunk(array("q"), array("q"), 0)
 
 
-def _rounded(lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+def _round_lengths(lengths: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """Rounds lengths as Lucene's one-byte norms do: exact below 40, then the part above 24 to four significant bits."""
     above = np.maximum(lengths - 24, 0)
     shift = np.maximum(np.floor(np.log2(np.maximum(above, 1))).astype(np.int64) - 3, 0)

@@ -74,13 +74,13 @@ def typed(path: Path, kind: type[R], id: Callable[[R], object]) -> list[tuple[st
         SymphonyError: The file can't be read, a row is of another kind, or an id occurs twice; the message names the
             file and the line.
     """
-    found = [(where, check(kind, row, where)) for where, row in numbered(path)]
+    checked = [(where, check(kind, row, where)) for where, row in numbered(path)]
     first: dict[object, str] = {}
-    for where, row in found:
+    for where, row in checked:
         if id(row) in first:
             raise SymphonyError(f"{where}: found id {id(row)!r} again, allowed: once (it is also in {first[id(row)]})")
         first[id(row)] = where
-    return found
+    return checked
 
 
 def check(kind: type[R], row: Any, where: str) -> R:
@@ -100,26 +100,26 @@ def check(kind: type[R], row: Any, where: str) -> R:
         wrong = error.errors()[0]
         key = ".".join(part for part in map(str, wrong["loc"]) if "[" not in part) or "row"  # leave out type names
         missing = wrong["type"] == "missing"
-        found = "nothing" if missing else short(wrong["input"])
+        shown = "nothing" if missing else short(wrong["input"])
         allowed = _ALLOWED.get(wrong["type"]) or wrong["msg"].removeprefix("Input should be ").removeprefix(
             "Value error, "
         )
-        raise SymphonyError(f"{where}: {key}: found {found}, allowed: {allowed}") from error
+        raise SymphonyError(f"{where}: {key}: found {shown}, allowed: {allowed}") from error
     except RecursionError as error:
         raise SymphonyError(f"{where}: found values nested too deep, allowed: rows as published") from error
 
 
-def items(path: Path, found: Sequence[Any], first: int, count: int | None) -> Sequence[Any]:
+def items(path: Path, rows: Sequence[Any], first: int, count: int | None) -> Sequence[Any]:
     """Returns `count` rows from `first` on; a count of None means all that follow.
 
     Raises:
         SymphonyError: The file has fewer rows, or none.
     """
-    if not found:
+    if not rows:
         raise SymphonyError(f"{path}: found no rows, allowed: at least one")
-    last = len(found) if count is None else first + count
-    if not 0 <= first < last <= len(found):
+    last = len(rows) if count is None else first + count
+    if not 0 <= first < last <= len(rows):
         raise SymphonyError(
-            f"task.problems: found {count} from item {first} on, allowed: 1 to {len(found)} items ({path} has no more)"
+            f"task.problems: found {count} from item {first} on, allowed: 1 to {len(rows)} items ({path} has no more)"
         )
-    return found[first:last]
+    return rows[first:last]

@@ -29,10 +29,10 @@ def parse_json(text: str, path: Path, line: int = 1) -> Any:
             or half of a surrogate pair.
     """
     try:
-        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object)  # if files were concatenated
+        value = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_object)  # if files were concatenated
         if "\\ud" in text.lower():
-            json.dumps(found, ensure_ascii=False).encode()
-        return found
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except json.JSONDecodeError as error:
         line, why = line + error.lineno - 1, f"{error.msg} at character {error.colno}"
     except RecursionError:
@@ -60,13 +60,13 @@ def numbered(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         SymphonyError: As `rows`.
     """
     if path.suffix == ".parquet":
-        found = [(f"{path}: row {number}", row) for number, row in enumerate(_parquet(path), 1)]
+        placed = [(f"{path}: row {number}", row) for number, row in enumerate(_parquet(path), 1)]
     elif (text := read_text(path)).lstrip().startswith("["):
-        found = list(_array(text, path))
+        placed = list(_array(text, path))
     else:
         lines = enumerate(text.split("\n"), 1)
-        found = [(f"{path}:{n}", parse_json(line, path, n)) for n, line in lines if line.strip()]
-    for where, row in found:
+        placed = [(f"{path}:{n}", parse_json(line, path, n)) for n, line in lines if line.strip()]
+    for where, row in placed:
         if not isinstance(row, dict):
             raise SymphonyError(f"{where}: found {short(row)}, allowed: a JSON object")
         yield where, row
@@ -97,10 +97,10 @@ def _array(text: str, path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         raise ValueError("a key twice in one object")
-    return found
+    return content
 
 
 DECODER = json.JSONDecoder(object_pairs_hook=_object)
@@ -117,8 +117,8 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
 
     try:
         with duckdb.connect() as connection:
-            found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
-            names = [column[0] for column in found.description]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+            result = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            names = [column[0] for column in result.description]
+            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
     except duckdb.Error as error:
         raise SymphonyError(f"{path}: found {str(error).splitlines()[0]}, allowed: a Parquet file") from error

@@ -11,7 +11,7 @@ Seen = frozenset[tuple[str, str]]
 NOTICE = "You have already done this, and it brings nothing new. Choose another action."
 
 
-def told(repeats: Repeats, seen: Seen, action: str, observation: str) -> tuple[str, Seen]:
+def note_repeat(repeats: Repeats, seen: Seen, action: str, observation: str) -> tuple[str, Seen]:
     """Returns the observation, with a notice if the same action brought it before, and the updated set of pairs."""
     if repeats == "official":
         return observation, seen

@@ -60,38 +60,40 @@ def _read(path: Path) -> Any:
 
 
 def _prompts(where: str, node: Any) -> ChatPrompts:
-    given = _node(where, node, _TEXTS[:4], (*_TEXTS[4:], *_ANSWERS, "shots"))
-    texts = {name: _text(f"{where}: {name}", given[name]) for name in (*_TEXTS, *_ANSWERS) if name in given}
-    phases = _node(f"{where}: shots", given.get("shots", {}), (), _PHASES)
-    shots = {f"{phase}_shots": _shots(f"{where}: shots.{phase}", found) for phase, found in phases.items()}
-    made = ChatPrompts(**texts, **shots)  # type: ignore[arg-type]
+    content = _node(where, node, _TEXTS[:4], (*_TEXTS[4:], *_ANSWERS, "shots"))
+    texts = {name: _text(f"{where}: {name}", content[name]) for name in (*_TEXTS, *_ANSWERS) if name in content}
+    phases = _node(f"{where}: shots", content.get("shots", {}), (), _PHASES)
+    shots = {f"{phase}_shots": _shots(f"{where}: shots.{phase}", examples) for phase, examples in phases.items()}
+    prompts = ChatPrompts(**texts, **shots)  # type: ignore[arg-type]
     try:
-        made.turn.format(thought="", action="")
+        prompts.turn.format(thought="", action="")
     except (LookupError, ValueError, AttributeError, TypeError) as error:
         places = "only {thought} and {action} in braces"
-        raise SymphonyError(f"{where}: turn: found {made.turn!r}, allowed: {places}") from error
-    if "{action}" not in made.turn:
-        raise SymphonyError(f"{where}: turn: found {made.turn!r}, allowed: text with {{action}}, after any {{thought}}")
-    if "{problem}" not in made.problem:
-        raise SymphonyError(f"{where}: problem: found {made.problem!r}, allowed: text with {{problem}}")
-    return made
+        raise SymphonyError(f"{where}: turn: found {prompts.turn!r}, allowed: {places}") from error
+    if "{action}" not in prompts.turn:
+        raise SymphonyError(
+            f"{where}: turn: found {prompts.turn!r}, allowed: text with {{action}}, after any {{thought}}"
+        )
+    if "{problem}" not in prompts.problem:
+        raise SymphonyError(f"{where}: problem: found {prompts.problem!r}, allowed: text with {{problem}}")
+    return prompts
 
 
 def _shots(where: str, node: Any) -> tuple[Shot, ...]:
-    made = []
+    shots = []
     for number, entry in enumerate(_list(where, node)):
         at = f"{where}[{number}]"
-        given = _node(at, entry, ("problem", "answer"), ("path",))
+        content = _node(at, entry, ("problem", "answer"), ("path",))
         path = [
             Turn(**{name: _text(f"{at}: {name}", text) for name, text in step.items()})
             for step in (
                 _node(f"{at}: path", step, ("thought", "action", "observation"), ())
-                for step in _list(f"{at}: path", given.get("path", []))
+                for step in _list(f"{at}: path", content.get("path", []))
             )
         ]
-        problem, answer = (_text(f"{at}: {name}", given[name]) for name in ("problem", "answer"))
-        made.append(Shot(problem=problem, path=tuple(path), answer=answer))
-    return tuple(made)
+        problem, answer = (_text(f"{at}: {name}", content[name]) for name in ("problem", "answer"))
+        shots.append(Shot(problem=problem, path=tuple(path), answer=answer))
+    return tuple(shots)
 
 
 def _node(where: str, node: Any, needed: Sequence[str], others: Sequence[str]) -> Mapping[str, Any]:

@@ -80,12 +80,12 @@ def parse_source(option: str, block: Any) -> Source:
         kind = Mapping[str, str | Mapping[str, str | None] | None] | None if key == "files" else str
         check(f"{option}.source.{key}", block[key], kind)
     named = block["files"] or {}
-    given = {name: value if isinstance(value, Mapping) else {"sha256": value} for name, value in named.items()}
-    for name, value in given.items():
+    entries = {name: value if isinstance(value, Mapping) else {"sha256": value} for name, value in named.items()}
+    for name, value in entries.items():
         if unknown := set(value) - {"sha256", "address"}:
             raise SymphonyError(f"{option}.source.files.{name}: found {min(unknown)}, allowed: sha256, address")
-    files = {name: str(value.get("sha256") or "") for name, value in given.items()}
-    addresses = {name: str(value["address"]) for name, value in given.items() if value.get("address")}
+    files = {name: str(value.get("sha256") or "") for name, value in entries.items()}
+    addresses = {name: str(value["address"]) for name, value in entries.items() if value.get("address")}
     for name, sha in files.items():
         if sha and (len(sha) != 64 or set(sha) - set("0123456789abcdef")):
             raise SymphonyError(
@@ -97,9 +97,9 @@ def parse_source(option: str, block: Any) -> Source:
     return Source(files=files, addresses=addresses, **words)
 
 
-def data_folder(given: str | Path | None = None) -> Path:
+def data_folder(folder: str | Path | None = None) -> Path:
     """Returns the folder of the downloads: the given one, else $SYMPHONY_DATA, else data/."""
-    return Path(given or os.environ.get(DATA_VARIABLE) or "data")
+    return Path(folder or os.environ.get(DATA_VARIABLE) or "data")
 
 
 def fetch(
@@ -119,15 +119,15 @@ def fetch(
     """
     folder = data / option
     manifest = folder / _MANIFEST
-    recorded = _recorded(checksums)
+    recorded = _read_checksums(checksums)
     source = pinned(source, recorded)
     listing = None
     if hub.repository(source.address) and not (hub.is_commit(source.revision) and source.files):
         listing = hub.listing(source.address, source.revision)
-        found = {hub.api_address(source.address, source.revision): listing.revision}
+        downloaded = {hub.api_address(source.address, source.revision): listing.revision}
         source = replace(source, revision=listing.revision, files=source.files or listing.files)
-        found |= {source.url(name): sha for name, sha in source.files.items()}
-        recorded |= _record(checksums, found, say)
+        downloaded |= {source.url(name): sha for name, sha in source.files.items()}
+        recorded |= _record(checksums, downloaded, say)
     known = {name: sha or recorded.get(source.url(name), "") for name, sha in source.files.items()}
     if (
         all(known.values())
@@ -162,26 +162,26 @@ def _check_own(folder: Path, option: str, known: Mapping[str, str]) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise SymphonyError(f"{folder.absolute()}: found a file, allowed: a folder, or nothing")
-    check_own(folder / _MANIFEST, lambda _: _told(folder / _MANIFEST).get("option") == option)
+    check_own(folder / _MANIFEST, lambda _: _read_manifest(folder / _MANIFEST).get("option") == option)
     check_own(folder / _LICENCE, lambda head: b"\nFrom " in head)
-    own = {item for name in (_MANIFEST, _BEFORE) for item in _told(folder / name).get("sha256", {}).items()}
+    own = {item for name in (_MANIFEST, _BEFORE) for item in _read_manifest(folder / name).get("sha256", {}).items()}
     for name, sha in known.items():
         file = folder / name
-        if file.is_dir() or (file.is_file() and (found := sha256(file)) != sha and (name, found) not in own):
-            told = "a folder" if file.is_dir() else "a file that is not the download"
-            raise SymphonyError(f"{file.absolute()}: found {told}, allowed: nothing, or the download; move it away")
+        if file.is_dir() or (file.is_file() and (actual := sha256(file)) != sha and (name, actual) not in own):
+            finding = "a folder" if file.is_dir() else "a file that is not the download"
+            raise SymphonyError(f"{file.absolute()}: found {finding}, allowed: nothing, or the download; move it away")
 
 
-def _told(manifest: Path) -> dict[str, Any]:
+def _read_manifest(manifest: Path) -> dict[str, Any]:
     """Returns a manifest's content; {} if none can be read."""
     try:
-        told = json.loads(manifest.read_text(encoding="utf-8"))
+        content = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def _recorded(path: Path | None) -> dict[str, str]:
+def _read_checksums(path: Path | None) -> dict[str, str]:
     if path is None or not path.is_file():
         return {}
     try:
@@ -208,26 +208,26 @@ def recorded_revision(block: Mapping[str, Any], checksums: Path) -> str:
     address, revision = str(block.get("address")), str(block.get("revision"))
     if hub.repository(address) is None or hub.is_commit(revision):
         return revision if hub.repository(address) else ""
-    return _recorded(checksums).get(hub.api_address(address, revision), "")
+    return _read_checksums(checksums).get(hub.api_address(address, revision), "")
 
 
-def _record(checksums: Path | None, found: Mapping[str, str], say: Callable[[str], None]) -> dict[str, str]:
+def _record(checksums: Path | None, entries: Mapping[str, str], say: Callable[[str], None]) -> dict[str, str]:
     """Adds new entries to the file and returns its content; several downloads may do so at once."""
     if checksums is None:
-        return dict(found)
+        return dict(entries)
     checksums.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(checksums.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)  # released with the descriptor
-        before = _recorded(checksums)
-        merged = before | {address: value for address, value in found.items() if value or address not in before}
+        before = _read_checksums(checksums)
+        merged = before | {address: value for address, value in entries.items() if value or address not in before}
         write_atomic(checksums, json.dumps(merged, indent=1, sort_keys=True) + "\n")
     finally:
         os.close(folder)
-    for address, value in found.items():
+    for address, value in entries.items():
         if value:
             say(f"{checksums}: recorded {value} for {address}; commit it")
-    return dict(found)
+    return dict(entries)
 
 
 def _check_room(option: str, source: Source, listing: hub.Listing | None, folder: Path) -> None:
@@ -277,13 +277,13 @@ def _fetch_file(url: str, target: Path, sha: str, say: Callable[[str], None]) ->
         raise SymphonyError(f"{url}: found {problem} {ATTEMPTS} times, allowed: a whole file (run again to continue)")
     if refused:  # raised here, so that it does not keep the server's reply alive
         raise SymphonyError(refused)
-    found = sha256(part)
-    if sha and found != sha:
+    actual = sha256(part)
+    if sha and actual != sha:
         part.unlink()
-        raise SymphonyError(f"{url}: found sha256 {found}, allowed: {sha}")
+        raise SymphonyError(f"{url}: found sha256 {actual}, allowed: {sha}")
     part.replace(target)
     say(f"{target}: {target.stat().st_size} bytes")
-    return found
+    return actual
 
 
 def _download(url: str, part: Path) -> None:

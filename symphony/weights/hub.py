@@ -64,10 +64,10 @@ class Listing:
 def repository(address: str) -> str | None:
     """Returns `<org>/<name>` if an address is in a model repository (`.../<org>/<name>/resolve/{revision}`)."""
     try:
-        found = _REPOSITORY.fullmatch(urlsplit(address).path)
+        match = _REPOSITORY.fullmatch(urlsplit(address).path)
     except ValueError:  # not an address, e.g. "http://["
         return None
-    return found.group(1) if found else None
+    return match.group(1) if match else None
 
 
 def is_commit(revision: str) -> bool:
@@ -98,14 +98,14 @@ def listing(address: str, revision: str) -> Listing:
             name, revision=revision, files_metadata=True, timeout=TIMEOUT_S
         )
     except HfHubHTTPError as error:
-        told = refusal(url, error.response.status_code, error.response.reason_phrase)
+        message = refusal(url, error.response.status_code, error.response.reason_phrase)
     except (HTTPError, OSError) as error:
-        told = hidden(f"{located(url)}: found {error}, allowed: the hub's answer")
+        message = hidden(f"{located(url)}: found {error}, allowed: the hub's answer")
     except (ValueError, KeyError, TypeError, AttributeError):
-        told = f"{located(url)}: found no list of files, allowed: the hub's answer, JSON"
+        message = f"{located(url)}: found no list of files, allowed: the hub's answer, JSON"
     else:
         return _chosen(url, str(info.sha), {file.rfilename: file for file in info.siblings or ()})
-    raise SymphonyError(told)  # raised here, so that it does not keep the hub's reply, which may repeat the token
+    raise SymphonyError(message)  # raised here, so that it does not keep the hub's reply, which may repeat the token
 
 
 def _chosen(url: str, commit: str, siblings: Mapping[str, RepoSibling]) -> Listing:
@@ -145,13 +145,13 @@ def opened(url: str, headers: Mapping[str, str] | None = None) -> Any:
 
 def refusal(url: str, code: int, reason: Any) -> str:
     """Returns one line for an HTTP status that ends a download."""
-    told = hidden(f"{located(url)}: found HTTP {code} {reason}")
+    message = hidden(f"{located(url)}: found HTTP {code} {reason}")
     if code not in (401, 403) or not _is_hub(located(url)):
-        return f"{told}, allowed: a file"
+        return f"{message}, allowed: a file"
     repository = "/".join(urlsplit(url).path.removeprefix("/api/models").split("/")[1:3])
     own = f"the token of an account in {TOKEN_VARIABLE}"
     without = "" if _token().text else f" and no {TOKEN_VARIABLE} in the environment"
-    return f"{told}{without}, allowed: {own} that accepted the licence at {HUB}/{repository}"
+    return f"{message}{without}, allowed: {own} that accepted the licence at {HUB}/{repository}"
 
 
 def hidden(text: str) -> str:

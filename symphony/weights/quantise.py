@@ -105,11 +105,11 @@ def quantise(
         with _scratch(target) as scratch:
             folder = unpack(source, Path(scratch) / "source") if is_file else source
             tokenizer = load_tokenizer(folder)
-            made = load_model(folder, dtype=dtype, device=device, quantization=quantization)
+            model = load_model(folder, dtype=dtype, device=device, quantization=quantization)
             draft = Path(scratch) / target.name
-            made.save_pretrained(draft)
+            model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
-            del made
+            del model
             begin = time.perf_counter()
             saved = load_model(draft, dtype=dtype, device=device, quantization=None)
             manifest = {
@@ -157,11 +157,11 @@ def _check_target(target: Path, source: Path, digest: str) -> None:
     if target.is_relative_to(source) or source.is_relative_to(target):
         raise SymphonyError(f"--out: found {target}, allowed: a folder neither within nor above the source, {source}")
     mark = target / MARK
-    told = read_json(mark, "a file written by `symphony quantise`") if mark.is_file() else {}
-    if told and str(source) != told.get("source") and digest != told.get("source_digest"):
-        made = f"a checkpoint made from {told.get('source')}"
-        raise SymphonyError(f"{target}: found {made}, allowed: a new folder, or one made from {source}")
-    files = told.get("files")
+    manifest = read_json(mark, "a file written by `symphony quantise`") if mark.is_file() else {}
+    if manifest and str(source) != manifest.get("source") and digest != manifest.get("source_digest"):
+        finding = f"a checkpoint made from {manifest.get('source')}"
+        raise SymphonyError(f"{target}: found {finding}, allowed: a new folder, or one made from {source}")
+    files = manifest.get("files")
     check_own_folder(target, files if isinstance(files, list) else [])
 
 
@@ -222,9 +222,9 @@ def _compare(
     values = (
         float((((after.logits - before.logits) ** 2).sum(dtype=float) / (before.logits**2).sum(dtype=float)) ** 0.5),
         float((after.logits.argmax(-1) == before.logits.argmax(-1)).mean()),
-        *(one.perplexity for one in (before, after)),
-        *(one.text_perplexity for one in (before, after)),
-        *(round(one, 1) for one in (speed, after.tokens_per_second)),
+        *(measured.perplexity for measured in (before, after)),
+        *(measured.text_perplexity for measured in (before, after)),
+        *(round(rate, 1) for rate in (speed, after.tokens_per_second)),
         *(peak, after.peak_memory),
     )
     return dict(zip(_MEASURED, values, strict=True))
@@ -242,14 +242,14 @@ class _Examined:
     peak_memory: int
 
 
-def _alone(function: Callable[..., Any], *given: Any) -> Any:
+def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(function, *given).result()
+        return process.submit(function, *arguments).result()
 
 
 def _speed(engine: Callable[[], ModelBackend], requests: Sequence[Request]) -> tuple[float, int]:
     """Returns completion tokens per second, and the most memory that the process held."""
-    _, speed = _timed(engine(), requests)
+    _, speed = _time(engine(), requests)
     return speed, peak_memory(CPU)
 
 
@@ -260,7 +260,7 @@ def _examine(
     import torch
 
     backend = HFBackend(folder, device=device, dtype=dtype)
-    own, speed = _timed(backend, requests)
+    own, speed = _time(backend, requests)
     peak = peak_memory(device)
     with torch.inference_mode():
         parts = zip(*_logits(backend, requests, answers or own), strict=True)
@@ -276,7 +276,7 @@ def _examine(
         )
 
 
-def _timed(backend: ModelBackend, requests: Sequence[Request]) -> tuple[list[Completion], float]:
+def _time(backend: ModelBackend, requests: Sequence[Request]) -> tuple[list[Completion], float]:
     """Returns the answers, and completion tokens per second of the faster of two runs (the first warms up)."""
     speeds = []
     for _ in range(2):

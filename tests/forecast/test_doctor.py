@@ -291,7 +291,7 @@ def test_a_key_is_told_to_be_there_or_not_and_never_shown(
 
 def test_a_gpu_is_looked_for_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_GPU", """print('[["H100", 80000000000]]')""")
-    assert doctor._gpu(doctor._cards()).told == "H100, 80.0 GB"
+    assert doctor._gpu(doctor._cards()).text == "H100, 80.0 GB"
     monkeypatch.setattr(doctor, "_GPU", "import nothing_of_that_name")
     assert doctor._gpu(doctor._cards()).ok is False
 
@@ -319,7 +319,7 @@ def test_an_engine_that_crashes_is_told_with_the_file_and_how_to_compile_it(
 ) -> None:
     found = pretended(tmp_path, monkeypatch, "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     assert found.ok is False
-    assert "llama-cpp-python 9.9 crashes at the first prompt with 1.gguf (SIGSEGV)" in found.told
+    assert "llama-cpp-python 9.9 crashes at the first prompt with 1.gguf (SIGSEGV)" in found.text
     assert "-DGGML_NATIVE=OFF" in found.remedy
 
 
@@ -328,7 +328,7 @@ def test_an_engine_that_computes_nothing_is_told_with_its_reason(
 ) -> None:
     found = pretended(tmp_path, monkeypatch, "raise ImportError('built for another world')")
     assert found.ok is False
-    assert "cannot compute a prompt with 1.gguf (llama_cpp: found no such package" in found.told
+    assert "cannot compute a prompt with 1.gguf (llama_cpp: found no such package" in found.text
 
 
 def test_what_matters_comes_first_and_options_that_nobody_asked_for_take_a_line_each(

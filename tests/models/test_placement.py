@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from symphony.__main__ import main
 from symphony.models.footprint import Footprint
-from symphony.models.placement import fit, nearest, place, told
+from symphony.models.placement import describe_fit, fit, nearest, place
 
 GB = 1e9
 
@@ -100,7 +100,7 @@ def test_a_model_is_not_split_between_devices() -> None:
 
 def test_the_plan_says_what_a_swap_costs() -> None:
     pool = {"a": model(15), "b": model(12)}
-    lines = told(pool, fit(pool, [24 * GB], 4000), [24 * GB], 4000, load_rate=3 * GB)
+    lines = describe_fit(pool, fit(pool, [24 * GB], 4000), [24 * GB], 4000, load_rate=3 * GB)
     assert lines[-1].endswith("loads its weights again: a 5.0 s, b 4.0 s, 9.0 s for all of them, at 3.0 GB a second")
 
 

@@ -31,5 +31,5 @@ def test_what_models_make_is_told_by_agent_with_what_came_from_a_cache() -> None
     made = Made()
     made.add("a", prompt=80, cached=60, generated=30)
     made.add("b", prompt=20, cached=0, generated=10)
-    assert made.told(2.0) == "20 tokens/s (a 15, b 5), 60% of the prompts from a cache"
-    assert Made().told(2.0) == ""
+    assert made.describe(2.0) == "20 tokens/s (a 15, b 5), 60% of the prompts from a cache"
+    assert Made().describe(2.0) == ""

@@ -13,7 +13,7 @@ from symphony.models.sizes import Size
 from symphony.plan.compose import plan
 from symphony.plan.specs import Run, groups
 from symphony.run import progress, runner
-from symphony.run.recordings import MANIFEST, outcomes, pack, read_into, shipped, told
+from symphony.run.recordings import MANIFEST, describe_origin, outcomes, pack, read_into, shipped
 from symphony.types import Completion, SymphonyError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -136,7 +136,7 @@ def test_nothing_to_pack_is_told(tmp_path: Path) -> None:
 
 
 def test_what_made_the_answers_is_told_where_they_are_replayed(packed: Path) -> None:
-    (line,) = told([run(recordings=packed)])
+    (line,) = describe_origin([run(recordings=packed)])
     assert line.endswith(": 1 answers")
     assert "commit" in line
-    assert told([run(store="record", recordings=packed)]) == told([run()]) == []
+    assert describe_origin([run(store="record", recordings=packed)]) == describe_origin([run()]) == []

@@ -8,7 +8,7 @@ write_description(
     OVERRIDES,
     conf=CONF,
     left_out=LEFT_OUT,
-    recorded=told(RUNS),
+    recorded=describe_origin(RUNS),
     claims=CLAIMS,
 )
 

@@ -176,13 +176,13 @@ class APIModel:
             SymphonyError: As in `ready`.
         """
         began = self._timing.clock()
-        connection = await self._connected()
+        connection = await self._connect()
         refusal = self._breaker.refusal
         if refusal is not None:
             return failure(Fault.BREAKER, refusal)
         trial = self._breaker.enter()
         try:
-            messages, dropped = self._fitted(request)
+            messages, dropped = self._fit(request)
             outcome = await self._tries(connection, self._body(request, messages), request.sampling.stop, trial)
         except BaseException:
             self._breaker.left(trial=trial)
@@ -206,7 +206,7 @@ class APIModel:
         Raises:
             SymphonyError: The tokenizer's folder holds none, or its template rejects the messages.
         """
-        messages, dropped = self._fitted(request)
+        messages, dropped = self._fit(request)
         if self._tokenizer is None:
             prompt = estimate(message.content for message in messages)
         else:
@@ -219,19 +219,21 @@ class APIModel:
 
     async def _tries(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str], trial: bool) -> _Outcome:
         for attempt in range(self.retries + 1):
-            outcome = await self._paced(connection, body, stop)
+            outcome = await self._try_paced(connection, body, stop)
             if not outcome.again or attempt == self.retries:
                 break
             if outcome.wait_s > self.pause_max_s:
-                told = f"{outcome.completion.error}; asked to wait {outcome.wait_s:g} s, allowed: {self.pause_max_s:g}"
-                return replace(outcome, completion=replace(outcome.completion, error=told))
+                message = (
+                    f"{outcome.completion.error}; asked to wait {outcome.wait_s:g} s, allowed: {self.pause_max_s:g}"
+                )
+                return replace(outcome, completion=replace(outcome.completion, error=message))
             waiting = pause(attempt, self.pause_s, self.pause_max_s, self._timing.jitter())
             await self._timing.sleep(max(waiting, outcome.wait_s))
             if not trial and self._breaker.refusal is not None:  # other calls opened it meanwhile
                 break
         return outcome
 
-    async def _paced(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
+    async def _try_paced(self, connection: _Connection, body: dict[str, Any], stop: Sequence[str]) -> _Outcome:
         """Makes one try within the rate limits. Afterwards unused tokens are returned, if the usage is known."""
         expected = estimate(message["content"] for message in body["messages"]) + body[self._token_limit]
         await self._tokens.take(expected)
@@ -258,28 +260,30 @@ class APIModel:
         except openai.APIConnectionError as error:
             kind = type(error.__cause__ or error).__name__
             if kind == "DecodingError":  # it was answered, and paid for
-                told = "found a body that is not encoded as its content-encoding says"
-                return _Outcome(completion=failure(Fault.REPLY, told), lives=True)
+                finding = "found a body that is not encoded as its content-encoding says"
+                return _Outcome(completion=failure(Fault.REPLY, finding), lives=True)
             return _Outcome(completion=failure(Fault.CONNECTION, f"{kind} at {host_of(self._base_url)}"), again=True)
         except Exception as error:  # from the client itself; its text may contain what was sent
             return _Outcome(completion=failure(Fault.CLIENT, type(error).__name__))
 
     def _status(self, error: Any) -> _Outcome:
         code, headers = int(error.status_code), error.response.headers
-        told = f"HTTP {code}"
+        message = f"HTTP {code}"
         if code in (401, 403):  # such replies repeat parts of the key
-            told += f", allowed: a key in {self._key_env}" if self._key_env else ", allowed: model.key_env, with a key"
-        elif said := words(error.response.text):
-            told += f": {said}"
+            message += (
+                f", allowed: a key in {self._key_env}" if self._key_env else ", allowed: model.key_env, with a key"
+            )
+        elif detail := words(error.response.text):
+            message += f": {detail}"
         again = code == 429 or code >= 500
         wait = retry_after(headers.get("retry-after"), headers.get("retry-after-ms")) if again else 0.0
-        return _Outcome(completion=failure(Fault.STATUS, told), again=again, wait_s=wait, lives=code in _REFUSED)
+        return _Outcome(completion=failure(Fault.STATUS, message), again=again, wait_s=wait, lives=code in _REFUSED)
 
-    def _fitted(self, request: Request) -> tuple[tuple[Message, ...], int]:
+    def _fit(self, request: Request) -> tuple[tuple[Message, ...], int]:
         return request.fitted(lambda messages: self._fits(messages, request.sampling.max_tokens))
 
     def _fits(self, messages: Sequence[Message], completion: int) -> bool:
-        return self._context is None or estimate(one.content for one in messages) + completion <= self._context
+        return self._context is None or estimate(message.content for message in messages) + completion <= self._context
 
     def _body(self, request: Request, messages: Sequence[Message]) -> dict[str, Any]:
         sampling = request.sampling
@@ -297,7 +301,7 @@ class APIModel:
         body = {name: value for name, value in body.items() if name not in self._omit}
         return {**body, **self._extra}
 
-    async def _connected(self) -> _Connection:
+    async def _connect(self) -> _Connection:
         """Returns this loop's connection; a new run makes a new one."""
         loop = asyncio.get_running_loop()
         if self._connection is None or loop is not self._loop:

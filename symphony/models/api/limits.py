@@ -138,14 +138,14 @@ class PrefixQueue:
         if not waiting:
             self._under_way -= 1
             return
-        best = max(waiting, key=lambda entry: _shared(entry[0], self._last))
+        best = max(waiting, key=lambda entry: _shared_length(entry[0], self._last))
         self._waiting.remove(best)
         best[1].set_result(None)
 
 
-def _shared(one: str, other: str) -> int:
+def _shared_length(text: str, other: str) -> int:
     """Returns the length of the common beginning of two texts."""
-    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return next((at for at, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
 
 
 class Breaker:
@@ -167,11 +167,11 @@ class Breaker:
         """Why a call would be refused; None if it would not be, or only a trial would pass."""
         if self._opened is None:
             return None
-        told = f"{self._row} calls in a row failed, the last with {self._reason}"
+        message = f"{self._row} calls in a row failed, the last with {self._reason}"
         if self._trying:
-            return f"{told}; a trial call is under way"
+            return f"{message}; a trial call is under way"
         left = self._opened + self._pause_s - self._clock()
-        return f"{told}; the next trial call comes {self._pause_s:g} s later" if left > 0 else None
+        return f"{message}; the next trial call comes {self._pause_s:g} s later" if left > 0 else None
 
     def enter(self) -> bool:
         """Registers a call that is not refused; returns whether it is a trial."""

@@ -124,10 +124,10 @@ def _sequential(asked: _Endpoint) -> bool | None:
         return time.perf_counter() - begin
 
     try:
-        one, two = took(1), took(2)
+        alone, together = took(1), took(2)
     except _Refused:
         return None
-    return None if one < QUICK_S else two > 1.7 * one
+    return None if alone < QUICK_S else together > 1.7 * alone
 
 
 def _sampling(asked: _Endpoint, first: str) -> dict[str, str]:
@@ -174,10 +174,10 @@ class _Endpoint:
     def models(self) -> int | None:
         """Returns how many models it lists; some servers that complete list none."""
         try:
-            found = self._json("/models", None).get("data")
+            listed = self._json("/models", None).get("data")
         except _Refused:
             return None
-        return len(found) if isinstance(found, list) else None
+        return len(listed) if isinstance(listed, list) else None
 
     def text(self, **parameters: Any) -> str:
         try:
@@ -189,11 +189,11 @@ class _Endpoint:
         """Returns the reply's choices: at least one, each an object."""
         sent = {name: value for name, value in parameters.items() if name not in self.omit}
         reply = self._json("/chat/completions", {**self._body, **sent, **self._extra})
-        usage, found = usage_of(reply.get("usage")), reply.get("choices")
+        usage, choices = usage_of(reply.get("usage")), reply.get("choices")
         self.counted = usage.prompt if usage else None
-        if not isinstance(found, list) or not found or not all(isinstance(one, dict) for one in found):
+        if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
             raise _Refused("found a reply without choices, allowed: a chat completion")
-        return found
+        return choices
 
     def _json(self, path: str, body: Mapping[str, Any] | None) -> Mapping[str, Any]:
         request = Request(self._base + path, headers={"Content-Type": "application/json"})
@@ -203,17 +203,17 @@ class _Endpoint:
             request.add_unredirected_header("Authorization", f"Bearer {self._key.text}")
         try:
             with build_opener(_Straight).open(request, timeout=self._timeout_s) as answer:
-                found = json.loads(answer.read(MOST_BYTES))
+                reply = json.loads(answer.read(MOST_BYTES))
         except HTTPError as error:
             # Replies to 401 and 403 are not shown: they repeat parts of the key.
             words = "" if error.code in (401, 403) else error.read(MOST_BYTES).decode(errors="replace")
-            told = f"HTTP {error.code} {words}"
+            reason = f"HTTP {error.code} {words}"
         except (OSError, HTTPException) as error:
-            told = str(getattr(error, "reason", error))
+            reason = str(getattr(error, "reason", error))
         except ValueError:
-            told = "a reply that is not JSON"
+            reason = "a reply that is not JSON"
         else:
-            if isinstance(found, dict):
-                return found
-            told = "a reply that is not a JSON object"
-        raise _Refused(f"found {' '.join(self._key.hidden(told).split())[:SHOWN]}")
+            if isinstance(reply, dict):
+                return reply
+            reason = "a reply that is not a JSON object"
+        raise _Refused(f"found {' '.join(self._key.hidden(reason).split())[:SHOWN]}")

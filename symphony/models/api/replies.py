@@ -71,8 +71,8 @@ def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Comp
     usage = usage_of(reply.get("usage"))
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices:
-        told = _message(reply.get("error"))
-        return failure(Fault.REPLY, f"found no choices{f', but {told}' if told else ''}", usage)
+        reported = _message(reply.get("error"))
+        return failure(Fault.REPLY, f"found no choices{f', but {reported}' if reported else ''}", usage)
     choice = choices[0] if isinstance(choices[0], dict) else {}
     if broken := reply.get("error") or choice.get("error"):
         return failure(
@@ -120,13 +120,17 @@ def _whole(message: Any, content: Any) -> Any:
 def _logprob(node: Any) -> float | None:
     """Returns the sum over the tokens of the choice; None if one is missing or invalid."""
     tokens = node.get("content") if isinstance(node, dict) else None
-    found = (
-        [one.get("logprob") if isinstance(one, dict) else None for one in tokens] if isinstance(tokens, list) else []
+    values = (
+        [token.get("logprob") if isinstance(token, dict) else None for token in tokens]
+        if isinstance(tokens, list)
+        else []
     )
     known = [
-        float(one) for one in found if isinstance(one, (int, float)) and not isinstance(one, bool) and -inf < one <= 0
+        float(value)
+        for value in values
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and -inf < value <= 0
     ]
-    return sum(known) if found and len(known) == len(found) else None
+    return sum(known) if values and len(known) == len(values) else None
 
 
 def words(content: str) -> str:
@@ -135,8 +139,8 @@ def words(content: str) -> str:
         reply = json.loads(content)
     except (ValueError, RecursionError):
         reply = None
-    told = _message(reply.get("error", reply)) if isinstance(reply, dict) else ""
-    return told or clean(content)
+    message = _message(reply.get("error", reply)) if isinstance(reply, dict) else ""
+    return message or clean(content)
 
 
 def clean(text: str) -> str:
@@ -145,8 +149,8 @@ def clean(text: str) -> str:
 
 
 def _message(error: Any) -> str:
-    told = error.get("message", error.get("detail")) if isinstance(error, dict) else error
-    return clean(told) if isinstance(told, str) else ""
+    text = error.get("message", error.get("detail")) if isinstance(error, dict) else error
+    return clean(text) if isinstance(text, str) else ""
 
 
 def usage_of(node: Any) -> Usage | None:

@@ -42,10 +42,10 @@ def footprint(path: str | Path, *, file: str | None = None) -> Footprint:
     def numbers(name: str, default: Sequence[int] = ()) -> Sequence[int]:
         """Returns one number per layer, for models whose layers differ."""
         text = vocabulary.meta(f"{kind}.{name}")
-        found = re.findall("[0-9]+", text or "") if text is None or _NUMBERS.fullmatch(text) else []
-        if not found and not (text is None and default):
+        digits = re.findall("[0-9]+", text or "") if text is None or _NUMBERS.fullmatch(text) else []
+        if not digits and not (text is None and default):
             raise SymphonyError(f"{vocabulary.file}: {kind}.{name}: found {text}, allowed: a number, or one per layer")
-        return [int(number) for number in found] or default
+        return [int(number) for number in digits] or default
 
     (layers, *_), heads = numbers("block_count"), numbers("attention.head_count")
     shared = numbers("attention.head_count_kv", heads)
@@ -96,8 +96,8 @@ class GGUFBackend:
         gpu_layers: Layers = 0,
         exact: bool = False,
     ) -> None:
-        given = {"cells": cells, "rows": rows, "chunk": chunk, "threads": threads, "gpu_layers": gpu_layers}
-        for name, value in given.items():
+        settings = {"cells": cells, "rows": rows, "chunk": chunk, "threads": threads, "gpu_layers": gpu_layers}
+        for name, value in settings.items():
             check(name, value, kinds(GGUFBackend)[name])
         self.check_settings(sha256=sha256, rows=rows, chunk=chunk)
         self.path = weights_file(path, file)
@@ -181,8 +181,8 @@ class _Tokenizer:
         try:
             self._format = Jinja2ChatFormatter(template=template, **words)
         except Exception as error:  # a file's template may be anything
-            told = f"a chat template that fails with {type(error).__name__}: {' '.join(str(error).split())}"
-            raise SymphonyError(f"{vocabulary.file}: found {told}, allowed: one that jinja2 can read") from error
+            finding = f"a chat template that fails with {type(error).__name__}: {' '.join(str(error).split())}"
+            raise SymphonyError(f"{vocabulary.file}: found {finding}, allowed: one that jinja2 can read") from error
 
     def apply_chat_template(self, turns: list[dict[str, str]], **_: Any) -> str:
         return str(self._format(messages=turns).prompt)

@@ -35,11 +35,11 @@ class Drawer:
         best = token = int(np.argmax(logits))
         below = np.subtract(logits, logits[best], out=self._below)
         if temperature > 0:
-            token = self._drawn(below, min(max(temperature, _COLDEST), _HOTTEST), rng)
+            token = self._draw(below, min(max(temperature, _COLDEST), _HOTTEST), rng)
         of_token = float(below[token])
         return token, of_token - float(np.log(np.exp(below, out=below).sum(dtype=np.float64)))
 
-    def _drawn(self, below: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> int:
+    def _draw(self, below: NDArray[np.float32], temperature: float, rng: np.random.Generator) -> int:
         weights = np.divide(below, np.float32(temperature), out=self._weights)
         np.exp(weights, out=weights)
         blocks = np.add.reduceat(weights, self._starts, dtype=np.float64)

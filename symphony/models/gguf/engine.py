@@ -134,7 +134,7 @@ class Engine:
             if planned >= length + _WORTH_WAITING:
                 passed.append(row)
                 continue
-            promised = sum(len(one.row.prompt) + one.row.limit - one.held.computed for one in self._going)
+            promised = sum(len(active.row.prompt) + active.row.limit - active.held.computed for active in self._going)
             if not self._make_room(len(prompt) - length + row.limit + promised, source):
                 if self._going:
                     self._waiting.appendleft(row)
@@ -161,11 +161,11 @@ class Engine:
         going.logprob += logprob
         self.generated += 1
         if not math.isfinite(going.logprob):
-            return _failed(row, len(going.tokens), "logits: found NaN or infinity, allowed: finite numbers")
+            return _fail(row, len(going.tokens), "logits: found NaN or infinity, allowed: finite numbers")
         ended = vocabulary.is_end(token)
         if not ended:
             going.text += shown(vocabulary.piece(token), vocabulary.is_control(token))
-        at = None if ended else self._stopped(going)
+        at = None if ended else self._find_stop(going)
         if not (ended or at is not None or len(going.tokens) >= row.limit):
             self._sequences.add(going.held, token)
             return None
@@ -181,7 +181,7 @@ class Engine:
             dropped=row.dropped,
         )
 
-    def _stopped(self, going: _Going) -> int | None:
+    def _find_stop(self, going: _Going) -> int | None:
         """Returns where a stop string that ends the row begins; None if there is none."""
         stops = going.row.sampling.stop
         if not stops:
@@ -198,7 +198,7 @@ def shown(piece: bytes, control: bool) -> bytes:
     return b"" if control and not is_mark(piece.decode(errors="replace")) else piece
 
 
-def _failed(row: Row, tokens: int, error: str) -> Completion:
+def _fail(row: Row, tokens: int, error: str) -> Completion:
     return Completion(
         text="",
         finish_reason="error",

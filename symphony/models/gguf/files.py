@@ -24,20 +24,20 @@ def weights_file(path: str | Path, file: str | None = None) -> Path:
     """
     own = Path(path) / file if file else Path(path)
     others = os.environ.get(MODELS_VARIABLE)
-    found = [one for one in (own, *([Path(others) / own.name] if others else [])) if isfile(one)]
-    if not found and not file and own.is_dir():
+    existing = [place for place in (own, *([Path(others) / own.name] if others else [])) if isfile(place)]
+    if not existing and not file and own.is_dir():
         raise SymphonyError(f"{own.absolute()}: found a folder, allowed: a GGUF file, or `file`, the name of one in it")
-    if not found:
+    if not existing:
         also = f"; {MODELS_VARIABLE} may name the folder that holds it" if not others else f" or {others}/{own.name}"
         raise SymphonyError(f"{own.absolute()}: found no such file, allowed: a GGUF file{also}")
-    check_file(found[0])
-    return found[0]
+    check_file(existing[0])
+    return existing[0]
 
 
 def revision_of(path: str | Path, *, file: str | None = None, sha256: str | None = None, exact: bool = False) -> str:
     """Returns the model's revision, e.g. "gguf:0123456789abcdef". The file need not exist if its checksum is given."""
-    found = sha256 or file_sha256(weights_file(path, file))
-    return f"gguf:{found[:16]}{':exact' if exact else ''}"
+    checksum = sha256 or file_sha256(weights_file(path, file))
+    return f"gguf:{checksum[:16]}{':exact' if exact else ''}"
 
 
 _checked: dict[tuple[str, int, int], str] = {}  # a memo: the key names the file's state
@@ -55,8 +55,8 @@ def file_sha256(file: Path) -> str:
 
 def check_sha256(file: Path, sha256: str | None) -> None:
     """Raises SymphonyError if the file has another checksum."""
-    if sha256 and (found := file_sha256(file)) != sha256:
-        raise SymphonyError(f"{file}: found sha256 {found}, allowed: {sha256}")
+    if sha256 and (actual := file_sha256(file)) != sha256:
+        raise SymphonyError(f"{file}: found sha256 {actual}, allowed: {sha256}")
 
 
 def check_file(file: Path) -> None:

@@ -105,10 +105,10 @@ class Vocabulary:
         name, length = key.encode(), 1 << 12
         while True:
             buffer = ctypes.create_string_buffer(length)
-            found = self._lib.llama_model_meta_val_str(self._model, name, buffer, length)
-            if found < length:
-                return None if found < 0 else buffer.raw[:found].decode(errors="replace")
-            length = found + 1
+            size = self._lib.llama_model_meta_val_str(self._model, name, buffer, length)
+            if size < length:
+                return None if size < 0 else buffer.raw[:size].decode(errors="replace")
+            length = size + 1
 
     def template(self) -> str | None:
         return self.meta("tokenizer.chat_template")
@@ -217,8 +217,8 @@ class Llama:
             kind = "a full cache" if code == 1 else f"error {code} of llama.cpp"
             raise SymphonyError(f"{self.vocabulary.file}: found {kind} at a batch of {at} tokens, allowed: no error")
         self.decoded += at
-        found = [self._lib.llama_get_logits_ith(self._context, place) for place in places]
-        return [np.ctypeslib.as_array(pointer, (self.vocabulary.size,)) for pointer in found]
+        pointers = [self._lib.llama_get_logits_ith(self._context, place) for place in places]
+        return [np.ctypeslib.as_array(pointer, (self.vocabulary.size,)) for pointer in pointers]
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Makes the target sequence begin with the first tokens of the source; this takes no further cells."""

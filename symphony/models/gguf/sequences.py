@@ -71,9 +71,9 @@ class Sequences:
             common = common_prefix(held.tokens, tokens[:-1])
             if held.active:
                 planned = max(planned, common)
-            here = min(common, held.computed)
-            if here > computed or (here == computed and best is not None and held.used > best.used):
-                best, computed = held, here
+            usable = min(common, held.computed)
+            if usable > computed or (usable == computed and best is not None and held.used > best.used):
+                best, computed = held, usable
         return best, computed, planned
 
     def open(self, tokens: Ints) -> Sequence:
@@ -135,8 +135,8 @@ class Sequences:
         return dropped
 
 
-def common_prefix(one: Ints, other: Ints) -> int:
+def common_prefix(tokens: Ints, other: Ints) -> int:
     """Returns the length of the longest common prefix."""
-    length = min(len(one), len(other))
-    different = one[:length] != other[:length]
+    length = min(len(tokens), len(other))
+    different = tokens[:length] != other[:length]
     return int(different.argmax()) if different.any() else length

@@ -136,13 +136,13 @@ class HFBackend:
     def _end_tokens(self, generation: Any, vocabulary: int) -> set[int]:
         """Returns the ids that end a completion: those of the generation config, the config and the tokenizer."""
         ends: set[int] = set()
-        told = {
+        declared = {
             GENERATION: getattr(generation, "eos_token_id", None),
             CONFIG: self.model.config.eos_token_id,
             TOKENIZER: self.tokenizer.eos_token_id,
         }
-        for name, found in told.items():
-            for end in found if isinstance(found, list) else [] if found is None else [found]:
+        for name, ids in declared.items():
+            for end in ids if isinstance(ids, list) else [] if ids is None else [ids]:
                 if type(end) is not int or not 0 <= end < vocabulary:
                     allowed = f"tokens that the model knows, 0 to {vocabulary - 1}"
                     raise SymphonyError(f"{self.path / name}: eos_token_id: found {end!r}, allowed: {allowed}")
@@ -160,10 +160,10 @@ class HFBackend:
         with self._torch.inference_mode():
             while waiting:
                 batch, full = cut(waiting, self.max_batch_rows, self.budget.tokens)
-                found = self._attempt(batch)
-                if found is not None:
+                completions = self._attempt(batch)
+                if completions is not None:
                     self.budget.held(full=full)
-                    answers.update(found)
+                    answers.update(completions)
                     del waiting[: len(batch)]
         return [answers[index] for index in range(len(requests))]
 
@@ -185,8 +185,8 @@ class HFBackend:
             return None
         (row,) = batch
         length = len(row.prompt)
-        told = f"memory: found too little for a prompt of {length} tokens and {row.limit} new ones, allowed: fewer"
-        refused = Completion(text="", finish_reason="error", prompt_tokens=length, error=told, dropped=row.dropped)
+        message = f"memory: found too little for a prompt of {length} tokens and {row.limit} new ones, allowed: fewer"
+        refused = Completion(text="", finish_reason="error", prompt_tokens=length, error=message, dropped=row.dropped)
         return {row.index: refused}
 
     def _answer(self, rows: list[Row]) -> dict[int, Completion]:
@@ -200,7 +200,7 @@ class HFBackend:
                 batch = batch.select([prompts.index(prompt) for prompt in asked])
             self._decode(batch, sampler)
         else:  # sliding windows, linear attention: `generate` chooses the cache
-            ids, mask = self._padded(asked, [0] * len(asked))
+            ids, mask = self._pad_prompts(asked, [0] * len(asked))
             self.model.generate(
                 ids,
                 attention_mask=mask,
@@ -227,23 +227,25 @@ class HFBackend:
             prefixes = list(dict.fromkeys(prefixes))
             for prefix in prefixes:
                 owner = next(prompt for prompt in prompts if prompt[: len(prefix)] == prefix)
-                computed[owner] += len(prefix) - self._held(prefix)
+                computed[owner] += len(prefix) - self._held_length(prefix)
             self._forward(prefixes, 0)
 
-        for prefixes in shared_prefixes(prompts, {prompt: self._held(prompt) for prompt in prompts}, _WORTH_SHARING):
+        for prefixes in shared_prefixes(
+            prompts, {prompt: self._held_length(prompt) for prompt in prompts}, _WORTH_SHARING
+        ):
             compute(prefixes)
         # Otherwise rows with little left to compute would be padded to those with much left.
-        rests = {prompt: len(prompt) - self._held(prompt) for prompt in prompts}
+        rests = {prompt: len(prompt) - self._held_length(prompt) for prompt in prompts}
         for group in of_like_rest(rests)[:-1]:
             compute([prompt[:-1] for prompt in group])
         for prompt in prompts:
-            computed[prompt] = min(computed[prompt] + len(prompt) - self._held(prompt), len(prompt))
+            computed[prompt] = min(computed[prompt] + len(prompt) - self._held_length(prompt), len(prompt))
         return self._forward(prompts, room), computed
 
-    def _held(self, prompt: Prompt) -> int:
+    def _held_length(self, prompt: Prompt) -> int:
         """Returns how many tokens of a prompt are taken from the tree: all that it holds, or none if they are few."""
-        found = self._tree.match(prompt)
-        return found if found >= _WORTH_FINDING else 0
+        length = self._tree.match(prompt)
+        return length if length >= _WORTH_FINDING else 0
 
     def _forward(self, prompts: list[Prompt], room: int) -> _Batch:
         """Computes the parts of some prompts that the tree does not hold, and adds them to it.
@@ -252,8 +254,8 @@ class HFBackend:
             room: Tokens to generate; 0 if nothing is generated and no logits are needed.
         """
         torch = self._torch
-        held = [self._held(prompt) for prompt in prompts] if self._shares else [0] * len(prompts)
-        ids, mask = self._padded(prompts, held)
+        held = [self._held_length(prompt) for prompt in prompts] if self._shares else [0] * len(prompts)
+        ids, mask = self._pad_prompts(prompts, held)
         most, width = max(held), ids.shape[1]
         pieces = (
             [self._tree.gather(prompt, length) for prompt, length in zip(prompts, held, strict=True)] if most else ()
@@ -307,7 +309,7 @@ class HFBackend:
                 sampler.keep(going)
             batch.logits = self._advance(batch, sampler.tokens[sampler.rows, sampler.step - 1, None])
 
-    def _padded(self, prompts: list[Prompt], held: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pad_prompts(self, prompts: list[Prompt], held: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns token ids and mask (prompts, width): the held part, padding, then the rest of each prompt."""
         most = max(held)
         width = most + max(len(prompt) - length for prompt, length in zip(prompts, held, strict=True))
@@ -376,12 +378,14 @@ class _Batch:
 
 def _unknown(row: Row, tokens: int) -> Completion:
     """Returns the error for a row in which the model computed NaN at some token."""
-    told = "logits: found NaN or infinity, allowed: finite numbers (another dtype, or the config that the weights had)"
+    message = (
+        "logits: found NaN or infinity, allowed: finite numbers (another dtype, or the config that the weights had)"
+    )
     return Completion(
         text="",
         finish_reason="error",
         prompt_tokens=len(row.prompt),
         completion_tokens=tokens,
-        error=told,
+        error=message,
         dropped=row.dropped,
     )

@@ -24,12 +24,12 @@ def roomy_caches(layers: int) -> Callable[[int, Sequence[Held], int], Any]:
     new_layer = _layer_class()
 
     def make(length: int, held: Sequence[Held] = (), width: int = 0) -> Any:
-        made = [new_layer(length) for _ in range(layers)]
+        cache_layers = [new_layer(length) for _ in range(layers)]
         for row, pieces in enumerate(held):
             for begin, piece in pieces:
-                for layer, (keys, values) in zip(made, piece, strict=True):
+                for layer, (keys, values) in zip(cache_layers, piece, strict=True):
                     layer.fill(len(held), row, begin, keys, values, width)
-        return Cache(layers=made)
+        return Cache(layers=cache_layers)
 
     return make
 

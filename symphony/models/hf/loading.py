@@ -38,8 +38,8 @@ def explained(place: Path, allowed: str) -> Iterator[None]:
         if ran_out(error):
             raise
         name = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
-        found = f"{name}{' '.join(str(error).split())[:_MOST_LETTERS]}" or type(error).__name__
-        raise SymphonyError(f"{place}: found {found}, allowed: {allowed}") from error
+        reason = f"{name}{' '.join(str(error).split())[:_MOST_LETTERS]}" or type(error).__name__
+        raise SymphonyError(f"{place}: found {reason}, allowed: {allowed}") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
 
@@ -76,12 +76,12 @@ def load_model(folder: Path, *, dtype: str, device: str, quantization: str | Non
         )
     placed: dict[str, Any] = {} if quantised is None else {"quantization_config": quantised, "device_map": device}
     with explained(folder, "a causal language model's folder"):
-        model, told = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch_dtype, output_loading_info=True, ignore_mismatched_sizes=True, **LOCAL, **placed
         )  # those are reported below; otherwise only a report of many lines would name them
         if getattr(model, "quantization_method", None) is None:
             model = model.to(device)
-    _check_whole(folder, model, told)
+    _check_whole(folder, model, report)
     if quantised is not None and device == "cpu":
         # Modules left whole are views of the mapped file, and would keep the quantised layers' source in memory.
         for parameter in model.parameters():
@@ -127,13 +127,13 @@ def load_generation_config(folder: Path) -> Any:
         return GenerationConfig.from_pretrained(folder, local_files_only=True)
 
 
-def _check_whole(folder: Path, model: Any, told: dict[str, Any]) -> None:
+def _check_whole(folder: Path, model: Any, report: dict[str, Any]) -> None:
     """Raises SymphonyError if transformers filled in tensors at random, skipped any, or read NaN or infinity."""
     for words, key in (("lacking", "missing_keys"), ("unknown", "unexpected_keys"), ("misshapen", "mismatched_keys")):
-        if names := sorted(str(name[0] if isinstance(name, tuple) else name) for name in told.get(key) or ()):
+        if names := sorted(str(name[0] if isinstance(name, tuple) else name) for name in report.get(key) or ()):
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise SymphonyError(f"{folder}: found {words} tensors: {names[0]}{more}, allowed: {_WHOLE}")
-    if errors := told.get("error_msgs"):
+    if errors := report.get("error_msgs"):
         raise SymphonyError(f"{folder}: found {' '.join(str(errors[0]).split())[:_MOST_LETTERS]}, allowed: {_WHOLE}")
     stored = getattr(model.config, "quantization_config", None)
     if stored is not None and getattr(model, "quantization_method", None) is None:
@@ -166,7 +166,7 @@ def _numbers(model: Any) -> Iterator[tuple[str, Any]]:
         state, rows = getattr(parameter, "quant_state", None), getattr(parameter, "SCB", None)
         inner = getattr(state, "state2", None)
         for values in (
-            parameter.data, rows, *(getattr(one, key, None) for one in (state, inner) for key in ("absmax", "offset"))
+            parameter.data, rows, *(getattr(part, key, None) for part in (state, inner) for key in ("absmax", "offset"))
         ):  # fmt: skip
             if values is not None and values.is_floating_point():
                 yield name, values

@@ -161,9 +161,9 @@ def of_like_rest(rests: Mapping[Prompt, int]) -> list[list[Prompt]]:
     return groups
 
 
-def common_prefix(one: Prompt, other: Prompt) -> int:
+def common_prefix(prompt: Prompt, other: Prompt) -> int:
     """Returns the length of the longest common prefix."""
-    length = min(len(one), len(other))
-    if one[:length] == other[:length]:
+    length = min(len(prompt), len(other))
+    if prompt[:length] == other[:length]:
         return length
-    return next(place for place in range(length) if one[place] != other[place])
+    return next(place for place in range(length) if prompt[place] != other[place])

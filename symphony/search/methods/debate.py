@@ -50,13 +50,13 @@ class Debate(Method):
         for number in range(1, self.rounds + 1):
             phases.parts.session.iteration = number
             answers = peers.answers()
-            await peers.answer([_told(answers, peer) for peer in range(peers.count)])
+            await peers.answer([_quote_answers(answers, peer) for peer in range(peers.count)])
             if phases.solved():
                 return "solved"
         return "iterations"
 
 
-def _told(answers: list[str | None], peer: int) -> tuple[str, ...]:
+def _quote_answers(answers: list[str | None], peer: int) -> tuple[str, ...]:
     """Returns what one debater hears of the round before."""
     names = ["You" if other == peer else "Another agent" for other in range(len(answers))]
     return tuple(

@@ -81,17 +81,17 @@ class _Run:
             return "exhausted"
         for layer in range(1, method.layers + 1):
             session.iteration = layer
-            await self.peers.answer([self._told()] * self.peers.count)
+            await self.peers.answer([self._quote_answers()] * self.peers.count)
             if phases.solved():
                 return "solved"
         session.iteration = method.layers + 1
         by = None if method.aggregator is None else Held(method.aggregator, phases.parts.scheduler)
-        last, given_up = await walk(phases, method.max_misses, by=by, keep=True, told=self._told())
+        last, given_up = await walk(phases, method.max_misses, by=by, keep=True, notes=self._quote_answers())
         phases.tree.backup(last, phases.tree[last].prior or 0.0)
         self.aggregated = ROOT if given_up else last
         return "iterations"
 
-    def _told(self) -> tuple[str, ...]:
+    def _quote_answers(self) -> tuple[str, ...]:
         return tuple(ANSWERED.format(who="An agent", text=text) for text in self.peers.answers() if text is not None)
 
     def answer(self, tree: Tree) -> int:

@@ -82,8 +82,8 @@ class ToT(Method):
         """Expands nodes together; returns their open children, best first, with ties in creation order."""
         for id in ids:
             phases.tree.backup(id, phases.tree[id].prior or 0.0)
-        found = await phases.together([phases.expand(id, self.n) for id in ids])
-        new = [id for expansion in found for id in expansion.ids]
+        expansions = await phases.together([phases.expand(id, self.n) for id in ids])
+        new = [id for expansion in expansions for id in expansion.ids]
         if not phases.solved():
             await evaluate(phases, new, places=0 if self.threshold else 1)
         return sorted(_open(phases, new), key=lambda id: -(phases.tree[id].prior or 0.0))

@@ -26,7 +26,7 @@ from symphony.tasks.answers import exact_match, f1, normalise
 from symphony.tasks.feedback import visible
 from symphony.tasks.hotpotqa.corpus import Corpus, Page, Paragraphs
 from symphony.tasks.hotpotqa.wikipedia import Mode, Wikipedia
-from symphony.tasks.repeats import Repeats, Seen, told
+from symphony.tasks.repeats import Repeats, Seen, note_repeat
 from symphony.tasks.wording import read_prompts
 from symphony.types import Feedback, Grade, Problem, Proposal, State, SymphonyError
 
@@ -148,8 +148,8 @@ class HotpotQA:
 
     def problems(self) -> Sequence[Problem]:
         (path,) = self.files()
-        found = datafiles.items(path, self._chosen(path), self.first, self.count)
-        return self.prompts.apart([_problem(row) for row in found])
+        rows = datafiles.items(path, self._chosen(path), self.first, self.count)
+        return self.prompts.apart([_problem(row) for row in rows])
 
     def _chosen(self, path: Path) -> Sequence[_Row]:
         rows = _rows(path)
@@ -190,7 +190,7 @@ class HotpotQA:
         else:
             invalid = True
             observation = "Invalid action. Allowed: search[title], lookup[word], finish[answer]."
-        observation, seen = told(self.repeats, data.seen, action, observation)
+        observation, seen = note_repeat(self.repeats, data.seen, action, observation)
         data = replace(data, seen=seen)
         truncated = data.steps >= self.max_steps
         reward = visible(0.0, self.feedback, truncated)
@@ -253,10 +253,10 @@ READINGS: dict[Reading, Callable[[str], Proposal | None]] = {
 
 
 def _search(data: Data, entity: str) -> tuple[Data, str]:
-    found = data.corpus.find(entity)
-    if isinstance(found, Page):
-        return replace(data, page=found, keyword="", hits=0), " ".join(found.sentences[:SHOWN])
-    similar = f" Similar: {'; '.join(found)}." if found else ""
+    result = data.corpus.find(entity)
+    if isinstance(result, Page):
+        return replace(data, page=result, keyword="", hits=0), " ".join(result.sentences[:SHOWN])
+    similar = f" Similar: {'; '.join(result)}." if result else ""
     return replace(data, page=None, keyword="", hits=0), f"Could not find {entity}.{similar}"
 
 
@@ -272,7 +272,7 @@ def _lookup(data: Data, word: str) -> tuple[Data, str]:
     return data, f"(Result {seen + 1} / {len(hits)}) {hits[seen]}"
 
 
-def _paired(context: Any) -> Any:
+def _pair_titles(context: Any) -> Any:
     """Pairs titles with their sentences, which the hub's Parquet files keep separate."""
     if not isinstance(context, dict):
         return context
@@ -295,10 +295,10 @@ class _Row(datafiles.Row):
     question: datafiles.Text
     answer: datafiles.Text
     type: str = ""
-    context: Annotated[tuple[_Paragraph, ...], Field(strict=False), BeforeValidator(_paired)]
+    context: Annotated[tuple[_Paragraph, ...], Field(strict=False), BeforeValidator(_pair_titles)]
 
     @model_validator(mode="after")
-    def _named(self) -> Self:
+    def _check_key(self) -> Self:
         if not self.key:
             raise ValueError("an _id, an id or a dev_index")
         return self

@@ -92,11 +92,11 @@ class Wikipedia:
     def _ask(self, entity: str) -> dict[str, Any]:
         if not entity.strip():
             return {"similar": []}
-        found = self._get(
+        reply = self._get(
             action="query", prop="extracts|pageprops", ppprop="disambiguation", explaintext="1", redirects="1",
             titles=unescaped(entity),
         )  # fmt: skip
-        pages = found.get("query", {}).get("pages", [])
+        pages = reply.get("query", {}).get("pages", [])
         page = pages[0] if pages else {}
         text = str(page.get("extract") or "")
         if text and "disambiguation" not in page.get("pageprops", {}):
@@ -113,10 +113,10 @@ class Wikipedia:
                 self.sleep(self.wait_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25))
             try:
                 with urlopen(request, timeout=TIMEOUT_S) as answer:
-                    found = json.loads(answer.read())
-                if "error" not in found:
-                    return found if isinstance(found, dict) else {}
-                problem = str(found["error"].get("info", found["error"]))  # too busy: maxlag
+                    reply = json.loads(answer.read())
+                if "error" not in reply:
+                    return reply if isinstance(reply, dict) else {}
+                problem = str(reply["error"].get("info", reply["error"]))  # too busy: maxlag
             except HTTPError as error:
                 if error.code != 429 and error.code < 500:
                     raise SymphonyError(f"{self.address}: found HTTP {error.code}, allowed: an answer") from error

@@ -76,12 +76,12 @@ def in_split(key: str, split: Split) -> bool:
 
 def names(rng: random.Random, count: int, split: Split) -> list[str]:
     """Draws `count` different three-syllable names that belong to `split` (a name is never in both splits)."""
-    found: dict[str, None] = {}
-    while len(found) < count:
+    drawn: dict[str, None] = {}
+    while len(drawn) < count:
         name = "".join(rng.choices(SYLLABLES, k=3)).capitalize()
         if in_split(name, split):
-            found[name] = None
-    return list(found)
+            drawn[name] = None
+    return list(drawn)
 
 
 def distinct(rng: random.Random, right: str, pool: Lexicon, count: int, exclude: tuple[str, ...] = ()) -> list[str]:

@@ -150,10 +150,10 @@ class MiniCode:
 
     def tested(self, problem: Problem, action: str, tests: str) -> str:
         """Puts the tests of another answer into a `submit`; returns any other action as it is."""
-        found = _tests(tests)
-        if split_action(action)[0] != "submit" or not found:
+        cases = _tests(tests)
+        if split_action(action)[0] != "submit" or not cases:
             return action
-        return f"submit[{'; '.join(f'f({given}) = {wanted}' for given, wanted in found.items())}]"
+        return f"submit[{'; '.join(f'f({argument}) = {wanted}' for argument, wanted in cases.items())}]"
 
     def _submit(self, data: Data, tests: Mapping[str, str]) -> State:
         """Returns the verdict, or the failure if a test inside `submit` fails; the last step always gets a verdict."""
@@ -161,19 +161,23 @@ class MiniCode:
         if failed and data.steps < self.max_steps:
             return State(observation=failed, data=replace(data, bounced=True))
         passed = self._passes(data)
-        told = self.feedback == "oracle"
+        shows_verdict = self.feedback == "oracle"
         return State(
-            observation=("Passed." if passed else "Failed.") if told else "Submitted.",
+            observation=("Passed." if passed else "Failed.") if shows_verdict else "Submitted.",
             reward=visible(float(passed), self.feedback),
             terminated=True,
             data=replace(data, passed=passed),
         )
 
     def _failed(self, data: Data, tests: Mapping[str, str]) -> str:
-        run = self.executor.call(program(data.lines), "f", [f"({given},)" for given in tests]) if tests else None
+        run = self.executor.call(program(data.lines), "f", [f"({argument},)" for argument in tests]) if tests else None
         if run is None:
             return ""
-        wrong = [f"f({given}) = {got}." for given, got in zip(tests, run.values, strict=False) if got != tests[given]]
+        wrong = [
+            f"f({argument}) = {got}."
+            for argument, got in zip(tests, run.values, strict=False)
+            if got != tests[argument]
+        ]
         return wrong[0] if wrong else "" if run.outcome == "ok" else "Error."
 
     def _passes(self, data: Data) -> bool:
@@ -196,12 +200,12 @@ class MiniCode:
 
 def _tests(text: str) -> dict[str, str]:
     """Reads the tests in a text as a mapping from argument to expected value, as Python writes lists."""
-    found: dict[str, str] = {}
+    cases: dict[str, str] = {}
     for match in _TEST.finditer(text):
         with suppress(SyntaxError):  # 007 is not a number
-            given, wanted = (str(ast.literal_eval(part)) for part in match.groups())
-            found.setdefault(given, wanted)
-    return dict(list(found.items())[:OWN_TESTS])
+            argument, wanted = (str(ast.literal_eval(part)) for part in match.groups())
+            cases.setdefault(argument, wanted)
+    return dict(list(cases.items())[:OWN_TESTS])
 
 
 def program(lines: Sequence[str]) -> str:

@@ -131,9 +131,9 @@ class MiniQA:
 
     def _finish(self, data: Data, answer: str) -> State:
         reward = float(exact_match(answer, data.world.answer))
-        told = self.feedback == "oracle"
+        shows_verdict = self.feedback == "oracle"
         return State(
-            observation=("Correct." if reward else "Wrong.") if told else "Answer given.",
+            observation=("Correct." if reward else "Wrong.") if shows_verdict else "Answer given.",
             reward=visible(reward, self.feedback),
             terminated=True,
             data=replace(data, answer=answer),

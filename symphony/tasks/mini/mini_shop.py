@@ -136,9 +136,9 @@ class MiniShop:
 
     def _buy(self, data: Data) -> State:
         score = _score(data)
-        told = self.feedback == "oracle"
+        shows_score = self.feedback == "oracle"
         return State(
-            observation=f"Score {score}." if told else "Bought.",
+            observation=f"Score {score}." if shows_score else "Bought.",
             reward=visible(score, self.feedback),
             terminated=True,
             data=replace(data, bought=True),

@@ -85,32 +85,32 @@ class Block:
 def read_blocks(text: str, tongue: Tongue) -> list[Block]:
     """Returns the code of an answer, in order, ignoring tagged reasoning and another speaker's turn."""
     lines = _lines(text)
-    found: list[Block] = []
+    blocks: list[Block] = []
     at: int | None = 0
     while at is not None:
-        at = _read(lines, at, tongue, found)
-    return found
+        at = _read(lines, at, tongue, blocks)
+    return blocks
 
 
 def pieces(text: str) -> list[list[str]]:
     """Returns the lines of an answer, split at its fence marks, without leftovers."""
-    found: list[list[str]] = [[]]
+    parts: list[list[str]] = [[]]
     for line in _lines(text):
         if _MARK.match(line):
-            found.append([])
+            parts.append([])
         else:
-            found[-1].append(_LINE_END.sub("", line).translate(_INVISIBLE))
-    return found
+            parts[-1].append(_LINE_END.sub("", line).translate(_INVISIBLE))
+    return parts
 
 
 def _lines(text: str) -> list[str]:
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "").removeprefix("\ufeff")
-    said = spoken(text)
-    turn = next((match for match in _TURN.finditer(said) if match["cut"]), None)
-    return said[: turn.start("cut") if turn else None].split("\n")
+    speech = spoken(text)
+    turn = next((match for match in _TURN.finditer(speech) if match["cut"]), None)
+    return speech[: turn.start("cut") if turn else None].split("\n")
 
 
-def _read(lines: list[str], at: int, tongue: Tongue, found: list[Block]) -> int | None:
+def _read(lines: list[str], at: int, tongue: Tongue, blocks: list[Block]) -> int | None:
     """Reads blocks from a line on.
 
     Returns:
@@ -121,17 +121,19 @@ def _read(lines: list[str], at: int, tongue: Tongue, found: list[Block]) -> int 
         if token is not None and (token.type != "fence" or token.map is None):
             continue
         start, end = (at + line for line in token.map) if token and token.map else (len(lines), len(lines))
-        over = next((one for one in tongue.programs(lines[done:], start - done) if one[1] > start - done), None)
+        over = next(
+            (program for program in tongue.programs(lines[done:], start - done) if program[1] > start - done), None
+        )
         if over is not None:  # the fence is in a string of a program that began before it
-            found.append(Block(source=over[0]))
+            blocks.append(Block(source=over[0]))
             return done + over[1]
         behind = next((number for number in range(done, start) if _split(lines, number)), None)
-        found += _scan(lines[done : start if behind is None else behind + 1], tongue, typed=True)
+        blocks += _scan(lines[done : start if behind is None else behind + 1], tongue, typed=True)
         if behind is not None:
             return behind + 1
         if token is not None:
             more, later = _fence(lines, start, end, token, tongue)
-            found += more
+            blocks += more
             if later != end:
                 return later
         done = end
@@ -172,8 +174,8 @@ def _fence(lines: list[str], start: int, end: int, token: Token, tongue: Tongue)
     behind = next((number for number in range(start + 1, end) if _split(lines, number)), None)
     if behind is None:
         return _scan(token.content.split("\n"), tongue) or [_broken(token)], end
-    found = _scan(_outdent(lines[start + 1 : behind + 1], indent), tongue)
-    return found, behind + (2 if lines[behind + 1].strip("`~") == "" else 1)
+    blocks = _scan(_outdent(lines[start + 1 : behind + 1], indent), tongue)
+    return blocks, behind + (2 if lines[behind + 1].strip("`~") == "" else 1)
 
 
 def _broken(token: Token) -> Block:
@@ -186,21 +188,21 @@ def _scan(lines: list[str], tongue: Tongue, *, typed: bool = False) -> list[Bloc
     Args:
         typed: Whether code may stand behind an interpreter's prompts.
     """
-    found, at = [], 0
+    blocks, at = [], 0
     for source, end in [*tongue.programs(lines, len(lines)), ("", len(lines))]:
         gap = lines[at : end - source.count("\n") - 1 if source else end]
         prompts = typed and any(line.lstrip().startswith(">>>") for line in gap)
-        plain = [part for line in gap for part in _plain(_untyped(line) if prompts else line).split("\n")]
+        plain = [part for line in gap for part in _plain(_strip_prompt(line) if prompts else line).split("\n")]
         if plain != gap:
-            found += [Block(source=text) for text, _ in tongue.programs(plain, len(plain))]
-        found += [Block(source=source)] if source else []
+            blocks += [Block(source=text) for text, _ in tongue.programs(plain, len(plain))]
+        blocks += [Block(source=source)] if source else []
         at = end
-    return found
+    return blocks
 
 
-def _untyped(line: str) -> str:
+def _strip_prompt(line: str) -> str:
     """Returns a line without an interpreter's prompt."""
-    return _TYPED.sub(lambda found: found[1] or "", line)
+    return _TYPED.sub(lambda match: match[1] or "", line)
 
 
 def _plain(line: str) -> str:
@@ -208,7 +210,7 @@ def _plain(line: str) -> str:
     line = _SAID.sub("", _LINE_END.sub("", line).translate(_INVISIBLE), count=1)
     line = _TICK.sub("", line)
     comment = line.lstrip().startswith(("//", "#"))
-    return line if comment else _ANYWHERE.sub(lambda found: found[1] or "\n", line)
+    return line if comment else _ANYWHERE.sub(lambda match: match[1] or "\n", line)
 
 
 def _clean(text: str, tongue: Tongue) -> str | None:

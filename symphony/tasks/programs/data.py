@@ -99,7 +99,7 @@ class TypedRow(ProgramRow):
 
 class PythonRow(TypedRow):
     def problem(self) -> tuple[str, Target]:
-        hidden = _asserted(self.test, self.entry_point, imports="")
+        hidden = _read_asserts(self.test, self.entry_point, imports="")
         visible = _first(hidden) if isinstance(hidden, Suite) else None
         target = Target(
             entry=self.entry_point,
@@ -187,10 +187,10 @@ class PlusRow(ProgramRow):
         if signature is None:
             raise ValueError(f"a canonical_solution without def {entry}")
         base = inputs(self.task_id, self.base_input)
-        given = tuple(map(repr, [*base, *inputs(self.task_id, list(self.plus_input or []))]))
-        hidden = PlusSuite(entry=entry, arguments=given, reference=reference, atol=self.atol, base=len(base))
+        arguments = tuple(map(repr, [*base, *inputs(self.task_id, list(self.plus_input or []))]))
+        hidden = PlusSuite(entry=entry, arguments=arguments, reference=reference, atol=self.atol, base=len(base))
         prompt = self.prompt.strip().strip("'\"").strip()
-        visible = _asserted(self.assertion, entry, alias="")
+        visible = _read_asserts(self.assertion, entry, alias="")
         target = Target(
             entry=entry,
             hidden=hidden,
@@ -215,7 +215,7 @@ class HumanEvalRow(ProgramRow):
         return self.task_id
 
     def problem(self) -> tuple[str, Target]:
-        hidden = _asserted(self.test, self.entry_point, imports="import math", looped=True)
+        hidden = _read_asserts(self.test, self.entry_point, imports="import math", looped=True)
         visible = _first(hidden) if isinstance(hidden, Suite) and hidden.checks else None
         target = Target(
             entry=self.entry_point,
@@ -228,7 +228,7 @@ class HumanEvalRow(ProgramRow):
         return self.prompt, target
 
 
-def _asserted(
+def _read_asserts(
     test: str, entry: str, *, alias: str = "candidate", imports: str = "", looped: bool = False
 ) -> Suite | BrokenSuite:
     """Reads a test as asserts: those of its function `check`, or, without an alias, those at its top level.

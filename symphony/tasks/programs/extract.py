@@ -76,10 +76,10 @@ def rust_program(text: str, entry: str, signature: str = "") -> str | None:
     sources = [block.source for block in blocks(text, "rust")]
     if signature and not rust_defines(sources, entry) and (body := rust_body(text, signature)):
         sources.append(body)
-    found = rust_items(sources, entry) or rust_items([text.replace("\r\n", "\n")], entry)  # e.g. cut off
-    if found is None and (other := other_function(sources)):
-        found = rust_items([re.sub(rf"\b{re.escape(other)}\b", entry, source) for source in sources], entry)
-    return found
+    program = rust_items(sources, entry) or rust_items([text.replace("\r\n", "\n")], entry)  # e.g. cut off
+    if program is None and (other := other_function(sources)):
+        program = rust_items([re.sub(rf"\b{re.escape(other)}\b", entry, source) for source in sources], entry)
+    return program
 
 
 @lru_cache(maxsize=256)

@@ -23,11 +23,11 @@ def python_signature(tree: ast.Module, entry: str) -> str:
     """Returns the first line of a function, preceded by its decorators; "" if it is not defined."""
     for node in tree.body:
         if isinstance(node, FUNCTION) and node.name == entry:
-            return ast.unparse(ast.Module([_emptied(node)], type_ignores=[])).rpartition("\n")[0]
+            return ast.unparse(ast.Module([_empty(node)], type_ignores=[])).rpartition("\n")[0]
     return ""
 
 
-def _emptied(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.stmt:
+def _empty(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.stmt:
     kind = type(node)
     return kind(
         name=node.name,
@@ -42,8 +42,8 @@ def _emptied(node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.stmt:
 
 def rust_signature(prompt: str, entry: str) -> str:
     """Returns the end of a prompt from its function to the opening brace; "" if it does not end with that brace."""
-    found = re.search(rf"(?m)^[ \t]*(?:pub\s+)?fn\s+{re.escape(entry)}\b[^{{}}]*\{{\s*\Z", prompt)
-    return found[0].strip() if found else ""
+    match = re.search(rf"(?m)^[ \t]*(?:pub\s+)?fn\s+{re.escape(entry)}\b[^{{}}]*\{{\s*\Z", prompt)
+    return match[0].strip() if match else ""
 
 
 def python_body(text: str, signature: str) -> str | None:
@@ -61,15 +61,15 @@ def rust_body(text: str, signature: str) -> str | None:
 
 def has_body(text: str, language: str) -> bool:
     """Whether an answer may be the body of a function."""
-    found = python_body(text, "def f():") if language == "python" else rust_body(text, "fn f() {")
-    return found is not None
+    body = python_body(text, "def f():") if language == "python" else rust_body(text, "fn f() {")
+    return body is not None
 
 
 def _last(text: str, read: Callable[[list[str]], str | None]) -> str | None:
-    found = None
+    last = None
     for lines in pieces(text):
-        found = next((one for one in map(read, _candidates(lines)) if one is not None), found)
-    return found
+        last = next((program for program in map(read, _candidates(lines)) if program is not None), last)
+    return last
 
 
 def _candidates(lines: list[str]) -> Iterator[list[str]]:
@@ -88,10 +88,10 @@ def _candidates(lines: list[str]) -> Iterator[list[str]]:
 
 
 def _python(lines: list[str], signature: str) -> str | None:
-    given = "\n".join(lines).strip("\n").rstrip()
-    first, _, rest = given.partition("\n")
+    body = "\n".join(lines).strip("\n").rstrip()
+    first, _, rest = body.partition("\n")
     less = min((len(line) - len(line.lstrip()) for line in rest.split("\n") if line.strip()), default=0)
-    for text in (f"{' ' * less}{first}\n{rest}", given):  # leading blanks of a completion are often stripped
+    for text in (f"{' ' * less}{first}\n{rest}", body):  # leading blanks of a completion are often stripped
         source = f"{signature}\n{textwrap.indent(textwrap.dedent(text), '    ')}"
         tree = parsed(source)
         if tree is not None and len(tree.body) == 1 and any(map(_returns, getattr(tree.body[0], "body", ()))):

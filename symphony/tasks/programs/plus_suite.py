@@ -83,8 +83,8 @@ def _reference(box: PythonSandbox, suite: PlusSuite) -> tuple[str, ...] | str:
     """Returns the reference's result for each input, or, if it fails, the reason."""
     ran = _call(box, suite.reference, suite, Limits(cpu_s=60, wall_s=60.0, max_chars=_MAX_CHARS))
     if ran.outcome != "ok" or None in ran.values:
-        told = ran.error or next(error for error in ran.errors if error)
-        return f"its reference fails: {told}"
+        reason = ran.error or next(error for error in ran.errors if error)
+        return f"its reference fails: {reason}"
     return tuple(value for value in ran.values if value is not None)
 
 
@@ -105,16 +105,16 @@ def _agree(suite: PlusSuite, value: str, want: str, atol: float) -> bool:
     """Whether two values, given as expressions, are the same by EvalPlus' rules."""
     if value == want:  # even if both hold a nan, which its comparison of floats treats as equal
         return True
-    given, right = literal(value), literal(want)
-    if given is None or right is None:
+    left, right = literal(value), literal(want)
+    if left is None or right is None:
         return False
-    found, wanted = given[0], right[0]
+    actual, wanted = left[0], right[0]
     try:
         if suite.entry in AS_SETS:
-            return set(found) == set(wanted)  # type: ignore[call-overload]
-        if found == wanted:
+            return set(actual) == set(wanted)  # type: ignore[call-overload]
+        if actual == wanted:
             return True
-        return atol != 0 and _close(found, wanted, atol)
+        return atol != 0 and _close(actual, wanted, atol)
     except (TypeError, RecursionError):
         return False
 
@@ -126,15 +126,15 @@ def _floats(value: object) -> bool:
     )
 
 
-def _close(found: object, wanted: object, atol: float) -> bool:
-    if isinstance(wanted, (list, tuple)) and isinstance(found, (list, tuple)):
-        return len(found) == len(wanted) and all(_close(a, b, atol) for a, b in zip(found, wanted, strict=True))
-    if isinstance(found, (int, float, complex)) and isinstance(wanted, (int, float, complex)):
-        if isinstance(found, complex) or isinstance(wanted, complex):
-            return abs(found - wanted) <= atol + RTOL * abs(wanted)
-        if math.isnan(found) or math.isnan(wanted) or math.isinf(found) or math.isinf(wanted):
-            return found == wanted or (math.isnan(found) and math.isnan(wanted))
-        return abs(found - wanted) <= atol + RTOL * abs(wanted)
+def _close(actual: object, wanted: object, atol: float) -> bool:
+    if isinstance(wanted, (list, tuple)) and isinstance(actual, (list, tuple)):
+        return len(actual) == len(wanted) and all(_close(a, b, atol) for a, b in zip(actual, wanted, strict=True))
+    if isinstance(actual, (int, float, complex)) and isinstance(wanted, (int, float, complex)):
+        if isinstance(actual, complex) or isinstance(wanted, complex):
+            return abs(actual - wanted) <= atol + RTOL * abs(wanted)
+        if math.isnan(actual) or math.isnan(wanted) or math.isinf(actual) or math.isinf(wanted):
+            return actual == wanted or (math.isnan(actual) and math.isnan(wanted))
+        return abs(actual - wanted) <= atol + RTOL * abs(wanted)
     return False
 
 
@@ -148,11 +148,11 @@ _TUPLES_OF_TUPLES = "259 401 445"
 _DEEP = "580 615 791"
 
 
-def inputs(id: str, given: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+def inputs(id: str, rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     """Converts arguments to types that JSON cannot represent. Source: EvalPlus, mbpp_deserialize_inputs."""
     number = id.rpartition("/")[2]
     convert = next((convert for numbers, convert in _CONVERTERS if number in numbers.split()), list)
-    return [convert(list(arguments)) for arguments in given]
+    return [convert(list(arguments)) for arguments in rows]
 
 
 def _deep(value: Any) -> Any:

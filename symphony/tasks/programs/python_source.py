@@ -64,17 +64,17 @@ def _end(lines: list[str], start: int, indent: int) -> int:
     end = start
     while end < len(lines) and (not lines[end][:indent].strip() or not lines[end].strip()):
         end += 1
-    given = [line[indent:] for line in lines[start:end]]
-    size = len(given)
+    code = [line[indent:] for line in lines[start:end]]
+    size = len(code)
     while size > 0:
         try:
-            tree = ast.parse("\n".join(given[:size]))
+            tree = ast.parse("\n".join(code[:size]))
         except SyntaxError as error:
             size = min(size - 1, max(0, (error.lineno or size) - 1))
             continue
         except (ValueError, MemoryError, RecursionError):
             return start
-        below = next((line for line in given[size:] if line.strip()), "")
+        below = next((line for line in code[size:] if line.strip()), "")
         if tree.body and below[:1] in (" ", "\t"):  # cut off in the middle of a statement
             size = first_line(tree.body[-1]) - 1
             continue
@@ -131,7 +131,11 @@ class Answer:
 
     def definition(self, entry: str) -> Statement | None:
         """Returns the last statement that defines a function, among those of the surest kind."""
-        rated = [(found, at) for at, one in enumerate(self.statements) if (found := one.quality(entry)) is not None]
+        rated = [
+            (quality, at)
+            for at, statement in enumerate(self.statements)
+            if (quality := statement.quality(entry)) is not None
+        ]
         return self.statements[max(rated)[1]] if rated else None
 
     def is_complete(self, entry: str) -> bool:
@@ -142,7 +146,11 @@ class Answer:
     def other_name(self) -> str | None:
         """Returns the function's name in the last block that defines exactly one; None if there is no such block."""
         for number in reversed(range(len(self.sources))):
-            names = [one.node.name for one in self.statements if one.block == number and isinstance(one.node, FUNCTION)]
+            names = [
+                statement.node.name
+                for statement in self.statements
+                if statement.block == number and isinstance(statement.node, FUNCTION)
+            ]
             names = [name for name in names if not name.startswith("test") and name != "main"]
             if len(names) == 1:
                 return names[0]
@@ -150,27 +158,37 @@ class Answer:
 
     def method(self, entry: str) -> str | None:
         """Returns a function that calls the method of that name in the last class that has it; None if none has."""
-        found = None
-        for one in self.statements:
-            for part in one.node.body if isinstance(one.node, ast.ClassDef) else ():
-                if isinstance(part, ast.FunctionDef) and part.name == entry and isinstance(one.node, ast.ClassDef):
+        method = None
+        for statement in self.statements:
+            for part in statement.node.body if isinstance(statement.node, ast.ClassDef) else ():
+                if (
+                    isinstance(part, ast.FunctionDef)
+                    and part.name == entry
+                    and isinstance(statement.node, ast.ClassDef)
+                ):
                     plain = any(ast.unparse(name) in ("staticmethod", "classmethod") for name in part.decorator_list)
-                    found = f"{one.node.name}{'' if plain else '()'}.{entry}(*args, **kwargs)"
-        return found and f"def {entry}(*args, **kwargs):\n    return {found}\n"
+                    method = f"{statement.node.name}{'' if plain else '()'}.{entry}(*args, **kwargs)"
+        return method and f"def {entry}(*args, **kwargs):\n    return {method}\n"
 
     def asserts(self, entry: str) -> tuple[str, ...]:
         """Returns the top-level asserts about a function, each on one line, with constants replaced by their values."""
-        found: dict[str, None] = {}
+        asserts: dict[str, None] = {}
         for number in range(len(self.sources)):
             values: dict[str, ast.expr] = {}
-            for one in (one for one in self.statements if one.block == number):
-                if isinstance(one.node, ast.Assert) and entry in one.reads:
-                    found[ast.unparse(_Filled(values).visit(copy.deepcopy(one.node)))] = None
-                for name in one.binds:
+            for statement in (statement for statement in self.statements if statement.block == number):
+                if isinstance(statement.node, ast.Assert) and entry in statement.reads:
+                    asserts[ast.unparse(_Filled(values).visit(copy.deepcopy(statement.node)))] = None
+                for name in statement.binds:
                     values.pop(name, None)
-                if isinstance(one.node, ast.Assign) and len(one.node.targets) == 1 and _is_literal(one.node.value):
-                    values |= {part.id: one.node.value for part in one.node.targets if isinstance(part, ast.Name)}
-        return tuple(found)
+                if (
+                    isinstance(statement.node, ast.Assign)
+                    and len(statement.node.targets) == 1
+                    and _is_literal(statement.node.value)
+                ):
+                    values |= {
+                        part.id: statement.node.value for part in statement.node.targets if isinstance(part, ast.Name)
+                    }
+        return tuple(asserts)
 
     def program(self, entry: str, also: Set[str] = frozenset()) -> str | None:
         """Returns the function with everything it needs; None if no block defines it.
@@ -183,9 +201,11 @@ class Answer:
             return None
         kept = {chosen, *self._earlier(chosen, entry)}
         home = {entry: chosen.block}
-        tested = {name for one in self.statements if isinstance(one.node, ast.Assert) for name in one.reads}
+        tested = {
+            name for statement in self.statements if isinstance(statement.node, ast.Assert) for name in statement.reads
+        }
         also = also | {name for name in tested if self._is_fixed(name, chosen.block)}
-        while more := self._needed(kept, home, entry, also) - kept:
+        while more := self._find_needed(kept, home, entry, also) - kept:
             kept |= more
         return joined(*(self._text(number, kept) for number in self._order(chosen.block)))
 
@@ -193,86 +213,105 @@ class Answer:
         """Yields the definitions that a later one wraps: `f = cache(f)`."""
         if isinstance(chosen.node, (ast.Assign, ast.AnnAssign)) and entry in chosen.reads:
             before = self.statements[: self.statements.index(chosen)]
-            yield from (one for one in before if one.block == chosen.block and one.quality(entry) == COMPLETE)
+            yield from (
+                statement
+                for statement in before
+                if statement.block == chosen.block and statement.quality(entry) == COMPLETE
+            )
 
-    def _needed(self, kept: set[Statement], home: dict[str, int], entry: str, also: Set[str]) -> set[Statement]:
+    def _find_needed(self, kept: set[Statement], home: dict[str, int], entry: str, also: Set[str]) -> set[Statement]:
         """Returns the statements that those kept so far directly depend on."""
-        reads = [*((name, one.block) for one in kept for name in one.reads), *((name, home[entry]) for name in also)]
+        reads = [
+            *((name, statement.block) for statement in kept for name in statement.reads),
+            *((name, home[entry]) for name in also),
+        ]
         for name, block in sorted(reads):
             if name not in home and (number := self._home(name, block)) is not None:
                 home[name] = number
         names = {name for name, _ in reads}
-        found = {one for name in names - {entry} if name in home for one in self._binding(name, home[name])}
-        blocks = {one.block for one in kept}
-        for one in self.statements:
-            left_out = entry in one.binds or is_main(one.node) or isinstance(one.node, ast.Assert)
-            if one.block in blocks and not left_out and self._matters(one, names | {entry}, home, entry):
-                found.add(one)
-        return found
+        needed = {
+            statement for name in names - {entry} if name in home for statement in self._binding(name, home[name])
+        }
+        blocks = {statement.block for statement in kept}
+        for statement in self.statements:
+            left_out = entry in statement.binds or is_main(statement.node) or isinstance(statement.node, ast.Assert)
+            if statement.block in blocks and not left_out and self._matters(statement, names | {entry}, home, entry):
+                needed.add(statement)
+        return needed
 
     def _binding(self, name: str, block: int) -> list[Statement]:
         """Returns the statements of a block that give a name its value, without examples that reuse a defined name."""
-        own = [one for one in self.statements if one.block == block and name in one.binds and not is_main(one.node)]
-        found = [one for one in own if not one.asks]
-        sure = [one for one in found if one.quality(name) == COMPLETE]
-        if name in vars(builtins) or any(one.defines for one in sure):
-            return [one for one in found if one in sure or one.imports]
-        return found
+        own = [
+            statement
+            for statement in self.statements
+            if statement.block == block and name in statement.binds and not is_main(statement.node)
+        ]
+        silent = [statement for statement in own if not statement.asks]
+        sure = [statement for statement in silent if statement.quality(name) == COMPLETE]
+        if name in vars(builtins) or any(statement.defines for statement in sure):
+            return [statement for statement in silent if statement in sure or statement.imports]
+        return silent
 
     def _home(self, name: str, block: int) -> int | None:
         """Returns the block that binds a name: the one that reads it, else the nearest before it, else one after it."""
         order = [block, *range(block - 1, -1, -1), *range(block + 1, len(self.sources))]
         return next((number for number in order if self._binding(name, number)), None)
 
-    def _matters(self, one: Statement, names: set[str], home: dict[str, int], entry: str) -> bool:
+    def _matters(self, statement: Statement, names: set[str], home: dict[str, int], entry: str) -> bool:
         """Whether a statement in a used block affects what is used, although it binds none of the used names."""
-        if isinstance(one.node, ast.ImportFrom) and (one.node.module == "__future__" or one.node.names[0].name == "*"):
+        if isinstance(statement.node, ast.ImportFrom) and (
+            statement.node.module == "__future__" or statement.node.names[0].name == "*"
+        ):
             return True
-        if names & _DYNAMIC and (one.imports or one.defines or isinstance(one.node, (ast.Assign, ast.AnnAssign))):
+        if names & _DYNAMIC and (
+            statement.imports or statement.defines or isinstance(statement.node, (ast.Assign, ast.AnnAssign))
+        ):
             return True
-        if one.imports:
+        if statement.imports:
             return False
         # A statement that calls the function itself is only an example, whatever the call changes.
-        effects = self._registers(one) if one.defines else self._effects(one, frozenset((entry, "main")))
-        changed = {name for name in effects & names if self._home(name, one.block) == home.get(name)}
-        sets = effects if one.defines else one.stores  # @f.register; f.count = 0
-        return self._sets_up(one) or any(
+        effects = (
+            self._registers(statement) if statement.defines else self._effects(statement, frozenset((entry, "main")))
+        )
+        changed = {name for name in effects & names if self._home(name, statement.block) == home.get(name)}
+        sets = effects if statement.defines else statement.stores  # @f.register; f.count = 0
+        return self._sets_up(statement) or any(
             not self._is_fixed(name, home[name]) or (name in sets and not self._is_imported(name, home[name]))
             for name in changed
         )
 
-    def _effects(self, one: Statement, seen: frozenset[str] = frozenset()) -> set[str]:
+    def _effects(self, statement: Statement, seen: frozenset[str] = frozenset()) -> set[str]:
         """Returns the names that a statement changes, itself or through functions it calls."""
-        found = set(one.changes)
-        for name in one.calls - seen:
-            number = self._home(name, one.block)
+        changed = set(statement.changes)
+        for name in statement.calls - seen:
+            number = self._home(name, statement.block)
             for other in self._binding(name, number) if number is not None else ():
-                found |= self._effects(other, seen | {name}) if other.defines else set()
-        return found
+                changed |= self._effects(other, seen | {name}) if other.defines else set()
+        return changed
 
-    def _registers(self, one: Statement) -> set[str]:
+    def _registers(self, statement: Statement) -> set[str]:
         """Returns the names that a definition's decorators change: `@f.register`, `@add_to_table`."""
-        found: set[str] = set()
-        for node in one.node.decorator_list if isinstance(one.node, Definition) else ():
+        changed: set[str] = set()
+        for node in statement.node.decorator_list if isinstance(statement.node, Definition) else ():
             called = node.func if isinstance(node, ast.Call) else node
             if isinstance(called, ast.Name):
-                number = self._home(called.id, one.block)
+                number = self._home(called.id, statement.block)
                 for other in self._binding(called.id, number) if number is not None else ():
-                    found |= self._effects(other, frozenset([called.id])) if other.defines else set()
+                    changed |= self._effects(other, frozenset([called.id])) if other.defines else set()
             else:
-                found |= set(roots(called))
-        return found
+                changed |= set(roots(called))
+        return changed
 
     def _is_imported(self, name: str, block: int) -> bool:
-        return any(one.imports for one in self._binding(name, block))
+        return any(statement.imports for statement in self._binding(name, block))
 
     def _is_fixed(self, name: str, block: int) -> bool:
         """Whether a name refers to a definition or a module, which examples do not change."""
-        return all(one.imports or one.defines for one in self._binding(name, block))
+        return all(statement.imports or statement.defines for statement in self._binding(name, block))
 
-    def _sets_up(self, one: Statement) -> bool:
+    def _sets_up(self, statement: Statement) -> bool:
         """Whether it changes a module's state: `sys.setrecursionlimit(n)`, `seed(0)`, `getcontext().prec = 9`."""
-        node = one.node
+        node = statement.node
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             name = ast.unparse(node.value.func).rpartition(".")[2]
             names = set(roots(node.value)) if _SETTERS.match(name) else set()
@@ -280,15 +319,17 @@ class Answer:
             names = {root for part in node.targets if isinstance(part, ast.Attribute) for root in roots(part)}
         else:
             return False
-        homes = ((root, self._home(root, one.block)) for root in names)
+        homes = ((root, self._home(root, statement.block)) for root in names)
         return any(
-            self._has_star(one.block) if number is None else self._is_imported(root, number) for root, number in homes
+            self._has_star(statement.block) if number is None else self._is_imported(root, number)
+            for root, number in homes
         )
 
     def _has_star(self, block: int) -> bool:
         """Whether a block imports names without listing them: `from decimal import *`."""
         return any(
-            one.block == block and one.imports and ast.unparse(one.node).endswith("*") for one in self.statements
+            statement.block == block and statement.imports and ast.unparse(statement.node).endswith("*")
+            for statement in self.statements
         )
 
     def _order(self, last: int) -> list[int]:
@@ -296,14 +337,14 @@ class Answer:
 
     def _text(self, number: int, kept: set[Statement]) -> str:
         """Returns the kept statements of a block, with the comments between them."""
-        own = [one for one in self.statements if one.block == number]
-        if not any(one in kept for one in own):
+        own = [statement for statement in self.statements if statement.block == number]
+        if not any(statement in kept for statement in own):
             return ""
         lines: list[str | None] = list(self.sources[number].split("\n"))
-        spans = [(first_line(one.node), one.node.end_lineno or one.node.lineno) for one in own]
+        spans = [(first_line(statement.node), statement.node.end_lineno or statement.node.lineno) for statement in own]
         if any(first <= end for (_, end), (first, _) in pairwise(spans)):  # a; b
-            return "\n".join(ast.unparse(one.node) for one in own if one in kept)
-        for one, (first, end) in zip(own, spans, strict=True):
-            if one not in kept:
+            return "\n".join(ast.unparse(statement.node) for statement in own if statement in kept)
+        for statement, (first, end) in zip(own, spans, strict=True):
+            if statement not in kept:
                 lines[first - 1 : end] = [None] * (end - first + 1)
         return "\n".join(line for line in lines if line is not None)

@@ -70,7 +70,7 @@ class Statement:
         """Whether it reads user input: `n = int(input())`."""
         calls = [part.func for part in ast.walk(self.node) if isinstance(part, ast.Call)]
         return not self.defines and any(
-            re.fullmatch(r"input|(?:sys\.)?stdin\.read\w*", ast.unparse(one)) for one in calls
+            re.fullmatch(r"input|(?:sys\.)?stdin\.read\w*", ast.unparse(call)) for call in calls
         )
 
     def quality(self, entry: str) -> int | None:
@@ -98,7 +98,9 @@ def _quality(node: ast.stmt, entry: str) -> int:
     if value is None or entry not in _bound(node):
         return OTHER
     if isinstance(value, ast.Call):
-        wraps = any(isinstance(part, ast.Name) and part.id == entry for given in value.args for part in ast.walk(given))
+        wraps = any(
+            isinstance(part, ast.Name) and part.id == entry for argument in value.args for part in ast.walk(argument)
+        )
         applied = isinstance(value.func, ast.Name) and value.func.id == entry
         return OTHER if applied else COMPLETE if wraps else CALL
     return COMPLETE if isinstance(value, (ast.Lambda, ast.Name, ast.Attribute)) else OTHER
@@ -149,11 +151,11 @@ def _changed(node: ast.AST) -> Iterator[str]:
         if isinstance(done, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):  # used for the side effects of its elements
             done = done.elt
         if isinstance(done, ast.Call):
-            function, given = done.func, done.args
+            function, arguments = done.func, done.args
             if isinstance(function, ast.Attribute):
                 yield from roots(function)
             if not (isinstance(function, ast.Name) and function.id in _NO_CHANGE):
-                yield from (one.id for one in given if isinstance(one, ast.Name))
+                yield from (argument.id for argument in arguments if isinstance(argument, ast.Name))
         elif isinstance(part, ast.Global):
             yield from part.names
 
@@ -185,7 +187,7 @@ def roots(node: ast.expr) -> Iterator[str]:
 def first_line(node: ast.stmt) -> int:
     """Returns the line where a statement begins, decorators included."""
     decorators = node.decorator_list if isinstance(node, Definition) else []
-    return min([node.lineno, *(one.lineno for one in decorators)])
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def is_main(node: ast.stmt) -> bool:

@@ -114,14 +114,14 @@ def checks(asserts: Sequence[ast.stmt] | str, entry: str, alias: str = "") -> tu
         The checks; None if a statement is not an assert.
     """
     statements = ast.parse(asserts).body if isinstance(asserts, str) else asserts
-    found = []
+    converted = []
     for statement in statements:
         if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
             continue  # a docstring
         if not isinstance(statement, ast.Assert):
             return None
-        found.append(_check(statement, entry, alias))
-    return tuple(found)
+        converted.append(_check(statement, entry, alias))
+    return tuple(converted)
 
 
 class _Calls(ast.NodeTransformer):
@@ -201,13 +201,13 @@ def judge(box: PythonSandbox, program: str, suite: Suite, limits: Limits) -> Rep
     late: list[str] = []
     for check in suite.checks:
         value, error = values.get(id(check), (None, ran.error)) if check.call else ("()", "")
-        shown.append(_shown(value) if value is not None else error)
+        shown.append(_unwrap(value) if value is not None else error)
         verdicts.append(False if value is None else _equal(value, check.expected))
         if verdicts[-1] is None:
             late.append(f"bool(({check.condition.replace('__result__', f'({value})')}))")
     if late:
-        told = box.evaluate(suite.imports, late, limits, known=True)
-        true = iter([*(value == "True" for value in told.values), *[False] * len(late)])
+        result = box.evaluate(suite.imports, late, limits, known=True)
+        true = iter([*(value == "True" for value in result.values), *[False] * len(late)])
         verdicts = [next(true) if verdict is None else verdict for verdict in verdicts]
     passed = tuple(bool(verdict) for verdict in verdicts)
     return Report(outcome=outcome_of(ran, all(passed)), passed=passed, shown=tuple(shown), detail=ran.error)
@@ -227,23 +227,23 @@ def broken(box: PythonSandbox, suite: Suite, limits: Limits) -> str:
         for side in node.comparators
         if not any(isinstance(part, ast.Name) and part.id == "__result__" for part in ast.walk(side))
     ]
-    told = box.evaluate(suite.imports, [f"bool(({text},))" for text in expected], limits, known=True)
-    return next((f"{error} in what it expects" for error in told.errors if error), "")
+    result = box.evaluate(suite.imports, [f"bool(({text},))" for text in expected], limits, known=True)
+    return next((f"{error} in what it expects" for error in result.errors if error), "")
 
 
 def _equal(value: str, expected: str | None) -> bool | None:
     """Whether a call's value, spelt as a 1-tuple, is the expected literal; None if Python must evaluate it."""
-    found = literal(value) if expected is not None else None
-    wanted = literal(str(expected)) if found is not None else None
-    if found is None or wanted is None:
+    actual = literal(value) if expected is not None else None
+    wanted = literal(str(expected)) if actual is not None else None
+    if actual is None or wanted is None:
         return None
     try:
-        return bool(found[0] == (wanted[0],))
+        return bool(actual[0] == (wanted[0],))
     except RecursionError:
         return False
 
 
-def _shown(value: str) -> str:
+def _unwrap(value: str) -> str:
     """Returns the only item of a spelt 1-tuple."""
     return value[1:-2] if value.startswith("(") and value.endswith(",)") else value
 
@@ -286,9 +286,9 @@ def _judge_script(box: PythonSandbox, program: str, suite: Suite, limits: Limits
     script = _SCRIPT.format(script=suite.script, names=names, entry=suite.entry)
     known: dict[str, str | None] = {}
     for _ in range(ROUNDS):
-        told = box.evaluate(f"{script}\n__known__ = {known!r}", ["__verdict__()"], limits, known=True)
-        verdict = literal(told.values[0] or "") if told.values else None
-        kind, text = verdict[0] if verdict and isinstance(verdict[0], tuple) else ("fail", told.error)
+        result = box.evaluate(f"{script}\n__known__ = {known!r}", ["__verdict__()"], limits, known=True)
+        verdict = literal(result.values[0] or "") if result.values else None
+        kind, text = verdict[0] if verdict and isinstance(verdict[0], tuple) else ("fail", result.error)
         if kind == "pass" and not known:
             why = "a test that never calls the function"
             return Report(outcome="broken_test", passed=(False,), shown=(why,), detail=why)
@@ -296,8 +296,8 @@ def _judge_script(box: PythonSandbox, program: str, suite: Suite, limits: Limits
             passed = kind == "pass"
             return Report(outcome="pass" if passed else "fail", passed=(passed,), shown=(str(text),), detail=str(text))
         key = literal(str(text))
-        name, given = key[0] if key and isinstance(key[0], tuple) else ("", ())
-        ran = box.evaluate(joined(program, suite.setup), [f"{name}(*{given!r})"], limits, needs=suite.entry)
+        name, arguments = key[0] if key and isinstance(key[0], tuple) else ("", ())
+        ran = box.evaluate(joined(program, suite.setup), [f"{name}(*{arguments!r})"], limits, needs=suite.entry)
         if ran.outcome != "ok":
             return Report(outcome=outcome_of(ran, False), passed=(False,), shown=(ran.error,), detail=ran.error)
         known[str(text)] = ran.values[0]

@@ -78,7 +78,7 @@ class Item:
         """Names that it brings into the module."""
         if self.node.type == "use_declaration":
             argument = self.node.child_by_field_name("argument")
-            return frozenset(name for name, _ in _imported(argument, "")) if argument else frozenset()
+            return frozenset(name for name, _ in _imports(argument, "")) if argument else frozenset()
         name = self.node.child_by_field_name("name")
         return frozenset([_text(name)]) if name is not None and self.node.type != "impl_item" else frozenset()
 
@@ -134,8 +134,8 @@ def is_body(source: str) -> bool:
     if root.has_error or len(items) != 1 or items[0].node.type != "function_item" or items[0].is_stub():
         return False
     body = items[0].node.child_by_field_name("body")
-    said = [node for node in body.named_children if node.type not in _BESIDE] if body is not None else []
-    return bool(said) and said[-1].type not in _ITEM
+    statements = [node for node in body.named_children if node.type not in _BESIDE] if body is not None else []
+    return bool(statements) and statements[-1].type not in _ITEM
 
 
 def _items(source: str, block: int) -> Iterator[Item]:
@@ -173,7 +173,7 @@ def _names(node: Node, *types: str) -> Iterator[str]:
         yield from _names(child, *types)
 
 
-def _imported(node: Node, path: str) -> Iterator[tuple[str, str]]:
+def _imports(node: Node, path: str) -> Iterator[tuple[str, str]]:
     """Yields (name, path) of each name that a `use` imports; a wildcard's name is "*"."""
     inner = node.child_by_field_name("path")
     below = f"{path}{_text(inner)}::" if inner is not None else path
@@ -181,7 +181,7 @@ def _imported(node: Node, path: str) -> Iterator[tuple[str, str]]:
         node = node.child_by_field_name("list") or node
     if node.type == "use_list":
         for child in node.named_children:
-            yield from _imported(child, below)
+            yield from _imports(child, below)
     elif node.type == "use_as_clause":
         alias = node.child_by_field_name("alias")
         yield (_text(alias) if alias is not None else "_", f"{path}{_text(node)}")
@@ -226,11 +226,11 @@ def rust_items(sources: Sequence[str], entry: str) -> str | None:
         The source; None if no block has a definition.
     """
     items = [item for number, source in enumerate(sources) for item in _items(source, number)]
-    found = [item for item in items if item.node.type == "function_item" and entry in item.defines]
-    if not found:
+    definitions = [item for item in items if item.node.type == "function_item" and entry in item.defines]
+    if not definitions:
         holds = [source for source in sources if re.search(rf"\bfn\s+{re.escape(entry)}\b", source)]
         return without_main(holds[-1]).strip("\n") + "\n" if holds else None
-    chosen = max(found, key=lambda item: (not item.is_stub(), not item.node.has_error, items.index(item)))
+    chosen = max(definitions, key=lambda item: (not item.is_stub(), not item.node.has_error, items.index(item)))
     kept = [
         item
         for item in items
@@ -252,7 +252,7 @@ def with_preamble(prompt: str, program: str, entry: str) -> str:
     for item in _items(prompt, 0):
         if item.node.type == "use_declaration":
             argument = item.node.child_by_field_name("argument")
-            paths = _imported(argument, "") if argument is not None else ()
+            paths = _imports(argument, "") if argument is not None else ()
             head += [f"use {path};" for name, path in paths if name == "*" or name not in own]
         elif not item.defines & {*own, entry, "main"}:
             head.append(item.text)
@@ -275,15 +275,17 @@ def _lacking(kept: list[Item], others: list[Item], entry: str) -> Item | None:
     """
     defined = {name for item in kept for name in item.defines} - {"*"}
     names = {name for item in kept for name in item.names} - defined - {entry, "main"}
-    own = {name: one.block for one in kept if one.node.type in _OWN for name in one.defines}
+    own = {name: item.block for item in kept if item.node.type in _OWN for name in item.defines}
     called = names.union(*(item.fields for item in kept))
     for item in others:
         if item in kept or item.is_test or item.node.has_error or item.defines & defined:
             continue
-        drafts = {name for one in others if one.block == item.block and one.node.type in _OWN for name in one.defines}
+        drafts = {
+            name for other in others if other.block == item.block and other.node.type in _OWN for name in other.defines
+        }
         of_ours = any(own[name] == item.block or name not in drafts for name in item.owners & own.keys())
         standard = item.node.type == "use_declaration" and _STANDARD.search(item.text)
-        again = any(one.block != item.block and one.owners and _head(one) == _head(item) for one in kept)
+        again = any(other.block != item.block and other.owners and _head(other) == _head(item) for other in kept)
         if item.defines & names or item.methods & called or standard or (of_ours and not again):
             return item
     return None
@@ -301,10 +303,10 @@ def without_main(source: str) -> str:
         return source
     depth, at = 1, match.end()
     token = re.compile(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])'|[{}]", re.DOTALL)
-    for found in token.finditer(source, match.end()):
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
+    for part in token.finditer(source, match.end()):
+        depth += {"{": 1, "}": -1}.get(part[0], 0)
         if depth == 0:
-            at = found.end()
+            at = part.end()
             break
     else:
         return source

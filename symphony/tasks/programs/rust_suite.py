@@ -55,7 +55,7 @@ class RustCheck:
     def text(self) -> str:
         return f"assert_eq!({self.call}, {self.expected});"
 
-    def told(self, entry: str) -> str:
+    def render(self, entry: str) -> str:
         """Returns the check as people and models read it."""
         return self.text.replace("candidate(", f"{entry}(")
 
@@ -106,13 +106,13 @@ def of(other: RustSuite, checks: tuple[RustCheck, ...]) -> RustSuite:
 
 def read_checks(text: str, entry: str) -> list[RustCheck]:
     """Reads every `assert_eq!(call, value)` in a text, renaming the function to `candidate`."""
-    found = []
+    checks = []
     for match in re.finditer(r"assert_eq!\s*\(", text):
-        arguments = _arguments(_enclosed(text, match.end()))
+        arguments = _arguments(_enclosed_text(text, match.end()))
         if len(arguments) >= 2:
             call = re.sub(rf"\b{re.escape(entry)}(?=\s*\()", "candidate", arguments[0])
-            found.append(RustCheck(call=call, expected=arguments[1]))
-    return found
+            checks.append(RustCheck(call=call, expected=arguments[1]))
+    return checks
 
 
 def written(answer: str, entry: str) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def written(answer: str, entry: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check.text for check in checks))
 
 
-def _enclosed(text: str, start: int) -> str:
+def _enclosed_text(text: str, start: int) -> str:
     """Returns the text between an opening bracket, which ends at `start`, and its closing bracket."""
     depth = 1
     for match in _TOKENS.finditer(text, start):
@@ -176,15 +176,15 @@ def judge(program: str, suite: RustSuite, wall_s: float) -> Report:
             return Report(outcome="compile_error", passed=nothing, shown=("",) * len(nothing), detail=_diagnosis(built))
         for order in range(ORDERS if _HASHED.search(program) else 1):
             ran = _run(folder, wall_s, order)
-            said = _values(ran.output, len(suite.checks))
+            values = _values(ran.output, len(suite.checks))
             passed = tuple(
-                text is not None and canonical(text) == want for text, want in zip(said, wanted, strict=True)
+                text is not None and canonical(text) == want for text, want in zip(values, wanted, strict=True)
             )
             if not all(passed) or ran.outcome != "ok":
                 break
     panic = re.search(r"panicked at [^\n]*\n?([^\n]*)", ran.output)
     detail = ran.outcome if ran.outcome != "ok" else panic[1] if panic else ""
-    shown = tuple(detail or "no value" if value is None else value for value in said)
+    shown = tuple(detail or "no value" if value is None else value for value in values)
     outcome: Outcome = "pass" if all(passed) else "fail"
     if ran.outcome != "ok":
         outcome = "timeout" if ran.outcome == "timeout" else "killed"
@@ -222,10 +222,10 @@ def _printing(calls: list[str], entry: str) -> str:
 
 def _values(output: str, count: int) -> list[str | None]:
     """Returns the value printed for each call; None if there is none, or more than one."""
-    found: dict[int, list[str]] = {}
+    printed: dict[int, list[str]] = {}
     for index, value in re.findall(rf"{_MARK}(\d+):(.*?){_END}", output, re.DOTALL):
-        found.setdefault(int(index), []).append(value)
-    return [found[i][0] if len(found.get(i, ())) == 1 else None for i in range(count)]
+        printed.setdefault(int(index), []).append(value)
+    return [printed[i][0] if len(printed.get(i, ())) == 1 else None for i in range(count)]
 
 
 def canonical(debug: str) -> str:
@@ -298,11 +298,11 @@ def _toolchain() -> tuple[str, bool]:
     """Returns the folder of the compiler behind `rustc`, and whether every user may read it."""
     if shutil.which("rustc") is None:
         raise SymphonyError("rustc: found no Rust compiler, allowed: one on the PATH (https://rustup.rs)")
-    told = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=False)
-    root = Path(told.stdout.strip())
-    if told.returncode != 0 or not (root / "bin" / "rustc").exists():
-        found = (told.stderr.strip() or str(root)).splitlines()[0][:200]
-        raise SymphonyError(f"rustc: found {found}, allowed: a compiler that names its sysroot")
+    done = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, check=False)
+    root = Path(done.stdout.strip())
+    if done.returncode != 0 or not (root / "bin" / "rustc").exists():
+        reason = (done.stderr.strip() or str(root)).splitlines()[0][:200]
+        raise SymphonyError(f"rustc: found {reason}, allowed: a compiler that names its sysroot")
     readable = all(path.stat().st_mode & 0o5 == 0o5 for path in (root / "bin" / "rustc", *root.parents))
     return str(root), readable
 

@@ -199,8 +199,8 @@ def execute(job: dict[str, Any], tell: Callable[[str, str], None]) -> None:
     def shown(raised: BaseException) -> str:
         text = type(raised).__name__
         with contextlib.suppress(BaseException):
-            said = str(raised).strip().partition("\n")[0].partition(" at 0x")[0]
-            text += f": {said[:longest]}" if said else ""
+            message = str(raised).strip().partition("\n")[0].partition(" at 0x")[0]
+            text += f": {message[:longest]}" if message else ""
         return text
 
     try:

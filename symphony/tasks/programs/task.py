@@ -99,8 +99,8 @@ class Programs:
                 "task.internal: found hidden_asserts with feedback=none, allowed: generated, first_assert"
             )
         # Only the hidden tests are ground truth.
-        told = "oracle" if self.internal == "hidden_asserts" else "none"
-        object.__setattr__(self, "feedback", told)
+        feedback = "oracle" if self.internal == "hidden_asserts" else "none"
+        object.__setattr__(self, "feedback", feedback)
         object.__setattr__(self, "name", self.dataset)
         object.__setattr__(self, "box", _box())
         read_prompts(f"programs_{self._language}", self.wording)  # reports errors in the file right away
@@ -134,10 +134,10 @@ class Programs:
             raise SymphonyError(f"task {self.name}: {why}")
         (path,) = self.files()
         source = SOURCES[self.dataset]
-        found = []
+        problems = []
         for id, prompt, target in read(source, path, self.first, self.count):
-            found.append(Problem(id=id, kind=f"{self.variant}, {self.internal}", prompt=prompt, target=target))
-        return self.prompts.apart(found)
+            problems.append(Problem(id=id, kind=f"{self.variant}, {self.internal}", prompt=prompt, target=target))
+        return self.prompts.apart(problems)
 
     @property
     def slow_steps(self) -> bool:
@@ -163,18 +163,20 @@ class Programs:
         return State(observation="", data=Data(target=problem.target))
 
     def parse(self, text: str) -> Proposal | None:
-        found = blocks(text, self._language)
-        if not any(block.fenced for block in found) and has_body(text, self._language):
+        parsed = blocks(text, self._language)
+        if not any(block.fenced for block in parsed) and has_body(text, self._language):
             return Proposal(thought="", action=text.strip("\n"))
-        programs = [block for block in found if block.sound and may_define(block.source, self._language)]
-        if not programs and not any(block.fenced for block in found):
+        programs = [block for block in parsed if block.sound and may_define(block.source, self._language)]
+        if not programs and not any(block.fenced for block in parsed):
             is_meant = re.search(r"(?m)^\s*(?:async\s+)?(?:def|fn|pub fn)\s", text)
             return Proposal(thought="", action=text.strip()) if is_meant else None
-        first = next(line for line in found[0].source.split("\n") if line.strip()) if found[0].source.strip() else "```"
+        first = (
+            next(line for line in parsed[0].source.split("\n") if line.strip()) if parsed[0].source.strip() else "```"
+        )
         thought = _LABELS.sub("", text.partition(first)[0])
-        return Proposal(thought=" ".join(thought.split()), action="\n".join(map(self._fenced, found)))
+        return Proposal(thought=" ".join(thought.split()), action="\n".join(map(self._fence, parsed)))
 
-    def _fenced(self, block: Block) -> str:
+    def _fence(self, block: Block) -> str:
         """Puts a block into a fence that nothing inside it closes."""
         marks = max(map(len, re.findall(r"`+", block.source)), default=0)
         fence = "`" * max(3, marks + 1)
@@ -230,8 +232,8 @@ class Programs:
         if isinstance(target.hidden, RustSuite):
             checks = tuple(rust_suite.read_checks(" ".join(data.tests), target.entry))
             return rust_suite.of(target.hidden, checks) if checks else None
-        found = python_suite.checks("\n".join(data.tests), target.entry)
-        return Suite(entry=target.entry, checks=found, imports="import math") if found else None
+        asserts = python_suite.checks("\n".join(data.tests), target.entry)
+        return Suite(entry=target.entry, checks=asserts, imports="import math") if asserts else None
 
     def _tested_program(self, data: Data) -> str:
         """Returns the program with everything else the published tests use besides its function, e.g. a class."""
@@ -255,7 +257,7 @@ class Programs:
         program, _ = _understand(action, problem.target, self._language)
         if self._language == "rust":
             checks = [check for check in rust_suite.read_checks(tests, entry) if "candidate(" in check.call]
-            lines = [f"    {check.told(entry)}" for check in checks[:OWN_TESTS]]
+            lines = [f"    {check.render(entry)}" for check in checks[:OWN_TESTS]]
             below = "\n".join(["fn main() {", *lines, "}"])
         else:
             lines = list(asserts(tests, entry)[:OWN_TESTS])
@@ -357,7 +359,7 @@ def _feedback(suite: Hidden, report: Report) -> str:
     if isinstance(suite, PlusSuite):
         texts = [f"{suite.entry}(*{arguments})" for arguments in suite.arguments]
     elif isinstance(suite, RustSuite):
-        texts = [check.told(suite.entry) for check in suite.checks]
+        texts = [check.render(suite.entry) for check in suite.checks]
     else:
         assert isinstance(suite, Suite)
         texts = [check.text for check in suite.checks]
@@ -368,6 +370,6 @@ def _feedback(suite: Hidden, report: Report) -> str:
         if not passed
     ]
     parts = [("Tests passed:", fine), ("Tests failed:", wrong)]
-    said = "\n".join(f"{head}\n" + "\n".join(lines) for head, lines in parts if lines)
+    text = "\n".join(f"{head}\n" + "\n".join(lines) for head, lines in parts if lines)
     ended = "" if report.outcome in ("pass", "fail") else f"\nThe program ended with: {report.detail or report.outcome}"
-    return said + ended
+    return text + ended

@@ -218,18 +218,18 @@ def table(path: Path, kind: type[Mined] | type[Written]) -> Mapping[str, Any]:
         SymphonyError: The file holds something else; the message names the line.
     """
     text = jsonrows.read_text(path)
-    found = jsonrows.parse_json(text, path)
-    if not isinstance(found, dict) or not found:
-        told = "an empty object" if found == {} else type(found).__name__
-        raise SymphonyError(f"{path}: found {told}, allowed: a JSON object of products")
-    for asin, value in found.items():
+    products = jsonrows.parse_json(text, path)
+    if not isinstance(products, dict) or not products:
+        finding = "an empty object" if products == {} else type(products).__name__
+        raise SymphonyError(f"{path}: found {finding}, allowed: a JSON object of products")
+    for asin, value in products.items():
         line = text.count("\n", 0, max(0, text.find(json.dumps(asin)))) + 1
         where = f"{path}:{line}: product {asin}"
         if kind is Written and not isinstance(value, list):
             raise SymphonyError(f"{where}: found {type(value).__name__}, allowed: a list of instructions")
         for row in value if kind is Written else [value]:
             datafiles.check(kind, row, where)
-    return found
+    return products
 
 
 def _objects(path: Path) -> Iterator[tuple[int, int, dict[str, Any], str]]:
@@ -299,11 +299,11 @@ def _product(row: Any, mined: Mapping[str, Any], where: str) -> tuple[str, Produ
     if isinstance(row, dict) and "product" in row:
         processed = datafiles.check(_Processed, row, where)
         if processed.id != processed.product.asin:
-            told = f"{where}: product.asin: found {processed.product.asin!r}, allowed: the row's id {processed.id!r}"
-            raise SymphonyError(told)
+            message = f"{where}: product.asin: found {processed.product.asin!r}, allowed: the row's id {processed.id!r}"
+            raise SymphonyError(message)
         product = processed.product
         options = {name: tuple(values) for name, values in product.options.items()}
-        return processed.id, _made(product, tuple(product.pricing), options, tuple(product.Attributes))
+        return processed.id, _make_product(product, tuple(product.pricing), options, tuple(product.Attributes))
     if isinstance(row, dict) and row.get("asin") == "nan":
         return "nan", None
     raw = datafiles.check(_Original, row, where)
@@ -316,10 +316,10 @@ def _product(row: Any, mined: Mapping[str, Any], where: str) -> tuple[str, Produ
             f"{where}: pricing: found {jsonrows.short(raw.pricing)}, allowed: dollars, e.g. $5.00 or $5.00$9.00"
         ) from error
     attributes = tuple(mined.get(raw.asin, {}).get("attributes", ("DUMMY_ATTR",)))
-    return raw.asin, _made(raw, prices, _options(raw.customization_options or {}), attributes)
+    return raw.asin, _make_product(raw, prices, _options(raw.customization_options or {}), attributes)
 
 
-def _made(
+def _make_product(
     row: _Shown, prices: tuple[float, ...], options: Mapping[str, tuple[str, ...]], attributes: tuple[str, ...]
 ) -> Product:
     points = row.small_description
@@ -355,7 +355,7 @@ def _prices(text: str | None) -> tuple[float, ...]:
 
 def _options(groups: Mapping[str, list[_Value] | None]) -> dict[str, tuple[str, ...]]:
     return {
-        name.lower(): tuple(one.value.strip().replace("/", " | ").lower() for one in values)
+        name.lower(): tuple(value.value.strip().replace("/", " | ").lower() for value in values)
         for name, values in groups.items()
         if values is not None
     }
@@ -373,10 +373,10 @@ def files(data: Path, size: str, instructions: str) -> tuple[Path, ...]:
     mined = ("items_ins_v2_1000.json",) if small else ("items_ins_v2.json",)
     option = "webshop" if small else "webshop_full"
     products = datafiles.find(data, "webshop", (raw, processed), option)
-    found = [products]
+    paths = [products]
     if products.suffix == ".json" or instructions == "synthetic":
-        found.append(datafiles.find(data, "webshop", mined, option))
+        paths.append(datafiles.find(data, "webshop", mined, option))
     if instructions == "human":
         names = ("items_human_ins.json", "items_human_ins_subset.json")
-        found.append(datafiles.find(data, "webshop", names, option))
-    return tuple(found)
+        paths.append(datafiles.find(data, "webshop", names, option))
+    return tuple(paths)

@@ -118,8 +118,8 @@ class Goals:
             combination = place - (self._ends[which - 1] if which else 0)
             pairs = _combination(product, combination)
             options: tuple[Option, ...] = pairs
-            told = ", and ".join(f"{name}: {value}" for name, value in pairs)
-            asked = f"{written.instruction} with {told}" if told else written.instruction
+            options_text = ", and ".join(f"{name}: {value}" for name, value in pairs)
+            asked = f"{written.instruction} with {options_text}" if options_text else written.instruction
         else:
             options, asked = written.options, written.instruction.strip(".")
         limit = "" if written.ceiling == UNLIMITED else f", and price lower than {written.ceiling:.2f} dollars"
@@ -167,18 +167,18 @@ def goals(catalogue: Catalogue, instructions: Mapping[str, Any], kind: Instructi
     ends: list[int] = []
     for row in rows:
         asin = catalogue.asins[row]
-        for given in _given(instructions[asin], kind):
-            one = _Written(asin=asin, ceiling=_ceiling(rng, prices[row]), **given)
-            product = catalogue.product(asin) if one.options is None else None
+        for instruction in _select_instructions(instructions[asin], kind):
+            goal = _Written(asin=asin, ceiling=_ceiling(rng, prices[row]), **instruction)
+            product = catalogue.product(asin) if goal.options is None else None
             count = math.prod(len(values) for _, values in product.options) if product else 1
-            written.append(one)
+            written.append(goal)
             ends.append((ends[-1] if ends else 0) + count)
     order = list(range(ends[-1] if ends else 0))
     random.Random(SHUFFLE).shuffle(order)
     return Goals(prices=prices, _catalogue=catalogue, _written=written, _ends=ends, _order=array("q", order))
 
 
-def _given(rows: Any, kind: Instructions) -> list[dict[str, Any]]:
+def _select_instructions(rows: Any, kind: Instructions) -> list[dict[str, Any]]:
     """Returns the instructions of a product that are goals; human ones without attributes are not."""
     if kind == "synthetic":
         if rows.get("instruction") is None:
@@ -258,7 +258,7 @@ def type_share(same_query: bool, same_path: bool, title: float) -> float:
 def options_met(chosen: Sequence[str], wanted: Sequence[Option]) -> int:
     """Counts the wanted options that some chosen option matches, with colours reduced to their names."""
     have = [_colour(option) for option in chosen]
-    return sum(any(_like(one, want) for one in have) for want in map(_colour, wanted))
+    return sum(any(_like(option, want) for option in have) for want in map(_colour, wanted))
 
 
 def _same_path(bought: str, wanted: str) -> bool:
@@ -273,9 +273,9 @@ def _has(product: Product, attribute: str) -> bool:
     return any(attribute in text.lower() for text in texts)
 
 
-def _like(one: Option, other: Option) -> bool:
+def _like(option: Option, other: Option) -> bool:
     # A synthetic option is a pair; the original's matcher sees its Python repr, which holds name and value.
-    return bool(fuzz.token_set_ratio(str(one), str(other)) > _SAME)
+    return bool(fuzz.token_set_ratio(str(option), str(other)) > _SAME)
 
 
 def _colour(option: Option) -> Option:
@@ -292,13 +292,13 @@ def nouns_by(wanted: Nouns) -> Literal["spacy", "words"]:
     Raises:
         SymphonyError: spaCy is asked for, but it or its model is not installed.
     """
-    there = find_spec("spacy") is not None and find_spec(_MODEL) is not None
-    if wanted == "spacy" and not there:
+    has_spacy = find_spec("spacy") is not None and find_spec(_MODEL) is not None
+    if wanted == "spacy" and not has_spacy:
         raise SymphonyError(
             f"task.nouns: found spacy without spaCy and its model, allowed: auto, words, or spacy "
             f"after `pip install spacy && python -m spacy download {_MODEL}`"
         )
-    return "words" if wanted == "words" or not there else "spacy"
+    return "words" if wanted == "words" or not has_spacy else "spacy"
 
 
 def noun_finder(by: Literal["spacy", "words"]) -> Callable[[str], list[str]]:

@@ -21,7 +21,7 @@ from symphony.chat.prompts import ChatPrompts, parse_proposal, read_actions, spl
 from symphony.chat.reasoning import spoken
 from symphony.fields import Count, FromZero, check_fields
 from symphony.tasks.feedback import visible
-from symphony.tasks.repeats import Repeats, Seen, told
+from symphony.tasks.repeats import Repeats, Seen, note_repeat
 from symphony.tasks.webshop.catalogue import Catalogue, Mined, Product, Written, files, load, table
 from symphony.tasks.webshop.goals import Goal, Goals, Instructions, Nouns, Reward, goals, judge, noun_finder, nouns_by
 from symphony.tasks.wording import read_prompts
@@ -33,7 +33,7 @@ Page = Literal["start", "results", "item", "part", "end"]
 
 LISTED = 10
 """Products per page of results."""
-TOLD = 3
+DETAILED = 3
 """How many of these show title and price (published agents: 3)."""
 PARTS = ("Description", "Features", "Reviews", "Attributes")
 """Pages of a product besides its main page."""
@@ -163,7 +163,7 @@ class WebShop:
         if after is not None and after.page == "end":
             return self._bought(after)
         shown = HINT if after is None else self._shown(data, after)
-        observation, seen = told(self.repeats, data.seen, action, shown)
+        observation, seen = note_repeat(self.repeats, data.seen, action, shown)
         truncated = data.steps >= self.max_steps
         return State(
             observation=observation,
@@ -194,7 +194,7 @@ class WebShop:
         if button == "< prev":
             return replace(data, number=data.number - 1) if data.number > 1 else None
         asin = button.upper()
-        return replace(data, page="item", asin=asin) if asin in self._listed(data)[1] else None
+        return replace(data, page="item", asin=asin) if asin in self._list_page(data)[1] else None
 
     def _from_item(self, data: Data, button: str) -> Data | None:
         if button == "buy now":
@@ -211,10 +211,10 @@ class WebShop:
                     return replace(data, chosen=tuple((dict(data.chosen) | {name: value}).items()))
         return None
 
-    def _listed(self, data: Data) -> tuple[int, list[str]]:
+    def _list_page(self, data: Data) -> tuple[int, list[str]]:
         """Returns how many products the query finds, and the ids of those on the open page of results."""
-        found = _found(self.files(), data.query)
-        return len(found), found[(data.number - 1) * LISTED : data.number * LISTED]
+        ids = _search_results(self.files(), data.query)
+        return len(ids), ids[(data.number - 1) * LISTED : data.number * LISTED]
 
     def _shown(self, before: Data, data: Data) -> str:
         if data.page == "item" and data.chosen != before.chosen and data.chosen:
@@ -228,12 +228,12 @@ class WebShop:
         return _item(product, data.chosen) if data.page == "item" else _part(product, data.part)
 
     def _results(self, data: Data) -> str:
-        total, asins = self._listed(data)
+        total, asins = self._list_page(data)
         buttons = ["[< Prev] ", "[Next >] "] if data.number > 1 else ["[Next >] "]
         lines = ["[Back to Search] ", f"Page {data.number} (Total results: {total}) ", *buttons]
         for place, asin in enumerate(asins):
             lines.append(f"[{asin}] ")
-            if place < TOLD:
+            if place < DETAILED:
                 product = self.catalogue.product(asin)
                 lines += [f"{product.title} ", f"{product.price} "]
         return "\n".join(lines)
@@ -241,10 +241,10 @@ class WebShop:
     def _bought(self, data: Data) -> State:
         if data.goal is None:  # feedback "none": nothing is compared at all
             return State(observation="Thank you for shopping with us!", terminated=True, data=data)
-        reward = self._judged(data, data.goal).total
+        reward = self._judge(data, data.goal).total
         return State(observation=f"Your score (min 0.0, max 1.0): {reward}", reward=reward, terminated=True, data=data)
 
-    def _judged(self, data: Data, goal: Goal) -> Reward:
+    def _judge(self, data: Data, goal: Goal) -> Reward:
         row = self.catalogue.row(data.asin)
         assert row is not None
         return judge(
@@ -269,7 +269,7 @@ class WebShop:
         data: Data = state.data
         if data.page != "end":
             return Grade(success=False, score=0.0, detail="nothing bought")
-        reward = self._judged(data, problem.target)
+        reward = self._judge(data, problem.target)
         detail = (
             f"{_purchase(data)}: type {reward.type}, attributes {reward.attributes}/{len(problem.target.attributes)}, "
             f"options {reward.options}/{len(problem.target.options)}, price {'met' if reward.price else 'not met'}, "
@@ -289,10 +289,10 @@ def _official(text: str) -> Proposal | None:
     Source: ZHUWEI-hub/SYMPHONY, commit 3fbe298, webshop/symphony.py:313-331, 741.
     """
     labelled = [line for line in text.split("\n") if line.startswith("Action") and ":" in line]
-    said = (labelled[0].split(":")[1].strip() if labelled else "") or text.strip()
+    answer = (labelled[0].split(":")[1].strip() if labelled else "") or text.strip()
     for _ in range(2):
-        said = said[said.find(":") + 1 :].strip() if said.startswith("Action") else said
-    action = said.split("\n")[0].split(":")[0].strip()
+        answer = answer[answer.find(":") + 1 :].strip() if answer.startswith("Action") else answer
+    action = answer.split("\n")[0].split(":")[0].strip()
     return Proposal(thought="", action=action) if action else None
 
 
@@ -346,6 +346,6 @@ def _goals(paths: tuple[Path, ...], instructions: Instructions, seed: int) -> Go
 
 
 @lru_cache(maxsize=4096)
-def _found(paths: tuple[Path, ...], query: str) -> list[str]:
+def _search_results(paths: tuple[Path, ...], query: str) -> list[str]:
     """Runs a search; its pages, and branches that ask the same, share the result."""
     return _catalogue(paths).search(query)
