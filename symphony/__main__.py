@@ -15,6 +15,7 @@ from pathlib import Path
 
 from symphony import byhand, studies
 from symphony.forecast import doctor, estimate, forecast
+from symphony.forecast.findings import summarise
 from symphony.models import placement
 from symphony.plan import compose, needs, options, specs
 from symphony.records import database
@@ -104,14 +105,13 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("name", help=", ".join(names))
         _report_inputs(sub)
         sub.add_argument("--out", type=_path, required=True, metavar="FOLDER")
-    text = "load a study's finished runs and write its tables, figures and page; or the page of a loaded database alone"
+    text = "load a study's finished runs and write its tables, figures and page; or those of a loaded database"
     sub = command("report", _report, text)
     sub.add_argument(
         "places", nargs="*", type=_place_name, metavar="study", help="a study, and overrides; nothing with --database"
     )
     _report_inputs(sub, required=False)
-    sub.add_argument("--figures", type=_path, metavar="FOLDER", help="with --database: made by `symphony figure`")
-    sub.add_argument("--out", type=_path, metavar="FILE", help="with --database: the page")
+    sub.add_argument("--out", type=_path, metavar="FOLDER", help="with --database: where they are written")
     _study_places(sub)
     for name, do, text in (
         ("grade", _grade, 'grade predictions made anywhere, one {"id": ..., "prediction": ...} a line'),
@@ -294,7 +294,7 @@ def _figure(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    single = {"--database": args.database, "--figures": args.figures, "--out": args.out}
+    single = {"--database": args.database, "--out": args.out}
     if args.places:
         if named := [key for key, value in single.items() if value is not None]:
             raise SymphonyError(f"found a study and {named[0]}, allowed: one of them")
@@ -305,8 +305,8 @@ def _report(args: argparse.Namespace) -> None:
         _tell(f"report: {studies.report_study(args.study, runs, _place(args), _tell, **where)}")
         return
     if missing := [key for key, value in single.items() if value is None]:
-        raise SymphonyError(f"found no study and no {missing[0]}, allowed: a study, or all of {', '.join(single)}")
-    page.render(args.database, args.figures, args.out, args.plan, args.quantised)
+        raise SymphonyError(f"found no study and no {missing[0]}, allowed: a study, or {' and '.join(single)}")
+    page.build(args.database, args.out, args.plan, args.quantised)
 
 
 def _tell(text: str) -> None:
@@ -366,7 +366,7 @@ def _doctor(args: argparse.Namespace) -> None:
         if args.all:
             print(finding.line(), flush=True)
     if not args.all:
-        print("\n".join(doctor.summarise(findings)), flush=True)
+        print("\n".join(summarise(findings)), flush=True)
     failed = [finding.name for finding in findings if finding.fails]
     if failed:
         raise SymphonyError(f"found {len(failed)} failed checks of those asked for: {'; '.join(failed)}")

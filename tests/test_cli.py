@@ -225,8 +225,8 @@ def test_what_the_system_refuses_is_one_line_that_names_the_file(
     def refuse(*given: object) -> None:
         raise error(30, "Read-only file system", "report.html")
 
-    monkeypatch.setattr(page, "render", refuse)
-    assert main(["report", "--database", "x", "--figures", "x", "--out", "report.html"]) == 1
+    monkeypatch.setattr(page, "build", refuse)
+    assert main(["report", "--database", "x", "--out", "x"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("symphony report: report.html: found Read-only file system, allowed: ")
 
@@ -283,8 +283,8 @@ def test_a_study_is_loaded_and_reported_by_its_name(
         (("load", "quickstart", *SIMULATED), "found none of the"),
         (("report", "quickstart", *SIMULATED), "found none of the"),
         (("load", "quikstart"), "study: found 'quikstart'"),
-        (("report",), "found no study and no --database, allowed: a study, or all of --database, --figures, --out"),
-        (("report", "--database", "x"), "found no study and no --figures"),
+        (("report",), "found no study and no --database, allowed: a study, or --database and --out"),
+        (("report", "--database", "x"), "found no study and no --out"),
         (("report", "quickstart", "--database", "x"), "found a study and --database, allowed: one of them"),
     ],
 )

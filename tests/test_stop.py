@@ -19,7 +19,7 @@ from tests.scripted_pool import ROOT, one_group
 
 LINE = f"symphony: {MESSAGE}\n"
 PLAY = ["play", "task=gridworld", "problem=gridworld-test-0-0"]  # waits for its next line
-REPORT = ["report", "--database", "no.duckdb", "--figures", "no", "--out", "no.html"]
+REPORT = ["report", "--database", "no.duckdb", "--out", "no"]
 GRADE = ["grade", "task=mini_code", "no.jsonl"]
 FETCH = ["fetch", "model/qwen3"]
 PLAN = ["plan", "quickstart"]

@@ -235,7 +235,7 @@ def test_the_command_lists_runs_on_one_stream_and_tells_what_they_take_on_the_ot
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = ["plan", "quickstart", "tasks=[mini_qa]", "--experiment", "react", "--conf", str(CONF)]
-    assert main([*study, "--outputs", str(tmp_path)]) == 0
+    assert main([*study, "--runs", "--outputs", str(tmp_path)]) == 0
     listed, explained = capsys.readouterr()
     assert len(listed.splitlines()) == 3
     for limit in LIMITS:

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -623,31 +623,30 @@ def subsets(make_run: Callable[..., Any]) -> list[Any]:
     ]
 
 
-def test_shapley_values_add_up_to_what_the_whole_pool_solves(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+def shapley(solved: dict[tuple[str, ...], float], agent: str, agents: Sequence[str]) -> float:
+    """The gain when the agent joins, averaged over all orders of joining."""
+    gains = []
+    for order in itertools.permutations(agents):
+        before = tuple(sorted(order[: order.index(agent)]))
+        gains.append(solved[tuple(sorted([*before, agent]))] - (solved[before] if before else 0.0))
+    return sum(gains) / len(gains)
+
+
+def test_shapley_values_are_those_of_every_order_and_add_up(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     with open_study(load_runs(tmp_path, *subsets(make_run))) as study:
-        rows = read_table(study, "shapley").records()
-        solved = {
-            tuple(agents): share
-            for agents, share in study.rows("SELECT agents, avg(success::INT) FROM outcomes GROUP BY agents")
-        }
-    rows = [row for row in rows if row["task"] == "all tasks"]
-    found = {row["agent"]: row["Shapley value"] for row in rows}
-    assert all(isinstance(value, Estimate) for value in found.values())
-    values = {agent: value.value for agent, value in found.items() if isinstance(value, Estimate)}
-    assert sum(values.values()) == pytest.approx(solved["llama", "neox", "qwen3"])
-    for agent, value in values.items():
-        others = [one for one in values if one != agent]
-
-        def worth(pool: list[str]) -> float:
-            return solved[tuple(sorted(pool))] if pool else 0.0
-
-        gains = [
-            worth([*order[: order.index(agent)], agent]) - worth([*order[: order.index(agent)]])
-            for order in itertools.permutations([agent, *others])
-        ]
-        assert value == pytest.approx(sum(gains) / len(gains))
-    alone = {row["agent"]: row["alone"] for row in rows}
-    assert all(isinstance(a, Estimate) and a.value == pytest.approx(solved[name,]) for name, a in alone.items())
+        rows = [row for row in read_table(study, "shapley").records() if row["task"] == "all tasks"]
+        query = "SELECT agents, avg(success::INT) FROM outcomes GROUP BY agents"
+        solved: dict[tuple[str, ...], float] = {tuple(agents): share for agents, share in study.rows(query)}
+    agents = [str(row["agent"]) for row in rows]
+    total = 0.0
+    for row in rows:
+        value, alone = row["Shapley value"], row["alone"]
+        assert isinstance(value, Estimate)
+        assert isinstance(alone, Estimate)
+        assert value.value == pytest.approx(shapley(solved, str(row["agent"]), agents))
+        assert alone.value == pytest.approx(solved[(str(row["agent"]),)])
+        total += value.value
+    assert total == pytest.approx(solved["llama", "neox", "qwen3"])
 
 
 def test_shapley_values_need_every_subset(tmp_path: Path, make_run: Callable[..., Any]) -> None:

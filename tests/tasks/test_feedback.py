@@ -73,7 +73,8 @@ each_task = pytest.mark.parametrize("name", TASKS)
 def test_every_task_is_here() -> None:
     conf = Path(__file__).parents[2] / "conf" / "task"
     targets = {line for path in conf.glob("*.yaml") for line in path.read_text().splitlines() if "_target_" in line}
-    modules = [target.split(".")[2:-1] for target in targets]  # a folder, then its module: hotpotqa.task, mini.mini_qa
+    # A folder, then its module: hotpotqa.task, mini.mini_qa. The simulated task has no horizon to be cut by.
+    modules = [target.split(".")[2:-1] for target in targets if ".simulated." not in target]
     assert {folder if module == "task" else module for folder, module in modules} == set(TASKS)
 
 

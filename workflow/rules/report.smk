@@ -34,79 +34,38 @@ rule load:
         "OMP_NUM_THREADS={threads} {params.symphony} load --database {output:q} {input:q} > {log:q} 2>&1"
 
 
-rule table:
-    input:
-        database=DATABASE,
-        plan=PLAN,
-        quantised=QUANTISED,
-    output:
-        report(
-            f"outputs/{STUDY}/tables/{{table}}.csv",
-            caption="../report/table.rst",
-            category="Tables",
-        ),
-        f"outputs/{STUDY}/tables/{{table}}.md",
-        f"outputs/{STUDY}/tables/{{table}}.tex",
-    log:
-        f"outputs/logs/table/{STUDY}-{{table}}.log",
-    benchmark:
-        f"outputs/benchmarks/table/{STUDY}-{{table}}.tsv"
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=30,
-    params:
-        symphony=SYMPHONY,
-        study=STUDY,
-        words=lambda wildcards: heading(wildcards.table),
-        folder=lambda wildcards, output: Path(output[0]).parent,
-    shell:
-        "OMP_NUM_THREADS={threads} {params.symphony} table {wildcards.table} --database {input.database:q} --plan {input.plan:q}"
-        " --quantised {input.quantised:q} --out {params.folder:q} > {log:q} 2>&1"
-
-
-rule figure:
-    input:
-        database=DATABASE,
-        plan=PLAN,
-    output:
-        report(
-            f"outputs/{STUDY}/figures/{{figure}}.svg",
-            caption="../report/figure.rst",
-            category="Figures",
-        ),
-        f"outputs/{STUDY}/figures/{{figure}}.png",
-    log:
-        f"outputs/logs/figure/{STUDY}-{{figure}}.log",
-    benchmark:
-        f"outputs/benchmarks/figure/{STUDY}-{{figure}}.tsv"
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=30,
-    params:
-        symphony=SYMPHONY,
-        study=STUDY,
-        words=lambda wildcards: CAPTIONS[wildcards.figure],
-        folder=lambda wildcards, output: Path(output[0]).parent,
-    shell:
-        "OMP_NUM_THREADS={threads} {params.symphony} figure {wildcards.figure} --database {input.database:q} --plan {input.plan:q}"
-        " --out {params.folder:q} > {log:q} 2>&1"
-
-
+# One job writes them all: reading the database and drawing take less time than starting a process for each.
 rule report:
     input:
         database=DATABASE,
         plan=PLAN,
         quantised=QUANTISED,
-        tables=expand(f"outputs/{STUDY}/tables/{{table}}.csv", table=TABLES),
-        figures=expand(f"outputs/{STUDY}/figures/{{figure}}.svg", figure=FIGURES),
     output:
-        report(
+        [
+            report(
+                f"outputs/{STUDY}/tables/{name}.csv",
+                caption="../report/table.rst",
+                category="Tables",
+                labels={"table": heading(name)["title"]},
+            )
+            for name in TABLES
+        ],
+        expand(
+            f"outputs/{STUDY}/tables/{{table}}.{{kind}}",
+            table=TABLES,
+            kind=["md", "tex"],
+        ),
+        [
+            report(
+                f"outputs/{STUDY}/figures/{name}.svg",
+                caption="../report/figure.rst",
+                category="Figures",
+                labels={"figure": name},
+            )
+            for name in FIGURES
+        ],
+        expand(f"outputs/{STUDY}/figures/{{figure}}.png", figure=FIGURES),
+        page=report(
             f"outputs/{STUDY}/report.html",
             caption="../report/page.rst",
             category="Report",
@@ -119,12 +78,12 @@ rule report:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
         runtime=30,
     params:
         symphony=SYMPHONY,
         study=STUDY,
-        figures=lambda wildcards, input: Path(input.figures[0]).parent,
+        folder=lambda wildcards, output: Path(output.page).parent,
     shell:
         "OMP_NUM_THREADS={threads} {params.symphony} report --database {input.database:q} --plan {input.plan:q}"
-        " --figures {params.figures:q} --quantised {input.quantised:q} --out {output:q} > {log:q} 2>&1"
+        " --quantised {input.quantised:q} --out {params.folder:q} > {log:q} 2>&1"
