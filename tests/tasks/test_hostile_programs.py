@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from symphony.tasks.programs import python_suite, rust_suite
 from symphony.tasks.programs.command import Command, run_command
 from symphony.tasks.programs.extract import without_main
-from symphony.tasks.programs.python_suite import Suite, checks
+from symphony.tasks.programs.python_suite import Report, Suite, checks
 from symphony.tasks.programs.sandbox import Limits, PythonSandbox
 from symphony.types import SymphonyError
 
@@ -208,6 +209,24 @@ def test_no_hostile_rust_program_passes_or_outlives_its_limit(program: str, monk
     )  # compiling is outside the limit
     assert time.monotonic() - began < bound + 1.0
     assert host() == before
+
+
+@pytest.mark.skipif(not rust_suite.available(), reason="no rustc on this machine")
+def test_a_rust_program_is_compiled_once_unless_its_report_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    suite, judged = rust_suite.suite("f", PROMPT, TEST), []
+
+    def judge(program: str, suite: rust_suite.RustSuite, wall_s: float) -> Report:
+        judged.append(program)
+        shown = tuple("" for _ in suite.checks)
+        outcome: Any = program.split("-")[0]
+        return Report(outcome=outcome, passed=tuple(False for _ in shown), shown=shown, detail=program.split("-")[1])
+
+    monkeypatch.setattr(rust_suite, "_judge", judge)
+    monkeypatch.setattr(rust_suite, "_REPORTS", {})
+    programs = ["fail-", "compile_error-error: x", f"compile_error-{rust_suite.SLOW}", "timeout-timeout", "killed-x"]
+    for program in [*programs, *programs]:
+        assert rust_suite.judge(program, suite, WALL_S).outcome == program.split("-")[0]
+    assert judged == [*programs, *programs[2:]]
 
 
 @pytest.mark.skipif(not rust_suite.available(), reason="no rustc on this machine")
