@@ -1,0 +1,101 @@
+"""Measures how long a large study takes to load and to report, and the memory for it.
+
+    python bench/report.py [--nodes 1000000] [--report]
+
+One run of 200 problems by simulated agents is carried out; its folder is copied, each copy with a digest, seed and
+problems of its own, until the study has the nodes and calls asked for. Then `symphony load` (and `symphony report`) run
+in processes of their own.
+  load_s, report_s    wall-clock seconds from start to end
+  load_gb, report_gb  their largest resident memory, 10^9 bytes
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from symphony.plan.compose import plan
+from symphony.plan.specs import groups
+from symphony.records.records import CONFIG, FILES, RunRecord
+from symphony.run.progress import watch
+from symphony.run.runner import Place, run_group
+
+ROOT = Path(__file__).parents[1]
+OVERRIDES = ("tasks=[simulated]", "pool=simulated_trio", "seeds=[0]", "problems=200", "execution.store=live")
+
+
+def first_run(outputs: Path) -> Path:
+    """Carries out the run that is copied and returns its folder."""
+    (group,) = groups(plan("quickstart", OVERRIDES, experiment="symphony", conf=ROOT / "conf"))
+    place = Place(outputs=outputs, data=outputs)
+    with watch() as progress:
+        run_group(group, place, progress)
+    return place.run(group.runs[0])
+
+
+def copies(folder: Path, count: int) -> list[Path]:
+    """Copies a run's folder, each time as the run of another seed."""
+    texts = {name: (folder / name).read_text() for name in (*FILES.values(), CONFIG)}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    made = []
+    for seed in range(1, count + 1):
+        digest = hashlib.sha256(str(seed).encode()).hexdigest()[:16]
+        target = folder.with_name(digest)
+        target.mkdir()
+        parts = dict(manifest)
+        for name, text in texts.items():
+            text = text.replace(folder.name, digest).replace("simulated-0-", f"simulated-{seed}-")
+            if name == FILES[RunRecord]:
+                (line,) = text.splitlines()
+                record = json.loads(line) | {"seed": seed, "dataset": digest}
+                text = json.dumps(record, separators=(",", ":")) + "\n"
+            (target / name).write_text(text)
+            if parts.get(name, {}).get("sha256"):
+                parts[name] = parts[name] | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+        (target / "manifest.json").write_text(json.dumps(parts, indent=1) + "\n")
+        made.append(target)
+    return made
+
+
+def timed(*arguments: str) -> tuple[float, float]:
+    """Runs a command; returns its wall-clock seconds and its largest memory in 10^9 bytes."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    begin = time.perf_counter()
+    process = os.posix_spawn(sys.executable, [sys.executable, "-m", "symphony", *arguments], environment)
+    _, status, usage = os.wait4(process, 0)
+    if status:
+        sys.exit(f"symphony {arguments[0]} failed")
+    return time.perf_counter() - begin, usage.ru_maxrss * 1024 / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nodes", type=int, default=1_000_000, help="nodes, and at least as many calls")
+    parser.add_argument("--report", action="store_true", help="also write the whole report")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        outputs = Path(name)
+        folder = first_run(outputs)
+        lines = {table: sum(1 for _ in (folder / f"{table}.jsonl").open()) for table in ("nodes", "calls")}
+        folders = [folder, *copies(folder, -(-asked.nodes // min(lines.values())) - 1)]
+        nodes, calls = (lines[table] * len(folders) for table in ("nodes", "calls"))
+        print(f"{len(folders)} runs, {nodes:,} nodes, {calls:,} calls")
+        database = outputs / "records.duckdb"
+        figures: dict[str, float] = {"nodes": nodes, "calls": calls}
+        figures["load_s"], figures["load_gb"] = timed("load", "--database", str(database), *map(str, folders))
+        print(f"load: {figures['load_s']:.1f} s, {figures['load_gb']:.2f} GB (goal: 20 s, 4 GB)")
+        if asked.report:
+            out = ("--out", str(outputs / "report"))
+            figures["report_s"], figures["report_gb"] = timed("report", "--database", str(database), *out)
+            print(f"report: {figures['report_s']:.1f} s, {figures['report_gb']:.2f} GB (goal: 60 s, 4 GB)")
+    print(json.dumps({"bench": "report", "figures": {key: round(value, 3) for key, value in figures.items()}}))
+
+
+if __name__ == "__main__":
+    main()
