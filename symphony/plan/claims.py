@@ -34,9 +34,9 @@ class Claim:
         claim: The claim as a sentence.
         source: Where it is from, e.g. "paper, Table 5".
         better, than: Names of the experiments.
-        least: The claim holds if `better` solves more by over so many points.
+        least: The claim holds if the gain of `better` is more than this many points.
         within: If given, the claim holds if the difference lies between minus and plus so many points.
-        task: The task it is about; "" for all tasks of the study.
+        task: The task it is about; None for all tasks of the study.
     """
 
     claim: str

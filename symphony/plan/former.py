@@ -1,6 +1,6 @@
-"""Former names of classes in a `_target_`: a moved class keeps its digest, and an old config gets the new name.
+"""Former names of classes in a `_target_`: the runs of a moved class keep their digests.
 
-Errors tell the new names for one release.
+For one release, an old name in a config gives an error that names the new one.
 """
 
 from __future__ import annotations

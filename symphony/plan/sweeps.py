@@ -34,7 +34,7 @@ class Variant:
 
     Attributes:
         base: Name of the file that it comes from.
-        suffix: What is behind it in its name, e.g. `[alpha=0.5,pool=a]`; "" without a sweep.
+        suffix: What follows the file's name, e.g. `[alpha=0.5,pool=a]`; "" without a sweep.
         overrides: Hydra overrides that make it.
     """
 
@@ -65,7 +65,7 @@ def apart(overrides: Sequence[str]) -> tuple[list[str], list[Sweep]]:
         try:
             (override,) = OverridesParser.create().parse_overrides([item])
         except (HydraException, ValueError):
-            single.append(item)  # told where overrides are checked
+            single.append(item)  # reported where overrides are checked
             continue
         if not override.is_sweep_override():
             single.append(item)
@@ -86,7 +86,7 @@ def variants(name: str, where: str, node: Any, sweeps: Sequence[Sweep]) -> list[
         sweeps: Of the command line; they replace those of the file for the same key.
 
     Raises:
-        SymphonyError: A sweep is no mapping of keys to lists of different values, or names a key that is none.
+        SymphonyError: A sweep is no mapping of keys to lists of different values, or names something that is not a key.
     """
     merged = {key.lstrip("+"): (key, values) for key, values in (*_read_sweeps(where, node), *sweeps)}
     for key, (_, values) in merged.items():

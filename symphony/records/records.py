@@ -137,7 +137,8 @@ class NodeRecord:
     Attributes:
         origin: "root", "expand" or "simulate".
         agent: Name of the agent that proposed it; None for the root.
-        value, confidence, prior: Z, C and R of its evaluation, each in [0, 1]; None if it was never evaluated.
+        value, confidence: Z and C of its evaluation, each in [0, 1]; None if it was never evaluated.
+        prior: R: the visible reward of an end, else the modulated score of its evaluation; None if neither is known.
         visits, value_sum: N and W of backpropagation (paper Eq. 8); Q = W / N.
         reward: Environment reward that the search saw; None if it saw none.
     """

@@ -119,11 +119,12 @@ class Symphony(Method):
             return
         # Evaluate: R = Z (1 - E(C)) of each new child whose value is used, Eq. 4 to 6.
         await rules.values.evaluate(phases, new, rules.places)
-        await rules.lessons.after(phases, new)
-        # Simulate: greedily by R from the best new child; the value of the walk is backed up to the root, Eq. 8.
+        await rules.lessons.after(phases, new)  # a child may be a failure; its lesson helps the simulation
+        # Simulate: greedily by R from the best new child.
         value, last = await self._simulate(phases, rules.values.start(phases, new))
         if phases.solved():
             return
+        # Back up the value of the walk to the root, Eq. 8; close the leaf if nothing below it is left to try.
         rules.backup(phases.tree, new, last, value)
         rules.settle(phases.tree, leaf)
         # Reflect: a failure becomes a lesson that the whole pool reads, Eq. 3.

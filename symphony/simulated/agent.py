@@ -57,7 +57,7 @@ class SimulatedAgent:
         bias: Added to the value, -1 to 1.
         ambiguity: Share in [0, 1] of the nodes whose value can't be told.
         confidence: What the confidence follows.
-        insight: Probability in [0, 1] that a lesson names the wrong choice.
+        insight: Probability in [0, 1] that a lesson forbids the choice that was really wrong.
         heed: Probability in [0, 1] that a lesson is followed.
         completion_tokens: Tokens of a completion, >= 1. Words count as the tokens of a prompt.
         price: prompt, cached, completion: dollars per million tokens.
