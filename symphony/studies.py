@@ -19,6 +19,7 @@ from symphony.run.runner import Place
 from symphony.types import SymphonyError
 
 QUANTISED = "outputs:quantised/"
+"""How the path of a checkpoint begins that rule `quantise` makes."""
 
 
 def listed(runs: Sequence[Run]) -> list[str]:
@@ -94,11 +95,13 @@ def report_study(
     write_description(
         study, plan, overrides, conf=conf, left_out=notes, recorded=describe_origin(done), claims=described
     )
-    return page.build(database, place.outputs / study, plan, _manifests(done, place))
+    return page.build(
+        database, place.outputs / study, plan, [file for file in manifests(done, place.outputs) if file.is_file()]
+    )
 
 
-def _manifests(runs: Sequence[Run], place: Place) -> list[Path]:
-    """Returns manifests of the quantised checkpoints that the runs used."""
+def manifests(runs: Sequence[Run], outputs: Path) -> list[Path]:
+    """Returns where the manifests of the runs' quantised checkpoints are, or will be."""
     paths = {str(agent.get("path")) for run in runs for agent in run.config["pool"]["agents"]}
     names = sorted(path.removeprefix("outputs:") for path in paths if path.startswith(QUANTISED))
-    return [file for name in names if (file := place.outputs / name / "manifest.json").is_file()]
+    return [outputs / name / "manifest.json" for name in names]

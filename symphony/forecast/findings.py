@@ -48,13 +48,9 @@ def summarise(findings: Sequence[Finding]) -> list[str]:
     lines = [finding.line() for finding in first]
     for kind in dict.fromkeys(finding.option for finding in findings if finding.option):
         same = [finding for finding in findings if finding.option == kind]
-        present, missing = ([_of(finding) for finding in same if (finding.ok is True) is ok] for ok in (True, False))
-        broken = [finding.line() for finding in same if finding.ok is False]
-        lines += broken
+        present = [finding.name.partition(" ")[2] for finding in same if finding.ok]
+        missing = sum(finding.ok is None for finding in same)
+        lines += [finding.line() for finding in same if finding.ok is False]
         lines += [f"ok  {kind}: {', '.join(present)}"] if present else []
-        lines += [f"-   {kind}: {len(missing) - len(broken)} not needed yet; --all lists them"] if missing else []
+        lines += [f"-   {kind}: {missing} not needed yet; --all lists them"] if missing else []
     return lines
-
-
-def _of(finding: Finding) -> str:
-    return finding.name.partition(" ")[2]

@@ -211,7 +211,6 @@ def test_no_hostile_rust_program_passes_or_outlives_its_limit(program: str, monk
     assert host() == before
 
 
-@pytest.mark.skipif(not rust_suite.available(), reason="no rustc on this machine")
 def test_a_rust_program_is_compiled_once_unless_its_report_may_change(monkeypatch: pytest.MonkeyPatch) -> None:
     suite, judged = rust_suite.suite("f", PROMPT, TEST), []
 

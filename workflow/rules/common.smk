@@ -19,6 +19,7 @@ with listening():
     from symphony.run.recordings import describe_origin
     from symphony.plan.model_spec import models
     from symphony.plan.specs import SHARED, freeze, groups
+    from symphony.studies import manifests
     from symphony.types import SymphonyError
 
 CONF = Path(workflow.basedir) / "conf"
@@ -85,17 +86,6 @@ def is_there(option):
         return False
 
 
-def quantised(runs):
-    """Returns manifests of the quantised checkpoints among the models of some runs, made by rule quantise."""
-    agents = [agent for run in runs for agent in run.config["pool"]["agents"]]
-    paths = {str(agent.get("path")) for agent in agents}
-    return [
-        f"outputs/{path.removeprefix('outputs:')}/manifest.json"
-        for path in sorted(paths)
-        if path.startswith("outputs:quantised/")
-    ]
-
-
 def has_engine(group):
     """Whether a model of the group uses as many threads as it gets."""
     return any(
@@ -112,7 +102,7 @@ def weights(option):
     return sorted(map(str, model(option, conf=CONF).folder(DATA).glob("*.safetensors")))
 
 
-QUANTISED = quantised(RUNS)
+QUANTISED = [str(file) for file in manifests(RUNS, Path("outputs"))]
 
 # Finds the package in the project's folder, wherever snakemake was started.
 SYMPHONY = (

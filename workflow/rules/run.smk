@@ -4,7 +4,7 @@
 rule run:
     input:
         lambda wildcards: downloads(GROUPS[wildcards.group]),
-        lambda wildcards: quantised(GROUPS[wildcards.group].runs),
+        lambda wildcards: manifests(GROUPS[wildcards.group].runs, Path("outputs")),
     output:
         "outputs/groups/{group}/done.json",
     log:
