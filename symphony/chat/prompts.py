@@ -198,8 +198,10 @@ def parse_proposal(text: str, verbs: Sequence[str], *, bare: bool = False) -> Pr
         The proposal; None if no line holds an action with one of `verbs`.
     """
     text = plain(text)
-    labelled, closing, unlabelled = _actions(tuple(verbs))
-    action = _first(labelled, text) or _first(closing, text, alone=True) or (_plain(unlabelled, text) if bare else None)
+    names = "|".join(verbs)
+    action = _first(_labelled(names), text) or _first(_within(names), text, alone=True)
+    if action is None and bare:
+        action = _plain(_unlabelled(names), text)
     if action is None:
         return None
     match, argument = action
@@ -293,25 +295,36 @@ _REST = re.compile(r"[\s*_`.)\]}\"'\u201d\u2019,|]*(?:\n|\Z)")
 _QUOTED = re.compile(r"(\"|'|`|\*\*|\u201c|\u2018)(?P<inside>(?:(?!\1)[^\"`\u201d\u2019])+)(?:\1|\u201d|\u2019)")
 
 
-@cache
-def _actions(verbs: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Builds patterns that match up to an action's bracket.
+# Patterns that match up to an action's bracket; `names` are the verbs, joined by "|". Each is compiled when it is first
+# needed, because a compilation takes as long as reading many answers.
+_FLAGS = re.IGNORECASE | re.MULTILINE
+_BRACKET = r"(?P<escaped>\\?)\["
 
-    They match a label at the start of a line, a label at the start of a sentence within a line (or a long label), and
-    an action that starts a line without a label.
-    """
-    verb, bracket = rf"(?P<verb>{'|'.join(verbs)})[*_`]*\s*", r"(?P<escaped>\\?)\["
-    action = rf"{verb}(?::[ \t]*)?{bracket}"
+
+@cache
+def _labelled(names: str) -> re.Pattern[str]:
+    """Matches a label at the start of a line."""
+    return re.compile(rf"{_BEGIN}{_LABEL}{_GAP}{_verb(names)}(?::[ \t]*)?{_BRACKET}", _FLAGS)
+
+
+@cache
+def _within(names: str) -> re.Pattern[str]:
+    """Matches a label at the start of a sentence within a line, or a long label."""
     sentence = (
         rf"(?:(?<=[.!?;:,)\]\"\u201d|>\u2192\u2013\u2014])(?:[ \t]+[*_\"']*|[\"'])|(?<=[.!?])(?-i:(?=Act))|\t[*_]*)"
         rf"{_LABEL}"
     )
-    flags = re.IGNORECASE | re.MULTILINE
-    return (
-        re.compile(rf"{_BEGIN}{_LABEL}{_GAP}{action}", flags),
-        re.compile(rf"(?:{sentence}|{_BEGIN}{_LONG_LABEL}){_GAP}{action}", flags),
-        re.compile(rf"{_BEGIN}{verb}{bracket}", flags),
-    )
+    return re.compile(rf"(?:{sentence}|{_BEGIN}{_LONG_LABEL}){_GAP}{_verb(names)}(?::[ \t]*)?{_BRACKET}", _FLAGS)
+
+
+@cache
+def _unlabelled(names: str) -> re.Pattern[str]:
+    """Matches an action that starts a line without a label."""
+    return re.compile(rf"{_BEGIN}{_verb(names)}{_BRACKET}", _FLAGS)
+
+
+def _verb(names: str) -> str:
+    return rf"(?P<verb>{names})[*_`]*\s*"
 
 
 def _first(

@@ -62,12 +62,24 @@ _ECHO = re.compile(
 _EMPHASIS = re.compile(r"</?(?:b|i|u|em|strong|code)>", re.IGNORECASE)
 
 
+# Every mark, control token and tag above holds one of these, in any case.
+_HINTS = ("<", "\u25c1", "[inst]", "[/inst]", "[think]", "[/think]", "assistantfinal")
+
+
+def _is_bare(text: str) -> bool:
+    """Whether a text holds nothing that this module removes; most answers do not, and the patterns are slow."""
+    folded = text.casefold()
+    return not any([hint in folded for hint in _HINTS])
+
+
 def spoken(text: str) -> str:
     """Returns what a completion says, without its reasoning and without any prompt that it repeats.
 
     A block that was cut off extends to the end. A closing tag without an opening tag ends a block that started with
     the completion, since many templates put the opening tag into the prompt.
     """
+    if _is_bare(text):
+        return text
     if "[" in text or "<" in text:
         text = _ECHO.sub("", text, count=1)
     return "\n".join([text[begin:end] for begin, end in _spans(text)])
@@ -79,6 +91,8 @@ def plain(text: str) -> str:
     The text ends where a model that was not stopped continues with another speaker's turn or another text. Not for
     programs, whose strings may hold anything.
     """
+    if _is_bare(text):
+        return text
     speech = spoken(text)
     turn = _NEXT.search(speech)
     return _EMPHASIS.sub("", _TOKENS.sub("", speech[: turn.start("cut")] if turn else speech))
@@ -114,6 +128,8 @@ def is_mark(token: str) -> bool:
 
 def _spans(text: str) -> list[tuple[int, int]]:
     """Returns the spans outside the reasoning, as (begin, end)."""
+    if _is_bare(text):
+        return [(0, len(text))]
     spans: list[tuple[int, int]] = []
     at, inside, closed = 0, "", False
     marks = list(_MARKS.finditer(text))

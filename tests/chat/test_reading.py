@@ -6,9 +6,12 @@ import json
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from symphony.agents.scorer import EMCS, Official
 from symphony.agents.scores import parse_score
+from symphony.chat import reasoning
 from symphony.chat.prompts import parse_proposal, split_action
 from symphony.chat.reasoning import ends_inside, is_mark, joined, opened, plain, spoken, stop_at
 from symphony.tasks.hotpotqa.task import HotpotQA
@@ -212,6 +215,15 @@ def test_reasoning_is_set_apart_before_scoring(scorer):
 @pytest.mark.parametrize("text", ["", "a < b > c", "x <thinker> y", "f<T>(x)", "a</b>", "the <end>", "[think]"])
 def test_text_without_reasoning_is_what_is_said(text):
     assert spoken(text) == text
+
+
+@pytest.mark.parametrize("name", ["_MARKS", "_TOKENS", "_NEXT", "_ECHO", "_EMPHASIS"])
+def test_a_text_that_any_pattern_matches_is_not_skipped(name):
+    @given(st.from_regex(getattr(reasoning, name)))
+    def check(text):
+        assert not reasoning._is_bare(text)
+
+    check()
 
 
 def test_setting_apart_twice_changes_nothing():
