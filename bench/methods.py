@@ -53,7 +53,7 @@ from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
 from symphony.plan.compose import plan
 from symphony.plan.specs import build
-from symphony.run.runner import rare_collections
+from symphony.run.garbage import rare_collections
 from symphony.search.methods.ab_mcts import Attempt, Planner
 from symphony.search.methods.halving import RootRule
 from symphony.search.result import Search, SearchResult

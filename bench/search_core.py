@@ -4,7 +4,7 @@
 
 Rates are nodes per second of this process's CPU time, the best of `REPEATS` runs: other load can only slow a run down.
 Sizes take turns, so that a slow minute affects all alike. The cyclic garbage collector is on, as the runner sets it
-for every run (`symphony.run.runner.rare_collections`); the cost of a node at 10^5 against 10^3 is also shown with
+for every run (`symphony.run.garbage.rare_collections`); the cost of a node at 10^5 against 10^3 is also shown with
 Python's own setting, under which the collector's passes over the live tree make a node of a large tree about 1.5 times
 as expensive. Core trees are full trees of depth 5 whose branching grows with their size (4, 6 and 10 children: 1,364,
 9,330 and 111,110 nodes), so that the cost of a node is comparable between sizes: a walk costs depth times branching and
@@ -42,7 +42,7 @@ from symphony.models.batcher import Batcher
 from symphony.models.scripted import ScriptedBackend
 from symphony.records.recorder import Recorder
 from symphony.records.records import RunRecord, WallRecord
-from symphony.run.runner import rare_collections
+from symphony.run.garbage import rare_collections
 from symphony.search.result import SearchResult, answer_records, node_records, problem_record
 from symphony.search.symphony import Symphony
 from symphony.search.tree import Tree

@@ -29,6 +29,8 @@ NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 Words = Annotated[str, MinLen(0)]
 """Text that may be empty."""
+Lifetime = Literal["question", "run"]
+"""How long statistics or lessons live: for one problem (the paper's "question"), or for a run."""
 
 _LISTS = (list, tuple, Sequence)
 _MAPPINGS = (dict, Mapping)

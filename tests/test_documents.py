@@ -60,7 +60,7 @@ def test_a_document_states_intervals_that_the_report_shows(document: str, begin:
     assert stated(text) - set(shown(tables)) == set()
 
 
-def test_contributing_names_only_rooms_that_a_search_does_not_import() -> None:
+def test_contributing_names_only_packages_that_a_search_does_not_import() -> None:
     text = " ".join((ROOT / "CONTRIBUTING.md").read_text().split())
     sentence = re.search(r"[Aa] search (?:never )?imports ([^.]*)\.", text)
     assert sentence
@@ -69,4 +69,4 @@ def test_contributing_names_only_rooms_that_a_search_does_not_import() -> None:
     for path in MODULES:
         if "search" in path.parts:
             for target, _ in imports(path):
-                assert not [room for room in named if re.search(rf"\.{room}s?\b", target)], f"{path} imports {target}"
+                assert not [name for name in named if re.search(rf"\.{name}s?\b", target)], f"{path} imports {target}"

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "symphony"
 MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
 
-# The rooms of the house by floors, from the ground up; a room imports rooms of lower floors only.
-FLOORS = (
+# The packages by layers, from the lowest; a package (or a module beside them) imports only those of lower layers.
+LAYERS = (
     ("types",),
     ("fields", "files", "stop", "chat"),
     ("models", "records"),
@@ -25,7 +25,7 @@ FLOORS = (
     ("forecast", "studies"),
     ("__main__",),
 )
-# Rooms that must not know each other, though one is below the other.
+# Packages that must not know each other, though one is below the other.
 FORBIDDEN = [
     ("search", "models"),
     ("search", "tasks"),
@@ -62,13 +62,13 @@ def name_of(path: Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
-def room(module: str) -> str:
+def package(module: str) -> str:
     """The folder or the module beside the folders that a module belongs to."""
     return module.split(".")[1]
 
 
-def floor(module: str) -> int | None:
-    return next((number for number, rooms in enumerate(FLOORS) if room(module) in rooms), None)
+def layer(module: str) -> int | None:
+    return next((number for number, packages in enumerate(LAYERS) if package(module) in packages), None)
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -91,22 +91,24 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_a_room_imports_rooms_of_lower_floors_only(path: Path) -> None:
+def test_a_package_imports_only_packages_of_lower_layers(path: Path) -> None:
     module = name_of(path)
     targets = [target for target, _ in imports(path) if target.startswith("symphony")]
     if module == "symphony":
         assert not targets
         return
-    own = floor(module)
-    assert own is not None, f"{room(module)} is on no floor: add it to FLOORS"
+    own = layer(module)
+    assert own is not None, f"{package(module)} is in no layer: add it to LAYERS"
     for target in targets:
-        below = floor(target)
+        below = layer(target)
         assert below is not None
-        assert below < own or room(target) == room(module), f"{module} (floor {own}) imports {target} (floor {below})"
+        assert below < own or package(target) == package(module), (
+            f"{module} (layer {own}) imports {target} (layer {below})"
+        )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_rooms_that_must_not_know_each_other_do_not(path: Path) -> None:
+def test_packages_that_must_not_know_each_other_do_not(path: Path) -> None:
     for importer, imported in FORBIDDEN:
         if path.parts[1:2] == (importer,):
             assert not [target for target, _ in imports(path) if target.startswith(f"symphony.{imported}.")]
@@ -151,17 +153,17 @@ def test_heavy_libraries_are_named_only_where_they_belong(path: Path) -> None:
 
 
 def needs() -> dict[str, set[str]]:
-    """Rooms that each room imports."""
+    """Packages that each package imports."""
     found: dict[str, set[str]] = {}
     for path in MODULES:
         if name_of(path) != "symphony":
-            own = room(name_of(path))
-            targets = {room(target) for target, _ in imports(path) if target.startswith("symphony.")}
+            own = package(name_of(path))
+            targets = {package(target) for target, _ in imports(path) if target.startswith("symphony.")}
             found[own] = found.get(own, set()) | (targets - {own})
     return found
 
 
-def test_the_picture_of_the_house_is_that_of_the_code() -> None:
+def test_the_diagram_is_that_of_the_code() -> None:
     graph = needs()
 
     def below(name: str) -> set[str]:
@@ -180,9 +182,9 @@ def test_the_picture_of_the_house_is_that_of_the_code() -> None:
     }
 
 
-def test_the_rooms_are_those_that_exist_and_each_is_on_one_floor() -> None:
-    rooms = [name for floor in FLOORS for name in floor]
-    assert sorted(rooms) == sorted({room(name_of(path)) for path in MODULES if name_of(path) != "symphony"})
+def test_the_packages_are_those_that_exist_and_each_is_in_one_layer() -> None:
+    packages = [name for layer in LAYERS for name in layer]
+    assert sorted(packages) == sorted({package(name_of(path)) for path in MODULES if name_of(path) != "symphony"})
 
 
 def test_only_the_runner_and_grading_by_hand_ask_for_ground_truth() -> None:

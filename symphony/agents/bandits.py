@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from symphony.agents.scheduler import ArmStats, Pick, Scope, best_bound, log_calls, node_means
-from symphony.fields import Count, NotNegative, Positive, check_fields
+from symphony.agents.scheduler import ArmStats, Pick, best_bound, log_calls, node_means
+from symphony.fields import Count, Lifetime, NotNegative, Positive, check_fields
 from symphony.types import Phase
 
 DEPTH_UNIT = 10
@@ -45,7 +45,7 @@ class Thompson:
     """
 
     posterior: Literal["beta", "gaussian"] = "beta"
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("scheduler", self)
@@ -86,7 +86,7 @@ class EXP3:
     """
 
     gamma: Annotated[float, Interval(gt=0, le=1)] = 0.1
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("scheduler", self)
@@ -127,7 +127,7 @@ class SlidingWindowUCB:
 
     window: Count = 100
     xi: Positive = 0.6
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("scheduler", self)
@@ -170,7 +170,7 @@ class CostAwareUCB:
     """
 
     alpha: NotNegative = 2**0.5
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("scheduler", self)
@@ -208,7 +208,7 @@ class LinUCB:
     """
 
     alpha: NotNegative = 1.0
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("scheduler", self)

@@ -29,7 +29,7 @@ from symphony.types import Completion, Limit, SymphonyError
 LIMITS: tuple[Limit, ...] = get_args(Limit)
 USEFUL_TOKENS = 16
 """A call is refused if fewer tokens than this are left for its completion (or than its own limit, if smaller)."""
-Scope = Literal["problem", "run", "study"]
+LimitScope = Literal["problem", "run", "study"]
 BudgetReason = Literal[
     "calls",
     "tokens",
@@ -47,7 +47,7 @@ BudgetReason = Literal[
 """Which limit ended a search: one of the problem's own budget, the run's or the study's."""
 
 
-def reason(scope: Scope, limit: Limit) -> BudgetReason:
+def reason(scope: LimitScope, limit: Limit) -> BudgetReason:
     """Returns the stop reason for a limit that is reached."""
     return cast(BudgetReason, limit if scope == "problem" else f"{scope}_{limit}")
 
@@ -112,7 +112,7 @@ class Meter:
         budget: Budget,
         parent: Meter | None = None,
         *,
-        scope: Scope = "problem",
+        scope: LimitScope = "problem",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget = budget

@@ -10,12 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from symphony.fields import Count, check_fields
+from symphony.fields import Count, Lifetime, check_fields
 from symphony.types import Problem, Reflection, SymphonyError, Turn
-
-Scope = Literal["question", "run"]
 
 Lessons = tuple[Reflection, ...]
 """Reflections, oldest first."""
@@ -33,7 +31,7 @@ class Memory(Protocol):
     def reflects(self) -> bool: ...
 
     @property
-    def scope(self) -> Scope: ...
+    def scope(self) -> Lifetime: ...
 
     def add(self, lessons: Lessons, reflection: Reflection) -> Lessons:
         """Returns the lessons after adding one."""
@@ -56,7 +54,7 @@ class PoolFifo:
     """
 
     size: Count = 3
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("memory", self)
@@ -77,7 +75,7 @@ class PrivateFifo:
     """Each agent holds the last `size` lessons that it wrote itself (ablation: without sharing)."""
 
     size: Count = 3
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("memory", self)
@@ -140,7 +138,7 @@ class Relevant:
 
     size: Count = 3
     keep: Count = 20
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("memory", self)
@@ -171,7 +169,7 @@ class NoMemory:
         return False
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> Lifetime:
         return "question"
 
     def add(self, lessons: Lessons, reflection: Reflection) -> Lessons:

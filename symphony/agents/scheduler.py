@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from symphony.agents.ridge import Ridge
-from symphony.fields import FromZero, NotNegative, check_fields
+from symphony.fields import FromZero, Lifetime, NotNegative, check_fields
 from symphony.types import Phase, SymphonyError
-
-Scope = Literal["question", "run"]
 
 
 @dataclass(slots=True)
@@ -125,7 +123,7 @@ class Scheduler(Protocol):
     """
 
     @property
-    def scope(self) -> Scope: ...
+    def scope(self) -> Lifetime: ...
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
         """Picks among the arms that are not suspended; returns None if none is left.
@@ -176,7 +174,7 @@ class UCB:
     alpha: NotNegative = 20.0
     form: Literal["outside", "inside"] = "outside"
     mean: Literal["per_node", "per_call"] = "per_node"
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("scheduler", self)
@@ -195,7 +193,7 @@ class UCB:
 class Uniform:
     """Picks every agent with the same probability (ablation: without scheduling)."""
 
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("scheduler", self)
@@ -211,7 +209,7 @@ class Uniform:
 class RoundRobin:
     """Picks agents in turn: the one with the fewest calls, ties in pool order."""
 
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("scheduler", self)
@@ -232,7 +230,7 @@ class Fixed:
     """
 
     arm: FromZero = 0
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def __post_init__(self) -> None:
         check_fields("scheduler", self)
@@ -262,7 +260,7 @@ class Held:
     otherwise: Scheduler
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> Lifetime:
         return self.otherwise.scope
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:

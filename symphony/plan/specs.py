@@ -89,7 +89,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Components:
     """The objects of a run, built from its config."""
 
     task: Any
@@ -181,13 +181,13 @@ def _damage_error(path: Path, finding: str) -> SymphonyError:
 # --------------------------------------------------------------------------- objects
 
 
-def build(config: Mapping[str, Any], data: Path = Path("data")) -> Parts:
+def build(config: Mapping[str, Any], data: Path = Path("data")) -> Components:
     """Constructs a run's task, scheduler, scorer, memory and search; their constructors check ranges.
 
     Args:
         data: Folder of the data sets, for a task that reads files.
     """
-    return Parts(**{part: instantiate(part, config[part], data) for part in PARTS})
+    return Components(**{part: instantiate(part, config[part], data) for part in PARTS})
 
 
 def _sha(value: Any) -> str:

@@ -28,7 +28,7 @@ MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Strain:
+class MemoryCost:
     """The cost of limited memory so far.
 
     Attributes:
@@ -44,7 +44,7 @@ class Strain:
     swap_s: float
 
 
-class Workshop:
+class PoolFactory:
     """Makes the agents of runs; used as a context manager.
 
     A batch of a local model blocks the event loop. If there are endpoints, whose answers and timeouts go on
@@ -106,11 +106,11 @@ class Workshop:
         placed = [self._local.get(spec) for spec in models(run.config).values()]
         return [local.device.name for local in placed if local]
 
-    def strain(self) -> Strain:
-        """Returns the strain on all models so far."""
+    def memory_cost(self) -> MemoryCost:
+        """Returns the cost of limited memory so far, over all models."""
         optional = [getattr(model, "budget", None) for model in (*self._local.values(), *self._made.values())]
         budgets = [budget for budget in optional if budget is not None]
-        return Strain(
+        return MemoryCost(
             halvings=sum(budget.halvings for budget in budgets),
             batch_tokens=min((budget.tokens for budget in budgets), default=None),
             swaps=sum(device.swaps for device in self._devices.values()),

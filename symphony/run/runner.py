@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import gc
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,20 +25,20 @@ from symphony.files import discard, read_json, write_atomic
 from symphony.models.outside import run_outside
 from symphony.models.store import CallStore
 from symphony.plan.model_spec import models
-from symphony.plan.specs import Group, Parts, Run, build
+from symphony.plan.specs import Components, Group, Run, build
 from symphony.plan.yaml_files import to_yaml
 from symphony.records import provenance
 from symphony.records.recorder import Recorder
 from symphony.records.records import RunRecord, WallRecord, is_complete
 from symphony.run import recordings
-from symphony.run.pools import MakeBackend, Workshop
+from symphony.run.garbage import rare_collections
+from symphony.run.pools import MakeBackend, PoolFactory
 from symphony.run.progress import Calls, Made, Progress, Tally
 from symphony.search.result import answer_records, node_records, problem_record
 from symphony.search.tree import Tree
 from symphony.types import Grade, Problem, SlowSteps, SymphonyError, canonical_json
 
 _NAMED = 3  # runs that an error names, of many
-_YOUNG_OBJECTS = 20_000  # new objects after which the garbage collector looks for cycles among them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +106,8 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
                 stack.enter_context(ledger)
             limits = [run.how.memory_gb for run in missing if run.how.memory_gb is not None]
             memory = min(limits, default=None)
-            workshop = stack.enter_context(Workshop(store, place.data, make_backend, ledger=ledger, memory_gb=memory))
-            silent = asyncio.run(_carry_out_all(missing, workshop, place, progress))
+            factory = stack.enter_context(PoolFactory(store, place.data, make_backend, ledger=ledger, memory_gb=memory))
+            silent = asyncio.run(_carry_out_all(missing, factory, place, progress))
     if silent:
         raise Unanswered(silent)
     write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
@@ -139,22 +138,6 @@ def run_folders(path: Path) -> list[Path]:
     return [path.parents[2] / "runs" / digest for digest in digests]
 
 
-@contextmanager
-def rare_collections() -> Iterator[None]:
-    """Makes the cyclic garbage collector run rarely while a group is carried out.
-
-    Nearly all objects stay alive: the libraries (400,000 objects), then trees and records. They have no cycles, so
-    reference counts free them, yet by default the collector scans all of them each time they grow by a quarter
-    (`bench/search_core.py` shows its cost). Cycles are still collected, every 20,000 new objects instead of 700.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(_YOUNG_OBJECTS, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
 @dataclass(frozen=True, slots=True)
 class _Turns:
     """Limits which problems are searched at the same time.
@@ -169,7 +152,7 @@ class _Turns:
     entry: asyncio.Lock
 
 
-async def _carry_out_all(runs: Sequence[Run], workshop: Workshop, place: Place, progress: Progress) -> list[str]:
+async def _carry_out_all(runs: Sequence[Run], factory: PoolFactory, place: Place, progress: Progress) -> list[str]:
     """Carries out all runs together, sharing the largest `in_flight`; runs with a limit in seconds go one by one.
 
     Returns:
@@ -180,7 +163,7 @@ async def _carry_out_all(runs: Sequence[Run], workshop: Workshop, place: Place, 
     try:
         async with asyncio.TaskGroup() as together:
             tasks = [
-                together.create_task(_carry_out(run, workshop, place, progress, turns))
+                together.create_task(_carry_out(run, factory, place, progress, turns))
                 for run in runs
                 if not _is_timed(run)
             ]
@@ -188,7 +171,7 @@ async def _carry_out_all(runs: Sequence[Run], workshop: Workshop, place: Place, 
         raise _first(errors) from None
     reasons = [task.result() for task in tasks]
     for run in timed:
-        reasons.append(await _carry_out(run, workshop, place, progress, turns))
+        reasons.append(await _carry_out(run, factory, place, progress, turns))
     return [why for why in reasons if why]
 
 
@@ -202,32 +185,32 @@ def _is_timed(run: Run) -> bool:
     return any(limits.seconds is not None for limits in (run.settings.budget.problem, run.settings.budget.run))
 
 
-async def _carry_out(run: Run, workshop: Workshop, place: Place, progress: Progress, turns: _Turns) -> str:
+async def _carry_out(run: Run, factory: PoolFactory, place: Place, progress: Progress, turns: _Turns) -> str:
     """Carries out one run, from config to folder; returns why it has none if an agent never answered, else ""."""
     parts = build(run.config, run.data(place.data))
-    pool, revisions = workshop.pool(run)
+    pool, revisions = factory.pool(run)
     problems = parts.task.problems()
     if protection := getattr(parts.task, "protection", ""):
         progress.note(f"{run.task}: programs run under {protection}")
     label = f"{run.task} {run.experiment} seed {run.seed}"
     bar = progress.begin(label, len(problems))
     with Recorder(place.run(run)) as recorder:
-        wall, cpu, before = time.monotonic(), time.process_time(), workshop.strain()
+        wall, cpu, before = time.monotonic(), time.process_time(), factory.memory_cost()
         driver = _Driver(run, parts, pool, recorder, bar, turns)
         await driver.solve_all(problems)
-        wall, cpu, strain = time.monotonic() - wall, time.process_time() - cpu, workshop.strain()
+        wall, cpu, after = time.monotonic() - wall, time.process_time() - cpu, factory.memory_cost()
         if not driver.calls.unmeasured:
             cost = WallRecord(
                 run=run.digest,
                 wall_s=wall,
                 cpu_s=cpu,
                 generated_tokens=driver.generated_tokens,
-                halvings=strain.halvings - before.halvings,
-                batch_tokens=strain.batch_tokens,
-                swaps=strain.swaps - before.swaps,
-                swap_s=strain.swap_s - before.swap_s,
+                halvings=after.halvings - before.halvings,
+                batch_tokens=after.batch_tokens,
+                swaps=after.swaps - before.swaps,
+                swap_s=after.swap_s - before.swap_s,
             )
-            record = _run_record(run, parts, problems, revisions, workshop.devices(run))
+            record = _run_record(run, parts, problems, revisions, factory.devices(run))
             recorder.finish(record, cost, to_yaml(run.config))
     bar.end()
     return f"{label}: {driver.calls.trouble()}" if driver.calls.unmeasured else ""
@@ -240,7 +223,9 @@ class _Driver:
         calls: Calls of all problems that have ended; the token counts are of the same problems.
     """
 
-    def __init__(self, run: Run, parts: Parts, pool: AgentPool, recorder: Recorder, bar: Tally, turns: _Turns) -> None:
+    def __init__(
+        self, run: Run, parts: Components, pool: AgentPool, recorder: Recorder, bar: Tally, turns: _Turns
+    ) -> None:
         self.run, self.parts, self.pool, self.recorder, self.bar, self.turns = run, parts, pool, recorder, bar, turns
         self.meter = Meter(Budget(**asdict(run.settings.budget.run)), scope="run")
         self.arms: list[ArmStats] | None = None
@@ -337,7 +322,7 @@ class _Driver:
 
 
 def _run_record(
-    run: Run, parts: Parts, problems: Sequence[Problem], revisions: dict[str, str], devices: Sequence[str]
+    run: Run, parts: Components, problems: Sequence[Problem], revisions: dict[str, str], devices: Sequence[str]
 ) -> RunRecord:
     choices, limits = run.settings.choices, run.settings.budget.problem
     return RunRecord(

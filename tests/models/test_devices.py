@@ -18,7 +18,7 @@ from symphony.plan.model_spec import ModelSpec
 from symphony.plan.options import model
 from symphony.plan.specs import Group
 from symphony.records.records import WallRecord, read_records
-from symphony.run.pools import Workshop
+from symphony.run.pools import PoolFactory
 from symphony.run.runner import Place, run_group
 from symphony.types import Completion, Request, SymphonyError
 from tests.scripted_pool import Silent, one_group, records
@@ -269,8 +269,8 @@ def on_cards(free: dict[str, int], *overrides: str) -> dict[str, str]:
     """Agent -> device, of a pool that may lie on any card; nothing is loaded."""
     anywhere = [f"pool.agents.{name}.device=cuda" for name in ("llama", "qwen3", "neox")]
     group = of_real_models(*anywhere, *overrides)
-    with Workshop(None, Path(), cards=lambda: free) as workshop:
-        pool, _ = workshop.pool(group.runs[0])
+    with PoolFactory(None, Path(), cards=lambda: free) as factory:
+        pool, _ = factory.pool(group.runs[0])
         return {agent.name: agent.model.backend.backend.device.name for agent in pool.agents}  # type: ignore[attr-defined]
 
 
@@ -297,10 +297,10 @@ def test_without_a_card_one_that_is_asked_for_is_refused(device: str) -> None:
 def test_the_shipped_models_lie_on_a_card_where_there_is_one_and_else_on_the_processor(
     free: dict[str, int], expected: set[str]
 ) -> None:
-    with Workshop(None, Path(), cards=lambda: free) as workshop:
+    with PoolFactory(None, Path(), cards=lambda: free) as factory:
         run = of_real_models().runs[0]
-        workshop.pool(run)
-        assert set(workshop.devices(run)) == expected
+        factory.pool(run)
+        assert set(factory.devices(run)) == expected
 
 
 def test_every_shipped_model_is_for_any_device() -> None:

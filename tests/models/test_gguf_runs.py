@@ -13,7 +13,7 @@ from symphony.plan.compose import plan
 from symphony.plan.model_spec import NotThere, models
 from symphony.plan.specs import Run, groups
 from symphony.records.records import CallRecord, ProblemRecord, TimingRecord, read_records
-from symphony.run.pools import Workshop
+from symphony.run.pools import PoolFactory
 from symphony.run.progress import watch
 from symphony.run.runner import Place, run_group
 from symphony.types import SymphonyError
@@ -132,8 +132,8 @@ def test_memory_is_counted_with_the_caches_of_all_that_are_loaded(tmp_path: Path
     (spec,) = models(run.config).values()
     found = spec.footprint(tmp_path)
     whole = found.weights + 4096 * found.cache_per_token
-    with Workshop(None, tmp_path, memory_gb=whole / 1e9) as workshop:
-        need = workshop._need(spec)
+    with PoolFactory(None, tmp_path, memory_gb=whole / 1e9) as factory:
+        need = factory._need(spec)
     assert (need.weights, need.cache) == (whole, 0)
 
 

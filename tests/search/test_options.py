@@ -14,7 +14,7 @@ from symphony.agents.scheduler import Fixed
 from symphony.agents.scorer import RandomScore, Scorer, SelfConsistency, TokenProbability
 from symphony.agents.session import Session
 from symphony.plan.compose import plan
-from symphony.plan.specs import Parts, build
+from symphony.plan.specs import Components, build
 from symphony.records.records import NodeRecord, read_records
 from symphony.run.runner import Place, run_group
 from symphony.search.result import SearchResult, node_records
@@ -33,7 +33,7 @@ every_option = pytest.mark.parametrize("option", OPTIONS)
 
 
 @cache
-def parts(option: str) -> Parts:
+def parts(option: str) -> Components:
     (run,) = plan("quickstart", [option, "tasks=[gridworld]", "seeds=[0]"], experiment="symphony", conf=CONF)
     return build(run.config)
 

@@ -15,7 +15,7 @@ from symphony.models.cores import usable_cores
 from symphony.models.footprint import Footprint
 from symphony.models.gguf.engine import Engine
 from symphony.models.gguf.files import CELLS, check_sha256, revision_of, weights_file
-from symphony.models.gguf.llama import MOST_SEQUENCES, Llama, Vocabulary, library
+from symphony.models.gguf.llama import KEPT_SEQUENCES, MOST_SEQUENCES, Llama, Vocabulary, library
 from symphony.models.sampler import Row
 from symphony.models.sizes import Size
 from symphony.types import Completion, Request, SymphonyError
@@ -105,7 +105,14 @@ class GGUFBackend:
         check_sha256(self.path, sha256)
         self.counter: str | None = self.revision
         self.threads = threads or usable_cores()
-        self.llama = Llama(self.path, cells=cells, chunk=chunk, threads=self.threads, gpu_layers=gpu_layers)
+        self.llama = Llama(
+            self.path,
+            cells=cells,
+            chunk=chunk,
+            threads=self.threads,
+            gpu_layers=gpu_layers,
+            sequences=min(MOST_SEQUENCES, max(KEPT_SEQUENCES, 2 * rows)),  # some are kept after their rows have ended
+        )
         self.engine = Engine(self.llama, cells=cells, rows=1 if exact else rows, share=not exact)
         self._chats = _chats(self.llama.vocabulary, min(cells, self.llama.vocabulary.trained), self.counter)
 

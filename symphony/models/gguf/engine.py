@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from symphony.chat.reasoning import is_mark, stop_at
 from symphony.models.gguf.drawing import Drawer
-from symphony.models.gguf.llama import MOST_SEQUENCES, Llama, Span
+from symphony.models.gguf.llama import Llama, Span
 from symphony.models.gguf.sequences import Ints, Sequence, Sequences
 from symphony.models.sampler import Row
 from symphony.types import Completion
@@ -54,7 +54,7 @@ class Engine:
     def __init__(self, llama: Llama, *, cells: int, rows: int, share: bool = True) -> None:
         self._llama, self._cells, self._rows = llama, cells, rows
         self._share = share and llama.shares
-        self._sequences = Sequences(cells, MOST_SEQUENCES)
+        self._sequences = Sequences(cells, llama.sequences)
         self._drawer = Drawer()
         self._waiting: deque[Row] = deque()
         self._going: list[_Going] = []

@@ -22,6 +22,8 @@ from symphony.types import SymphonyError
 
 MOST_SEQUENCES = 256
 """Maximum number of sequences in one cache of llama.cpp."""
+KEPT_SEQUENCES = 64
+"""Default number of sequences in a cache. Each takes memory for the logits of one token (600 kB for 152,000 tokens)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +162,7 @@ class Llama:
         file: A GGUF file.
         cells: Tokens that the cache holds, >= 1; rounded up to a multiple of 256.
         chunk: Maximum number of tokens in one batch, >= 1.
+        sequences: Maximum number of sequences in the cache, 1 to 256.
         threads: >= 1.
         gpu_layers: Layers that are put on a GPU; -1 means all, 0 none.
 
@@ -168,16 +171,25 @@ class Llama:
         decoded: Tokens computed so far.
     """
 
-    def __init__(self, file: Path, *, cells: int, chunk: int, threads: int, gpu_layers: int = 0) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        cells: int,
+        chunk: int,
+        threads: int,
+        gpu_layers: int = 0,
+        sequences: int = KEPT_SEQUENCES,
+    ) -> None:
         lib = self._lib = library()
         self._model = _open(lib, file, vocab_only=False, gpu_layers=gpu_layers)
         self.vocabulary = Vocabulary(file, self._model)
         self.shares = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
-        self.chunk, self.threads, self.decoded = chunk, threads, 0
+        self.chunk, self.threads, self.sequences, self.decoded = chunk, threads, sequences, 0
         settings = lib.llama_context_default_params()
         settings.n_ctx = -(-cells // 256) * 256
-        settings.n_batch = settings.n_ubatch = max(chunk, MOST_SEQUENCES)  # must be at least the number of sequences
-        settings.n_seq_max = MOST_SEQUENCES
+        settings.n_batch = settings.n_ubatch = max(chunk, sequences)  # must be at least the number of sequences
+        settings.n_seq_max = sequences
         settings.n_threads = settings.n_threads_batch = threads
         settings.kv_unified = True  # otherwise a copied prefix is computed or stored again
         settings.swa_full = True  # otherwise a sliding window drops what a later copy needs
