@@ -127,7 +127,7 @@ def test_a_module_is_short_enough_to_read(path: Path) -> None:
 
 
 COMMON = {
-    "symphony.agents.scorer": {"FORMAT_REMINDER", "Scorer"},
+    "symphony.agents.scorer": {"FORMAT_REMINDER", "Scorer", "emcs"},
     "symphony.agents.memory": {"Lessons", "Memory", "situation"},
 }
 """What all scorers, and all memories, have in common."""

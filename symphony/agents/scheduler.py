@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from symphony.agents.ridge import Ridge
@@ -267,3 +267,28 @@ class Held:
         if arms[self.arm].suspended:
             return self.otherwise.pick(arms, rng, phase, depth)
         return Pick(self.arm, node_means(arms), (0.0,) * len(arms))
+
+
+@dataclass(frozen=True, slots=True)
+class Another:
+    """Picks, as another scheduler does, among the agents that were not asked yet; once all were, among all of them.
+
+    A search creates this for a further opinion on the same step; it is not an option of a run.
+
+    Attributes:
+        asked: Indices of the agents that were asked.
+        scheduler: Picks among the others.
+    """
+
+    asked: frozenset[int]
+    scheduler: Scheduler
+
+    @property
+    def scope(self) -> Lifetime:
+        return self.scheduler.scope
+
+    def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
+        others = [replace(arm, suspended=True) if index in self.asked else arm for index, arm in enumerate(arms)]
+        if all(arm.suspended for arm in others):
+            others = list(arms)
+        return self.scheduler.pick(others, rng, phase, depth)

@@ -66,6 +66,15 @@ class Expansion:
     votes: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The answer to a call for an action, and the action read in it; None if there is none."""
+
+    ticket: Ticket
+    completion: Completion
+    proposal: Proposal | None
+
+
 @dataclass(slots=True, kw_only=True)
 class Phases:
     """The running search on one problem.
@@ -124,6 +133,28 @@ class Phases:
         Raises:
             Stop: A call was refused; nodes from the calls before it have been added.
         """
+        drafts, stop = await self.propose(parent, width, origin, sampling, style=style, by=by, notes=notes)
+        expansion = await self.attach(parent, origin, [(draft.ticket, draft.proposal) for draft in drafts])
+        if stop is not None:
+            raise stop
+        return expansion
+
+    async def propose(
+        self,
+        parent: int,
+        width: int,
+        origin: Origin = "expand",
+        sampling: Sampling | None = None,
+        *,
+        style: AnswerStyle | None = None,
+        by: Scheduler | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> tuple[list[Draft], Stop | None]:
+        """Samples `width` actions without playing them; parameters as in `expand`.
+
+        Returns:
+            The drafts of the calls that stand, in the order asked, and the reason to stop if a call was refused.
+        """
         phase = _EXPAND[origin]
 
         def prompt(path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
@@ -132,25 +163,20 @@ class Phases:
                 return partial(prompts.answer, style, self.parts.problem, lessons)
             return partial(prompts.expansion, self.parts.problem, path, lessons)
 
-        sampling = sampling or self.expand_sampling
-
         def again(path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
             return partial(remind, prompt(path, lessons), self.parts.task.prompts.again)
 
-        ask = partial(self.ask, phase=phase, sampling=sampling, by=by, notes=notes)
+        ask = partial(self.ask, phase=phase, sampling=sampling or self.expand_sampling, by=by, notes=notes)
         tickets, stop = ask([parent] * width, prompt=prompt)
         answers, stop = await self.answers(tickets, stop)
-        proposals = [(ticket, self._understand(answer)) for ticket, answer in answers]
-        lost = [index for index, (_, proposal) in enumerate(proposals) if proposal is None]
+        drafts = [Draft(ticket, answer, self._understand(answer)) for ticket, answer in answers]
+        lost = [index for index, draft in enumerate(drafts) if draft.proposal is None]
         if lost and stop is None and self.settings.again:
             tickets, stop = ask([parent] * len(lost), prompt=again)
             answers, stop = await self.answers(tickets, stop)
             for index, (ticket, answer) in zip(lost, answers, strict=False):
-                proposals[index] = (ticket, self._understand(answer))
-        expansion = await self._attach(parent, origin, [(who, what) for who, what in proposals if what is not None])
-        if stop is not None:
-            raise stop
-        return expansion
+                drafts[index] = Draft(ticket, answer, self._understand(answer))
+        return drafts, stop
 
     def _understand(self, answer: Completion) -> Proposal | None:
         if answer.error is not None:
@@ -174,8 +200,12 @@ class Phases:
         ((_, completion),) = answers
         return "" if completion.error is not None else spoken(completion.text)
 
-    async def _attach(self, parent: int, origin: Origin, proposals: Sequence[tuple[Ticket, Proposal]]) -> Expansion:
+    async def attach(
+        self, parent: int, origin: Origin, proposed: Sequence[tuple[Ticket, Proposal | None]]
+    ) -> Expansion:
+        """Plays the distinct actions among some proposals (None: no action) and adds them as nodes; see `expand`."""
         tree, session = self.tree, self.parts.session
+        proposals = [(ticket, proposal) for ticket, proposal in proposed if proposal is not None]
         above = tree[parent]
         too_deep = self.settings.closes and self.settings.depth is not None and above.depth + 1 >= self.settings.depth
         same = DISTINCT[self.settings.distinct]
@@ -291,14 +321,15 @@ class Phases:
         """Whether the environment showed success at any node."""
         return self.tree.solved is not None
 
-    def give(self, id: int, score: Score, judged: int | None = None) -> None:
-        """Gives a node its score and credits the agent that generated it. `judged` as in `Node`; None means now."""
+    def give(self, id: int, score: Score, judged: int | None = None, *, pays: bool = True) -> None:
+        """Gives a node its score and, if it `pays`, credits its agent. `judged` as in `Node`; None means now."""
         node = self.tree[id]
         node.judged = self.tree.now if judged is None else judged
         self.fallbacks += score.fallback
         node.score = score
         node.prior = score.modulated
-        self.credit(node)
+        if pays:
+            self.credit(node)
 
     def credit(self, node: Node) -> None:
         """Credits the agent that generated the node with its R.

@@ -18,7 +18,7 @@ from tests.stub import Stub, pool, problem, session
 BANDIT = {"a": 0.2, "b": 0.5, "c": 0.9, "d": 0.1}
 # The mean below a is .5, below b .3; the best end lies behind b, and behind the worse step again.
 TREE = {"aaa": 0.5, "aab": 0.5, "aba": 0.5, "abb": 0.5, "baa": 0.1, "bab": 0.1, "bba": 0.1, "bbb": 0.9}
-ENOUGH: dict[str, Any] = {"n": 40, "iterations": 200, "breadth": 8, "answer": "oracle_best"}
+ENOUGH: dict[str, Any] = {"n": 40, "iterations": 200, "breadth": 8, "answer": "oracle_best", "worth": "judged"}
 FEW = {**ENOUGH, "n": 8}
 """Enough of attempts between which a model is fitted for seconds."""
 
