@@ -70,7 +70,7 @@ class SymphonyPlus(Method):
     branch: Branch = "doubt"
     worth: Worth = "certainty"
     enough: Share = 1.0
-    depth: Count | None = None
+    depth: Count | None = 20
     max_misses: Count = 2
     answer: AnswerPolicy = "oracle_best"
     evaluate_tokens: Count = 16
