@@ -23,6 +23,7 @@ from symphony.search.methods.debate import Debate
 from symphony.search.methods.lats import LATS
 from symphony.search.methods.master import MASTER
 from symphony.search.methods.mixture import Mixture
+from symphony.search.methods.plus import SymphonyPlus
 from symphony.search.methods.rap import RAP
 from symphony.search.methods.react import React
 from symphony.search.methods.reflexion import Reflexion
@@ -96,6 +97,7 @@ ON_GRID: dict[str, tuple[Search, Scheduler, Scorer, Memory]] = {
     "debate": (Debate(), UCB(), EMCS(), NoMemory()),
     "mixture": (Mixture(), UCB(), EMCS(), NoMemory()),
     "rap": (RAP(n=3, iterations=6, depth=8), UCB(), EMCS(), NoMemory()),
+    "symphony_plus": (SymphonyPlus(n=6), UCB(), EMCS(), PoolFifo()),
     "ab_mcts_a": (ABMCTS(n=12), UCB(), EMCS(), PoolFifo()),
     # Another kind of processor may draw other last digits, and so another tree.
     "ab_mcts_m": (ABMCTS(variant="m", models="ucb", n=5), UCB(), EMCS(), PoolFifo()),

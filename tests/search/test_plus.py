@@ -147,6 +147,11 @@ async def test_the_scheduler_learns_who_was_worth_asking():
     assert [arm.reward for arm in ledger.arms] == [0.0, pytest.approx(2 * 0.6)]
 
 
+async def test_agents_that_agree_are_all_credited():
+    _, ledger = await search(always("a", 0.5), always("a", 0.5), n=1, asks=2, length=2, feedback="none")
+    assert [arm.reward for arm in ledger.arms] == [pytest.approx(2 * 0.75)] * 2
+
+
 async def test_a_failure_becomes_a_lesson_once():
     def says(request: Request) -> tuple[str, float | None]:
         return ("Lesson: no.", 1.0) if request.draw.phase is Phase.REFLECT else by_depth(("ab", 0.5))(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -142,21 +142,21 @@ class _Attempts:
     async def _step(self, at: Node) -> Node | None:
         """Asks agents for an action until one is sure; returns the most probable untried node, if any."""
         phases, asked = self.phases, frozenset[int]()
-        made: dict[int, Draft] = {}
+        made: list[tuple[int, Draft]] = []
         best = None
         for _ in range(self.method.asks):
             drafts, stop = await phases.propose(at.id, 1, by=Another(asked, phases.parts.scheduler))
             for draft in drafts:
                 asked |= {draft.ticket.arm}
                 if draft.proposal is not None:
-                    made[await self._add(at, draft)] = draft
+                    made.append((await self._add(at, draft), draft))
             if stop is not None:
                 raise stop
-            best = self._best(at, made)
-            c = max([self.certain[id] for id in made], default=0.0)
+            best = self._best(at, [id for id, _ in made])
+            c = max([self.certain[id] for id, _ in made], default=0.0)
             if phases.solved() or emcs(c, c) >= self.method.gate:
                 break
-        for id, draft in made.items():
+        for id, draft in made:
             reward = self.certain[id] if best is not None and id == best.id else 0.0
             phases.parts.session.credit(draft.ticket.arm, reward, draft.ticket.pick)
         return best
@@ -181,7 +181,7 @@ class _Attempts:
         self.ends.append(end.depth)
         self.phases.tree.backup(end.id, end.prior or 0.0)
 
-    def _best(self, at: Node, made: Mapping[int, Draft] = {}) -> Node | None:
+    def _best(self, at: Node, made: Sequence[int] = ()) -> Node | None:
         """Returns the most probable child that no attempt went through; a restart may repeat what was just proposed."""
         tree = self.phases.tree
         again = made if self.method.branch == "restart" else ()
