@@ -50,13 +50,19 @@ def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], 
         seeds = {f"{task}-{pool}-{run.seed}" for run in runs if (run.task, run.pool) == (task, pool)}
         paths = [path for store in (f"{task}-{pool}", *sorted(seeds)) if (path := stores / f"{store}.sqlite").is_file()]
         held = [_read(folder, name, files)] if name in files else []
-        rows = _merge([*held, *(_read_store(path) for path in paths)])
+        parts = [*held, *(_read_store(path) for path in paths)]
+        rows = _merge(parts)
         if not rows.calls:
             continue
         data = _compress(rows)
         write_bytes(folder / name, data)
         files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "calls": len(rows.calls), "bytes": len(data)}
         say(f"{folder / name}: {len(rows.calls):,} answers, {len(data):,} bytes")
+        if other := _contradictions(parts, rows):
+            say(
+                f"{folder / name}: {other:,} calls have two answers, and the first are kept. A run that got another one "
+                "may not be replayed: run it again with execution.store=record and these recordings, then pack it"
+            )
     new = sum(entry["calls"] for entry in files.values()) - before
     if not files:
         raise SymphonyError(f"{stores}: found no answers of the study, allowed: call stores of its runs")
@@ -149,6 +155,12 @@ def _merge(parts: Iterable[Rows]) -> Rows:
         for size in part.sizes:
             sizes.setdefault((size[0], size[1]), size)
     return Rows([calls[key] for key in sorted(calls)], [sizes[key] for key in sorted(sizes)])
+
+
+def _contradictions(parts: Iterable[Rows], merged: Rows) -> int:
+    """Returns how many calls have a text that is not the one kept."""
+    kept = {call[0]: call[1] for call in merged.calls}
+    return len({call[0] for part in parts for call in part.calls if call[1] != kept[call[0]]})
 
 
 def _compress(rows: Rows) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_the_same_answers_make_the_same_bytes(packed: Path, tmp_path: Path) -> N
     before = {file.name: file.read_bytes() for file in packed.iterdir()}
     pack([run()], tmp_path, packed, say=lambda _: None)
     assert {file.name: file.read_bytes() for file in packed.iterdir()} == before
+
+
+def test_two_answers_to_one_call_are_told_and_the_first_stays(packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "calls" / "mini_qa-trio-0.sqlite").unlink()
+    store_of(tmp_path / "calls", "mini_qa-trio-0", {KEY: replace(ANSWER, text="Action: stay")})
+    told: list[str] = []
+    pack([run()], tmp_path, packed, say=told.append)
+    assert "1 calls have two answers" in told[-1]
+    with CallStore(tmp_path / "new.sqlite") as store:
+        read_into(store, packed, "mini_qa", "trio", needed=True)
+        assert store.get([KEY])[KEY].text == ANSWER.text
 
 
 def test_no_prompt_is_in_a_recording(packed: Path) -> None:
