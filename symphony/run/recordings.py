@@ -60,7 +60,7 @@ def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], 
         say(f"{folder / name}: {len(rows.calls):,} answers, {len(data):,} bytes")
         if other := _contradictions(parts, rows):
             say(
-                f"{folder / name}: {other:,} calls have two answers, and the first are kept. A run that got another one "
+                f"{folder / name}: {other:,} calls have two answers; the first are kept. A run that got another one "
                 "may not be replayed: run it again with execution.store=record and these recordings, then pack it"
             )
     new = sum(entry["calls"] for entry in files.values()) - before
