@@ -107,7 +107,7 @@ SCHEDULER = '''
 class AddedScheduler:
     """The last of the agents that are offered."""
 
-    scope: Scope = "question"
+    scope: Lifetime = "question"
 
     def pick(self, arms: Sequence[ArmStats], rng: random.Random, phase: Phase, depth: int) -> Pick | None:
         offered = [index for index, arm in enumerate(arms) if not arm.suspended]
