@@ -119,9 +119,13 @@ def describe_origin(runs: Iterable[Run]) -> list[str]:
     entries = [
         entry for folder in sorted(folders) if _is_there(Path(folder)) for entry in _manifest(Path(folder))["made"]
     ]
+    made: dict[tuple[str, str], dict[str, int]] = {}
+    for entry in entries:
+        commits = made.setdefault((str(entry["date"]), str(entry["machine"])), {})
+        commits[str(entry["commit"])[:7]] = commits.get(str(entry["commit"])[:7], 0) + entry["calls"]
     return [
-        f"{entry['date']}, commit {str(entry['commit'])[:7]}, {entry['machine']}: {entry['calls']:,} answers"
-        for entry in entries
+        f"{date}, commit{'s' * (len(commits) > 1)} {', '.join(commits)}, {machine}: {sum(commits.values()):,} answers"
+        for (date, machine), commits in made.items()
     ]
 
 
