@@ -6,6 +6,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from symphony.chat import reasoning
 from symphony.chat.prompts import ChatPrompts, Shot, parse_proposal, split_action
 from symphony.types import Message, Problem, Turn
 
@@ -158,7 +159,12 @@ def balanced(text: str) -> bool:
 LETTERS = st.characters(blacklist_categories=["Cc", "Cs", "Zl", "Zp"], blacklist_characters="<")
 
 
-@given(st.sampled_from(VERBS), st.text(LETTERS, max_size=30).filter(balanced))
+def unmarked(text: str) -> bool:
+    """Whether a text holds no mark of reasoning, such as assistantfinal."""
+    return reasoning.plain(text) == text
+
+
+@given(st.sampled_from(VERBS), st.text(LETTERS, max_size=30).filter(balanced).filter(unmarked))
 def test_what_is_written_is_read_back(verb, argument):
     proposal = parse_proposal(f"Thought: so.\nAction: {verb}[{argument}]", VERBS)
     assert proposal is not None
