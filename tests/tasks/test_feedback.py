@@ -20,6 +20,7 @@ from symphony.tasks.mini.gridworld import GridWorld
 from symphony.tasks.mini.mini_code import MiniCode
 from symphony.tasks.mini.mini_qa import MiniQA
 from symphony.tasks.mini.mini_shop import MiniShop
+from symphony.tasks.planning.game24 import Game24
 from symphony.tasks.programs.task import Internal, Programs
 from symphony.tasks.webshop.task import WebShop
 from symphony.types import Feedback, Phase, Request, State, Task
@@ -53,6 +54,12 @@ def programs(data: Path, feedback: Feedback = "oracle", **settings: Any) -> Task
     return Programs(dataset="mbpp_py", count=1, data=data, internal=internal, feedback=feedback, **settings)
 
 
+def game24(data: Path, **settings: Any) -> Task:
+    (data / "planning").mkdir(exist_ok=True)
+    (data / "planning" / "24.csv").write_text("Rank,Puzzles\n901,4 5 6 10\n")
+    return Game24(count=1, data=data, **settings)
+
+
 def generated(make: type) -> Make:
     return lambda data, **settings: make(seed=0, count=1, **settings)
 
@@ -64,6 +71,7 @@ TASKS: dict[str, tuple[Make, list[str], str | None]] = {
     "mini_code": (generated(MiniCode), ["line[x = x]", "nothing"], "submit[]"),
     "hotpotqa": (hotpotqa, ["search[Oak Hill]", "lookup[mill]", "think[hm]", "nothing"], "finish[Bo]"),
     "webshop": (webshop, ["search[lamp]", "think[hm]", "nothing"], None),
+    "game24": (game24, ["combine[9 - 9]", "nothing"], None),
     "programs": (programs, ["```python\ndef square(x):\n    return 0\n```", "no program"], None),
 }
 """The task, actions that lead to no end, and one that ends wrongly (None where that takes several)."""
