@@ -162,9 +162,9 @@ class Llama:
         file: A GGUF file.
         cells: Tokens that the cache holds, >= 1; rounded up to a multiple of 256.
         chunk: Maximum number of tokens in one batch, >= 1.
-        sequences: Maximum number of sequences in the cache, 1 to 256.
         threads: >= 1.
         gpu_layers: Layers that are put on a GPU; -1 means all, 0 none.
+        sequences: Maximum number of sequences in the cache, 1 to 256.
 
     Attributes:
         shares: Whether a sequence may begin with a copy of any prefix of another; false for recurrent models.

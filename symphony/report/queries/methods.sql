@@ -8,7 +8,8 @@ SELECT any_value(title) AS method, block AS task,
        string_agg(DISTINCT feedback, ', ' ORDER BY feedback) AS feedback, any_value(s.n) AS n,
        any_value(s.success) AS success, any_value(s.score) AS score, max(token_limit) AS "token limit",
        avg(prompt_tokens + completion_tokens) AS tokens,
-       avg(prompt_tokens + completion_tokens - coalesce(cached, 0)) AS "computed tokens", avg(calls) AS calls, avg(nodes_tree + nodes_simulated) AS nodes,
+       avg(prompt_tokens + completion_tokens - coalesce(cached, 0)) AS "computed tokens",
+       avg(calls) AS calls, avg(nodes_tree + nodes_simulated) AS nodes,
        avg(wall_s) AS "wall seconds", avg(coalesce(latency_s, 0)) AS "seconds of calls"
 FROM cells c JOIN success_cells s USING (experiment, block) JOIN walls USING (run) LEFT JOIN waits USING (run, problem)
 GROUP BY experiment, block ORDER BY any_value(block_position), block, any_value(position)
