@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 
-from symphony.agents.budget import BudgetReason, Meter, Needs, reason, useful
+from symphony.agents.budget import Begun, BudgetReason, Meter, Needs, reason, useful
 from symphony.agents.memory import Lessons, Memory
 from symphony.agents.scheduler import ArmStats, Scheduler, Trial
 from symphony.models.endpoint import FREE, Price
@@ -178,6 +178,7 @@ class Session:
         self.reflections: list[ReflectionRecord] = []
         self._asked = 0
         self._needs = Needs()
+        self._begun = [Begun() for _ in pool.agents] if meter.limits_computed else []
         self._sizes = [sizing(agent.model) for agent in pool.agents]
         self._draws: defaultdict[tuple[int, Phase], Iterator[int]] = defaultdict(count)
         self._trials: list[Trial] = []
@@ -288,8 +289,7 @@ class Session:
             The answers that stand: fewer than the tickets if the tokens ran out, and then no further call may be
             made.
         """
-        agents = self.pool.agents
-        calls = [agents[ticket.arm].model.complete(ticket.request) for ticket in tickets]
+        calls = [self.pool[ticket.arm].model.complete(ticket.request) for ticket in tickets]
         completions = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
         pairs = zip(tickets, completions, strict=True)
         return [completion for ticket, completion in pairs if self._book(ticket, completion)]
@@ -320,7 +320,7 @@ class Session:
 
     def _book(self, ticket: Ticket, completion: Completion) -> bool:
         """Books a finished call; returns whether its answer stands."""
-        agent = self.pool.agents[ticket.arm]
+        agent = self.pool[ticket.arm]
         cost = agent.price.dollars(completion)
         used = completion.prompt_tokens + completion.completion_tokens
         self.meter.charge(tokens=used, money=cost or 0.0, reserved=-ticket.reserved)
@@ -328,16 +328,17 @@ class Session:
             self.meter.close(reason("study", completion.refused))
         size = ticket.size or Size(prompt=completion.prompt_tokens, completion=ticket.request.sampling.max_tokens)
         self._needs.book(ticket.booked, size, completion)
-        stands = self.stood == len(self.calls) and self._stands(ticket, completion)
-        self.stood += stands
+        self.stood += (stands := self.stood == len(self.calls) and self._stands(ticket, completion))
         self._judge(self.arms[ticket.arm], completion)
         request, draw = ticket.request, ticket.request.draw
-        dropped, lessons, sent = completion.dropped, 0, request.messages
+        dropped, sent = completion.dropped, request.messages
         if dropped and request.shorten is not None:
             sent = request.shorten(dropped)
         elif ticket.cut and ticket.size:  # the parts were dropped before it was sent
             dropped = ticket.size.dropped
         lessons = min(dropped, ticket.lessons)
+        if self._begun:
+            self.meter.charge(computed=self._begun[ticket.arm].computed(sent, completion))
         self.calls.append(
             CallRecord(
                 run=self.run,

@@ -75,8 +75,8 @@ class ProblemRecord:
         index: Position in the run, from 0.
         success, score, detail: `Task.grade` of the returned state (score in [0, 1]).
         stop_reason: "solved", "accepted", "iterations", "exhausted", "error", or the limit that was reached: "calls",
-            "tokens", "money" or "seconds" of the problem's own budget, "run_calls", ... of its run's budget,
-            "study_calls", ... of its study's budget.
+            "tokens", "money", "seconds" or "computed" of the problem's own budget, "run_calls", ... of its run's,
+            "study_calls", ... of its study's.
         iterations: Search iterations begun.
         nodes_tree, nodes_simulated: Nodes created besides the root.
         guesses: Terminal states reached (each asked the environment for a verdict).

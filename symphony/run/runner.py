@@ -17,7 +17,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from symphony.agents.budget import Budget, Ledger, Meter
+from symphony.agents.budget import Budget, Meter
+from symphony.agents.ledger import Ledger
 from symphony.agents.memory import Lessons
 from symphony.agents.scheduler import ArmStats
 from symphony.agents.session import AgentPool, Session
