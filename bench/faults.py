@@ -46,7 +46,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from symphony import stop
 from symphony.__main__ import main as command_line
-from symphony.agents.budget import read_ledger
+from symphony.agents.ledger import read_ledger
 from symphony.models.store import CallStore
 from symphony.plan.compose import plan
 from symphony.plan.specs import Group, freeze, groups

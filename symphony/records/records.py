@@ -315,9 +315,13 @@ APART = (FILES[TimingRecord], WALL)
 """Files in which equal runs may differ."""
 
 
-@cache
-def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
+def field_types(record: Any) -> dict[str, tuple[Any, bool]]:
     """Returns each field's type without None, and whether None is allowed, in the order of the dataclass."""
+    return _field_types(record)
+
+
+@cache
+def _field_types(record: Any) -> dict[str, tuple[Any, bool]]:
     by_field: dict[str, tuple[Any, bool]] = {}
     for name, hint in typing.get_type_hints(record).items():
         if typing.get_origin(hint) in (typing.Union, types.UnionType):

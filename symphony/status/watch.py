@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from symphony.agents.budget import LIMITS, busy_seconds, ledger_lines, money, whole_lines
+from symphony.agents.budget import money
+from symphony.agents.ledger import busy_seconds, ledger_lines, whole_lines
 from symphony.run.live import GroupState, RunState
 from symphony.run.progress import seconds_left
 from symphony.status import formats, listing
@@ -130,7 +131,7 @@ class Watcher:
         seconds = busy_seconds((spent.intervals or {}).items())
         used = {"calls": spent.calls, "tokens": spent.tokens, "money": spent.money, "seconds": seconds}
         parts = []
-        for name in LIMITS:
+        for name in used:
             limit = limits.get(name)
             figure = f"${money(used[name])}" if name == "money" else f"{used[name]:,.0f} {name}"
             of = "" if limit is None else f" of {limit:,g}"
