@@ -21,6 +21,7 @@ from symphony.models import placement
 from symphony.plan import compose, needs, options, specs
 from symphony.records import database
 from symphony.report import figures, page, tables
+from symphony.report.viewer import difference
 from symphony.run import progress, recordings, runner
 from symphony.status import commands as status
 from symphony.types import SymphonyError, Task
@@ -30,7 +31,7 @@ from symphony.weights import fetch, quantise
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Runs one command; returns 0 if it did what was asked."""
+    """Runs one command; returns 0 if it did what was asked (`diff`: and the runs are equal)."""
     parser = _parser()
     args, rest = parser.parse_known_args(given)
     # argparse rejects words of a list that follow an option.
@@ -40,7 +41,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if words is not None:
         words += rest
     try:
-        args.do(args)
+        return args.do(args) or 0
     except KeyboardInterrupt:
         return stop.end()
     except BrokenPipeError:  # the reader of our output has stopped reading
@@ -50,11 +51,10 @@ def main(given: Sequence[str] | None = None) -> int:
         if stop.received():
             return stop.end()
         print(f"symphony {args.command}: {_line(error)}", file=sys.stderr)
-        return 1
+        return 2 if args.command == "diff" else 1  # as diff(1): 1 says that the runs differ
     except MemoryError:
         print(f"symphony {args.command}: found no memory left, {_MEMORY}", file=sys.stderr)
         return 1
-    return 0
 
 
 _MEMORY = "allowed: a smaller execution.in_flight or execution.memory_gb; the same command goes on from here"
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, do: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    def command(name: str, do: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(do=do)
         return sub
@@ -121,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     _report_inputs(sub, required=False)
     sub.add_argument("--out", type=as_path, metavar="FOLDER", help="with --database: where they are written")
     _study_places(sub)
+    sub = command("diff", _diff, "tell where two runs first differ; exit code 0 if they are equal, 1 if they differ")
+    text = "RUN or RUN/PROBLEM; RUN is the folder of a finished run, or the first digits of its digest"
+    sub.add_argument("one", type=_place_name, metavar="RUN_A", help=text)
+    sub.add_argument("other", type=_place_name, metavar="RUN_B", help=text)
+    sub.add_argument("--out", type=as_path, metavar="PAGE.html", help="also write both searches side by side")
+    outputs_option(sub)
     for name, do, text in (
         ("grade", _grade, 'grade predictions made anywhere, one {"id": ..., "prediction": ...} a line'),
         ("play", _play, "play a task by hand, one action a line"),
@@ -298,6 +304,10 @@ def _report(args: argparse.Namespace) -> None:
     if missing := [key for key, value in single.items() if value is None]:
         raise SymphonyError(f"found no study and no {missing[0]}, allowed: a study, or {' and '.join(single)}")
     page.build(args.database, args.out, args.plan, args.quantised)
+
+
+def _diff(args: argparse.Namespace) -> int:
+    return int(not difference.diff(args.one, args.other, args.outputs, args.out, print))
 
 
 def _tell(text: str) -> None:
