@@ -20,12 +20,8 @@ from symphony.forecast.findings import summarise
 from symphony.models import placement
 from symphony.plan import compose, needs, options, specs
 from symphony.records import database
-<<<<<<< HEAD
-from symphony.report import figures, page, tables
-from symphony.report.viewer import difference
-=======
 from symphony.report import figures, page, several, tables
->>>>>>> 66e537b (Add the study hardware: seconds by machine and by what they were spent on)
+from symphony.report.viewer import difference
 from symphony.run import progress, recordings, runner
 from symphony.status import commands as status
 from symphony.types import SymphonyError, Task
@@ -116,14 +112,10 @@ def _parser() -> argparse.ArgumentParser:
         sub = command(name, do, f"write one {name} of a loaded database")
         sub.add_argument("name", help=", ".join(names))
         _report_inputs(sub)
-<<<<<<< HEAD
         sub.add_argument("--out", type=as_path, required=True, metavar="FOLDER")
-=======
-        sub.add_argument("--out", type=_path, required=True, metavar="FOLDER")
         if name == "table":
             text = "further databases, e.g. of other machines, whose rows follow"
-            sub.add_argument("--and", dest="further", nargs="+", type=_path, default=[], metavar="FILE", help=text)
->>>>>>> 66e537b (Add the study hardware: seconds by machine and by what they were spent on)
+            sub.add_argument("--and", dest="further", nargs="+", type=as_path, default=[], metavar="FILE", help=text)
     text = "load a study's finished runs and write its tables, figures and page; or those of a loaded database"
     sub = command("report", _report, text)
     sub.add_argument(

@@ -666,7 +666,7 @@ def test_the_best_pool_within_a_memory_is_the_one_that_solves_most_and_its_rival
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps({"pools": {run.run.pool: len(run.run.agents) * 10**9 for run in runs}}))
     with open_study(load_runs(tmp_path, *runs), plan) as study:
-        rows = [row for row in read_table(study, "best_pool").records() if row["limit on"] == "memory"]
+        rows: Any = [row for row in read_table(study, "best_pool").records() if row["limit on"] == "memory"]
         solved = {
             " + ".join(agents): (len(agents), share)
             for agents, share in study.rows("SELECT agents, avg(success::INT) FROM outcomes GROUP BY agents")
@@ -694,7 +694,7 @@ def test_a_plan_with_malformed_sizes_of_pools_is_one_line(tmp_path: Path, synthe
 
 
 def test_what_one_model_solves_and_another_does_not_is_counted_problem_by_problem(study: Study) -> None:
-    rows = {row["agent"]: row for row in read_table(study, "complementarity").records()}
+    rows: Any = {row["agent"]: row for row in read_table(study, "complementarity").records()}
     ((llama, neox),) = study.rows(
         "SELECT avg((a.success AND NOT b.success)::INT), avg((b.success AND NOT a.success)::INT) "
         "FROM outcomes a JOIN outcomes b USING (dataset, problem) "
@@ -753,7 +753,9 @@ def test_evaluators_that_are_sure_and_wrong_show_overconfidence(tmp_path: Path, 
 
 
 def test_always_one_agent_would_have_earned_the_mean_of_its_recorded_nodes(study: Study) -> None:
-    rows = {row["scheduler"]: row for row in read_table(study, "what_if").records() if row["scheduler"] != "no support"}
+    rows: Any = {
+        row["scheduler"]: row for row in read_table(study, "what_if").records() if row["scheduler"] != "no support"
+    }
     for agent in ("llama", "neox", "qwen3"):
         ((mean, n),) = study.rows(
             "SELECT avg(prior), count(prior) FROM nodes WHERE run LIKE 'uniform-%' AND agent = ?", [agent]
@@ -769,7 +771,9 @@ def test_always_one_agent_would_have_earned_the_mean_of_its_recorded_nodes(study
 
 
 def test_records_of_a_scheduler_that_leaves_no_chance_give_no_number(study: Study) -> None:
-    rows = [row for row in read_table(study, "what_if").records() if row["method"] != "without scheduling (uniform)"]
+    rows: Any = [
+        row for row in read_table(study, "what_if").records() if row["method"] != "without scheduling (uniform)"
+    ]
     assert {row["scheduler"] for row in rows} == {"no support"}
     assert {row["mean reward"] for row in rows} == {None}
     assert {row["why not"].split(" ")[0] for row in rows} == {"recorded", "react"}

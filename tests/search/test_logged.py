@@ -39,11 +39,11 @@ def test_the_table_replays_the_searches_that_are_tested_here() -> None:
 def test_the_scheduler_of_the_run_makes_every_pick_and_each_is_a_call(
     method: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def picks(*_: object) -> None:
+    def refuse(*_: object) -> None:
         raise AssertionError("another scheduler made a pick")
 
-    monkeypatch.setattr(Held, "pick", picks)
-    monkeypatch.setattr(Another, "pick", picks)
+    monkeypatch.setattr(Held, "pick", refuse)
+    monkeypatch.setattr(Another, "pick", refuse)
     item = problem("zzz")
     ledger = session(pool(talk(), talk(stops=3)), item, budget=Budget(calls=60))
     asyncio.run(
