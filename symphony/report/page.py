@@ -19,10 +19,10 @@ from symphony.types import SymphonyError
 
 _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Claims", (), ("claims",)),
-    ("Success", ("success",), ("success", "paired")),
+    ("Success", ("success",), ("success",)),
     ("Methods under one budget", ("anytime",), ("methods", "anytime")),
     ("Components", (), ("ablation",)),
-    ("Scheduling: who was asked", ("agents_over_time",), ("scheduling", "agents", "agents_over_time")),
+    ("Scheduling: who was asked", ("agents_over_time",), ("scheduling", "agents")),
     ("Memory", (), ("memory",)),
     ("Evaluators and confidence", (), ("emcs", "calibration")),
     ("The pool and its members", ("skills",), ("pool", "shapley", "members", "skills")),

@@ -16,6 +16,9 @@ Verdict = Literal["positive", "negative", "none"]
 FOLD = 6
 """Findings of a group that are shown unfolded."""
 
+NAMED = 5
+"""Methods that a sentence lists by name; the others are counted."""
+
 VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
 
 _SINGLE = ("single", "best single")
@@ -53,6 +56,63 @@ def summarise(tables: dict[str, Table], reference_title: str) -> list[tuple[str,
         ("Do quantised weights change what is solved?", _quantised(tables["quantised_success"])),
     ]
     return [(heading, findings) for heading, findings in groups if findings]
+
+
+def answer(tables: Mapping[str, Table], reference: str) -> tuple[str, str]:
+    """Answers a study's question: what the reference solves beside the other methods, and which differences are shown.
+
+    Args:
+        tables: At least the table "success".
+        reference: Title of the experiment that the others are compared with.
+
+    Returns:
+        Two texts of one or two sentences; the second is "" if nothing is compared.
+    """
+    rates = {
+        str(row["method"]): (row["success"].value, row)
+        for row in tables["success"].records()
+        if row["task"] == "all tasks" and isinstance(row["success"], Estimate)
+    }
+    if reference not in rates:
+        return f"This study has no runs of the reference {reference}.", ""
+    own, row = rates.pop(reference)
+    text = f"{reference} solves {mechanisms.percent(own)} of {_counted(row)}."
+    if not rates:
+        return text, ""
+    best, worst = max(rates, key=lambda name: rates[name][0]), min(rates, key=lambda name: rates[name][0])
+    more, fewer = (sum(sign * (rate - own) > 0 for rate, _ in rates.values()) for sign in (1, -1))
+    sides = [
+        f"{count} {'solves' if count == 1 else 'solve'} {word}"
+        + (f" ({'' if count == 1 else f'{most}: '}{name}, {mechanisms.percent(rates[name][0])})" if count else "")
+        for count, word, most, name in ((more, "more", "the most", best), (fewer, "fewer", "the fewest", worst))
+    ]
+    sides += [f"{equal} as many"] if (equal := len(rates) - more - fewer) else []
+    others = "The other method" if len(rates) == 1 else f"Of the {len(rates)} other methods"
+    if len(rates) == 1:
+        side = "more" if more else "fewer" if fewer else "as many"
+        text += f" {others}, {best}, solves {side}: {mechanisms.percent(rates[best][0])}."
+    else:
+        text += f" {others} {', '.join(sides[:-1])} and {sides[-1]}."
+    return text, _shown_differences({name: row for name, (_, row) in rates.items()}, reference)
+
+
+def _shown_differences(rows: Mapping[str, Mapping[str, Cell]], reference: str) -> str:
+    """Says of which methods a difference from the reference is shown."""
+    verdicts = {
+        name: _verdict(-difference, row)
+        for name, row in rows.items()
+        if isinstance(difference := row["success difference"], Estimate)
+    }
+    if not verdicts:
+        return ""
+    parts = []
+    for verdict, words in (("positive", "better than"), ("negative", "worse than")):
+        names = [name for name, found in verdicts.items() if found == verdict]
+        listing = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        parts.append(f"{words} {listing or 'none'}")
+    undecided = sum(found == "none" for found in verdicts.values())
+    rest = {0: "No difference is", 1: "One difference is"}.get(undecided, f"{undecided} differences are")
+    return f"Shown: {reference} is {' and '.join(parts)}. {rest} undecided."
 
 
 def _verdict(estimate: Estimate, row: Mapping[str, Cell]) -> Verdict:
@@ -142,7 +202,7 @@ def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
         verdict = _verdict(gain, row)
         claim = f"{row['variant']} ({row['change']}): {words[verdict]}"
         text = f"{claim}; full method minus variant: {mechanisms.points(gain)}."
-        evidence = mechanisms.same_calls(tables["paired"], str(row["variant"])) or mechanisms.why(
+        evidence = mechanisms.same_calls(tables["success"], str(row["variant"])) or mechanisms.why(
             str(row["change"]), tables, reference, str(row["variant"])
         )
         findings.append(Finding(verdict=verdict, text=text, why=evidence))
@@ -164,8 +224,8 @@ def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
             "none": f"no difference shown ({_why_not(gain, row)})",
         }
         text = (
-            f"Under {row['search']}: {words[_verdict(gain, row)]}. Best member: {row['agents']}; "
-            f"gain of the pool {mechanisms.points(gain)}."
+            f"Under {row['search']}: {words[_verdict(gain, row)]}. Best member (chosen on these same problems, which "
+            f"favours it): {row['agents']}; gain of the pool {mechanisms.points(gain)}."
         )
         evidence = (
             mechanisms.pool(tables["members"], tables["diversity"], reference, str(row["agents"]), singles)
@@ -181,11 +241,11 @@ def _others(tables: dict[str, Table], reference: str) -> list[Finding]:
     covered |= {row["method"] for row in tables["pool"].records() if row["role"] in _SINGLE}
     words = {"positive": "is better than", "negative": "is worse than", "none": "shows no clear difference from"}
     findings = []
-    for row in tables["paired"].records():
+    for row in tables["success"].records():
         difference = row["success difference"]
         if row["method"] in covered or row["task"] != "all tasks" or not isinstance(difference, Estimate):
             continue
-        gain = Estimate(value=-difference.value, low=-difference.high, high=-difference.low)
+        gain = -difference
         verdict = _verdict(gain, row)
         reason = f" ({_why_not(gain, row)})" if verdict == "none" else ""
         text = f"{reference} {words[verdict]} {row['method']}: {mechanisms.points(gain)}{reason}."
@@ -197,7 +257,7 @@ def _others(tables: dict[str, Table], reference: str) -> list[Finding]:
 def _apart(tables: dict[str, Table], reference: str) -> list[Finding]:
     """Reports methods that cannot be compared, because the reference had none of their problems."""
     methods = [str(row["method"]) for row in tables["success"].records() if row["task"] == "all tasks"]
-    paired = {row["method"] for row in tables["paired"].records()}
+    paired = {row["method"] for row in tables["success"].records() if row["success difference"] is not None}
     apart = [name for name in methods if name != reference and name not in paired]
     if not apart or reference not in methods:
         return []
