@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+from symphony.report.cells import Cell, signed
 from symphony.report.stats import Estimate
-from symphony.report.tables import Cell, Table, signed
+from symphony.report.tables import Table
 
 Row = Mapping[str, Cell]
 

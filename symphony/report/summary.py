@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from symphony.report import mechanisms
+from symphony.report.cells import Cell
 from symphony.report.stats import LEVEL, Estimate
-from symphony.report.tables import Cell, Table
+from symphony.report.tables import Table
 
 Verdict = Literal["positive", "negative", "none"]
 
@@ -61,39 +62,56 @@ def summarise(tables: dict[str, Table], reference_title: str) -> list[tuple[str,
 def answer(tables: Mapping[str, Table], reference: str) -> tuple[str, str]:
     """Answers a study's question: what the reference solves beside the other methods, and which differences are shown.
 
+    Methods that did not run on as many problems as the reference, times seeds, are left out.
+
     Args:
         tables: At least the table "success".
         reference: Title of the experiment that the others are compared with.
 
     Returns:
-        Two texts of one or two sentences; the second is "" if nothing is compared.
+        One sentence, and the sentences that follow.
     """
-    rates = {
-        str(row["method"]): (row["success"].value, row)
-        for row in tables["success"].records()
-        if row["task"] == "all tasks" and isinstance(row["success"], Estimate)
-    }
-    if reference not in rates:
+    rows = {str(row["method"]): row for row in tables["success"].records() if row["task"] == "all tasks"}
+    if reference not in rows:
         return f"This study has no runs of the reference {reference}.", ""
-    own, row = rates.pop(reference)
-    text = f"{reference} solves {mechanisms.percent(own)} of {_counted(row)}."
-    if not rates:
-        return text, ""
-    best, worst = max(rates, key=lambda name: rates[name][0]), min(rates, key=lambda name: rates[name][0])
-    more, fewer = (sum(sign * (rate - own) > 0 for rate, _ in rates.values()) for sign in (1, -1))
-    sides = [
-        f"{count} {'solves' if count == 1 else 'solve'} {word}"
-        + (f" ({'' if count == 1 else f'{most}: '}{name}, {mechanisms.percent(rates[name][0])})" if count else "")
-        for count, word, most, name in ((more, "more", "the most", best), (fewer, "fewer", "the fewest", worst))
-    ]
-    sides += [f"{equal} as many"] if (equal := len(rates) - more - fewer) else []
-    others = "The other method" if len(rates) == 1 else f"Of the {len(rates)} other methods"
-    if len(rates) == 1:
-        side = "more" if more else "fewer" if fewer else "as many"
-        text += f" {others}, {best}, solves {side}: {mechanisms.percent(rates[best][0])}."
+    row = rows.pop(reference)
+    reference, own = _quoted(reference), _rate(row)
+    others = {name: other for name, other in rows.items() if other["n"] == row["n"]}
+    apart = len(rows) - len(others)
+    text = f"{reference} solves {mechanisms.percent(own)}"
+    if not others:
+        return f"{text} of {_counted(row)}.", ""
+    rates = {name: _rate(other) for name, other in others.items()}
+    best, worst = max(rates, key=lambda name: rates[name]), min(rates, key=lambda name: rates[name])
+    best_named, worst_named = _quoted(best), _quoted(worst)
+    most, fewest = f"{best_named} the most ({mechanisms.percent(rates[best])})", f"({mechanisms.percent(rates[worst])})"
+    if own >= rates[best]:
+        text += f" and no other method more; {worst_named} solves the fewest {fewest}."
+    elif own <= rates[worst]:
+        text += f" and no other method fewer; {most.replace(' the most', ' solves the most')}."
     else:
-        text += f" {others} {', '.join(sides[:-1])} and {sides[-1]}."
-    return text, _shown_differences({name: row for name, (_, row) in rates.items()}, reference)
+        text += f", {most} and {worst_named} the fewest {fewest}."
+    more, fewer = (sum(sign * (rate - own) > 0 for rate in rates.values()) for sign in (1, -1))
+    equal = len(rates) - more - fewer
+    rest = (
+        f"On {_counted(row)}, {more} of the other {_plural(len(rates), 'method')} "
+        f"{'solves' if more == 1 else 'solve'} more, {fewer} fewer and {equal} as many."
+    )
+    rest += f" Left out, for other problems: {_plural(apart, 'method')}." if apart else ""
+    return text, f"{rest} {_shown_differences(rows, reference)}".strip()
+
+
+def _rate(row: Mapping[str, Cell]) -> float:
+    return rate.value if isinstance(rate := row["success"], Estimate) else 0.0
+
+
+def _quoted(title: str) -> str:
+    """Returns a title as it can stand in a sentence."""
+    return f"“{title}”" if "," in title else title
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _shown_differences(rows: Mapping[str, Mapping[str, Cell]], reference: str) -> str:
@@ -107,12 +125,24 @@ def _shown_differences(rows: Mapping[str, Mapping[str, Cell]], reference: str) -
         return ""
     parts = []
     for verdict, words in (("positive", "better than"), ("negative", "worse than")):
-        names = [name for name, found in verdicts.items() if found == verdict]
+        names = [_quoted(name) for name, found in verdicts.items() if found == verdict]
         listing = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         parts.append(f"{words} {listing or 'none'}")
     undecided = sum(found == "none" for found in verdicts.values())
+    if undecided == len(verdicts):
+        return f"No difference from {reference} is shown."
     rest = {0: "No difference is", 1: "One difference is"}.get(undecided, f"{undecided} differences are")
     return f"Shown: {reference} is {' and '.join(parts)}. {rest} undecided."
+
+
+def difference_verdict(gain: Estimate, row: Mapping[str, Cell]) -> str:
+    """Returns whether the reference is "better" or "worse" than a method by a shown difference, or "undecided".
+
+    Args:
+        gain: The reference minus the method.
+    """
+    words: Mapping[Verdict, str] = {"positive": "better", "negative": "worse", "none": "undecided"}
+    return words[_verdict(gain, row)]
 
 
 def _verdict(estimate: Estimate, row: Mapping[str, Cell]) -> Verdict:
@@ -190,6 +220,7 @@ def _counted(row: Mapping[str, Cell]) -> str:
 
 def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
     findings = []
+    told: dict[str, str] = {}  # evidence -> the first variant that it was stated for
     for row in tables["ablation"].records():
         gain = row["gain of the component"]
         if not isinstance(gain, Estimate):
@@ -205,7 +236,9 @@ def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
         evidence = mechanisms.same_calls(tables["success"], str(row["variant"])) or mechanisms.why(
             str(row["change"]), tables, reference, str(row["variant"])
         )
-        findings.append(Finding(verdict=verdict, text=text, why=evidence))
+        first = told.setdefault(evidence, str(row["variant"])) if evidence else ""
+        again = first not in ("", str(row["variant"]))
+        findings.append(Finding(verdict=verdict, text=text, why=f"As for {first}." if again else evidence))
     return findings
 
 

@@ -14,12 +14,11 @@ import pytest
 
 from symphony.records.database import load
 from symphony.records.records import AnswerRecord
+from symphony.report.cells import DASH, MINUS
 from symphony.report.stats import Estimate, holm
 from symphony.report.study import Study, open_study
 from symphony.report.summary import Finding, folded, summarise
 from symphony.report.tables import (
-    DASH,
-    MINUS,
     TABLES,
     Table,
     as_csv,
@@ -454,6 +453,7 @@ def test_a_table_may_leave_out_a_line_of_its_head(study: Study, query: Callable[
     ("text", "told"),
     [
         ("SELECT nonsense FROM runs", r"queries/added.sql: cannot be run \(Binder Error"),
+        ("-- paper: x, y\nSELECT 1 AS x", r"queries/added.sql: paper: found 'y', allowed: x"),
         ("SELEC 1", r"queries/added.sql: cannot be run \(Parser Error"),
         ("-- split: colour\nSELECT 1 AS x", "queries/added.sql: split: found 'colour', allowed: x"),
         ("-- corrected: p\nSELECT 1 AS x", "queries/added.sql: corrected: found 'p', allowed: x"),
@@ -597,6 +597,14 @@ def test_latex_escapes_what_latex_would_read() -> None:
     assert "a\\_b" in text
     assert "x \\& y\\_z \\\\" in text
     assert "A\\_b \\& 50\\%" in text
+
+
+def test_a_latex_table_has_the_columns_that_a_page_has_room_for() -> None:
+    whole = made(("method", "n", "success"), ("a", 4, 0.5))
+    narrow = dataclasses.replace(whole, paper=("method", "success"))
+    assert "method & n & success" in as_latex(whole)
+    assert "method & success" in as_latex(narrow)
+    assert "| method | n | success |" in as_markdown(narrow)
 
 
 def test_quotation_marks_open_and_close_in_latex() -> None:

@@ -64,7 +64,12 @@ rule report:
             )
             for name in FIGURES
         ],
-        expand(f"outputs/{STUDY}/figures/{{figure}}.png", figure=FIGURES),
+        expand(
+            f"outputs/{STUDY}/figures/{{figure}}{{kind}}",
+            figure=FIGURES,
+            kind=[kind for kind in KINDS if kind != ".svg"],
+        ),
+        f"outputs/{STUDY}/report.json",
         page=report(
             f"outputs/{STUDY}/report.html",
             caption="../report/page.rst",
