@@ -198,7 +198,7 @@ class SlowSteps(Protocol):
 
 # --------------------------------------------------------------------------- models
 
-Limit = Literal["calls", "tokens", "money", "seconds"]
+Limit = Literal["calls", "tokens", "money", "seconds", "computed"]
 """What a budget can limit."""
 
 

@@ -1,4 +1,4 @@
-"""Budgets of a problem, a run and a study, and the ledger of what a study asked of its models.
+"""Budgets of a problem, a run and a study, and what is consumed of them; see also `ledger`.
 
 The budgets of a problem and a run count what was consumed, whether a model or the call store answered: so methods are
 compared at equal cost, and a repeated run ends where it ended before. The budget of a study counts only new calls to
@@ -7,24 +7,15 @@ models, by all of its processes: it limits real spending, and never refuses a st
 
 from __future__ import annotations
 
-import fcntl
-import json
 import math
-import os
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self, cast, get_args
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
 
-from symphony.fields import FromZero, NotNegative, check_fields, shown
-from symphony.models.endpoint import Price
 from symphony.models.sizes import Size
-from symphony.records.records import check_keys
-from symphony.types import Completion, Limit, SymphonyError
+from symphony.types import Completion, Limit, Message, SymphonyError
 
 LIMITS: tuple[Limit, ...] = get_args(Limit)
 USEFUL_TOKENS = 16
@@ -35,10 +26,12 @@ BudgetReason = Literal[
     "tokens",
     "money",
     "seconds",
+    "computed",
     "run_calls",
     "run_tokens",
     "run_money",
     "run_seconds",
+    "run_computed",
     "study_calls",
     "study_tokens",
     "study_money",
@@ -67,12 +60,15 @@ class Budget:
         tokens: Prompt and completion tokens; kept exactly, as calls in flight count with the most they may take.
         money: Dollars; no new call once this much is spent (calls in flight finish).
         seconds: Wall-clock time; no new call after that.
+        computed: Tokens that a model with a cache of earlier prompts has to compute: completions, and of each prompt
+            what no earlier prompt of the same agent and problem began with. No new call once this many are computed.
     """
 
     calls: int | None = None
     tokens: int | None = None
     money: float | None = None
     seconds: float | None = None
+    computed: int | None = None
 
     def __post_init__(self) -> None:
         for name in LIMITS:
@@ -80,7 +76,9 @@ class Budget:
             if limit is not None and not limit > 0:
                 raise SymphonyError(f"budget.{name}: found {limit}, allowed: > 0, or null for no limit")
 
-    def reached(self, calls: int, tokens: int, money: float, seconds: Callable[[], float]) -> Limit | None:
+    def reached(
+        self, calls: int, tokens: int, money: float, seconds: Callable[[], float], computed: int = 0
+    ) -> Limit | None:
         """Returns the first limit that is spent; None if another call may be made."""
         if self.calls is not None and calls >= self.calls:
             return "calls"
@@ -90,6 +88,8 @@ class Budget:
             return "money"
         if self.seconds is not None and seconds() >= self.seconds:
             return "seconds"
+        if self.computed is not None and computed >= self.computed:
+            return "computed"
         return None
 
 
@@ -101,10 +101,12 @@ class Meter:
         tokens: Prompt and completion tokens of finished calls.
         reserved: Tokens that calls in flight may take.
         money: Cost of finished calls in dollars, as far as known.
+        computed: Computed tokens of finished calls, if this meter or its parent limits them.
     """
 
     __slots__ = (
-        "_clock", "_closed", "_scope", "_started", "budget", "calls", "money", "parent", "reserved", "tokens",
+        "_clock", "_closed", "_scope", "_started",
+        "budget", "calls", "computed", "money", "parent", "reserved", "tokens",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +123,7 @@ class Meter:
         self.tokens = 0
         self.reserved = 0
         self.money = 0.0
+        self.computed = 0
         self._scope = scope
         self._closed: BudgetReason | None = None
         self._clock = clock
@@ -131,7 +134,7 @@ class Meter:
         if self._closed is not None:
             return self._closed
         taken = self.tokens + self.reserved
-        limit = self.budget.reached(self.calls, taken, self.money, lambda: self._clock() - self._started)
+        limit = self.budget.reached(self.calls, taken, self.money, lambda: self._clock() - self._started, self.computed)
         if limit is not None:
             return reason(self._scope, limit)
         return None if self.parent is None else self.parent.exceeded()
@@ -148,14 +151,22 @@ class Meter:
         own = self.budget.tokens - self.tokens - self.reserved, reason(self._scope, "tokens")
         return own if above is None or own[0] <= above[0] else above
 
-    def charge(self, *, calls: int = 0, tokens: int = 0, money: float = 0.0, reserved: int = 0) -> None:
+    @property
+    def limits_computed(self) -> bool:
+        """Whether this meter or its parent limits computed tokens."""
+        return self.budget.computed is not None or (self.parent is not None and self.parent.limits_computed)
+
+    def charge(
+        self, *, calls: int = 0, tokens: int = 0, money: float = 0.0, reserved: int = 0, computed: int = 0
+    ) -> None:
         """Adds to what is consumed and reserved, in this meter and its parents."""
         self.calls += calls
         self.tokens += tokens
         self.reserved += reserved
         self.money += money
+        self.computed += computed
         if self.parent is not None:
-            self.parent.charge(calls=calls, tokens=tokens, money=money, reserved=reserved)
+            self.parent.charge(calls=calls, tokens=tokens, money=money, reserved=reserved, computed=computed)
 
     def overrun(self) -> BudgetReason | None:
         """Returns the token limit that is exceeded, of this meter or its parents; None if none is."""
@@ -205,173 +216,28 @@ class Needs:
         self._reserved.append(self._reserved[-1] + size.prompt + size.completion)
 
 
-# --------------------------------------------------------------------------- the study's ledger
+class Begun:
+    """The prompts that were sent to one agent for one problem: tells what of the next call is computed anew."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+
+    def computed(self, prompt: Sequence[Message], answer: Completion) -> int:
+        """Returns the tokens of a call without those of its prompt's longest common beginning with an earlier prompt.
+
+        The tokens of that beginning are estimated from its share of the prompt's letters. The prompt counts as sent
+        from now on. In sorted order the longest common beginning is with a neighbour.
+        """
+        text = "\n".join([message.content for message in prompt])
+        at = bisect_left(self._texts, text)
+        shared = max([_common(text, near) for near in self._texts[max(0, at - 1) : at + 1]], default=0)
+        self._texts.insert(at, text)
+        return round(answer.prompt_tokens * (1.0 - shared / max(1, len(text)))) + answer.completion_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """One line of a study's ledger: what one answer, or one batch of a local model, consumed.
-
-    Attributes:
-        began: Unix time at which the asking process started. ended: Unix time at which the answer arrived.
-        model: Revision of the model that answered.
-        calls: New calls, failed ones included.
-        tokens: Prompt and completion tokens, as far as known.
-        money: Dollars; None if a price is unknown.
-    """
-
-    began: NotNegative
-    ended: NotNegative
-    model: str
-    calls: FromZero
-    tokens: FromZero
-    money: NotNegative | None
-
-
-def read_ledger(path: Path) -> list[Spent]:
-    """Returns what a study has asked of its models so far; empty if no process kept a ledger.
-
-    Raises:
-        SymphonyError: A line is not a valid entry.
-    """
-    return list(_entries(path, path.read_bytes())) if path.is_file() else []
-
-
-def busy_seconds(intervals: Iterable[tuple[float, float]]) -> float:
-    """Returns the wall-clock seconds during which at least one process was working; overlaps count once."""
-    busy, until = 0.0, float("-inf")
-    for began, ended in sorted(intervals):
-        busy += max(0.0, ended - max(began, until))
-        until = max(until, ended)
-    return busy
-
-
-class Ledger:
-    """Tracks a study's spending against its budget, in a file to which all of its processes add lines.
-
-    A line is written when an answer arrives, before the answer goes into the call store. So whenever a process is
-    killed, everything stored is in the ledger, and a call that must be asked again is paid for again and counted again.
-    Once written, a line survives SIGKILL; after a power failure the last ones may be missing.
-
-    Args:
-        path: The ledger file; it and its folder are created if missing.
-        budget: The study's budget.
-        clock: Returns Unix time.
-
-    Raises:
-        SymphonyError: The file cannot be read or written, or a line is not a valid entry.
-    """
-
-    def __init__(self, path: Path, budget: Budget, *, clock: Callable[[], float] = time.time) -> None:
-        self._path, self._budget, self._clock = path, budget, clock
-        self._alone = threading.Lock()  # local models may answer in a worker thread
-        self._calls, self._tokens, self._money = 0, 0, 0.0
-        self._read = 0
-        self._intervals: dict[float, float] = {}
-        self._began = clock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise SymphonyError(f"{path}: found {error.strerror}, allowed: a ledger that can be written") from error
-        with self._locked():  # nobody is writing, so anything after the last line was cut off by a power failure
-            content = os.pread(self._file, os.fstat(self._file).st_size, 0)
-            os.ftruncate(self._file, content.rfind(b"\n") + 1)
-
-    def refusal(self) -> Limit | None:
-        """Returns the limit that the study has reached; None if more may be asked."""
-        if self._budget == Budget():
-            return None
-        with self._alone:
-            self._catch_up()
-            now = {**self._intervals, self._began: self._clock()}
-            return self._budget.reached(
-                self._calls, self._tokens, self._money, lambda: busy_seconds((b, e) for b, e in now.items())
-            )
-
-    def charge(self, model: str, price: Price, answers: Sequence[Completion]) -> None:
-        """Adds new calls to a model, in one line."""
-        costs = [price.dollars(answer) for answer in answers]
-        known = [cost for cost in costs if cost is not None]
-        line = Spent(
-            began=self._began,
-            ended=self._clock(),
-            model=model,
-            calls=len(answers),
-            tokens=sum(answer.prompt_tokens + answer.completion_tokens for answer in answers),
-            money=sum(known) if len(known) == len(costs) else None,
-        )
-        text = (json.dumps(asdict(line)) + "\n").encode()
-        with self._alone, self._locked():
-            size = os.fstat(self._file).st_size
-            if os.write(self._file, text) < len(text):
-                os.ftruncate(self._file, size)
-                raise SymphonyError(f"{self._path}: found a full disk, allowed: a ledger that can be written")
-
-    def close(self) -> None:
-        os.close(self._file)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _catch_up(self) -> None:
-        """Reads the lines added since the last look, including this process's own."""
-        size = os.fstat(self._file).st_size
-        if size == self._read:
-            return
-        content = os.pread(self._file, size - self._read, self._read)
-        whole = content[: content.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for entry in _entries(self._path, whole):
-            self._calls += entry.calls
-            self._tokens += entry.tokens
-            self._money += entry.money or 0.0
-            self._intervals[entry.began] = max(entry.ended, self._intervals.get(entry.began, 0.0))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-        except OSError as error:
-            raise SymphonyError(
-                f"{self._path}: found {error.strerror}, allowed: a ledger that can be written"
-            ) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Purse:
-    """One model's access to its study's ledger (`symphony.models.store.Purse`)."""
-
-    ledger: Ledger
-    price: Price
-
-    def refusal(self) -> Limit | None:
-        return self.ledger.refusal()
-
-    def charge(self, revision: str, answers: Sequence[Completion]) -> None:
-        self.ledger.charge(revision, self.price, answers)
-
-
-def _entries(path: Path, content: bytes) -> Iterator[Spent]:
-    """Yields the lines of a ledger, each checked: with a wrong line the sum would not limit anything."""
-    for line in content.splitlines():
-        text = shown(line.decode(errors="replace"))
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise SymphonyError(f"{path}: found {text}, allowed: one JSON object a line") from error
-        if not isinstance(values, dict):
-            raise SymphonyError(f"{path}: found {text}, allowed: one JSON object a line")
-        check_keys(str(path), values, Spent.__slots__)
-        entry = Spent(**values)
-        check_fields(f"{path}: entry", entry)
-        yield entry
+def _common(first: str, second: str) -> int:
+    """Returns the length of the longest common beginning."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,9 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
 
-from symphony.agents.budget import BudgetReason, Meter, Needs, reason, useful
+from symphony.agents.budget import Begun, BudgetReason, Meter, Needs, reason, useful
 from symphony.agents.memory import Lessons, Memory
 from symphony.agents.scheduler import ArmStats, Scheduler, Trial
+from symphony.agents.sent import SentPrompts
 from symphony.models.endpoint import FREE, Price
 from symphony.models.outside import run_outside
 from symphony.models.sizes import Size, sizing
@@ -22,7 +22,6 @@ from symphony.types import (
     AsyncModel,
     Completion,
     Draw,
-    Message,
     Phase,
     Problem,
     Reflection,
@@ -142,7 +141,8 @@ class Session:
         lessons: Reflections remembered, oldest first.
         rng: Random generator of the scheduler; depends only on the run seed and the problem.
         iteration: Current search iteration, set by the search.
-        calls, timings: Booked calls, in the order asked. picks, reflections: In the order made.
+        calls, timings: Booked calls, in the order asked. prompts: What they were sent.
+        picks, reflections: In the order made.
         needs: For each booked call, the smallest token budget under which the search is the same up to its answer.
         stood: Number of booked calls, from the first, whose answers stand; all, unless the token budget ended a call.
     """
@@ -173,11 +173,13 @@ class Session:
         self.iteration = 0
         self.calls: list[CallRecord] = []
         self.timings: list[TimingRecord] = []
+        self.prompts = SentPrompts(run, problem.id)
         self.stood = 0
         self.picks: list[PickRecord] = []
         self.reflections: list[ReflectionRecord] = []
         self._asked = 0
         self._needs = Needs()
+        self._begun = [Begun() for _ in pool.agents] if meter.limits_computed else []
         self._sizes = [sizing(agent.model) for agent in pool.agents]
         self._draws: defaultdict[tuple[int, Phase], Iterator[int]] = defaultdict(count)
         self._trials: list[Trial] = []
@@ -288,8 +290,7 @@ class Session:
             The answers that stand: fewer than the tickets if the tokens ran out, and then no further call may be
             made.
         """
-        agents = self.pool.agents
-        calls = [agents[ticket.arm].model.complete(ticket.request) for ticket in tickets]
+        calls = [self.pool[ticket.arm].model.complete(ticket.request) for ticket in tickets]
         completions = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
         pairs = zip(tickets, completions, strict=True)
         return [completion for ticket, completion in pairs if self._book(ticket, completion)]
@@ -320,7 +321,7 @@ class Session:
 
     def _book(self, ticket: Ticket, completion: Completion) -> bool:
         """Books a finished call; returns whether its answer stands."""
-        agent = self.pool.agents[ticket.arm]
+        agent = self.pool[ticket.arm]
         cost = agent.price.dollars(completion)
         used = completion.prompt_tokens + completion.completion_tokens
         self.meter.charge(tokens=used, money=cost or 0.0, reserved=-ticket.reserved)
@@ -328,16 +329,17 @@ class Session:
             self.meter.close(reason("study", completion.refused))
         size = ticket.size or Size(prompt=completion.prompt_tokens, completion=ticket.request.sampling.max_tokens)
         self._needs.book(ticket.booked, size, completion)
-        stands = self.stood == len(self.calls) and self._stands(ticket, completion)
-        self.stood += stands
+        self.stood += (stands := self.stood == len(self.calls) and self._stands(ticket, completion))
         self._judge(self.arms[ticket.arm], completion)
         request, draw = ticket.request, ticket.request.draw
-        dropped, lessons, sent = completion.dropped, 0, request.messages
+        dropped, sent = completion.dropped, request.messages
         if dropped and request.shorten is not None:
             sent = request.shorten(dropped)
         elif ticket.cut and ticket.size:  # the parts were dropped before it was sent
             dropped = ticket.size.dropped
         lessons = min(dropped, ticket.lessons)
+        if self._begun:
+            self.meter.charge(computed=self._begun[ticket.arm].computed(sent, completion))
         self.calls.append(
             CallRecord(
                 run=self.run,
@@ -350,7 +352,7 @@ class Session:
                 agent=agent.name,
                 temperature=request.sampling.temperature,
                 seed=draw.rng_seed(),
-                prompt=digest(sent),
+                prompt=self.prompts.keep(sent),
                 dropped_lessons=lessons,
                 dropped_shots=dropped - lessons,
                 prompt_tokens=completion.prompt_tokens,
@@ -392,9 +394,3 @@ class Session:
         arm.calls -= 1
         arm.failures += 1
         arm.suspended = arm.suspended or arm.failures >= self.max_failures
-
-
-def digest(messages: Sequence[Message]) -> str:
-    """Returns the digest of a prompt, 32 hexadecimal digits."""
-    text = "\x1e".join([f"{message.role}\x1f{message.content}" for message in messages])
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

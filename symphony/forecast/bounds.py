@@ -25,19 +25,25 @@ class Bound:
 
 
 def bound(runs: Sequence[Run], limit: Limit) -> Bound:
-    """Returns the bound of the budgets on calls, tokens, money or seconds; for money also by token prices."""
+    """Returns the bound of the budgets on one kind of limit; for money also by token prices."""
     each = [_run_bound(run, limit) for run in runs]
     amounts = [run_bound.amount for run_bound in each if run_bound.amount is not None]
     whole = Bound(amount=None, why=_join_reasons(run_bound.why for run_bound in each if run_bound.amount is None))
     if len(amounts) == len(each):
         whole = Bound(amount=sum(amounts), why=_join_reasons(run_bound.why for run_bound in each))
-    study = getattr(runs[0].settings.budget.study, limit)
+    study = getattr(runs[0].settings.budget.study, limit, None)
     return _least([whole, Bound(amount=study, why=f"budget.study.{limit}, which counts only new calls")])
+
+
+def bounds(runs: Sequence[Run]) -> dict[Limit, Bound]:
+    """Returns the bound on each kind of limit; that on computed tokens only if the runs have one."""
+    every = {limit: bound(runs, limit) for limit in LIMITS}
+    return {limit: one for limit, one in every.items() if limit != "computed" or one.amount is not None}
 
 
 def at_most(runs: Sequence[Run]) -> str:
     """Describes every bound in words."""
-    return ", ".join(shown(limit, bound(runs, limit).amount) for limit in LIMITS)
+    return ", ".join(shown(limit, one.amount) for limit, one in bounds(runs).items())
 
 
 def shown(limit: Limit, amount: float | None) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from symphony.agents.budget import LIMITS, Spent, money, read_ledger
+from symphony.agents.budget import money
+from symphony.agents.ledger import Spent, read_ledger
 from symphony.forecast import forecast
-from symphony.forecast.bounds import bound, shown
+from symphony.forecast.bounds import bound, bounds, shown
 from symphony.models.footprint import Footprint
 from symphony.models.placement import ALLOWANCE, LOAD_RATE, describe_fit, fit, nearest, needed_by, reload_s
 from symphony.plan.model_spec import ModelSpec, NotThere, models
@@ -128,8 +129,7 @@ def tell(runs: Sequence[Run], place: Place, say: Say, loading: Mapping[str, floa
     if ledger := read_ledger(place.ledger(study)):
         say(f"spent on its models so far: {_describe_spending(ledger)} ({place.ledger(study)})")
     say("at most, from the config (calls in flight can exceed limits of money, of seconds and of the study):")
-    for limit in LIMITS:
-        total = bound(runs, limit)
+    for limit, total in bounds(runs).items():
         say(f"  {shown(limit, total.amount)} ({total.why})")
     tokens = bound(runs, "tokens").amount
     if tokens is not None:

@@ -18,13 +18,20 @@ Whole = Annotated[int, Gt(0)]
 
 
 @dataclass
-class Limits:
-    """A budget; null means no limit. Units: model calls, tokens (prompt + completion), dollars, wall-clock seconds."""
+class StudyLimits:
+    """A study's budget; null means no limit. Units: model calls, tokens (prompt + completion), dollars, seconds."""
 
     calls: Whole | None = None
     tokens: Whole | None = None
     money: Positive | None = None
     seconds: Positive | None = None
+
+
+@dataclass
+class Limits(StudyLimits):
+    """The budget of a problem or a run: also limits the computed tokens, which a cache of prompts does not save."""
+
+    computed: Whole | None = None
 
 
 @dataclass
@@ -63,7 +70,7 @@ class RunBudget:
 
     problem: Limits
     run: Limits
-    study: Limits
+    study: StudyLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +103,6 @@ class RunConfig:
             budget=RunBudget(
                 problem=Limits(**limits["problem"]),
                 run=Limits(**limits["run"]),
-                study=Limits(**limits.get("study", {})),
+                study=StudyLimits(**limits.get("study", {})),
             ),
         )

@@ -17,7 +17,7 @@ from annotated_types import Interval, MinLen
 
 from symphony.fields import Count, Words, allowed, check, kinds, shown
 from symphony.plan.model_spec import NOT_ARGUMENTS, models
-from symphony.plan.run_config import Execution, Limits
+from symphony.plan.run_config import Execution, Limits, StudyLimits
 from symphony.plan.specs import PARTS, money_limits
 from symphony.plan.targets import check_arguments, class_of, instantiate
 from symphony.plan.yaml_files import whole
@@ -33,7 +33,7 @@ DERIVED = ("name", "weights")
 class Budgets:
     problem: Limits = field(default_factory=Limits)
     run: Limits = field(default_factory=Limits)
-    study: Limits = field(default_factory=Limits)
+    study: StudyLimits = field(default_factory=StudyLimits)
     tasks: dict[str, Any] = field(default_factory=dict)
     """Limits of a problem for single tasks, replacing `problem`. (Hydra adds no key to a dict of Limits.)"""
 

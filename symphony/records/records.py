@@ -1,10 +1,11 @@
 """The records that a run leaves; each dataclass is both the JSON line and the DuckDB table.
 
-A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` per record type, `config.yaml`, `manifest.json`
-(number of lines and digest of each file) and, apart, the files in which two equal runs may differ: `timings.jsonl` and
-`wall.json`. All others are byte-identical if a run is repeated, resumed after a crash, or replayed from the call
-store. `symphony.records.recorder` writes the folder. Nothing changes a record; those made for every call and node are
-not frozen, because a frozen one takes four times as long to make.
+A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` per record type, the prompts
+(`symphony.records.prompts`), `config.yaml`, `manifest.json` (number of lines and digest of each file) and, apart, the
+files in which two equal runs may differ: `timings.jsonl` and `wall.json`. All others are byte-identical if a run is
+repeated, resumed after a crash, or replayed from the call store. `symphony.records.recorder` writes the folder. Nothing
+changes a record; those made for every call and node are not frozen, because a frozen one takes four times as long to
+make.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 from symphony.records import manifest
 from symphony.records.manifest import MANIFEST, Part, check_contents, check_lines, damaged
+from symphony.records.prompts import PROMPTS
 from symphony.types import SymphonyError
 
 CONFIG = "config.yaml"
@@ -75,8 +77,8 @@ class ProblemRecord:
         index: Position in the run, from 0.
         success, score, detail: `Task.grade` of the returned state (score in [0, 1]).
         stop_reason: "solved", "accepted", "iterations", "exhausted", "error", or the limit that was reached: "calls",
-            "tokens", "money" or "seconds" of the problem's own budget, "run_calls", ... of its run's budget,
-            "study_calls", ... of its study's budget.
+            "tokens", "money", "seconds" or "computed" of the problem's own budget, "run_calls", ... of its run's,
+            "study_calls", ... of its study's.
         iterations: Search iterations begun.
         nodes_tree, nodes_simulated: Nodes created besides the root.
         guesses: Terminal states reached (each asked the environment for a verdict).
@@ -337,7 +339,7 @@ def read_manifest(folder: str | Path) -> dict[str, Part]:
     Raises:
         SymphonyError: The manifest is missing or damaged.
     """
-    return manifest.read(Path(folder), (*FILES.values(), CONFIG), APART)
+    return manifest.read(Path(folder), (*FILES.values(), CONFIG), APART, optional=(PROMPTS,))
 
 
 def read_records(folder: str | Path, record: type[Record]) -> list[Record]:
@@ -367,12 +369,13 @@ def _read(path: Path, record: type[Record]) -> Iterator[Record]:
                 values = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise damaged(path, f"a line that is not JSON ({number}: {error})", "a JSON object a line") from error
-            check_keys(f"{path}:{number}", values if isinstance(values, dict) else (), expected)
+            keys = values if isinstance(values, dict) else ()
+            check_keys(f"{path}:{number}", keys, expected, f"; {manifest.other_version(path.parent)}")
             yield record(**values)
 
 
-def check_keys(where: str, keys: Iterable[str], expected: Iterable[str]) -> None:
-    """Raises SymphonyError naming the first missing or unknown key."""
+def check_keys(where: str, keys: Iterable[str], expected: Iterable[str], advice: str = "") -> None:
+    """Raises SymphonyError naming the missing and unknown keys; `advice` ends the message."""
     present, wanted = list(keys), list(expected)
     missing = [key for key in wanted if key not in present]
     extra = [key for key in present if key not in wanted]
@@ -382,4 +385,4 @@ def check_keys(where: str, keys: Iterable[str], expected: Iterable[str]) -> None
             for what, keys in (("missing", missing), ("unknown", extra))
             if keys
         )
-        raise SymphonyError(f"{where}: found {problem}, allowed: exactly {', '.join(wanted)}")
+        raise SymphonyError(f"{where}: found {problem}, allowed: exactly {', '.join(wanted)}{advice}")

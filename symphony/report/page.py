@@ -23,6 +23,7 @@ from symphony.report.study import Study, open_study
 from symphony.report.summary import Finding, folded, summarise
 from symphony.report.tables import TABLES, Table, read_table, write_table
 from symphony.report.trees import pick_trees
+from symphony.report.viewer.pages import write_trees
 from symphony.types import SymphonyError
 
 
@@ -128,7 +129,9 @@ _COLOURS = {
 def build(
     db_path: str | Path, out_dir: str | Path, plan_json: str | Path | None = None, quantised: Sequence[str | Path] = ()
 ) -> Path:
-    """Builds the whole report: `tables/*`, `figures/*`, `report.html` and `report.json` in `out_dir`.
+    """Builds the whole report: `tables/*`, `figures/*`, `trees/*`, `report.html` and `report.json` in `out_dir`.
+
+    The prompts that the trees show are read from `runs/` beside the folder of the database (`outputs/runs`).
 
     Args:
         db_path: A database built by `symphony.records.database.load`.
@@ -148,6 +151,7 @@ def build(
             write_table(table, folder / "tables")
         for name in FIGURES:
             write_figure(study, name, folder / "figures")
+        write_trees(study, Path(db_path).absolute().parents[1] / "runs", folder / "trees")
         return _render(study, tables, folder / "figures", folder / "report.html")
 
 

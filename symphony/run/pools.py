@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from symphony.agents.budget import Ledger, Purse
+from symphony.agents.ledger import Ledger, Purse
 from symphony.agents.session import Agent, AgentPool
 from symphony.models.batcher import Batcher, Turns
 from symphony.models.devices import CARD, Device, LocalModel, Need, candidates, cards

@@ -256,7 +256,9 @@ async def _cooling(phases: Phases, parent: int, width: int) -> Expansion:
     """
     step = Expansion(ids=[], votes=[])
     for temperature in temperatures(phases.expand_sampling.temperature):
-        step = await phases.expand(parent, width, "simulate", replace(phases.expand_sampling, temperature=temperature))
+        step = await phases.expand(
+            parent, width, "simulate", sampling=replace(phases.expand_sampling, temperature=temperature)
+        )
         if step.ids:
             break
     return step

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from symphony.agents.memory import Memory, situation
 from symphony.agents.scheduler import Scheduler
@@ -58,6 +58,22 @@ class Parts:
     memory: Memory
 
 
+class Asking(TypedDict, total=False):
+    """How an expansion asks, if not as usual.
+
+    Attributes:
+        sampling: Replaces the usual sampling of actions.
+        style: Asks for the whole answer at once, in this style.
+        by: Picks the agents in place of the search's scheduler.
+        notes: Texts that the prompts carry below the lessons of memory.
+    """
+
+    sampling: Sampling
+    style: AnswerStyle
+    by: Scheduler | None
+    notes: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expansion:
     """The new nodes of one expansion, and how many samples were merged into each."""
@@ -84,6 +100,7 @@ class Phases:
         amend: Changes a proposal before it is played; None leaves it as it is.
         judged: Cached scores by path and lessons, if `settings.caches`.
         unparsed: Completions without an action so far. fallbacks: Evaluations that used defaults so far.
+        drawn: The answer that first proposed each node.
         taught: Keys of the failures that have been, or are being, reflected on.
         wait: Awaits the answers to calls.
         slow: Whether steps are played outside the event loop (`SlowSteps`).
@@ -97,6 +114,7 @@ class Phases:
     tree: Tree = field(init=False)
     unparsed: int = 0
     fallbacks: int = 0
+    drawn: dict[int, Completion] = field(default_factory=dict)
     taught: set[str] = field(default_factory=set)
     wait: Callable[[Sequence[Ticket]], Awaitable[list[Completion]]] = field(init=False)
     slow: bool = field(init=False)
@@ -108,53 +126,31 @@ class Phases:
 
     # ---- expand
 
-    async def expand(
-        self,
-        parent: int,
-        width: int,
-        origin: Origin = "expand",
-        sampling: Sampling | None = None,
-        *,
-        style: AnswerStyle | None = None,
-        by: Scheduler | None = None,
-        notes: tuple[str, ...] = (),
-    ) -> Expansion:
+    async def expand(self, parent: int, width: int, origin: Origin = "expand", **asking: Unpack[Asking]) -> Expansion:
         """Samples `width` actions and adds the distinct ones as nodes, in the order asked.
 
         A completion without an action is sampled once more, from the next scheduled agent, with a reminder of the
         format (`Prompts.again`). Of equal actions the first is kept. Terminal nodes whose reward is visible credit
-        their agent. `sampling` replaces the usual sampling.
-
-        Args:
-            style: If given, asks for the whole answer at once, in this style.
-            by: Picks the agents; None means the search's scheduler.
-            notes: Texts that the prompts carry below the lessons of memory.
+        their agent.
 
         Raises:
             Stop: A call was refused; nodes from the calls before it have been added.
         """
-        drafts, stop = await self.propose(parent, width, origin, sampling, style=style, by=by, notes=notes)
-        expansion = await self.attach(parent, origin, [(draft.ticket, draft.proposal) for draft in drafts])
+        drafts, stop = await self.propose(parent, width, origin, **asking)
+        expansion = await self.attach(parent, origin, drafts)
         if stop is not None:
             raise stop
         return expansion
 
     async def propose(
-        self,
-        parent: int,
-        width: int,
-        origin: Origin = "expand",
-        sampling: Sampling | None = None,
-        *,
-        style: AnswerStyle | None = None,
-        by: Scheduler | None = None,
-        notes: tuple[str, ...] = (),
+        self, parent: int, width: int, origin: Origin = "expand", **asking: Unpack[Asking]
     ) -> tuple[list[Draft], Stop | None]:
-        """Samples `width` actions without playing them; parameters as in `expand`.
+        """Samples `width` actions without playing them, as `expand` does.
 
         Returns:
             The drafts of the calls that stand, in the order asked, and the reason to stop if a call was refused.
         """
+        style = asking.get("style")
         phase = _EXPAND[origin]
 
         def prompt(path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
@@ -166,7 +162,13 @@ class Phases:
         def again(path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
             return partial(remind, prompt(path, lessons), self.parts.task.prompts.again)
 
-        ask = partial(self.ask, phase=phase, sampling=sampling or self.expand_sampling, by=by, notes=notes)
+        ask = partial(
+            self.ask,
+            phase=phase,
+            sampling=asking.get("sampling") or self.expand_sampling,
+            by=asking.get("by"),
+            notes=asking.get("notes", ()),
+        )
         tickets, stop = ask([parent] * width, prompt=prompt)
         answers, stop = await self.answers(tickets, stop)
         drafts = [Draft(ticket, answer, self._understand(answer)) for ticket, answer in answers]
@@ -200,23 +202,21 @@ class Phases:
         ((_, completion),) = answers
         return "" if completion.error is not None else spoken(completion.text)
 
-    async def attach(
-        self, parent: int, origin: Origin, proposed: Sequence[tuple[Ticket, Proposal | None]]
-    ) -> Expansion:
-        """Plays the distinct actions among some proposals (None: no action) and adds them as nodes; see `expand`."""
+    async def attach(self, parent: int, origin: Origin, drafts: Sequence[Draft]) -> Expansion:
+        """Plays the distinct actions among some drafts and adds them as nodes; see `expand`."""
         tree, session = self.tree, self.parts.session
-        proposals = [(ticket, proposal) for ticket, proposal in proposed if proposal is not None]
+        proposals = [(draft, draft.ticket, draft.proposal) for draft in drafts if draft.proposal is not None]
         above = tree[parent]
         too_deep = self.settings.closes and self.settings.depth is not None and above.depth + 1 >= self.settings.depth
         same = DISTINCT[self.settings.distinct]
         known: dict[object, int] = {}
         votes: list[int] = []
         first: dict[object, int] = {}
-        for ticket, proposal in proposals:
+        for _, ticket, proposal in proposals:
             first[same(proposal)] = min(ticket.call, first.get(same(proposal), ticket.call))
-        actions = [proposal.action for _, proposal in proposals] if self.slow else []
+        actions = [proposal.action for _, _, proposal in proposals] if self.slow else []
         played = await self._play_outside(above.state, actions) if actions else {}
-        for ticket, proposal in proposals:
+        for draft, ticket, proposal in proposals:
             if same(proposal) in known:
                 votes[known[same(proposal)]] += 1
                 continue
@@ -234,6 +234,7 @@ class Phases:
                 pick=ticket.pick,
                 made=first[same(proposal)] + 1,
             )
+            self.drawn[id] = draft.completion
             if tree[id].prior is not None and self.settings.pays(tree[id]):
                 self.credit(tree[id])
         return Expansion(ids=list(range(len(tree) - len(votes), len(tree))), votes=votes)

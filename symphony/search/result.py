@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -173,15 +173,26 @@ def _below_most_visited(tree: Tree) -> list[Node]:
     return [tree[id] for id in sorted(below)]
 
 
-def majority(tree: Tree, ids: Sequence[int], key: Callable[[State], str]) -> int:
-    """Returns the first node of the most frequent answer; two nodes give the same answer if their `key` is equal.
+def voters(tree: Tree, ids: Sequence[int]) -> list[Node]:
+    """Returns the nodes that vote for an answer: those where the episode has ended or, if it has at none, all."""
+    return [tree[id] for id in ids if tree[id].state.terminated] or [tree[id] for id in ids]
 
-    Ties go to the answer given first. Nodes where the episode has not ended vote only if it has ended at none. Without
-    any node the root is the answer.
+
+def majority(
+    tree: Tree, ids: Sequence[int], key: Callable[[State], str], votes: Callable[[Node], float] = lambda node: 1.0
+) -> int:
+    """Returns the first node of the answer with the most votes; two nodes give the same answer if their `key` is equal.
+
+    Ties go to the answer given first. Without any node the root is the answer.
+
+    Args:
+        votes: Number of votes of a node.
     """
-    voters = [tree[id] for id in ids if tree[id].state.terminated] or [tree[id] for id in ids]
-    votes = Counter(key(node.state) for node in voters)
-    return max(voters, key=lambda node: votes[key(node.state)], default=tree[ROOT]).id
+    electors = voters(tree, ids)
+    sums: defaultdict[str, float] = defaultdict(float)
+    for node in electors:
+        sums[key(node.state)] += votes(node)
+    return max(electors, key=lambda node: sums[key(node.state)], default=tree[ROOT]).id
 
 
 # --------------------------------------------------------------------------- records

@@ -25,8 +25,7 @@ _UNVISITED: dict[FirstVisit, tuple[float, float, int]] = {
 child's bound), plus factor times R, plus the exploration bonus of that many visits (none if 0)."""
 
 UctMean = Literal["mean", "double"]
-_DIVISIONS: dict[UctMean, int] = {"mean": 1, "double": 2}
-"""How many times the sum of a visited child's values is divided by its visits."""
+"""Whether the sum of a visited child's values is divided by its visits once ("mean") or twice ("double")."""
 
 
 @dataclass(slots=True, eq=False)
@@ -197,7 +196,7 @@ class Tree:
         """
         nodes = self.nodes
         offset, factor, virtual = _UNVISITED[first_visit]
-        divisions = _DIVISIONS[uct_mean]
+        double = uct_mean == "double"
         log_parent = math.log(node.visits) if node.visits > 1 else 0.0
         if virtual:
             offset = uct(offset, virtual, log_parent, c)
@@ -208,7 +207,7 @@ class Tree:
                 continue
             visits = child.visits
             if visits:
-                bound = uct(child.value_sum / visits**divisions, visits, log_parent, c)
+                bound = uct(child.value_sum / (visits * visits if double else visits), visits, log_parent, c)
             else:
                 bound = offset + factor * (child.prior or 0.0)
             if bound > best_bound:

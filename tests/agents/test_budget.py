@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from symphony.agents.budget import Budget, Ledger, busy_seconds, money, read_ledger
+from symphony.agents.budget import Begun, Budget, money
+from symphony.agents.ledger import Ledger, busy_seconds, read_ledger
 from symphony.models.endpoint import FREE, Price
 from symphony.plan.specs import Group, freeze
 from symphony.records.records import CallRecord, ProblemRecord, read_records
 from symphony.run.runner import Place
-from symphony.types import Completion, SymphonyError
+from symphony.types import Completion, Message, SymphonyError
 from tests.scripted_pool import ROOT, carry_out, one_group, records
 
 ANSWER = Completion(text="x", finish_reason="stop", prompt_tokens=6, cached_tokens=4, completion_tokens=2)
@@ -49,7 +52,8 @@ def test_processes_that_write_at_once_break_no_line(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
-        from symphony.agents.budget import Budget, Ledger
+        from symphony.agents.budget import Budget
+        from symphony.agents.ledger import Ledger
         from symphony.models.endpoint import FREE
         from symphony.types import Completion
         answer = Completion(text="x", finish_reason="stop", prompt_tokens=6, completion_tokens=2)
@@ -87,6 +91,16 @@ def test_a_limit_of_seconds_counts_the_time_in_which_any_process_was_at_work(tmp
         assert later.refusal() is None
         now[0] = 1004.0
         assert later.refusal() == "seconds"
+
+
+def test_a_clock_that_jumps_uses_up_no_limit_of_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Ledger(tmp_path / "spent.jsonl", Budget(seconds=3600)) as ledger:
+        before = time.time()
+        for jump in (1e6, -1e6):
+            monkeypatch.setattr(time, "time", lambda jump=jump: before + jump)
+            ledger.charge("m", FREE, [ANSWER])
+            assert ledger.refusal() is None
+    assert all(0 <= spent.ended - spent.began < 60 for spent in read_ledger(tmp_path / "spent.jsonl"))
 
 
 def test_time_that_processes_share_counts_once() -> None:
@@ -244,3 +258,39 @@ def test_a_line_of_a_ledger_that_is_no_entry_is_one_clear_error(line: bytes, tmp
                 read()
             assert len(str(told.value)) < 400
             assert "\n" not in str(told.value)
+
+
+# ---- computed tokens
+
+
+def words(*texts: str) -> tuple[Message, ...]:
+    return tuple(Message(role="user", content=text) for text in texts)
+
+
+def answered(prompt: int, completion: int) -> Completion:
+    return Completion(text="", finish_reason="stop", prompt_tokens=prompt, completion_tokens=completion)
+
+
+def test_a_prompt_that_goes_on_from_an_earlier_one_computes_what_is_new():
+    """By hand: of 20 letters 15 were sent before, so of 40 tokens 10 are new."""
+    begun = Begun()
+    assert begun.computed(words("a" * 15), answered(30, 5)) == 35
+    assert begun.computed(words("a" * 15 + "b" * 5), answered(40, 2)) == 12
+
+
+def test_the_same_prompt_again_computes_its_completion():
+    begun = Begun()
+    begun.computed(words("one", "two"), answered(9, 1))
+    assert begun.computed(words("one", "two"), answered(9, 4)) == 4
+
+
+def common(first: str, second: str) -> int:
+    return max(length for length in range(len(first) + 1) if second.startswith(first[:length]))
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=6), min_size=1, max_size=12))
+def test_the_longest_common_beginning_with_any_earlier_prompt_counts(prompts):
+    begun = Begun()
+    for index, text in enumerate(prompts):
+        shared = max((common(text, earlier) for earlier in prompts[:index]), default=0)
+        assert begun.computed(words(text), answered(60 * len(text), 0)) == 60 * (len(text) - shared)

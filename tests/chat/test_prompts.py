@@ -160,8 +160,8 @@ LETTERS = st.characters(blacklist_categories=["Cc", "Cs", "Zl", "Zp"], blacklist
 
 
 def unmarked(text: str) -> bool:
-    """Whether a text holds no mark of reasoning, such as assistantfinal."""
-    return reasoning.plain(text) == text
+    """Whether a text in an action's brackets holds no mark of reasoning or of a turn, as assistantfinal or [INST]."""
+    return reasoning.plain(f"[{text}]") == f"[{text}]"
 
 
 @given(st.sampled_from(VERBS), st.text(LETTERS, max_size=30).filter(balanced).filter(unmarked))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from symphony.__main__ import main
-from symphony.agents.budget import LIMITS, Budget, Ledger, read_ledger
+from symphony.agents.budget import LIMITS, Budget
+from symphony.agents.ledger import Ledger, read_ledger
 from symphony.forecast.bounds import bound
 from symphony.forecast.estimate import tell
 from symphony.forecast.forecast import carry_out_pilot, estimate, finished, pilots

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from symphony.agents.budget import read_ledger
+from symphony.agents.ledger import read_ledger
 from symphony.models.scripted import ScriptedBackend
 from symphony.models.store import CallStore
 from symphony.plan.compose import plan

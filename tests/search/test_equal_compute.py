@@ -27,6 +27,8 @@ from tests.stub import Scripted, Stub, problem, talk
 CONF = Path(__file__).parents[2] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "search").glob("*.yaml"))
 APART = {
+    "adaptive_consistency": "decides among hidden ends: in the study plus",
+    "cisc": "decides among hidden ends: in the study plus",
     "symphony_official": "belongs to a preset",
     "symphony_official_programs": "belongs to a preset",
     "symphony_official_webshop": "belongs to a preset",
@@ -40,7 +42,7 @@ LIMITED = [
 """Options that can be asked to go on: one call is all that `direct` and `cot` make."""
 LONGER = {"agentcoder": ["search.depth=null"]}
 """What lets an option go on beyond a few calls."""
-LIMITS: dict[str, Any] = {"calls": 7, "tokens": 60, "money": 60e-6, "seconds": 7}
+LIMITS: dict[str, Any] = {"calls": 7, "tokens": 60, "money": 60e-6, "seconds": 7, "computed": 60}
 
 
 @cache

@@ -70,6 +70,7 @@ rule report:
             kind=[kind for kind in KINDS if kind != ".svg"],
         ),
         f"outputs/{STUDY}/report.json",
+        directory(f"outputs/{STUDY}/trees"),
         page=report(
             f"outputs/{STUDY}/report.html",
             caption="../report/page.rst",

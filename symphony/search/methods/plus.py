@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from symphony.agents.scheduler import Another
 from symphony.agents.scorer import emcs
 from symphony.fields import Count, Share
+from symphony.search.certainty import CERTAINTIES, Certainty, Worth
 from symphony.search.course import conclude
 from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
@@ -20,12 +20,8 @@ from symphony.search.tree import ROOT, Node
 from symphony.types import Score
 
 Branch = Literal["doubt", "restart"]
-Certainty = Literal["probability", "token", "random"]
-Worth = Literal["certainty", "judged"]
 LEAST_DOUBT = 0.01
 """Probability left for actions that no agent proposed yet, however sure the agents were."""
-BLIND = 0.81
-"""C of a proposal whose probability the endpoint does not give: two equal ones pass the default gate, one does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,13 +160,13 @@ class _Attempts:
     async def _add(self, at: Node, draft: Draft) -> int:
         """Adds a proposal to the tree, or counts it with an equal one; returns its node."""
         tree = self.phases.tree
-        certain = CERTAINTIES[self.method.certainty](self, draft)
+        certain = CERTAINTIES[self.method.certainty](draft.completion, self.phases.parts.session.rng)
         for id in at.children:
             turn = tree[id].turn
             if turn is not None and draft.proposal is not None and turn.action == draft.proposal.action:
                 self.certain[id] = 1.0 - (1.0 - self.certain[id]) * (1.0 - certain)
                 return id
-        (id,) = (await self.phases.attach(at.id, "expand", [(draft.ticket, draft.proposal)])).ids
+        (id,) = (await self.phases.attach(at.id, "expand", [draft])).ids
         self.certain[id] = certain
         if tree[id].prior is not None:
             self.tried.add(id)
@@ -221,22 +217,6 @@ class _Attempts:
     async def judged(self, end: Node) -> None:
         await evaluate(self.phases, [end.id])
 
-    # ---- the certainty of a proposal
-
-    def probability(self, draft: Draft) -> float:
-        answer = draft.completion
-        return BLIND if answer.logprob is None else min(1.0, math.exp(answer.logprob))
-
-    def per_token(self, draft: Draft) -> float:
-        """Returns the geometric mean of the tokens' probabilities; without them, as `probability` does."""
-        answer = draft.completion
-        if answer.logprob is None:
-            return BLIND
-        return min(1.0, math.exp(answer.logprob / max(1, answer.completion_tokens)))
-
-    def random(self, draft: Draft) -> float:
-        return self.phases.parts.session.rng.random()
-
 
 BRANCHES: dict[Branch, Callable[[_Attempts], tuple[Node, bool] | None]] = {
     "doubt": _Attempts.doubt,
@@ -245,9 +225,4 @@ BRANCHES: dict[Branch, Callable[[_Attempts], tuple[Node, bool] | None]] = {
 WORTHS: dict[Worth, Callable[[_Attempts, Node], Awaitable[None]]] = {
     "certainty": _Attempts.least_certain,
     "judged": _Attempts.judged,
-}
-CERTAINTIES: dict[Certainty, Callable[[_Attempts, Draft], float]] = {
-    "probability": _Attempts.probability,
-    "token": _Attempts.per_token,
-    "random": _Attempts.random,
 }
