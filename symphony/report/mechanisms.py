@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+from symphony.report.cells import Cell, signed
 from symphony.report.stats import Estimate
-from symphony.report.tables import Cell, Table, signed
+from symphony.report.tables import Table
 
 Row = Mapping[str, Cell]
 
@@ -36,9 +37,9 @@ def why(change: str, tables: Mapping[str, Table], reference: str, variant: str) 
     return " ".join(evidence[part] for part in parts if part in evidence).strip()
 
 
-def same_calls(paired: Table, variant: str) -> str:
+def same_calls(success: Table, variant: str) -> str:
     """Says so if a variant made the reference's calls on every problem, so that its component changed nothing."""
-    row = next((row for row in paired.records() if (row["method"], row["task"]) == (variant, "all tasks")), None)
+    row = next((row for row in success.records() if (row["method"], row["task"]) == (variant, "all tasks")), None)
     if row is None or row["same calls"] != 1:
         return ""
     return f"It made the same calls in all {row['pairs']} runs: within this budget the component changed nothing."
@@ -78,8 +79,9 @@ def memory(lessons: Table, reference: str) -> str:
     text = (
         f"{reference} wrote {number(row['lessons per problem'])} lessons per problem; "
         f"{percent(row['problems with a lesson'])} of the problems had one, and {percent(row['calls with a lesson'])} "
-        f"of its expansions and evaluations carried one. It solves {percent(row['success with a lesson'])} of the "
-        f"problems with a lesson and {percent(row['success without a lesson'])} of those without"
+        f"of its expansions and evaluations carried one. A lesson follows a failure, which selects harder problems: it "
+        f"solves {percent(row['success with a lesson'])} of them and "
+        f"{percent(row['success without a lesson'])} of the others, which does not say what lessons do"
     )
     if row["difference"] is None:
         return f"{text}."

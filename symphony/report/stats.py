@@ -42,6 +42,10 @@ class Estimate:
         """Whether the whole interval is on one side of 0."""
         return self.low > 0 or self.high < 0
 
+    def __neg__(self) -> Estimate:
+        """Returns the estimate of the negated quantity."""
+        return Estimate(value=-self.value, low=-self.high, high=-self.low)
+
 
 @dataclass(frozen=True, slots=True)
 class _Clustered:

@@ -108,6 +108,11 @@ class Study:
     failed: Failed = Failed()
     few: tuple[str, ...] = ()
 
+    @property
+    def question(self) -> str:
+        """The study's question: that of its reference; "" if the plan gives none."""
+        return next((e.question for e in self.experiments if e.name == self.reference), "")
+
     def title(self, experiment: str) -> str:
         return next((e.title for e in self.experiments if e.name == experiment), experiment)
 

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from symphony.report import mechanisms
+from symphony.report.cells import Cell
 from symphony.report.stats import LEVEL, Estimate
-from symphony.report.tables import Cell, Table
+from symphony.report.tables import Table
 
 Verdict = Literal["positive", "negative", "none"]
 
 FOLD = 6
 """Findings of a group that are shown unfolded."""
+
+NAMED = 5
+"""Methods that a sentence lists by name; the others are counted."""
 
 VERDICTS = ("reproduced", "contradicted", "undecided", "not run")
 
@@ -53,6 +57,92 @@ def summarise(tables: dict[str, Table], reference_title: str) -> list[tuple[str,
         ("Do quantised weights change what is solved?", _quantised(tables["quantised_success"])),
     ]
     return [(heading, findings) for heading, findings in groups if findings]
+
+
+def answer(tables: Mapping[str, Table], reference: str) -> tuple[str, str]:
+    """Answers a study's question: what the reference solves beside the other methods, and which differences are shown.
+
+    Methods that did not run on as many problems as the reference, times seeds, are left out.
+
+    Args:
+        tables: At least the table "success".
+        reference: Title of the experiment that the others are compared with.
+
+    Returns:
+        One sentence, and the sentences that follow.
+    """
+    rows = {str(row["method"]): row for row in tables["success"].records() if row["task"] == "all tasks"}
+    if reference not in rows:
+        return f"This study has no runs of the reference {reference}.", ""
+    row = rows.pop(reference)
+    reference, own = _quoted(reference), _rate(row)
+    others = {name: other for name, other in rows.items() if other["n"] == row["n"]}
+    apart = len(rows) - len(others)
+    text = f"{reference} solves {mechanisms.percent(own)}"
+    if not others:
+        return f"{text} of {_counted(row)}.", ""
+    rates = {name: _rate(other) for name, other in others.items()}
+    best, worst = max(rates, key=lambda name: rates[name]), min(rates, key=lambda name: rates[name])
+    best_named, worst_named = _quoted(best), _quoted(worst)
+    most, fewest = f"{best_named} the most ({mechanisms.percent(rates[best])})", f"({mechanisms.percent(rates[worst])})"
+    if own >= rates[best]:
+        text += f" and no other method more; {worst_named} solves the fewest {fewest}."
+    elif own <= rates[worst]:
+        text += f" and no other method fewer; {most.replace(' the most', ' solves the most')}."
+    else:
+        text += f", {most} and {worst_named} the fewest {fewest}."
+    more, fewer = (sum(sign * (rate - own) > 0 for rate in rates.values()) for sign in (1, -1))
+    equal = len(rates) - more - fewer
+    rest = (
+        f"On {_counted(row)}, {more} of the other {_plural(len(rates), 'method')} "
+        f"{'solves' if more == 1 else 'solve'} more, {fewer} fewer and {equal} as many."
+    )
+    rest += f" Left out, for other problems: {_plural(apart, 'method')}." if apart else ""
+    return text, f"{rest} {_shown_differences(rows, reference)}".strip()
+
+
+def _rate(row: Mapping[str, Cell]) -> float:
+    return rate.value if isinstance(rate := row["success"], Estimate) else 0.0
+
+
+def _quoted(title: str) -> str:
+    """Returns a title as it can stand in a sentence."""
+    return f"“{title}”" if "," in title else title
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _shown_differences(rows: Mapping[str, Mapping[str, Cell]], reference: str) -> str:
+    """Says of which methods a difference from the reference is shown."""
+    verdicts = {
+        name: _verdict(-difference, row)
+        for name, row in rows.items()
+        if isinstance(difference := row["success difference"], Estimate)
+    }
+    if not verdicts:
+        return ""
+    parts = []
+    for verdict, words in (("positive", "better than"), ("negative", "worse than")):
+        names = [_quoted(name) for name, found in verdicts.items() if found == verdict]
+        listing = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        parts.append(f"{words} {listing or 'none'}")
+    undecided = sum(found == "none" for found in verdicts.values())
+    if undecided == len(verdicts):
+        return f"No difference from {reference} is shown."
+    rest = {0: "No difference is", 1: "One difference is"}.get(undecided, f"{undecided} differences are")
+    return f"Shown: {reference} is {' and '.join(parts)}. {rest} undecided."
+
+
+def difference_verdict(gain: Estimate, row: Mapping[str, Cell]) -> str:
+    """Returns whether the reference is "better" or "worse" than a method by a shown difference, or "undecided".
+
+    Args:
+        gain: The reference minus the method.
+    """
+    words: Mapping[Verdict, str] = {"positive": "better", "negative": "worse", "none": "undecided"}
+    return words[_verdict(gain, row)]
 
 
 def _verdict(estimate: Estimate, row: Mapping[str, Cell]) -> Verdict:
@@ -130,6 +220,7 @@ def _counted(row: Mapping[str, Cell]) -> str:
 
 def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
     findings = []
+    told: dict[str, str] = {}  # evidence -> the first variant that it was stated for
     for row in tables["ablation"].records():
         gain = row["gain of the component"]
         if not isinstance(gain, Estimate):
@@ -142,10 +233,12 @@ def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
         verdict = _verdict(gain, row)
         claim = f"{row['variant']} ({row['change']}): {words[verdict]}"
         text = f"{claim}; full method minus variant: {mechanisms.points(gain)}."
-        evidence = mechanisms.same_calls(tables["paired"], str(row["variant"])) or mechanisms.why(
+        evidence = mechanisms.same_calls(tables["success"], str(row["variant"])) or mechanisms.why(
             str(row["change"]), tables, reference, str(row["variant"])
         )
-        findings.append(Finding(verdict=verdict, text=text, why=evidence))
+        first = told.setdefault(evidence, str(row["variant"])) if evidence else ""
+        again = first not in ("", str(row["variant"]))
+        findings.append(Finding(verdict=verdict, text=text, why=f"As for {first}." if again else evidence))
     return findings
 
 
@@ -164,8 +257,8 @@ def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
             "none": f"no difference shown ({_why_not(gain, row)})",
         }
         text = (
-            f"Under {row['search']}: {words[_verdict(gain, row)]}. Best member: {row['agents']}; "
-            f"gain of the pool {mechanisms.points(gain)}."
+            f"Under {row['search']}: {words[_verdict(gain, row)]}. Best member (chosen on these same problems, which "
+            f"favours it): {row['agents']}; gain of the pool {mechanisms.points(gain)}."
         )
         evidence = (
             mechanisms.pool(tables["members"], tables["diversity"], reference, str(row["agents"]), singles)
@@ -181,11 +274,11 @@ def _others(tables: dict[str, Table], reference: str) -> list[Finding]:
     covered |= {row["method"] for row in tables["pool"].records() if row["role"] in _SINGLE}
     words = {"positive": "is better than", "negative": "is worse than", "none": "shows no clear difference from"}
     findings = []
-    for row in tables["paired"].records():
+    for row in tables["success"].records():
         difference = row["success difference"]
         if row["method"] in covered or row["task"] != "all tasks" or not isinstance(difference, Estimate):
             continue
-        gain = Estimate(value=-difference.value, low=-difference.high, high=-difference.low)
+        gain = -difference
         verdict = _verdict(gain, row)
         reason = f" ({_why_not(gain, row)})" if verdict == "none" else ""
         text = f"{reference} {words[verdict]} {row['method']}: {mechanisms.points(gain)}{reason}."
@@ -197,7 +290,7 @@ def _others(tables: dict[str, Table], reference: str) -> list[Finding]:
 def _apart(tables: dict[str, Table], reference: str) -> list[Finding]:
     """Reports methods that cannot be compared, because the reference had none of their problems."""
     methods = [str(row["method"]) for row in tables["success"].records() if row["task"] == "all tasks"]
-    paired = {row["method"] for row in tables["paired"].records()}
+    paired = {row["method"] for row in tables["success"].records() if row["success difference"] is not None}
     apart = [name for name in methods if name != reference and name not in paired]
     if not apart or reference not in methods:
         return []

@@ -3,8 +3,9 @@
 A table is one file `queries/<name>.sql`. Its first comment lines may set, as `-- key: value`: its title, the paper's
 table that it mirrors, its caption, its optional columns (left out if every cell is 0 or empty), the column of p values
 to correct for the number of rows (by Holm, in a column beside it), the column of estimates that decide a verdict (in a
-column at the end), and the column by which it is split into several tables for readers. Rows keep the query's order. A
-column of type STRUCT(value, low, high) is an estimate with its interval.
+column at the end), the column by which it is split into several tables for readers, and the columns that a LaTeX table
+has room for ("paper", separated by commas; all if it is missing). Rows keep the query's order. A column of type
+STRUCT(value, low, high) is an estimate with its interval.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from symphony.agents.budget import money
 from symphony.files import check_own
-from symphony.report.paper import HERE, NOT_RUN
+from symphony.report.cells import DASH, MINUS, Cell, as_text, short, size
 from symphony.report.stats import Estimate, holm, verdict
 from symphony.report.study import Study, open_study, query_names, query_text
 from symphony.types import SymphonyError
@@ -28,16 +28,10 @@ from symphony.types import SymphonyError
 TABLES = query_names()
 """Every table; a new file in `queries/` adds a table here, on the page and in the command line."""
 
-MINUS = "\N{MINUS SIGN}"
-DASH = "\N{EN DASH}"
-UNKNOWN = "unknown"
-
 _OWN_COLUMNS = ("feedback", "commit")
 _MARKDOWN = "<!-- made by `symphony table` -->"
 _LATEX = "% made by `symphony table`; needs \\usepackage{booktabs}"
 """First line of its LaTeX files; only files with it are replaced. A CSV file is recognised by its columns."""
-
-Cell = str | int | float | bool | Estimate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +43,7 @@ class Table:
         feedback: Feedback modes of the study. commit: Commits of the study.
         warnings: Problems with comparing the rows; shown prominently.
         split: Column by which it is split into several tables for readers; "" if it is not split.
+        paper: Columns of its LaTeX form; all if empty.
     """
 
     name: str
@@ -61,6 +56,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     split: str = ""
+    paper: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Cell]]:
         """Returns the rows as column -> cell."""
@@ -112,6 +108,9 @@ def read_table(study: Study, name: str) -> Table:
         records = [dict(zip(columns, row, strict=True)) for row in rows]
         verdicts = [_verdict(record, head["verdict"]) for record in records]
         columns, rows = (*columns, "verdict"), [(*row, verdict) for row, verdict in zip(rows, verdicts, strict=True)]
+    paper = tuple(filter(None, head["paper"].split(", ")))
+    if unknown := [column for column in paper if column not in columns]:
+        raise SymphonyError(f"queries/{name}.sql: paper: found {unknown[0]!r}, allowed: {', '.join(columns)}")
     optional = head["optional"].split(", ")
     kept = [i for i, name in enumerate(columns) if name not in optional or any(row[i] not in (0, None) for row in rows)]
     return Table(
@@ -125,6 +124,7 @@ def read_table(study: Study, name: str) -> Table:
         columns=tuple(columns[i] for i in kept),
         rows=tuple(tuple(row[i] for i in kept) for row in rows),
         split=head["split"],
+        paper=paper,
     )
 
 
@@ -237,8 +237,10 @@ def as_markdown(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """Returns one booktabs table environment per part; no other package is needed."""
-    return _render("table.tex.j2", table)
+    """Returns one booktabs table environment per part, with the columns for papers; no other package is needed."""
+    kept = [at for at, name in enumerate(table.columns) if not table.paper or name in (*table.paper, table.split)]
+    rows = tuple(tuple(row[at] for at in kept) for row in table.rows)
+    return _render("table.tex.j2", replace(table, columns=tuple(table.columns[at] for at in kept), rows=rows))
 
 
 def _render(template: str, table: Table) -> str:
@@ -288,53 +290,8 @@ def _alignments(table: Table) -> list[str]:
 
 def shown(table: Table) -> list[list[str]]:
     """Returns the cells for readers: digits in a column as its largest number needs, a dash for None."""
-    sizes = [max((_size(row[i]) for row in table.rows), default=0.0) for i in range(len(table.columns))]
-    return [[_shown(*cell) for cell in zip(table.columns, row, sizes, strict=True)] for row in table.rows]
-
-
-def _size(cell: Cell) -> float:
-    if isinstance(cell, Estimate):
-        return max(abs(cell.low), abs(cell.high))
-    return abs(cell) if isinstance(cell, float) else 0.0
-
-
-def _shown(column: str, cell: Cell, size: float) -> str:
-    if cell is None and column.endswith(HERE):
-        return NOT_RUN
-    if cell is None:
-        return UNKNOWN if column.startswith("dollars") else DASH
-    if isinstance(cell, Estimate):
-        plus = column.startswith("gain") or column.endswith("difference")
-        value, low, high = (_number(number, size, plus) for number in (cell.value, cell.low, cell.high))
-        return f"{value} [{low}, {high}]"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    if isinstance(cell, float):
-        if column.endswith(" p"):
-            return "<0.001" if cell < 0.001 else f"{cell:.3f}"
-        if column.startswith("dollars"):
-            return money(cell)
-        return _number(cell, size, False)
-    return short(cell) if column == "commit" else cell
-
-
-def short(commits: str) -> str:
-    """Shortens commits, joined by ", ", to ten digits each."""
-    parts = (part.partition("+") for part in commits.split(", "))
-    return ", ".join(name[:10] + plus + rest for name, plus, rest in parts)
-
-
-def _number(value: float, size: float, plus: bool) -> str:
-    digits = 0 if size >= 100 else 1 if size >= 10 else 3
-    return signed(value, digits) if plus else signed(value, digits).lstrip("+")
-
-
-def signed(value: float, digits: int) -> str:
-    """Writes a number with its sign; no negative zero, and a minus sign instead of a hyphen."""
-    text = f"{value:+,.{digits}f}"
-    return text.lstrip("+-") if float(text.replace(",", "")) == 0 else text.replace("-", MINUS)
+    sizes = [max((size(row[i]) for row in table.rows), default=0.0) for i in range(len(table.columns))]
+    return [[as_text(*cell) for cell in zip(table.columns, row, sizes, strict=True)] for row in table.rows]
 
 
 def _cell(value: Any) -> Cell:
@@ -355,6 +312,7 @@ def _head(name: str, text: str) -> dict[str, str]:
         "corrected": "",
         "verdict": "",
         "split": "",
+        "paper": "",
     }
     for line in text.splitlines():
         if not line.startswith("--"):

@@ -12,10 +12,11 @@ import pytest
 
 from symphony.records.database import load
 from symphony.report import mechanisms
+from symphony.report.cells import Cell
 from symphony.report.stats import Estimate
 from symphony.report.study import open_study
 from symphony.report.summary import summarise
-from symphony.report.tables import TABLES, Cell, read_table
+from symphony.report.tables import TABLES, read_table
 
 Make = Callable[..., Any]
 Rows = list[dict[str, Cell]]

@@ -11,7 +11,7 @@ import pytest
 from symphony.byhand import grade_file
 from symphony.embedded.pool import Budget, make
 from symphony.records.database import load
-from symphony.report.figures import figure
+from symphony.report.figures import KINDS, figure
 from symphony.report.page import render
 from symphony.report.tables import table
 from symphony.tasks.mini.gridworld import GridWorld
@@ -38,22 +38,23 @@ def test_a_table_replaces_its_own_files_only(synthetic_db: Path, tmp_path: Path,
     assert (tmp_path / f"methods.{suffix}").read_bytes() == WORK
 
 
-@pytest.mark.parametrize("suffix", ["svg", "png"])
-def test_a_figure_replaces_its_own_files_only(synthetic_db: Path, tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_figure_replaces_its_own_files_only(synthetic_db: Path, tmp_path: Path, kind: str) -> None:
     for _ in range(2):
         figure(synthetic_db, "skills", tmp_path)
-    (tmp_path / f"skills.{suffix}").write_bytes(WORK)
-    with pytest.raises(SymphonyError, match=rf"{tmp_path}/skills\.{suffix}: found a file that this command did not"):
+    (tmp_path / f"skills{kind}").write_bytes(WORK)
+    with pytest.raises(SymphonyError, match=rf"{tmp_path}/skills{kind}: found a file that this command did not"):
         figure(synthetic_db, "skills", tmp_path)
-    assert (tmp_path / f"skills.{suffix}").read_bytes() == WORK
+    assert (tmp_path / f"skills{kind}").read_bytes() == WORK
 
 
 def test_a_page_replaces_its_own_page_only(synthetic_db: Path, tmp_path: Path) -> None:
-    page = tmp_path / "README.html"
-    page.write_bytes(WORK)
-    with pytest.raises(SymphonyError, match=rf"{page}: found a file that this command did not make"):
-        render(synthetic_db, tmp_path, page)
-    assert page.read_bytes() == WORK
+    for name in ("README.html", "README.json"):
+        (tmp_path / name).write_bytes(WORK)
+        with pytest.raises(SymphonyError, match=rf"{tmp_path / name}: found a file that this command did not make"):
+            render(synthetic_db, tmp_path, tmp_path / "README.html")
+        assert (tmp_path / name).read_bytes() == WORK
+        (tmp_path / name).unlink()
 
 
 def test_grades_replace_grades_only(tmp_path: Path) -> None:

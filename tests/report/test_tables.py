@@ -14,13 +14,12 @@ import pytest
 
 from symphony.records.database import load
 from symphony.records.records import AnswerRecord
+from symphony.report.cells import DASH, MINUS
 from symphony.report.paper import layouts
 from symphony.report.stats import Estimate, holm
 from symphony.report.study import Study, open_study
 from symphony.report.summary import Finding, folded, summarise
 from symphony.report.tables import (
-    DASH,
-    MINUS,
     TABLES,
     Table,
     as_csv,
@@ -92,7 +91,7 @@ def test_pairs_compare_the_same_problem_only(tmp_path: Path, make_run: Callable[
             dataclasses.replace(p, success=bool(s), score=float(s)) for p, s in zip(run.problems, outcome, strict=True)
         ]
     with open_study(load_runs(tmp_path, reference, other)) as study:
-        row = next(row for row in read_table(study, "paired").records() if row["task"] == "all tasks")
+        row = next(row for row in read_table(study, "success").records()[::-1] if row["task"] == "all tasks")
     assert (row["pairs"], row["only method solved"], row["only reference solved"]) == (4, 1, 2)
     assert row["permutation p"] == pytest.approx(1 / 4 + 3 / 8)  # of three flipped signs: all alike, or as seen
     assert isinstance(row["success difference"], Estimate)
@@ -111,7 +110,7 @@ def test_a_variant_that_makes_the_references_calls_is_told_to_decide_nothing(
     same.reflections = [dataclasses.replace(one, run=same.run.run) for one in reference.reflections]
     with open_study(load_runs(tmp_path, reference, same, other)) as study:
         tables = {name: read_table(study, name) for name in TABLES}
-    shares = {row["method"]: row["same calls"] for row in tables["paired"].records() if row["task"] == "all tasks"}
+    shares = {row["method"]: row["same calls"] for row in tables["success"].records() if row["task"] == "all tasks"}
     assert shares["no_memory"] == 1
     assert shares["uniform"] == 0
     told = dict(summarise(tables, "symphony"))["Does each component help?"]
@@ -121,7 +120,7 @@ def test_a_variant_that_makes_the_references_calls_is_told_to_decide_nothing(
 def test_runs_on_other_data_are_not_paired(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     db = load_runs(tmp_path, make_run("symphony"), make_run("uniform", dataset="other problems of the same name"))
     with open_study(db) as study:
-        assert read_table(study, "paired").rows == ()
+        assert {row["success difference"] for row in read_table(study, "success").records()} == {None}
 
 
 def test_ablation_holds_what_differs_from_the_reference_in_a_component_only(study: Study) -> None:
@@ -136,16 +135,15 @@ def test_ablation_holds_what_differs_from_the_reference_in_a_component_only(stud
 
 def test_the_gain_of_a_component_is_the_paired_difference_turned_round(study: Study) -> None:
     gain = next(r for r in read_table(study, "ablation").records() if r["variant"] == "without memory")
-    pair = next(
-        r for r in read_table(study, "paired").records() if r["method"] == "without memory" and r["task"] == "all tasks"
-    )
+    rows = read_table(study, "success").records()
+    pair = next(r for r in rows if r["method"] == "without memory" and r["task"] == "all tasks")
     one, other = gain["gain of the component"], pair["success difference"]
     assert isinstance(one, Estimate)
     assert isinstance(other, Estimate)
     assert (one.value, one.low, one.high) == (-other.value, -other.high, -other.low)
 
 
-@pytest.mark.parametrize("name", ["success", "anytime", "paired", "ablation"])
+@pytest.mark.parametrize("name", ["success", "anytime", "ablation"])
 def test_seeds_that_repeat_the_same_problems_narrow_no_interval(
     tmp_path: Path, make_run: Callable[..., Any], name: str
 ) -> None:
@@ -175,7 +173,7 @@ def test_seeds_that_repeat_the_same_problems_narrow_no_interval(
 
 
 def test_the_tests_of_a_table_are_corrected_for_its_rows(study: Study) -> None:
-    rows = read_table(study, "paired").records()
+    rows = [row for row in read_table(study, "success").records() if row["permutation p"] is not None]
     ps = [float(str(row["permutation p"])) for row in rows]
     assert [row["Holm p"] for row in rows] == holm(ps)
     assert min(float(str(row["Holm p"])) for row in rows) == pytest.approx(len(rows) * min(ps))
@@ -362,7 +360,7 @@ def test_each_row_of_success_names_its_own_feedback_and_commit(tmp_path: Path, m
 
 def test_a_study_without_the_reference_has_empty_comparisons(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     with open_study(load_runs(tmp_path, make_run("lats"))) as study:
-        assert read_table(study, "paired").rows == ()
+        assert {row["success difference"] for row in read_table(study, "success").records()} == {None}
         assert read_table(study, "ablation").rows == ()
         assert read_table(study, "pool").rows == ()
 
@@ -456,6 +454,7 @@ def test_a_table_may_leave_out_a_line_of_its_head(study: Study, query: Callable[
     ("text", "told"),
     [
         ("SELECT nonsense FROM runs", r"queries/added.sql: cannot be run \(Binder Error"),
+        ("-- paper: x, y\nSELECT 1 AS x", r"queries/added.sql: paper: found 'y', allowed: x"),
         ("SELEC 1", r"queries/added.sql: cannot be run \(Parser Error"),
         ("-- split: colour\nSELECT 1 AS x", "queries/added.sql: split: found 'colour', allowed: x"),
         ("-- corrected: p\nSELECT 1 AS x", "queries/added.sql: corrected: found 'p', allowed: x"),
@@ -494,7 +493,8 @@ def test_the_others_are_compared_with_the_reference_that_the_plan_tells(
     db = load_runs(tmp_path, make_run("symphony"), make_run("lats"))
     with open_study(db, plan_of(tmp_path, **told)) as study:
         assert study.reference == reference
-        assert {row["method"] for row in read_table(study, "paired").records()} == {"symphony", "lats"} - {reference}
+        compared = [row for row in read_table(study, "success").records() if row["success difference"] is not None]
+        assert {row["method"] for row in compared} == {"symphony", "lats"} - {reference}
 
 
 def test_a_reference_that_is_no_experiment_is_refused(tmp_path: Path, make_run: Callable[..., Any]) -> None:
@@ -598,6 +598,14 @@ def test_latex_escapes_what_latex_would_read() -> None:
     assert "a\\_b" in text
     assert "x \\& y\\_z \\\\" in text
     assert "A\\_b \\& 50\\%" in text
+
+
+def test_a_latex_table_has_the_columns_that_a_page_has_room_for() -> None:
+    whole = made(("method", "n", "success"), ("a", 4, 0.5))
+    narrow = dataclasses.replace(whole, paper=("method", "success"))
+    assert "method & n & success" in as_latex(whole)
+    assert "method & success" in as_latex(narrow)
+    assert "| method | n | success |" in as_markdown(narrow)
 
 
 def test_quotation_marks_open_and_close_in_latex() -> None:

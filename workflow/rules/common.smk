@@ -12,7 +12,7 @@ with listening():
     from symphony.plan.compose import plan
     from symphony.plan.options import model, replaced, sources, write_description
     from symphony.weights.fetch import data_folder
-    from symphony.report.figures import FIGURES
+    from symphony.report.figures import FIGURES, KINDS
     from symphony.report.tables import TABLES, heading
     from symphony.run.runner import Place, withdraw
     from symphony.plan.needs import available, has_data, pool_sizes

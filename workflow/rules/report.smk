@@ -67,7 +67,12 @@ rule report:
             )
             for name in FIGURES
         ],
-        expand(f"outputs/{STUDY}/figures/{{figure}}.png", figure=FIGURES),
+        expand(
+            f"outputs/{STUDY}/figures/{{figure}}{{kind}}",
+            figure=FIGURES,
+            kind=[kind for kind in KINDS if kind != ".svg"],
+        ),
+        f"outputs/{STUDY}/report.json",
         directory(f"outputs/{STUDY}/trees"),
         page=report(
             f"outputs/{STUDY}/report.html",
