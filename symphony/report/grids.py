@@ -72,11 +72,12 @@ class Legends:
 def legend(table: str, column: str) -> str:
     """Returns what a column of a table holds, from `columns.json`; "" if it is not there.
 
-    A table's own entry comes first, then that for all tables, then its "*", for columns that are named by the data.
+    A table's own entry comes first, then that for all tables. Columns that are named by the data have the table's "*"
+    or, in the paper's tables, "* reported" and "* here".
     """
     known = _known()
-    own = known.get(table, {})
-    return own.get(column) or known["all tables"].get(column) or own.get("*", "")
+    own, every = known.get(table, {}), known["all tables"]
+    return own.get(column) or every.get(column) or own.get("*") or every.get(f"* {column.rpartition(' ')[2]}", "")
 
 
 @cache
