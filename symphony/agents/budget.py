@@ -231,10 +231,17 @@ class Spent:
 def read_ledger(path: Path) -> list[Spent]:
     """Returns what a study has asked of its models so far; empty if no process kept a ledger.
 
+    A last line without its end does not count: it is being written, or was cut off by a power failure.
+
     Raises:
         SymphonyError: A line is not a valid entry.
     """
-    return list(_entries(path, path.read_bytes())) if path.is_file() else []
+    return list(ledger_lines(path, whole_lines(path.read_bytes()))) if path.is_file() else []
+
+
+def whole_lines(content: bytes) -> bytes:
+    """Returns the content up to the end of its last whole line."""
+    return content[: content.rfind(b"\n") + 1]
 
 
 def busy_seconds(intervals: Iterable[tuple[float, float]]) -> float:
@@ -325,9 +332,9 @@ class Ledger:
         if size == self._read:
             return
         content = os.pread(self._file, size - self._read, self._read)
-        whole = content[: content.rfind(b"\n") + 1]
+        whole = whole_lines(content)
         self._read += len(whole)
-        for entry in _entries(self._path, whole):
+        for entry in ledger_lines(self._path, whole):
             self._calls += entry.calls
             self._tokens += entry.tokens
             self._money += entry.money or 0.0
@@ -361,7 +368,7 @@ class Purse:
         self.ledger.charge(revision, self.price, answers)
 
 
-def _entries(path: Path, content: bytes) -> Iterator[Spent]:
+def ledger_lines(path: Path, content: bytes) -> Iterator[Spent]:
     """Yields the lines of a ledger, each checked: with a wrong line the sum would not limit anything."""
     for line in content.splitlines():
         text = shown(line.decode(errors="replace"))

@@ -28,13 +28,13 @@ class Calls:
     """Counts how many calls of a run failed, and why.
 
     Attributes:
-        count: Calls, answered or failed. failed: Calls without an answer.
+        count: Calls, answered or failed. failed: Calls without an answer. asked: Calls by agent.
         silent: Problems that made calls and got no answer at all.
     """
 
     def __init__(self) -> None:
         self.count = self.failed = self.silent = 0
-        self._asked: Counter[str] = Counter()  # calls by agent
+        self.asked: Counter[str] = Counter()
         self._kinds: dict[str, Counter[str]] = {}  # kinds of errors by agent
         self._examples: dict[str, str] = {}
 
@@ -44,7 +44,7 @@ class Calls:
         self.count += len(calls)
         self.failed += len(failures)
         self.silent += 0 < len(calls) == len(failures)
-        self._asked.update(agent for agent, _ in calls)
+        self.asked.update(agent for agent, _ in calls)
         for agent, error in failures:
             # Error texts that name what was asked all differ; their beginning gives the kind.
             kind = ":".join(error.split(":")[:2])[:_LONGEST]
@@ -74,7 +74,7 @@ class Calls:
         agents = []
         for agent, kinds in self._kinds.items():
             left_out = sum(count for kind, count in kinds.items() if kind.startswith(but))
-            if self._asked[agent] == kinds.total() > left_out:
+            if self.asked[agent] == kinds.total() > left_out:
                 agents.append(agent)
         return tuple(sorted(agents))
 
@@ -83,7 +83,7 @@ class Calls:
         if not self.failed:
             return ""
         mute = [] if self.unanswered else self.mute
-        parts = [f"{agent} answered none of its {self._asked[agent]} calls: {self._why([agent])}" for agent in mute]
+        parts = [f"{agent} answered none of its {self.asked[agent]} calls: {self._why([agent])}" for agent in mute]
         silent = f"{self.silent} problem{'s' * (self.silent > 1)} got no answer at all, " if self.silent else ""
         others = [agent for agent in self._kinds if agent not in mute]
         why = f": {self._why(others)}" if others else ""
@@ -171,6 +171,22 @@ class Progress(Protocol):
     ) -> None: ...
 
 
+def seconds_left(seconds: float, done: int, problems: int, share: float) -> float:
+    """Returns the seconds that a run may still take: the geometric mean of two bounds.
+
+    The first problems to end are short ones, and others began beside them. So finished problems alone give too long a
+    time, and counting the work begun in problems as short as these gives too short a time.
+
+    Args:
+        seconds: Seconds since the run began.
+        done: Problems that have ended, >= 1.
+        share: Share of the run's work that is done or begun, in [0, 1].
+    """
+    most = seconds * (problems - done) / done
+    least = seconds * (1 - share) / share if 0 < share < 1 else most
+    return math.sqrt(most * min(most, least))
+
+
 class Counts:
     """Totals of one run; calls `show` on every change, saying whether it was the last."""
 
@@ -198,14 +214,8 @@ class Counts:
 
     @property
     def left(self) -> float:
-        """Seconds that the run may still take: the geometric mean of two bounds.
-
-        The first problems to end are short ones, and others began beside them. So finished problems alone give too
-        long a time, and counting the work begun in problems as short as these gives too short a time.
-        """
-        most = self.seconds * (self.problems - self.done) / self.done
-        least = self.seconds * (1 - self.share) / self.share if 0 < self.share < 1 else most
-        return math.sqrt(most * min(most, least))
+        """Seconds that the run may still take."""
+        return seconds_left(self.seconds, self.done, self.problems, self.share)
 
     def state(self, seconds: str = "") -> str:
         """Describes the run's state; `seconds` come before the failures."""

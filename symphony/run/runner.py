@@ -32,6 +32,7 @@ from symphony.records.recorder import Recorder
 from symphony.records.records import RunRecord, WallRecord, is_complete
 from symphony.run import recordings
 from symphony.run.garbage import rare_collections
+from symphony.run.live import LIVE, Live
 from symphony.run.pools import MakeBackend, PoolFactory
 from symphony.run.progress import Calls, Made, Progress, Tally
 from symphony.search.result import answer_records, node_records, problem_record
@@ -95,7 +96,10 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
         stores = place.outputs / "calls"
         stack.enter_context(_only_one(stores / f"{group.store}.lock", progress))
         missing = [run for run in group.runs if not is_complete(place.run(run))]
-        if missing:
+        if not missing:
+            discard(place.group(group) / LIVE)  # of a process that was killed
+        else:
+            live = stack.enter_context(Live(place.group(group) / LIVE, group, missing))
             modes = {run.how.store for run in missing}
             file = stores / f"{group.store}.sqlite"
             store = None if modes == {"live"} else stack.enter_context(CallStore(file, progress.note))
@@ -107,7 +111,7 @@ def run_group(group: Group, place: Place, progress: Progress, make_backend: Make
             limits = [run.how.memory_gb for run in missing if run.how.memory_gb is not None]
             memory = min(limits, default=None)
             factory = stack.enter_context(PoolFactory(store, place.data, make_backend, ledger=ledger, memory_gb=memory))
-            silent = asyncio.run(_carry_out_all(missing, factory, place, progress))
+            silent = asyncio.run(_carry_out_all(missing, factory, place, progress, live))
     if silent:
         raise Unanswered(silent)
     write_atomic(place.group(group) / "done.json", json.dumps({"runs": [run.digest for run in group.runs]}, indent=1))
@@ -152,7 +156,9 @@ class _Turns:
     entry: asyncio.Lock
 
 
-async def _carry_out_all(runs: Sequence[Run], factory: PoolFactory, place: Place, progress: Progress) -> list[str]:
+async def _carry_out_all(
+    runs: Sequence[Run], factory: PoolFactory, place: Place, progress: Progress, live: Live
+) -> list[str]:
     """Carries out all runs together, sharing the largest `in_flight`; runs with a limit in seconds go one by one.
 
     Returns:
@@ -163,7 +169,7 @@ async def _carry_out_all(runs: Sequence[Run], factory: PoolFactory, place: Place
     try:
         async with asyncio.TaskGroup() as together:
             tasks = [
-                together.create_task(_carry_out(run, factory, place, progress, turns))
+                together.create_task(_carry_out(run, factory, place, progress, live, turns))
                 for run in runs
                 if not _is_timed(run)
             ]
@@ -171,7 +177,7 @@ async def _carry_out_all(runs: Sequence[Run], factory: PoolFactory, place: Place
         raise _first(errors) from None
     reasons = [task.result() for task in tasks]
     for run in timed:
-        reasons.append(await _carry_out(run, factory, place, progress, turns))
+        reasons.append(await _carry_out(run, factory, place, progress, live, turns))
     return [why for why in reasons if why]
 
 
@@ -185,7 +191,9 @@ def _is_timed(run: Run) -> bool:
     return any(limits.seconds is not None for limits in (run.settings.budget.problem, run.settings.budget.run))
 
 
-async def _carry_out(run: Run, factory: PoolFactory, place: Place, progress: Progress, turns: _Turns) -> str:
+async def _carry_out(
+    run: Run, factory: PoolFactory, place: Place, progress: Progress, live: Live, turns: _Turns
+) -> str:
     """Carries out one run, from config to folder; returns why it has none if an agent never answered, else ""."""
     parts = build(run.config, run.data(place.data))
     pool, revisions = factory.pool(run)
@@ -197,6 +205,7 @@ async def _carry_out(run: Run, factory: PoolFactory, place: Place, progress: Pro
     with Recorder(place.run(run)) as recorder:
         wall, cpu, before = time.monotonic(), time.process_time(), factory.memory_cost()
         driver = _Driver(run, parts, pool, recorder, bar, turns)
+        live.begin(driver)
         await driver.solve_all(problems)
         wall, cpu, after = time.monotonic() - wall, time.process_time() - cpu, factory.memory_cost()
         if not driver.calls.unmeasured:
@@ -213,7 +222,9 @@ async def _carry_out(run: Run, factory: PoolFactory, place: Place, progress: Pro
             record = _run_record(run, parts, problems, revisions, factory.devices(run))
             recorder.finish(record, cost, to_yaml(run.config))
     bar.end()
-    return f"{label}: {driver.calls.trouble()}" if driver.calls.unmeasured else ""
+    trouble = driver.calls.trouble() if driver.calls.unmeasured else ""
+    live.end(run, trouble)
+    return f"{label}: {trouble}" if trouble else ""
 
 
 class _Driver:
@@ -235,7 +246,8 @@ class _Driver:
         self.calls = Calls()
         self.generated_tokens = 0
         self.open: list[Session] = []
-        self.ended_tokens = self.done = self.problems = 0
+        self.ended_tokens = self.done = self.solved = self.problems = 0
+        self.parse = parts.task.parse
 
     async def solve_all(self, problems: Sequence[Problem]) -> None:
         """Solves all problems, beginning them in their order.
@@ -298,7 +310,8 @@ class _Driver:
         self.generated_tokens += computed.generated.total()
         self.calls.add([(call.agent, call.error) for call in session.calls])
         self.done += 1
-        self.bar.problem(success=grade.success, calls=self.calls, made=computed, share=self._share())
+        self.solved += grade.success
+        self.bar.problem(success=grade.success, calls=self.calls, made=computed, share=self.share())
 
     async def _grades(self, problem: Problem, tree: Tree, nodes: Iterable[int]) -> dict[int, Grade]:
         """Grades nodes by ground truth, which is used here and nowhere else."""
@@ -308,7 +321,7 @@ class _Driver:
 
         return await run_outside(grade) if isinstance(self.parts.task, SlowSteps) else grade()
 
-    def _share(self) -> float:
+    def share(self) -> float:
         """Estimates the share of the run's tokens that are spent, counting half of what the calls in flight will take.
 
         It assumes that the other problems need as many tokens as those that have ended.
