@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from symphony import byhand, studies
+from symphony.arguments import as_path, checked_folder, outputs_option
 from symphony.forecast import doctor, estimate, forecast
 from symphony.forecast.findings import summarise
 from symphony.models import placement
@@ -21,16 +22,17 @@ from symphony.plan import compose, needs, options, specs
 from symphony.records import database
 from symphony.report import figures, page, tables
 from symphony.run import progress, recordings, runner
+from symphony.status import commands as status
 from symphony.types import SymphonyError, Task
 from symphony.weights import fetch, quantise
 
 # isort: split
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0 if it did what was asked."""
     parser = _parser()
-    args, rest = parser.parse_known_args(arguments)
+    args, rest = parser.parse_known_args(given)
     # argparse rejects words of a list that follow an option.
     words = next((getattr(args, name) for name in ("settings", "overrides", "places") if name in args), None)
     if rest and (words is None or any(word.startswith("-") for word in rest)):
@@ -70,14 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, do: object, text: str) -> argparse.ArgumentParser:
+    def command(name: str, do: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(do=do)
         return sub
 
     sub = command("plan", _plan, "list a study's runs, and estimate what they need before anything is spent")
     _study(sub)
-    _places(sub)
+    outputs_option(sub)
     sub.add_argument("--runs", action="store_true", help="list each run with its digest, not each experiment")
     text = f"run {forecast.PILOT} problems of each experiment and task, and estimate from them"
     sub.add_argument("--pilot", action="store_true", help=text)
@@ -89,29 +91,29 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--tokens", type=int, default=placement.SEQUENCE_TOKENS, metavar="N", help=text)
     sub = command("run", _run, "run a study, or one frozen group of its runs")
     _study(sub, optional=True)
-    sub.add_argument("--group", type=_path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")
-    _places(sub)
+    sub.add_argument("--group", type=as_path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")
+    outputs_option(sub)
     sub = command("pack", _pack, "write the recorded answers of a study into a folder that can be shipped")
     _study(sub)
-    _places(sub)
-    sub.add_argument("--out", type=_path, required=True, metavar="FOLDER", help="e.g. recordings/laptop")
+    outputs_option(sub)
+    sub.add_argument("--out", type=as_path, required=True, metavar="FOLDER", help="e.g. recordings/laptop")
     sub = command("load", _load, "check finished runs and build their database")
     text = "a study, and overrides; with --database: run folders, or a group's done.json for all of its runs"
     sub.add_argument("places", nargs="+", type=_place_name, metavar="study", help=text)
-    sub.add_argument("--database", type=_path, metavar="FILE", help="default: outputs/<study>/records.duckdb")
+    sub.add_argument("--database", type=as_path, metavar="FILE", help="default: outputs/<study>/records.duckdb")
     _study_places(sub)
     for name, do, names in (("table", _table, tables.TABLES), ("figure", _figure, figures.FIGURES)):
         sub = command(name, do, f"write one {name} of a loaded database")
         sub.add_argument("name", help=", ".join(names))
         _report_inputs(sub)
-        sub.add_argument("--out", type=_path, required=True, metavar="FOLDER")
+        sub.add_argument("--out", type=as_path, required=True, metavar="FOLDER")
     text = "load a study's finished runs and write its tables, figures and page; or those of a loaded database"
     sub = command("report", _report, text)
     sub.add_argument(
         "places", nargs="*", type=_place_name, metavar="study", help="a study, and overrides; nothing with --database"
     )
     _report_inputs(sub, required=False)
-    sub.add_argument("--out", type=_path, metavar="FOLDER", help="with --database: where they are written")
+    sub.add_argument("--out", type=as_path, metavar="FOLDER", help="with --database: where they are written")
     _study_places(sub)
     for name, do, text in (
         ("grade", _grade, 'grade predictions made anywhere, one {"id": ..., "prediction": ...} a line'),
@@ -119,46 +121,41 @@ def _parser() -> argparse.ArgumentParser:
     ):
         sub = command(name, do, text)
         sub.add_argument("settings", nargs="+", help="task=<name>, Hydra overrides" + _OWN[name])
-        sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+        sub.add_argument("--conf", type=as_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
         _data(sub)
         if name == "grade":
-            sub.add_argument("--out", type=_path, metavar="FILE", help="gets one line for each prediction")
+            sub.add_argument("--out", type=as_path, metavar="FILE", help="gets one line for each prediction")
         else:
             sub.add_argument("--json", action="store_true", help="print one JSON object a line")
     sub = command("quantise", _quantise, "quantise a model's weights with bitsandbytes")
     sub.add_argument("model", help="an option of conf/model/")
     sub.add_argument("scheme", help=", ".join(quantise.SCHEMES))
     sub.add_argument("--device", default="cpu", metavar="NAME", help="auto, cpu, cuda or cuda:<number>; default: cpu")
-    sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--conf", type=as_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
-    sub.add_argument("--out", type=_path, required=True, metavar="FOLDER")
+    sub.add_argument("--out", type=as_path, required=True, metavar="FOLDER")
     sub = command("train-pool", _train_pool, "train an embedded model from scratch (see symphony.embedded)")
     sub.add_argument("arguments", nargs=argparse.REMAINDER, help="see `symphony train-pool -- --help`")
     sub = command("fetch", _fetch, "download what an option pins in its `source` block")
     sub.add_argument("option", help="task/<name> or model/<name>")
-    sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--conf", type=as_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
     sub = command("doctor", _doctor, "check whether this machine has what a study needs, and say what to do if not")
     text = "a pool whose endpoints get a few tiny requests"
     sub.add_argument("--pool", action="append", default=[], metavar="NAME", help=text)
     sub.add_argument("--study", action="append", default=[], metavar="NAME", help="a folder under conf/experiment/")
     sub.add_argument("--all", action="store_true", help="list every model, key and data set")
-    sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--conf", type=as_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
-    _places(sub)
+    outputs_option(sub)
+    status.add(command)
     return parser
 
 
 def _report_inputs(sub: argparse.ArgumentParser, *, required: bool = True) -> None:
-    sub.add_argument("--database", type=_path, required=required, metavar="FILE", help="made by `symphony load`")
-    sub.add_argument("--plan", type=_path, metavar="FILE", help="JSON with titles and order of the experiments")
-    sub.add_argument("--quantised", type=_path, nargs="*", default=[], metavar="FILE", help="their manifest.json")
-
-
-def _path(text: str) -> Path:
-    if not text:  # a shell's unset variable; as a path it would be the working directory
-        raise argparse.ArgumentTypeError("found nothing, allowed: a path")
-    return Path(text)
+    sub.add_argument("--database", type=as_path, required=required, metavar="FILE", help="made by `symphony load`")
+    sub.add_argument("--plan", type=as_path, metavar="FILE", help="JSON with titles and order of the experiments")
+    sub.add_argument("--quantised", type=as_path, nargs="*", default=[], metavar="FILE", help="their manifest.json")
 
 
 def _place_name(text: str) -> str:
@@ -177,7 +174,7 @@ def _gigabytes(text: str) -> list[float]:
 def _study(sub: argparse.ArgumentParser, *, optional: bool = False) -> None:
     sub.add_argument("study", nargs="?" if optional else None, help="a folder under conf/experiment/")
     sub.add_argument("overrides", nargs="*", help="Hydra overrides, e.g. problems=4 search.n=2")
-    sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--conf", type=as_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
     for name in ("experiment", "task", "pool"):
         sub.add_argument(f"--{name}", metavar="NAME", help=f"only this {name}")
@@ -186,35 +183,23 @@ def _study(sub: argparse.ArgumentParser, *, optional: bool = False) -> None:
 
 def _study_places(sub: argparse.ArgumentParser) -> None:
     """Where a study named in `places` is read from and written to; every run of it counts."""
-    sub.add_argument("--conf", type=_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+    sub.add_argument("--conf", type=as_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
     _data(sub)
-    _places(sub)
+    outputs_option(sub)
     sub.set_defaults(experiment=None, task=None, pool=None, seed=None)
 
 
 def _data(sub: argparse.ArgumentParser) -> None:
     text = f"data sets and downloads; default: ${fetch.DATA_VARIABLE}, else data"
-    sub.add_argument("--data", type=_path, metavar="FOLDER", help=text)
-
-
-def _places(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--outputs", type=_path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
+    sub.add_argument("--data", type=as_path, metavar="FOLDER", help=text)
 
 
 def _place(args: argparse.Namespace) -> runner.Place:
-    return runner.Place(outputs=_folder("--outputs", args.outputs), data=_data_folder(args))
+    return runner.Place(outputs=checked_folder("--outputs", args.outputs), data=_data_folder(args))
 
 
 def _data_folder(args: argparse.Namespace) -> Path:
-    return _folder("--data", fetch.data_folder(args.data))
-
-
-def _folder(key: str, path: Path) -> Path:
-    """Checks that a folder exists or can be made."""
-    existing = next(ancestor for ancestor in (path, *path.absolute().parents) if ancestor.exists())
-    if not existing.is_dir():
-        raise SymphonyError(f"{key}: found {existing}, a file, allowed: a folder")
-    return path
+    return checked_folder("--data", fetch.data_folder(args.data))
 
 
 def _runs(args: argparse.Namespace, say: Callable[[str], None] | None = None) -> list[specs.Run]:

@@ -16,7 +16,10 @@ from symphony.report import page
 from tests.scripted_pool import one_group
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("plan", "run", "load", "table", "figure", "report", "quantise", "train-pool", "fetch", "doctor", "pack")
+COMMANDS = (
+    *("plan", "run", "load", "table", "figure", "report", "quantise", "train-pool", "fetch", "doctor", "pack"),
+    *("ls", "show", "sql", "watch"),
+)
 
 
 def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:

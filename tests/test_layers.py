@@ -17,12 +17,12 @@ MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
 # The packages by layers, from the lowest; a package (or a module beside them) imports only those of lower layers.
 LAYERS = (
     ("types",),
-    ("fields", "files", "stop", "chat"),
+    ("fields", "files", "stop", "chat", "arguments"),
     ("models", "records"),
     ("agents", "tasks", "weights"),
     ("plan", "search", "report", "embedded", "simulated"),
     ("run", "byhand"),
-    ("forecast", "studies"),
+    ("forecast", "studies", "status"),
     ("__main__",),
 )
 # Packages that must not know each other, though one is below the other.
@@ -49,7 +49,12 @@ HEAVY = {
         "symphony/embedded/",
     ),
     ("hydra", "omegaconf"): ("symphony/plan/compose.py", "symphony/plan/sweeps.py", "symphony/plan/yaml_files.py"),
-    ("duckdb",): ("symphony/records/database.py", "symphony/report/", "symphony/tasks/jsonrows.py"),
+    ("duckdb",): (
+        "symphony/records/database.py",
+        "symphony/report/",
+        "symphony/tasks/jsonrows.py",
+        "symphony/status/query.py",
+    ),
     ("matplotlib", "jinja2"): ("symphony/report/",),
     ("rich",): ("symphony/run/progress.py",),
     ("openai", "httpx", "httpx2"): ("symphony/models/api/backend.py",),

@@ -28,21 +28,27 @@ def load_configs(connection: Any, folders: Sequence[Path]) -> None:
     Raises:
         SymphonyError: A config is missing or not a mapping.
     """
-    configs = {folder.name: _read(folder / CONFIG) for folder in folders}
+    configs = {folder.name: read_config(folder) for folder in folders}
     connection.execute(f"CREATE TABLE {CONFIGS} (run VARCHAR NOT NULL, config JSON NOT NULL)")
     rows = [(run, json.dumps(config, ensure_ascii=False)) for run, config in configs.items()]
     connection.executemany(f"INSERT INTO {CONFIGS} VALUES (?, ?)", rows)
-    flat = {run: dict(_flat(config)) for run, config in configs.items()}
-    keys = sorted({key for settings in flat.values() for key in settings} - {"run"})
-    varying = [key for key in keys if len({settings.get(key) for settings in flat.values()}) > 1][:MOST_COLUMNS]
+    by_run = {run: dict(flat(config)) for run, config in configs.items()}
+    keys = sorted({key for settings in by_run.values() for key in settings} - {"run"})
+    varying = [key for key in keys if len({settings.get(key) for settings in by_run.values()}) > 1][:MOST_COLUMNS]
     columns = "".join(f", {_quoted(key)} VARCHAR" for key in varying)
     connection.execute(f"CREATE TABLE {SETTINGS} (run VARCHAR NOT NULL{columns})")
     places = ", ".join("?" * (1 + len(varying)))
-    values = [(run, *(settings.get(key) for key in varying)) for run, settings in flat.items()]
+    values = [(run, *(settings.get(key) for key in varying)) for run, settings in by_run.items()]
     connection.executemany(f"INSERT INTO {SETTINGS} VALUES ({places})", values)
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def read_config(folder: Path) -> Mapping[str, Any]:
+    """Reads the resolved config in a run's folder.
+
+    Raises:
+        SymphonyError: It is missing or not a mapping.
+    """
+    path = folder / CONFIG
     try:
         config = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -52,14 +58,14 @@ def _read(path: Path) -> Mapping[str, Any]:
     return config
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str | None]]:
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yields the keys of a config and their values as text; agents of a pool go by their names."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}{key}.")
+            yield from flat(inner, f"{prefix}{key}.")
     elif isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
         for item in value:
-            yield from _flat(item, f"{prefix}{item['name']}.")
+            yield from flat(item, f"{prefix}{item['name']}.")
     else:
         text = value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False)
         yield prefix.removesuffix("."), text

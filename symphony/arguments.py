@@ -1,0 +1,32 @@
+"""Types and checks of command line arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from symphony.types import SymphonyError
+
+
+def as_path(text: str) -> Path:
+    """Reads an argument as a path."""
+    if not text:  # a shell's unset variable; as a path it would be the working directory
+        raise argparse.ArgumentTypeError("found nothing, allowed: a path")
+    return Path(text)
+
+
+def outputs_option(sub: argparse.ArgumentParser) -> None:
+    """Adds the option that names the folder of everything that is made."""
+    sub.add_argument("--outputs", type=as_path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
+
+
+def checked_folder(key: str, place: Path) -> Path:
+    """Checks that a folder exists or can be made.
+
+    Raises:
+        SymphonyError: It, or a folder above it, is a file.
+    """
+    existing = next(ancestor for ancestor in (place, *place.absolute().parents) if ancestor.exists())
+    if not existing.is_dir():
+        raise SymphonyError(f"{key}: found {existing}, a file, allowed: a folder")
+    return place
