@@ -51,7 +51,13 @@ def main(given: Sequence[str] | None = None) -> int:
             return stop.end()
         print(f"symphony {args.command}: {_line(error)}", file=sys.stderr)
         return 1
+    except MemoryError:
+        print(f"symphony {args.command}: found no memory left, {_MEMORY}", file=sys.stderr)
+        return 1
     return 0
+
+
+_MEMORY = "allowed: a smaller execution.in_flight or execution.memory_gb; the same command goes on from here"
 
 
 def _line(error: Exception) -> str:

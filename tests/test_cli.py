@@ -234,6 +234,18 @@ def test_what_the_system_refuses_is_one_line_that_names_the_file(
     assert line.startswith("symphony report: report.html: found Read-only file system, allowed: ")
 
 
+def test_memory_that_runs_out_is_one_line_that_says_what_to_change(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*given: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(page, "build", refuse)
+    assert main(["report", "--database", "x", "--out", "x"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("symphony report: found no memory left, allowed: a smaller execution.in_flight")
+
+
 def test_plan_lists_a_studys_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert main(["plan", "quickstart", "tasks=[mini_qa]", "--experiment", "symphony", "--seed", "12", "--runs"]) == 0

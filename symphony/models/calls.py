@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ cached_tokens, completion_tokens, logprob, coalesce((SELECT dropped FROM shorten
 _PUT_CALL = "INSERT OR IGNORE INTO calls VALUES (?,CAST(? AS TEXT),CAST(? AS TEXT),?,?,?,?,?)"
 _PUT_SHORTENED = "INSERT OR IGNORE INTO shortened VALUES (?,?)"
 _PROBLEMS = 512  # problems whose sizes are kept in memory
+_ROOM = 1 << 16  # bytes; SQLite's shared memory, which it makes first, takes half of them
 _AT_ONCE = 500  # keys per query, well below SQLite's limit on variables
 # Errors that are not the file's fault; its contents were paid for, so they stay.
 _OUTSIDE = (
@@ -75,9 +77,19 @@ class _Guard:
         if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):  # SQLite may quote broken UTF-8
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # byte with the kind of error
             advice = "" if code in _OUTSIDE else " (delete it to start over)"
+            if code == sqlite3.SQLITE_IOERR and _is_full(self._path):
+                advice = " on a disk that is not full"
             raise SymphonyError(
                 f"{self._path}: found {error}, allowed: a call store that can be written{advice}"
             ) from error
+
+
+def _is_full(path: Path) -> bool:
+    """Whether the disk of a file is full; SQLite may call that an I/O error."""
+    try:
+        return shutil.disk_usage(path.parent).free < _ROOM
+    except OSError:
+        return False
 
 
 class CallStore:

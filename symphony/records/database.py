@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 
 from symphony.files import check_own, discard
 from symphony.records.configs import CONFIGS, SETTINGS, load_configs
-from symphony.records.manifest import Part, check_contents, check_lines, damaged
+from symphony.records.manifest import Part, check_contents, check_lines, damaged, other_version
 from symphony.records.records import (
     FILES,
     TABLES,
@@ -153,14 +153,27 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path], *, versions: bo
 
 
 def _made_here(path: Path) -> bool:
-    """Whether a DuckDB file holds only this module's tables."""
+    """Whether a DuckDB file holds only this module's tables.
+
+    Raises:
+        SymphonyError: It cannot be opened: another program writes to it, or it is damaged.
+    """
     import duckdb
 
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
             tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    except duckdb.Error:
-        return False
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0].partition(". See also")[0]
+        if "lock" in reason:
+            raise SymphonyError(
+                f"{path}: found it open in another program ({reason}), allowed: a database that no other program has "
+                "open for writing; close it there and load again"
+            ) from error
+        raise SymphonyError(
+            f"{path}: found a damaged database ({reason}), allowed: a new path, or what `symphony load` made; "
+            "delete it and load again"
+        ) from error
     return not tables or {"runs", "problems", "calls"} <= tables <= {*TABLES, CONFIGS, SETTINGS}
 
 
@@ -268,11 +281,12 @@ def _check_shape(file: str, shape: Any, record: type[Any]) -> None:
     if not isinstance(shape, dict):
         raise SymphonyError(f"{file}: found a line that is a {shape}, allowed: a JSON object")
     kinds = field_types(record)
-    check_keys(file, shape, kinds)
+    advice = f"; {other_version(Path(file).parent)}"
+    check_keys(file, shape, kinds, advice)
     for key, (kind, optional) in kinds.items():
         if not _fits(shape[key], kind, optional):
             allowed = _sql_type(kind) + (" or null" if optional else "")
-            raise SymphonyError(f"{file}: {key}: found {json.dumps(shape[key])}, allowed: {allowed}")
+            raise SymphonyError(f"{file}: {key}: found {json.dumps(shape[key])}, allowed: {allowed}{advice}")
 
 
 def _fits(seen: Any, kind: Any, optional: bool) -> bool:

@@ -70,5 +70,14 @@ def check_contents(path: Path, part: Part) -> None:
 
 def damaged(path: Path, finding: str, allowed: str) -> SymphonyError:
     """Returns an error that names a changed file of a finished run and says what to do."""
-    advice = f"delete {path.parent} and repeat its run with `symphony run` or snakemake (no stored call is asked again)"
-    return SymphonyError(f"{path}: found {finding}, allowed: {allowed}; {advice}")
+    return SymphonyError(f"{path}: found {finding}, allowed: {allowed}; {advice(path.parent)}")
+
+
+def other_version(folder: Path) -> str:
+    """Returns what to do about records whose keys or types are not those of this version."""
+    return f"another version wrote them: {advice(folder)}, or read them with that version"
+
+
+def advice(folder: Path) -> str:
+    """Returns what to do about a run's folder that cannot be used."""
+    return f"delete {folder} and repeat its run with `symphony run` or snakemake (no stored call is asked again)"

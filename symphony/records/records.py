@@ -367,12 +367,13 @@ def _read(path: Path, record: type[Record]) -> Iterator[Record]:
                 values = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise damaged(path, f"a line that is not JSON ({number}: {error})", "a JSON object a line") from error
-            check_keys(f"{path}:{number}", values if isinstance(values, dict) else (), expected)
+            keys = values if isinstance(values, dict) else ()
+            check_keys(f"{path}:{number}", keys, expected, f"; {manifest.other_version(path.parent)}")
             yield record(**values)
 
 
-def check_keys(where: str, keys: Iterable[str], expected: Iterable[str]) -> None:
-    """Raises SymphonyError naming the first missing or unknown key."""
+def check_keys(where: str, keys: Iterable[str], expected: Iterable[str], advice: str = "") -> None:
+    """Raises SymphonyError naming the missing and unknown keys; `advice` ends the message."""
     present, wanted = list(keys), list(expected)
     missing = [key for key in wanted if key not in present]
     extra = [key for key in present if key not in wanted]
@@ -382,4 +383,4 @@ def check_keys(where: str, keys: Iterable[str], expected: Iterable[str]) -> None
             for what, keys in (("missing", missing), ("unknown", extra))
             if keys
         )
-        raise SymphonyError(f"{where}: found {problem}, allowed: exactly {', '.join(wanted)}")
+        raise SymphonyError(f"{where}: found {problem}, allowed: exactly {', '.join(wanted)}{advice}")

@@ -31,6 +31,8 @@ from symphony.run.progress import Calls
 from symphony.types import Phase, Proposal, SymphonyError
 
 LIVE = "live.json"
+STOPPED = "it was stopped"
+"""Why a group ended after Ctrl-C or SIGTERM."""
 PERIOD_S = 2.0
 """Seconds between two versions of the file."""
 RATE_S = 60.0
@@ -213,7 +215,7 @@ class Live:
 def _reason(error: BaseException) -> str:
     if isinstance(error, SymphonyError):
         return str(error)
-    return "it was stopped" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+    return STOPPED if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
 
 
 class _Look:

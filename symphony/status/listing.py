@@ -28,10 +28,10 @@ class Entry:
     """A run that is there, finished or not.
 
     Attributes:
-        state: "stopped" if its process ended without a reason that is known, "unreadable" if its records are damaged or
-            were written by another version.
+        state: "stopped" if its process was stopped or killed, "failed" if it ended by an error, "unreadable" if its
+            records are damaged or were written by another version.
         problems: Problems of the run. ended: Those that have ended.
-        success: Share of the ended problems that are solved; None if none has ended.
+        success: Share of the ended problems that are solved; None if none has ended or the run failed.
         cost: Dollars; None if a price is unknown.
         bytes: Size of its folder.
         date: When it was finished, or last heard of (UTC).
@@ -132,7 +132,7 @@ def _begun(outputs: Path) -> Iterator[Entry]:
         for run in group.runs:
             state: Status = "running" if run.state == "done" else run.state  # its folder is about to appear
             if gone and state != "failed":
-                state = "stopped"
+                state = "failed" if group.ended not in ("", live.STOPPED) else "stopped"
             yield Entry(
                 run=run.run,
                 study=run.study,
@@ -143,7 +143,7 @@ def _begun(outputs: Path) -> Iterator[Entry]:
                 state=state,
                 problems=run.problems,
                 ended=run.done,
-                success=run.solved / run.done if run.done else None,
+                success=run.solved / run.done if run.done and state != "failed" else None,
                 calls=sum(run.calls.values()),
                 tokens=run.tokens,
                 date=_date(group.at),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from symphony.models import calls
 from symphony.models.calls import CallStore
 from symphony.models.scripted import ScriptedBackend
 from symphony.models.sizes import Size, size_key
@@ -230,6 +233,15 @@ def test_nonsense_from_before_there_were_checksums_is_not_taken_over(old: Path, 
     assert answers == [answer(request) for request in requests(ask)]
     assert again == [0, 1]
     assert "found damage in 2 of 6 answers" in told
+
+
+def test_an_error_that_a_full_disk_causes_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    for free, told in ((0, "disk I/O error, allowed: .* on a disk that is not full$"), (1 << 30, "can be written$")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        with pytest.raises(SymphonyError, match=told), calls._Guard(path):
+            raise error
 
 
 def test_a_file_of_a_later_format_is_told(path: Path) -> None:

@@ -202,6 +202,23 @@ def test_a_killed_workflow_leaves_no_lock_that_stops_the_next_one(project: Path)
     assert "Using workflow specific profile" in told.stdout + told.stderr
 
 
+def test_the_lock_that_a_killed_snakemake_of_another_profile_left_is_told_with_what_to_type(project: Path) -> None:
+    locks = project / ".snakemake" / "locks"
+    locks.mkdir(parents=True)
+    (locks / "0.output.lock").write_text("outputs/quickstart/report.html\n")
+    without_profile = ("--workflow-profile", "none")
+    hint = "type `snakemake --unlock`, then start again"
+    told = snakemake(project, *without_profile, "--touch")
+    assert told.returncode != 0
+    assert "LockException" in told.stderr
+    assert told.stderr.count(hint) == 1
+    told = snakemake(project, *without_profile, "--unlock")
+    assert told.returncode == 0
+    assert hint not in told.stderr
+    assert not list(locks.glob("*.lock"))
+    assert hint not in snakemake(project, *without_profile, "--dry-run", "--quiet").stderr
+
+
 def test_a_misspelt_config_key_of_snakemake_is_refused(project: Path) -> None:
     told = snakemake(project, "--dry-run", "--config", "stdy=presets")
     assert told.returncode != 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import random
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -373,6 +376,49 @@ def test_a_damaged_database_is_one_line_that_says_what_to_do(tmp_path: Path) -> 
         assert str(told.value).startswith(f"{path}: cannot be read (")
         assert str(told.value).endswith("; rebuild it with `symphony load`")
         assert "\n" not in str(told.value)
+
+
+def test_a_database_that_another_program_writes_to_is_told_and_loaded_when_it_is_closed(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    path = tmp_path / "study.duckdb"
+    load(path, [folder])
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(SymphonyError, match=rf"found it open in another program \(.*PID {holder.pid}\)"):
+            load(path, [folder])
+        holder.communicate("")
+    load(path, [folder])
+
+
+def test_a_damaged_database_in_the_way_of_a_new_one_is_told_with_what_to_do(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    path = tmp_path / "study.duckdb"
+    load(path, [folder])
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(SymphonyError, match=r"found a damaged database \(.*delete it and load again"):
+        load(path, [folder])
+    path.unlink()
+    load(path, [folder])
+
+
+def test_records_of_another_version_are_told_with_what_to_do(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    path = folder / "problems.jsonl"
+    content = path.read_bytes().replace(b'"unparsed":', b'"unread":')
+    path.write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["problems.jsonl"]["sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    said = (
+        rf"missing key unparsed; unknown key unread, .*; another version wrote them: delete {folder} and repeat its run"
+    )
+    with pytest.raises(SymphonyError, match=said):
+        load(tmp_path / "study.duckdb", [folder])
+    with pytest.raises(SymphonyError, match=said):
+        read_records(folder, ProblemRecord)
 
 
 def test_a_database_of_something_else_is_told_by_what_it_lacks(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def test_an_unknown_study_is_told_with_those_that_exist(
         ({"pid": DEAD}, "stopped", "its process was killed"),
         ({"ended": "it was stopped"}, "stopped", "it was stopped"),
         ({"ended": "some runs failed", "state": "failed", "reason": "a answered none"}, "failed", "a answered none"),
+        ({"ended": "x.sqlite: found a full disk"}, "failed", "x.sqlite: found a full disk"),
         ({"host": "elsewhere", "pid": DEAD}, "running", ""),  # nothing is known of its processes
         ({"state": "waiting"}, "waiting", ""),
     ],
@@ -118,7 +119,12 @@ def test_a_run_that_is_not_finished_is_listed_as_what_is_known_of_it(
 ) -> None:
     state_of(outputs, **changes)
     (row,) = [row for row in rows(capsys, "ls", "--runs", "--outputs", str(outputs)) if row["run"][:4] == "feed"]
-    assert (row["state"], row["note"], row["ended"], row["success"]) == (state, note, 2, 0.5)
+    assert (row["state"], row["note"], row["ended"], row["success"]) == (
+        state,
+        note,
+        2,
+        None if state == "failed" else 0.5,
+    )
     shown = rows(capsys, "show", "feed", "--outputs", str(outputs))
     assert shown["run"]["state"] == state
     assert shown["progress"]["problems"] == 5

@@ -22,6 +22,18 @@ with listening():
     from symphony.studies import manifests
     from symphony.types import SymphonyError
 
+# Our profile takes no lock (profiles/default). Another profile does, and a snakemake that is killed leaves it.
+if (
+    workflow.is_main_process
+    and "--unlock" not in sys.argv
+    and any(Path(".snakemake/locks").glob("*.lock"))
+):
+    print(
+        "symphony: .snakemake/locks: found the lock of a snakemake that is at work here or was killed; if this one does "
+        "not start and no other is at work, type `snakemake --unlock`, then start again (docs/operations.md)",
+        file=sys.stderr,
+    )
+
 CONF = Path(workflow.basedir) / "conf"
 DATA = data_folder()
 KEYS = ("overrides", "share", "size", "study", "train_scale")
