@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import faults
 from tests.test_layers import MODULES, imports
 
 ROOT = Path(__file__).parent.parent
@@ -58,6 +59,16 @@ def test_a_document_states_intervals_that_the_report_shows(document: str, begin:
     text = (ROOT / document).read_text().partition(begin)[2].partition(end)[0]
     assert stated(text)
     assert stated(text) - set(shown(tables)) == set()
+
+
+def test_operations_name_tests_and_faults_that_exist() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    notes = re.findall(r"\*((?:Faults? `|`tests/)[^*]*)\*", text)
+    named = {name for note in notes for name in re.findall(r"`([^`]+)`", note)}
+    tests = {name for name in named if name.startswith("tests/")}
+    assert len(tests) > 10
+    assert [name for name in tests if not (ROOT / name).is_file()] == []
+    assert named - tests == {fault.__name__ for fault in faults.FAULTS}
 
 
 def test_contributing_names_only_packages_that_a_search_does_not_import() -> None:

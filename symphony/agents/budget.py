@@ -253,6 +253,12 @@ def busy_seconds(intervals: Iterable[tuple[float, float]]) -> float:
     return busy
 
 
+def _steady_clock() -> Callable[[], float]:
+    """Returns a clock of Unix time that goes on steadily from now."""
+    began, start = time.time(), time.monotonic()
+    return lambda: began + time.monotonic() - start
+
+
 class Ledger:
     """Tracks a study's spending against its budget, in a file to which all of its processes add lines.
 
@@ -263,19 +269,20 @@ class Ledger:
     Args:
         path: The ledger file; it and its folder are created if missing.
         budget: The study's budget.
-        clock: Returns Unix time.
+        clock: Returns Unix time; by default the time at which the ledger was opened and the seconds since then, so that
+            a jump of the machine's clock neither uses up a limit nor lifts it.
 
     Raises:
         SymphonyError: The file cannot be read or written, or a line is not a valid entry.
     """
 
-    def __init__(self, path: Path, budget: Budget, *, clock: Callable[[], float] = time.time) -> None:
-        self._path, self._budget, self._clock = path, budget, clock
+    def __init__(self, path: Path, budget: Budget, *, clock: Callable[[], float] | None = None) -> None:
+        self._path, self._budget, self._clock = path, budget, clock or _steady_clock()
         self._alone = threading.Lock()  # local models may answer in a worker thread
         self._calls, self._tokens, self._money = 0, 0, 0.0
         self._read = 0
         self._intervals: dict[float, float] = {}
-        self._began = clock()
+        self._began = self._clock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)

@@ -89,6 +89,16 @@ def test_a_limit_of_seconds_counts_the_time_in_which_any_process_was_at_work(tmp
         assert later.refusal() == "seconds"
 
 
+def test_a_clock_that_jumps_uses_up_no_limit_of_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Ledger(tmp_path / "spent.jsonl", Budget(seconds=3600)) as ledger:
+        before = time.time()
+        for jump in (1e6, -1e6):
+            monkeypatch.setattr(time, "time", lambda jump=jump: before + jump)
+            ledger.charge("m", FREE, [ANSWER])
+            assert ledger.refusal() is None
+    assert all(0 <= spent.ended - spent.began < 60 for spent in read_ledger(tmp_path / "spent.jsonl"))
+
+
 def test_time_that_processes_share_counts_once() -> None:
     assert busy_seconds([(0, 4), (2, 6), (3, 5), (10, 11)]) == 7
 
