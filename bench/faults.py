@@ -12,6 +12,8 @@ Figures:
   asked_again       of these, repeated ones: the fault had taken their answers (those in flight, those of a damaged or
                     deleted store, those that a power cut took from the disk)
   paid_twice        of these, those whose answers were whole in the call store when they were asked again; must be 0
+  charged_twice     calls in the ledgers beyond the different requests: charged and killed before they were stored; at
+                    most a few, and 0 as a rule (left out as for ledger_wrong)
   ledger_wrong      cases in which the ledger has fewer calls than the store, or more than were asked; must be 0 (left
                     out where the fault is a cut of the ledger or of the store itself)
   stop_s            the longest time from SIGTERM to the end of a run
@@ -605,6 +607,7 @@ class Outcome:
     calls: int = 0
     asked_again: int = 0
     paid_twice: int = 0
+    charged_twice: int = 0
     ledger_wrong: bool = False
     stop_s: float = 0.0
 
@@ -625,6 +628,7 @@ def carry_out(shared: Study, fault: Callable[[Case], None], folder: Path, rng: r
         outcome.paid_twice = case.paid_twice()
         if not case.cut and not on_own_disk:
             ledger = sum(line.calls for line in read_ledger(case.place.ledger("quickstart")))
+            outcome.charged_twice = max(0, ledger - len(set(asked)))
             outcome.ledger_wrong = not len(case.stored()) <= ledger <= len(asked)
     except (Failed, SymphonyError, OSError) as error:
         outcome.failed = " ".join(str(error).split())
@@ -655,6 +659,7 @@ def measure(cases: int, seed: int, only: Sequence[str], folder: Path) -> dict[st
         "calls": sum(outcome.calls for outcome in well),
         "asked_again": sum(outcome.asked_again for outcome in well),
         "paid_twice": sum(outcome.paid_twice for outcome in well),
+        "charged_twice": sum(outcome.charged_twice for outcome in well),
         "ledger_wrong": sum(outcome.ledger_wrong for outcome in well),
         "stop_s": round(max((outcome.stop_s for outcome in outcomes), default=0.0), 2),
         "by_fault": dict(sorted(by_fault.items())),

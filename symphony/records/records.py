@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -314,6 +315,7 @@ APART = (FILES[TimingRecord], WALL)
 """Files in which equal runs may differ."""
 
 
+@cache
 def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
     """Returns each field's type without None, and whether None is allowed, in the order of the dataclass."""
     by_field: dict[str, tuple[Any, bool]] = {}
