@@ -118,6 +118,8 @@ def start(words: Sequence[str], err: Path) -> Child:
         stream = os.open(err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
+        # A test may have put streams of its own in their place.
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
         stop.listen()
         code = command_line(list(words))
     except SystemExit as error:
