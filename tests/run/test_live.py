@@ -30,17 +30,21 @@ def group() -> Group:
 
 
 class Watched(ScriptedBackend):
-    """Answers slowly and keeps what the file says meanwhile."""
+    """Answers when the file has been renewed, and keeps what it says."""
 
     def __init__(self, spec: ModelSpec, path: Path, seen: list[GroupState]) -> None:
         super().__init__(answer, revision=str(spec.settings["path"]))
         self.path, self.seen = path, seen
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        time.sleep(0.02)
-        state = live.read(self.path)
-        if state is not None:
-            self.seen.append(state)
+        begun = self.seen[-1].beat if self.seen else 0
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            state = live.read(self.path)
+            if state is not None and state.beat >= begun + 2:  # the one before may have been composed earlier
+                self.seen.append(state)
+                break
+            time.sleep(0.001)
         return super().generate(requests)
 
 
