@@ -14,7 +14,6 @@ import types
 import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -315,7 +314,6 @@ APART = (FILES[TimingRecord], WALL)
 """Files in which equal runs may differ."""
 
 
-@cache
 def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
     """Returns each field's type without None, and whether None is allowed, in the order of the dataclass."""
     by_field: dict[str, tuple[Any, bool]] = {}
