@@ -22,7 +22,7 @@ _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Success", ("success",), ("success", "paired")),
     ("Methods under one budget", ("anytime",), ("methods", "anytime")),
     ("Components", (), ("ablation",)),
-    ("Scheduling: who was asked", ("agents_over_time",), ("scheduling", "agents", "agents_over_time")),
+    ("Scheduling: who was asked", ("agents_over_time",), ("scheduling", "agents", "agents_over_time", "what_if")),
     ("Memory", (), ("memory",)),
     ("Evaluators and confidence", (), ("emcs", "calibration")),
     ("The pool and its members", ("skills",), ("pool", "shapley", "members", "skills")),

@@ -97,6 +97,37 @@ def average(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None
     return Estimate(value=clustered.mean, low=clustered.mean - half, high=clustered.mean + half)
 
 
+def contrast(values: Sequence[float], clusters: Sequence[str], chosen: Sequence[bool]) -> Estimate | None:
+    """Returns the mean of the chosen values in [0, 1] minus the mean of all, with Student's interval.
+
+    The interval is that of the spread between problems of the difference of the two ratios, linearised. If there is no
+    spread, it is the rule of three, as in `difference`. Returns None if nothing is chosen.
+    """
+    import numpy as np
+
+    if not any(chosen):
+        return None
+    names = sorted(set(clusters))
+    every = _clustered(values, clusters)
+    mask = np.asarray(chosen, dtype=float)
+    index = np.searchsorted(names, np.asarray(clusters, dtype=str))
+    sums = np.bincount(index, weights=mask * np.asarray(values, dtype=float))
+    sizes = np.bincount(index, weights=mask)
+    mean, problems = float(sums.sum() / sizes.sum()), len(names)
+    residuals = (sums - mean * sizes) / sizes.sum() - (every.sums - every.mean * every.sizes) / every.sizes.sum()
+    spread = float((residuals**2).sum())
+    known = problems > 1 and spread > 1e-18
+    half = _quantile(problems - 1) * math.sqrt(spread * problems / (problems - 1)) if known else min(1.0, 3 / problems)
+    value = mean - every.mean
+    return Estimate(value=value, low=min(value, max(-1.0, value - half)), high=max(value, min(1.0, value + half)))
+
+
+def deviation(values: Sequence[float], clusters: Sequence[str]) -> float | None:
+    """Returns the standard error of the mean, from the spread between problems; None with fewer than two problems."""
+    clustered = _clustered(values, clusters) if len(values) else None
+    return None if clustered is None or len(clustered.sizes) < 2 else math.sqrt(clustered.variance)
+
+
 def difference(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None:
     """Returns the mean of paired differences in [-1, 1] with Student's interval from the spread between problems.
 
@@ -213,9 +244,14 @@ def _clustered(values: Sequence[float], clusters: Sequence[str]) -> _Clustered:
 
 def _student(clustered: _Clustered) -> float:
     """Returns half the width of Student's interval of the mean; needs at least two problems."""
+    return _quantile(len(clustered.sizes) - 1) * math.sqrt(clustered.variance)
+
+
+def _quantile(free: int) -> float:
+    """Returns Student's two-sided 95 % quantile."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(len(clustered.sizes) - 1, 0.975)) * math.sqrt(clustered.variance)
+    return float(stdtrit(free, 0.975))
 
 
 def _wilson(mean: float, n: float) -> tuple[float, float]:

@@ -8,13 +8,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from symphony.files import read_json
 from symphony.records.database import reading
-from symphony.report.stats import FEW, Estimate, average, difference, needed, rate, signflip
+from symphony.report import replays
+from symphony.report.stats import (
+    FEW,
+    Estimate,
+    average,
+    contrast,
+    deviation,
+    difference,
+    needed,
+    rate,
+    signflip,
+)
 from symphony.types import SymphonyError
 
 REFERENCE = "symphony"
@@ -129,6 +141,10 @@ def open_study(
         experiments = tuple(sorted(named, key=lambda experiment: experiment.name != reference))
         for name, interval in (("rate", rate), ("average", average), ("difference", difference)):
             connection.create_function(f"{name}_of", _struct(interval), ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
+        lists = ["DOUBLE[]", "VARCHAR[]"]
+        connection.create_function("contrast_of", _struct(contrast), [*lists, "BOOLEAN[]"], _ESTIMATE)
+        connection.create_function("deviation_of", deviation, lists, "DOUBLE")
+        replays.define(connection)
         connection.create_function("signflip_of", signflip, ["DOUBLE[]", "VARCHAR[]"], "DOUBLE")
         connection.create_function("needed_of", _needed, ["DOUBLE[]", "VARCHAR[]"], "BIGINT", null_handling="special")
         connection.execute(
@@ -169,11 +185,12 @@ def query_text(name: str) -> str:
     return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _struct(interval: Callable[[list[float], list[str]], Estimate | None]) -> Callable[..., dict[str, float] | None]:
-    """Wraps an interval function for DuckDB."""
+def _struct(interval: Callable[..., Estimate | None]) -> Callable[..., dict[str, float] | None]:
+    """Wraps an interval function for DuckDB, which reads the number of its parameters."""
 
-    def computed(values: list[float], clusters: list[str]) -> dict[str, float] | None:
-        estimate = interval(values, clusters)
+    @wraps(interval)
+    def computed(*lists: list[Any]) -> dict[str, float] | None:
+        estimate = interval(*lists)
         return None if estimate is None else dataclasses.asdict(estimate)
 
     return computed

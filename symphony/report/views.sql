@@ -19,6 +19,14 @@ CREATE TEMP MACRO needed(value, cluster) AS
     needed_of(list(value::DOUBLE ORDER BY cluster, value) FILTER (value IS NOT NULL),
               list(cluster ORDER BY cluster, value) FILTER (value IS NOT NULL));
 
+CREATE TEMP MACRO deviation(value, cluster) AS
+    deviation_of(list(value::DOUBLE ORDER BY cluster, value) FILTER (value IS NOT NULL),
+                 list(cluster ORDER BY cluster, value) FILTER (value IS NOT NULL));
+CREATE TEMP MACRO contrast(value, cluster, chosen) AS
+    contrast_of(list(value::DOUBLE ORDER BY cluster, value, chosen) FILTER (value IS NOT NULL),
+                list(cluster ORDER BY cluster, value, chosen) FILTER (value IS NOT NULL),
+                list(chosen ORDER BY cluster, value, chosen) FILTER (value IS NOT NULL));
+
 -- One row per problem of a run. `cluster` is the problem. Runs with the same data set digest met the same problems, so their
 -- rows belong together: those of all methods, of seeds that repeat them, and of tasks that differ only in what a search is
 -- shown (mbpp_py_first_assert and mbpp_py_hidden_asserts). A seed that generates its own problems has a digest of its own.

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from bench import coverage
-from symphony.report.stats import FEW, Estimate, average, difference, holm, needed, rate, signflip, verdict
+from symphony.report.stats import (
+    FEW,
+    Estimate,
+    average,
+    contrast,
+    deviation,
+    difference,
+    holm,
+    needed,
+    rate,
+    signflip,
+    verdict,
+)
 
 DIFFERENCES = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=60)
 
@@ -295,3 +307,39 @@ def test_level_and_coverage_hold_over_the_whole_grid(problems: int, seeds: int, 
         if found.differing >= coverage.ENOUGH:
             assert found.rejected >= 0.035 - 3 * math.sqrt(0.05 * 0.95 / draws)
         assert found.covered >= 0.93 - 3 * math.sqrt(0.05 * 0.95 / draws)
+
+
+# --------------------------------------------------------------------------- a part against the whole
+
+
+def test_the_contrast_of_problems_chosen_as_a_whole_is_the_difference_of_two_means() -> None:
+    values, chosen = [0.4, 0.0, 0.4, 0.4], [True, False, True, False]
+    found = contrast(values, apart(values), chosen)
+    assert found is not None
+    assert found.value == pytest.approx(0.4 - 0.3)
+    # Residuals (v - 0.4) / 2 of the chosen minus (v - 0.3) / 4 of all, by hand.
+    spread = sum(((v - 0.4) / 2 * c - (v - 0.3) / 4) ** 2 for v, c in zip(values, chosen, strict=True)) * 4 / 3
+    assert found.high - found.value == pytest.approx(scipy_stats.t.ppf(0.975, 3) * math.sqrt(spread))
+
+
+@given(grouped())
+def test_all_values_differ_from_the_whole_by_nothing(case: tuple[list[float], list[str]]) -> None:
+    values, clusters = case
+    found = contrast(values, clusters, [True] * len(values))
+    assert found is not None
+    assert found.value == 0
+    assert found.low < 0 < found.high
+    assert contrast(values, clusters, [False] * len(values)) is None
+
+
+@given(grouped())
+def test_the_standard_error_is_the_half_width_of_students_interval(case: tuple[list[float], list[str]]) -> None:
+    values, clusters = case
+    problems, found, interval = len(set(clusters)), deviation(values, clusters), average(values, clusters)
+    if problems == 1:
+        assert found is None
+    else:
+        assert found is not None
+        assert interval is not None
+        half = scipy_stats.t.ppf(0.975, problems - 1) * found
+        assert interval.high - interval.value == pytest.approx(half)

@@ -696,3 +696,37 @@ def test_evaluators_that_are_sure_and_wrong_show_overconfidence(tmp_path: Path, 
     row = signs(run, tmp_path)
     assert row["confidence gap"].value == pytest.approx(0.95)
     assert "overconfidence" in row["signs"]
+
+
+# --------------------------------------------------------------------------- what if another scheduler had picked
+
+
+def test_always_one_agent_would_have_earned_the_mean_of_its_recorded_nodes(study: Study) -> None:
+    rows = {row["scheduler"]: row for row in read_table(study, "what_if").records() if row["scheduler"] != "no support"}
+    for agent in ("llama", "neox", "qwen3"):
+        ((mean, n),) = study.rows(
+            "SELECT avg(prior), count(prior) FROM nodes WHERE run LIKE 'uniform-%' AND agent = ?", [agent]
+        )
+        row = rows[f"only {agent}"]
+        assert (row["mean reward"].value, row["rewarded picks"]) == (pytest.approx(mean), n)
+    whole = rows["uniform, as recorded"]
+    assert (
+        sum(rows[f"only {agent}"]["rewarded picks"] for agent in ("llama", "neox", "qwen3")) == whole["rewarded picks"]
+    )
+    assert whole["support"] == 1
+    assert whole["reward difference"] is None
+
+
+def test_records_of_a_scheduler_that_leaves_no_chance_give_no_number(study: Study) -> None:
+    rows = [row for row in read_table(study, "what_if").records() if row["method"] != "without scheduling (uniform)"]
+    assert {row["scheduler"] for row in rows} == {"no support"}
+    assert {row["mean reward"] for row in rows} == {None}
+    assert {row["why not"].split(" ")[0] for row in rows} == {"recorded", "react"}
+
+
+def test_records_with_failed_calls_are_not_replayed(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    run = make_run("uniform")
+    run.fail(0, ["timeout: no answer within 60 s"])
+    with open_study(load_runs(tmp_path, run)) as opened:
+        (row,) = read_table(opened, "what_if").records()
+    assert (row["scheduler"], row["why not"]) == ("no support", "calls failed, and agents that fail are not picked")
