@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from symphony.plan.claims import claims
+from symphony.plan.needs import pool_sizes
 from symphony.plan.options import write_description
 from symphony.plan.specs import Run
 from symphony.records.database import load
@@ -93,7 +94,14 @@ def report_study(
     plan = place.outputs / study / "plan.json"
     described = claims(study, overrides, conf=conf)
     write_description(
-        study, plan, overrides, conf=conf, left_out=notes, recorded=describe_origin(done), claims=described
+        study,
+        plan,
+        overrides,
+        conf=conf,
+        left_out=notes,
+        recorded=describe_origin(done),
+        claims=described,
+        pools=pool_sizes(runs, place.data),
     )
     return page.build(
         database, place.outputs / study, plan, [file for file in manifests(done, place.outputs) if file.is_file()]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from symphony.files import sha256
+from symphony.plan.model_spec import models
 from symphony.plan.specs import Run, digest
 from symphony.plan.targets import class_of, instantiate
 from symphony.types import SymphonyError
@@ -32,6 +33,21 @@ def available(runs: Iterable[Run], say: Callable[[str], None]) -> list[Run]:
     for (experiment, why), tasks in lacking.items():
         say(f"experiment {experiment} is left out on {', '.join(dict.fromkeys(tasks))}: {why}")
     return kept
+
+
+def pool_sizes(runs: Iterable[Run], data: Path) -> dict[str, int]:
+    """Returns the bytes of each pool's weights on a device; a pool whose files are not here is left out.
+
+    An agent behind an endpoint takes no memory here; agents of the same model share it.
+    """
+    sizes: dict[str, int] = {}
+    for run in {run.pool: run for run in runs}.values():
+        local = {spec for spec in models(run.config).values() if not spec.is_endpoint}
+        try:
+            sizes[run.pool] = sum((spec.takes or spec.footprint(data)).weights for spec in local)
+        except SymphonyError:
+            continue
+    return sizes
 
 
 def unplayed(run: Run) -> str:

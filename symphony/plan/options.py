@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from symphony.files import write_atomic
@@ -161,12 +162,14 @@ def write_description(
     left_out: Sequence[str] = (),
     recorded: Sequence[str] = (),
     claims: Sequence[Mapping[str, Any]] = (),
+    pools: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Writes `describe` and the reference for the report; an unchanged file is left alone, so that nothing is remade.
 
     Args:
         claims: What the report is to test (`claims.claims`).
         left_out: The lines that `needs.available` reported.
+        pools: Bytes of each pool's weights (`needs.pool_sizes`).
         recorded: The origin of the replayed answers (`recordings.describe_origin`).
     """
     described = describe(study, overrides, conf=conf)
@@ -178,6 +181,7 @@ def write_description(
     plan: dict[str, Any] = {"study": study, "reference": chosen, "experiments": words, "left_out": list(left_out)}
     plan |= {"recorded": list(recorded)} if recorded else {}
     plan |= {"claims": list(claims)} if claims else {}
+    plan |= {"pools": dict(pools)} if pools else {}
     text = json.dumps(plan, indent=1, ensure_ascii=False) + "\n"
     if not path.is_file() or path.read_text() != text:
         write_atomic(path, text)

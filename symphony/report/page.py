@@ -25,7 +25,7 @@ _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Scheduling: who was asked", ("agents_over_time",), ("scheduling", "agents", "agents_over_time", "what_if")),
     ("Memory", (), ("memory",)),
     ("Evaluators and confidence", (), ("emcs", "calibration")),
-    ("The pool and its members", ("skills",), ("pool", "shapley", "members", "skills")),
+    ("The pool and its members", ("skills",), ("pool", "best_pool", "complementarity", "shapley", "members", "skills")),
     ("Diversity of branches", ("diversity",), ("diversity",)),
     ("Cost", ("cost",), ("cost", "shape")),
     ("Failures", (), ("signatures", "failures", "errors")),

@@ -126,7 +126,8 @@ def open_study(
         plan_json: File with a field "experiments": name -> {title, question, table, against}. Its order is that of the
             tables, with the reference first. Experiments that it does not name follow by name, under their own name.
             "reference" is the experiment that the others are compared with; by default the first in the table main.
-            For "left_out" and "recorded" see `Study`; for "claims", `symphony.plan.claims`.
+            For "left_out" and "recorded" see `Study`; for "claims", `symphony.plan.claims`. "pools" gives the bytes
+            of each pool's weights.
         quantised: manifest.json files of quantised checkpoints.
 
     Raises:
@@ -160,6 +161,7 @@ def open_study(
         )
         _load_quantised(connection, quantised)
         _load_claims(connection, plan.get("claims", []), str(plan_json))
+        _load_sizes(connection, plan.get("pools", {}), str(plan_json))
         connection.execute(_VIEWS.read_text(encoding="utf-8"))
         studies = connection.execute("SELECT string_agg(DISTINCT study, ', ' ORDER BY study) FROM runs").fetchone()
         yield Study(
@@ -341,6 +343,15 @@ def _load_claims(connection: Any, claims: Any, where: str) -> None:
         raise SymphonyError(f"{where}: claims: found {error}, allowed: objects with {', '.join(keys)}") from error
     if rows:
         connection.executemany("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _load_sizes(connection: Any, sizes: Any, where: str) -> None:
+    """Fills table `pool_sizes`, one row per pool whose weights' bytes the plan knows."""
+    if not isinstance(sizes, dict) or not all(type(size) is int for size in sizes.values()):
+        raise SymphonyError(f"{where}: pools: found {sizes}, allowed: an object, pool -> bytes of its weights")
+    connection.execute("CREATE TEMP TABLE pool_sizes (pool VARCHAR, bytes BIGINT)")
+    if sizes:
+        connection.executemany("INSERT INTO pool_sizes VALUES (?, ?)", list(sizes.items()))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

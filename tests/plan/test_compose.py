@@ -13,7 +13,7 @@ import pytest
 from symphony.models.folder import PACKAGE
 from symphony.plan.compose import plan, task
 from symphony.plan.model_spec import models
-from symphony.plan.needs import available, has_files
+from symphony.plan.needs import available, has_files, pool_sizes
 from symphony.plan.options import describe, reference, studies, write_description
 from symphony.plan.specs import Run, build, digest, freeze, groups, thaw
 from symphony.plan.yaml_files import load
@@ -580,3 +580,11 @@ def test_a_model_spec_that_was_read_goes_to_another_process() -> None:
     spec = next(iter(models(planned("quickstart")[0].config).values()))
     assert spec.settings["path"]
     assert pickle.loads(pickle.dumps(spec)) == spec
+
+
+def test_the_size_of_a_pool_is_the_sum_of_its_different_local_models(tmp_path: Path) -> None:
+    sizes = pool_sizes(plan("pools", conf=CONF, data=tmp_path), tmp_path)
+    alone = [sizes[f"embedded_{name}_only"] for name in ("llama", "qwen3", "neox")]
+    assert sizes["embedded_trio"] == sum(alone)
+    assert pool_sizes(plan("alpha", conf=CONF, data=tmp_path), tmp_path) == {"simulated_unequal": 0}
+    assert pool_sizes(plan("paper_hotpotqa", conf=CONF, data=tmp_path), tmp_path) == {"symphony_l": 0}

@@ -617,7 +617,11 @@ def subsets(make_run: Callable[..., Any]) -> list[Any]:
     pools = [[*some] for size in (3, 2, 1) for some in itertools.combinations(("llama", "neox", "qwen3"), size)]
     return [
         make_run(
-            "symphony", run=f"run{number}", experiment="symphony" if number == 0 else f"sub{number}", agents=agents
+            "symphony",
+            run=f"run{number}",
+            experiment="symphony" if number == 0 else f"sub{number}",
+            pool="_".join(agents),
+            agents=agents,
         )
         for number, agents in enumerate(pools)
     ]
@@ -652,6 +656,52 @@ def test_shapley_values_are_those_of_every_order_and_add_up(tmp_path: Path, make
 def test_shapley_values_need_every_subset(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     with open_study(load_runs(tmp_path, *subsets(make_run)[:-1])) as study:
         assert not read_table(study, "shapley").rows
+
+
+def test_the_best_pool_within_a_memory_is_the_one_that_solves_most_and_its_rivals_are_named(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    runs = subsets(make_run)
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"pools": {run.run.pool: len(run.run.agents) * 10**9 for run in runs}}))
+    with open_study(load_runs(tmp_path, *runs), plan) as study:
+        rows = [row for row in read_table(study, "best_pool").records() if row["limit on"] == "memory"]
+        solved = {
+            " + ".join(agents): (len(agents), share)
+            for agents, share in study.rows("SELECT agents, avg(success::INT) FROM outcomes GROUP BY agents")
+        }
+    assert rows
+    for row in rows:
+        most = float(str(row["at most"]).removesuffix(" GB"))
+        fitting = {pool: share for pool, (size, share) in solved.items() if size <= most}
+        ranked = sorted(fitting.values(), reverse=True)
+        assert row["success"].value == pytest.approx(ranked[0]) == fitting[str(row["best pool"])]
+        assert fitting[str(row["runner-up"])] == pytest.approx(ranked[1])
+        assert row["success difference"].value == pytest.approx(ranked[0] - ranked[1])
+        assert str(row["best pool"]) not in str(row["not told apart"]).split("; ")
+    assert [row["at most"] for row in rows] == sorted(row["at most"] for row in rows)
+
+
+def test_a_plan_with_malformed_sizes_of_pools_is_one_line(tmp_path: Path, synthetic_db: Path) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"pools": {"trio": "6 GB"}}))
+    with (
+        pytest.raises(SymphonyError, match=r"pools: found .* allowed: an object, pool -> bytes"),
+        open_study(synthetic_db, plan),
+    ):
+        pass
+
+
+def test_what_one_model_solves_and_another_does_not_is_counted_problem_by_problem(study: Study) -> None:
+    rows = {row["agent"]: row for row in read_table(study, "complementarity").records()}
+    ((llama, neox),) = study.rows(
+        "SELECT avg((a.success AND NOT b.success)::INT), avg((b.success AND NOT a.success)::INT) "
+        "FROM outcomes a JOIN outcomes b USING (dataset, problem) "
+        "WHERE a.experiment = 'single_llama' AND b.experiment = 'single_neox'"
+    )
+    assert rows["llama"]["not neox"].value == pytest.approx(llama)
+    assert rows["neox"]["not llama"].value == pytest.approx(neox)
+    assert rows["llama"]["not llama"] is None
 
 
 def signs(run: Any, tmp_path: Path) -> dict[str, Any]:

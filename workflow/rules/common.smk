@@ -15,7 +15,7 @@ with listening():
     from symphony.report.figures import FIGURES
     from symphony.report.tables import TABLES, heading
     from symphony.run.runner import Place, withdraw
-    from symphony.plan.needs import available, has_data
+    from symphony.plan.needs import available, has_data, pool_sizes
     from symphony.run.recordings import describe_origin
     from symphony.plan.model_spec import models
     from symphony.plan.specs import SHARED, freeze, groups

@@ -10,6 +10,7 @@ write_description(
     left_out=LEFT_OUT,
     recorded=describe_origin(RUNS),
     claims=CLAIMS,
+    pools=pool_sizes(RUNS, DATA),
 )
 
 
