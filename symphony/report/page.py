@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from symphony.files import check_own
 from symphony.report.figures import CAPTIONS, FIGURES, write_figure
+from symphony.report.paper import layouts
+from symphony.report.paper import shown as reported_alone
 from symphony.report.stats import FEW
 from symphony.report.study import Study, open_study
 from symphony.report.summary import folded, summarise
@@ -30,6 +30,7 @@ _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Cost", ("cost",), ("cost", "shape")),
     ("Failures", (), ("signatures", "failures", "errors")),
     ("Quantisation", (), ("quantised_success", "quantisation")),
+    ("The paper's tables, reported and here", (), layouts()),
 )
 """Heading, figures, tables; tables in no chapter get one of their own at the end."""
 
@@ -111,7 +112,7 @@ def _render(study: Study, figures_dir: Path, page: Path) -> Path:
         share=_share,
         few=FEW,
         trees=pick_trees(study),
-        reported=_reported(),
+        reported=reported_alone(),
         provenance=_provenance(study),
     )
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -133,11 +134,6 @@ def _svg(folder: Path, name: str) -> str:
     except OSError as error:
         raise SymphonyError(f"{path}: cannot be read ({error.strerror}); draw the figures first") from error
     return text[text.index("<svg") :]
-
-
-def _reported() -> dict[str, Any]:
-    reported: dict[str, Any] = json.loads((resources.files("symphony.report") / "reported.json").read_text("utf-8"))
-    return reported
 
 
 def _provenance(study: Study) -> list[tuple[str, list[str]]]:

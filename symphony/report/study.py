@@ -15,7 +15,7 @@ from typing import Any
 
 from symphony.files import read_json
 from symphony.records.database import reading
-from symphony.report import replays
+from symphony.report import paper, replays
 from symphony.report.stats import (
     FEW,
     Estimate,
@@ -178,12 +178,15 @@ def open_study(
 
 
 def query_names() -> tuple[str, ...]:
-    """Returns the names of the files `queries/<name>.sql`, sorted."""
-    return tuple(sorted(entry.name[:-4] for entry in _QUERIES.iterdir() if entry.name.endswith(".sql")))
+    """Returns the names of the files `queries/<name>.sql`, sorted, and of the paper's tables."""
+    files = sorted(entry.name[:-4] for entry in _QUERIES.iterdir() if entry.name.endswith(".sql"))
+    return (*files, *paper.layouts())
 
 
 def query_text(name: str) -> str:
-    """Returns the SQL of `queries/<name>.sql`."""
+    """Returns the SQL of `queries/<name>.sql`, or of a table of the paper."""
+    if name in paper.layouts():
+        return paper.query(name)
     return (_QUERIES / f"{name}.sql").read_text(encoding="utf-8")
 
 

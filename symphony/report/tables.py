@@ -20,6 +20,7 @@ from typing import Any
 
 from symphony.agents.budget import money
 from symphony.files import check_own
+from symphony.report.paper import HERE, NOT_RUN
 from symphony.report.stats import Estimate, holm, verdict
 from symphony.report.study import Study, open_study, query_names, query_text
 from symphony.types import SymphonyError
@@ -298,6 +299,8 @@ def _size(cell: Cell) -> float:
 
 
 def _shown(column: str, cell: Cell, size: float) -> str:
+    if cell is None and column.endswith(HERE):
+        return NOT_RUN
     if cell is None:
         return UNKNOWN if column.startswith("dollars") else DASH
     if isinstance(cell, Estimate):

@@ -142,3 +142,42 @@ FROM last l JOIN nodes n USING (run, problem, node) JOIN outcomes o USING (run, 
 LEFT JOIN reached h USING (run, problem, node)
 LEFT JOIN (SELECT DISTINCT run, problem, parent AS node FROM nodes WHERE parent IS NOT NULL) w USING (run, problem, node)
 WHERE n.value IS NOT NULL;
+
+-- One row an experiment and benchmark of the paper, over its runs with the paper's feedback. `diverse`: expansions of four
+-- draws or more that brought four different actions. `largest`: the largest share of a problem's calls that one agent answered.
+CREATE TEMP VIEW paper_cells AS
+WITH played AS (
+    SELECT o.*, benchmark FROM outcomes o JOIN (VALUES
+        ('hotpotqa', 'HotpotQA'), ('hotpotqa_fullwiki', 'HotpotQA'), ('hotpotqa_official', 'HotpotQA'),
+        ('webshop', 'WebShop'), ('webshop_full', 'WebShop'), ('webshop_official', 'WebShop'),
+        ('mbpp_py', 'MBPP Python'), ('mbpp_py_upstream', 'MBPP Python'), ('mbpp_py_hidden_asserts', 'MBPP Python'),
+        ('mbpp_rs', 'MBPP Rust'), ('mbpp_rs_upstream', 'MBPP Rust')) AS named(task, benchmark) USING (task)
+    WHERE feedback = 'oracle'
+),
+wide AS (
+    SELECT run, problem, node, iteration FROM calls WHERE phase = 'expand' GROUP BY ALL HAVING count(*) >= 4
+),
+branches AS (
+    SELECT p.experiment, p.benchmark, p.cluster, count(DISTINCT n.action) >= 4 AS four
+    FROM wide w JOIN played p USING (run, problem)
+    LEFT JOIN nodes n ON n.run = w.run AND n.problem = w.problem AND n.parent = w.node AND n.iteration = w.iteration AND n.origin = 'expand'
+    GROUP BY p.experiment, p.benchmark, p.cluster, w.run, w.problem, w.node, w.iteration
+),
+various AS (SELECT experiment, benchmark, rate(four, cluster) AS diverse FROM branches GROUP BY ALL),
+asked AS (
+    SELECT p.experiment, p.benchmark, p.cluster, p.run, p.problem, c.agent, count(*) AS calls
+    FROM calls c JOIN played p USING (run, problem) WHERE len(p.agents) > 1 GROUP BY ALL
+),
+totals AS (SELECT experiment, benchmark, arg_max(agent, calls) AS agent FROM
+           (SELECT experiment, benchmark, agent, sum(calls) AS calls FROM asked GROUP BY ALL) GROUP BY ALL),
+shares AS (
+    SELECT a.experiment, a.benchmark, a.cluster, sum(a.calls) FILTER (a.agent = t.agent) / sum(a.calls) AS share
+    FROM asked a JOIN totals t USING (experiment, benchmark) GROUP BY a.experiment, a.benchmark, a.cluster, a.run, a.problem
+),
+favoured AS (SELECT experiment, benchmark, rate(coalesce(share, 0), cluster) AS largest FROM shares GROUP BY ALL)
+SELECT p.*, d.diverse, l.largest FROM (
+    SELECT experiment, benchmark, string_agg(DISTINCT pool, ', ' ORDER BY pool) AS pool, count(*) AS n, rate(success, cluster) AS success,
+           rate(score, cluster) AS score, average(prompt_tokens + completion_tokens, cluster) AS tokens,
+           average(nodes_tree + nodes_simulated, cluster) AS nodes
+    FROM played GROUP BY experiment, benchmark
+) p LEFT JOIN various d USING (experiment, benchmark) LEFT JOIN favoured l USING (experiment, benchmark);

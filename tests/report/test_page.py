@@ -14,6 +14,7 @@ import pytest
 
 from symphony.records.database import load
 from symphony.report import FIGURES, TABLES, build, figure, render
+from symphony.report.paper import layouts
 from symphony.report.stats import Estimate
 from symphony.report.study import open_study
 from symphony.report.summary import summarise
@@ -68,8 +69,8 @@ def test_the_page_is_well_formed(page: Path) -> None:
 
 def test_every_table_figure_and_chapter_stands_on_the_page(page: Path) -> None:
     text = page.read_text()
-    for name in TABLES:
-        assert text.count(f'id="table-{name}"') == 1
+    for name in TABLES:  # those of the paper only where one of its benchmarks was played
+        assert text.count(f'id="table-{name}"') == (name not in layouts())
     for name in FIGURES:
         assert text.count(f'id="figure-{name}"') == 1
 

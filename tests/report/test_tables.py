@@ -14,6 +14,7 @@ import pytest
 
 from symphony.records.database import load
 from symphony.records.records import AnswerRecord
+from symphony.report.paper import layouts
 from symphony.report.stats import Estimate, holm
 from symphony.report.study import Study, open_study
 from symphony.report.summary import Finding, folded, summarise
@@ -44,8 +45,8 @@ def load_runs(tmp_path: Path, *runs: Any) -> Path:
     return tmp_path / "study.duckdb"
 
 
-SUBSETS = ("shapley",)
-"""Tables of studies that ran every subset of a pool, as the synthetic one did not."""
+SUBSETS = ("shapley", *layouts())
+"""Tables of studies that ran every subset of a pool, or a benchmark of the paper, as the synthetic one did not."""
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -1,5 +1,5 @@
 -- title: Share of model calls per agent, and what its nodes were worth
--- mirrors: Figure 3
+-- mirrors: Figure 3; Figure 4 in the study alpha
 -- caption: The share of a method's calls that each agent answered, over all phases and in each phase. "Simulation" is expansion and evaluation inside simulations. "Mean reward" is what the scheduler learns from: the mean R of the nodes that the agent proposed (only nodes with an R). "Led to success" is the share of its nodes that were solved, were graded as a success, or lie on the way to one. Methods with one agent are left out.
 WITH told AS (
     SELECT o.experiment, o.title, o.position, o.agents, c.agent, c.phase

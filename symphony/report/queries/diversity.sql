@@ -1,5 +1,5 @@
 -- title: Branch diversity of the expansions
--- mirrors: Figure 2
+-- mirrors: Figure 2; Figure 5 in the study diversity
 -- caption: Of the expansions of the tree with n draws (n is the method's most frequent number), the columns "4 distinct" to "1 distinct" give the share with that many distinct outputs (4 stands for 4 or more). "Text" compares completions in lower case with white space collapsed. "Action" compares the parsed actions of the children; a draw that could not be parsed adds none. The success of the same method is shown beside it.
 WITH draws AS (
     SELECT o.experiment, c.run, c.problem, c.node, c.iteration, c.draw,
