@@ -23,3 +23,5 @@ rule all:
     default_target: True
     input:
         f"outputs/{STUDY}/report.html",
+    message:
+        f"outputs/{STUDY}/report.html is the report"

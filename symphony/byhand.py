@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 from symphony.chat.prompts import read_action
 from symphony.files import check_own, write_atomic
@@ -166,8 +166,18 @@ def _tell(graded: list[Graded], problems: Mapping[str, Problem], say: Callable[[
 # --------------------------------------------------------------------------- playing
 
 
+@runtime_checkable
+class Verbal(Protocol):
+    """A task whose actions are written `verb[argument]` with one of these verbs."""
+
+    @property
+    def verbs(self) -> tuple[str, ...]: ...
+
+
 def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: bool) -> None:
     """Plays one episode, one action per line, until the episode or the lines end.
+
+    The first observation, and the one after an invalid action, lists the verbs of the task's actions.
 
     Raises:
         SymphonyError: There is no such problem.
@@ -178,12 +188,13 @@ def play(task: Task, id: str, actions: Iterable[str], out: TextIO, *, as_json: b
         some = ", ".join(item.id for item in problems[:3])
         raise SymphonyError(f"problem: found {id!r}, allowed: an id of the task, such as {some}")
     state = task.reset(problem)
-    _show(out, state, as_json, first=_opening(task.prompts, problem))
+    actions_are = "Actions: " + ", ".join(f"{verb}[...]" for verb in task.verbs) if isinstance(task, Verbal) else ""
+    _show(out, state, as_json, first="\n".join(filter(None, (_opening(task.prompts, problem), actions_are))))
     for line in actions:
         if not line.strip():
             continue
         state = task.step(state, read_action(line, task.parse))
-        _show(out, state, as_json)
+        _show(out, state, as_json, first=actions_are if state.invalid else "")
         if state.done:
             break
     grade = task.grade(problem, state)

@@ -185,8 +185,15 @@ def test_a_play_begins_with_what_to_do_and_the_problem_without_worked_examples(t
     out = io.StringIO()
     play(task, "q", ["finish[Ann]"], out, as_json=True)
     assert json.loads(out.getvalue().splitlines()[0])["observation"] == (
-        f"{task.prompts.instructions}\nQuestion: Who built the mill?"
+        f"{task.prompts.instructions}\nQuestion: Who built the mill?\n"
+        "Actions: search[...], lookup[...], finish[...], think[...]"
     )
+
+
+def test_a_play_lists_the_verbs_at_the_beginning_and_after_an_invalid_action():
+    out = io.StringIO()
+    play(TASK, TASK.problems()[0].id, ["dance[now]", "finish[nobody]"], out, as_json=False)
+    assert out.getvalue().count("Actions: search[...], lookup[...], finish[...]\n") == 2
 
 
 def test_a_play_without_feedback_shows_no_reward_but_its_grade():

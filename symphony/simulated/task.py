@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Interval
 
@@ -89,6 +89,7 @@ class SimulatedTask:
     choices: Annotated[int, Interval(ge=2, le=1000)] = 4
     situations: Annotated[int, Interval(ge=1, le=MOST_SITUATIONS)] = 3
     feedback: Feedback = "oracle"
+    verbs: ClassVar[tuple[str, ...]] = (VERB,)
     name: str = "simulated"
     prompts: ChatPrompts = field(default_factory=ChatPrompts)
 
@@ -107,7 +108,7 @@ class SimulatedTask:
         return State(observation="", data=_Data(truth=problem.target))
 
     def parse(self, text: str) -> Proposal | None:
-        return parse_proposal(text, (VERB,))
+        return parse_proposal(text, self.verbs)
 
     def step(self, state: State, action: str) -> State:
         if state.done:

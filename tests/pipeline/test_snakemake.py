@@ -206,3 +206,12 @@ def test_a_misspelt_config_key_of_snakemake_is_refused(project: Path) -> None:
     told = snakemake(project, "--dry-run", "--config", "stdy=presets")
     assert told.returncode != 0
     assert "--config stdy: found an unknown key, allowed: overrides, share, size, study" in told.stdout + told.stderr
+
+
+@pytest.mark.slow
+def test_a_dry_run_prints_short_lines(project: Path) -> None:
+    printed = snakemake(project, "--dry-run")
+    assert printed.returncode == 0, printed.stderr
+    lines = (printed.stdout + printed.stderr).splitlines()
+    assert max(len(line.replace(str(project), "")) for line in lines) <= 160
+    assert any(line.startswith("Job ") and " run mini_qa-" in line for line in lines)

@@ -16,5 +16,7 @@ rule fetch:
         symphony=SYMPHONY,
         conf=CONF,
         data=DATA,
+    message:
+        "fetch {wildcards.option}"
     shell:
         "OMP_NUM_THREADS={threads} {params.symphony} fetch {wildcards.option} --conf {params.conf:q} --data {params.data:q} > {log:q} 2>&1"

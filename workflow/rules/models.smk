@@ -25,6 +25,8 @@ rule train_model:
         symphony=SYMPHONY,
         folder=lambda wildcards, output: Path(output[0]).parent,
         scale=config.get("train_scale", 1.0),
+    message:
+        "train {wildcards.model}"
     shell:
         "OMP_NUM_THREADS={threads} {params.symphony} train-pool {wildcards.model} --out {params.folder:q} --scale {params.scale} > {log:q} 2>&1"
 
@@ -48,6 +50,8 @@ rule quantise:
         symphony=SYMPHONY,
         conf=CONF,
         folder=lambda wildcards, output: Path(output[0]).parent,
+    message:
+        "quantise {wildcards.model} to {wildcards.scheme}"
     shell:
         "OMP_NUM_THREADS={threads} {params.symphony} quantise {wildcards.model} {wildcards.scheme} --conf {params.conf:q}"
         " --out {params.folder:q} > {log:q} 2>&1"

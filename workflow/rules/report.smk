@@ -31,6 +31,8 @@ rule load:
         runtime=30,
     params:
         symphony=SYMPHONY,
+    message:
+        f"load the records of {STUDY} into {DATABASE}"
     shell:
         "OMP_NUM_THREADS={threads} {params.symphony} load --database {output:q} {input:q} > {log:q} 2>&1"
 
@@ -85,6 +87,8 @@ rule report:
         symphony=SYMPHONY,
         study=STUDY,
         folder=lambda wildcards, output: Path(output.page).parent,
+    message:
+        f"write the tables, figures and page of {STUDY} into outputs/{STUDY}"
     shell:
         "OMP_NUM_THREADS={threads} {params.symphony} report --database {input.database:q} --plan {input.plan:q}"
         " --quantised {input.quantised:q} --out {params.folder:q} > {log:q} 2>&1"

@@ -20,5 +20,7 @@ rule run:
         runtime=lambda wildcards: 1440 if has_engine(GROUPS[wildcards.group]) else 240,
     params:
         symphony=SYMPHONY,
+    message:
+        "run {wildcards.group}"
     shell:
         "OMP_NUM_THREADS={threads} {params.symphony} run --group outputs/groups/{wildcards.group:q} 2>&1 | tee -i {log:q}"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -113,6 +113,7 @@ class HotpotQA:
     data: Path = Path("data")
     wording: str = "v1"
     reading: Reading = "tolerant"
+    verbs: ClassVar[tuple[str, ...]] = ("search", "lookup", "finish", "think")
     name: str = "hotpotqa"
 
     def __post_init__(self) -> None:
@@ -223,7 +224,7 @@ class HotpotQA:
 
 
 def _tolerant(text: str) -> Proposal | None:
-    return parse_proposal(text, ("search", "lookup", "finish", "think"))
+    return parse_proposal(text, HotpotQA.verbs)
 
 
 def _official(text: str) -> Proposal | None:

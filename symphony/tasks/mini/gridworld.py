@@ -14,7 +14,7 @@ import random
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Interval
 
@@ -71,6 +71,7 @@ class GridWorld:
     max_steps: Count = 12
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
+    verbs: ClassVar[tuple[str, ...]] = ("move", "take")
     name: str = "gridworld"
     prompts: ChatPrompts = field(default_factory=ChatPrompts)
 
@@ -107,7 +108,7 @@ class GridWorld:
         return State(observation="", data=Data(world=problem.target, cell=problem.target.start))
 
     def parse(self, text: str) -> Proposal | None:
-        return parse_proposal(text, ("move", "take"))
+        return parse_proposal(text, self.verbs)
 
     def step(self, state: State, action: str) -> State:
         if state.done:

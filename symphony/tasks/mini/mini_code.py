@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 from annotated_types import Interval
 
@@ -80,6 +80,7 @@ class MiniCode:
     max_steps: Count = 7
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
+    verbs: ClassVar[tuple[str, ...]] = ("line", "submit")
     name: str = "mini_code"
     prompts: ChatPrompts = field(default_factory=partial(ChatPrompts, tests=WANTED))
     executor: Executor = field(default_factory=PythonSandbox)
@@ -119,7 +120,7 @@ class MiniCode:
         return State(observation="", data=Data(world=problem.target))
 
     def parse(self, text: str) -> Proposal | None:
-        return parse_proposal(text, ("line", "submit"))
+        return parse_proposal(text, self.verbs)
 
     def step(self, state: State, action: str) -> State:
         if state.done:

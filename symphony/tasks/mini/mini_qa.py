@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Interval, MinLen
 
@@ -68,6 +68,7 @@ class MiniQA:
     max_steps: Count = 11
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
+    verbs: ClassVar[tuple[str, ...]] = ("search", "lookup", "finish")
     name: str = "mini_qa"
     prompts: ChatPrompts = field(default_factory=ChatPrompts)
 
@@ -105,7 +106,7 @@ class MiniQA:
         return State(observation="", data=Data(world=problem.target))
 
     def parse(self, text: str) -> Proposal | None:
-        return parse_proposal(text, ("search", "lookup", "finish"))
+        return parse_proposal(text, self.verbs)
 
     def step(self, state: State, action: str) -> State:
         if state.done:

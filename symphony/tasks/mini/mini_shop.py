@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Interval
 
@@ -77,6 +77,7 @@ class MiniShop:
     max_steps: Count = 8
     feedback: Feedback = "oracle"
     split: generated.Split = "test"
+    verbs: ClassVar[tuple[str, ...]] = ("search", "click")
     name: str = "mini_shop"
     prompts: ChatPrompts = field(default_factory=ChatPrompts)
 
@@ -115,7 +116,7 @@ class MiniShop:
         return State(observation="", data=Data(world=problem.target))
 
     def parse(self, text: str) -> Proposal | None:
-        return parse_proposal(text, ("search", "click"))
+        return parse_proposal(text, self.verbs)
 
     def step(self, state: State, action: str) -> State:
         if state.done:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 from symphony.chat.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.fields import Count, check_fields
@@ -67,6 +68,7 @@ class Game24:
     feedback: Feedback = "oracle"
     data: Path = Path("data")
     wording: str = "v1"
+    verbs: ClassVar[tuple[str, ...]] = ("combine",)
     name: str = "game24"
 
     def __post_init__(self) -> None:
@@ -100,7 +102,7 @@ class Game24:
         return State(observation="", data=Data(left=tuple(sorted(map(Fraction, problem.target)))))
 
     def parse(self, text: str) -> Proposal | None:
-        return parse_proposal(text, ("combine",))
+        return parse_proposal(text, self.verbs)
 
     def step(self, state: State, action: str) -> State:
         if state.done:
@@ -126,7 +128,7 @@ class Game24:
 
     def submission(self, prediction: str) -> tuple[str, ...]:
         """Reads one action per line, or a formula such as (4 + 8) * (6 - 4) = 24."""
-        if parse_proposal(prediction, ("combine",), bare=True):
+        if parse_proposal(prediction, self.verbs, bare=True):
             return read_actions(prediction, self.parse)
         formulas = [actions for line in prediction.splitlines() if len(actions := _steps(line)) == OPERATIONS]
         return formulas[-1] if formulas else (prediction.strip(),)

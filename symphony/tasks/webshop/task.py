@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from symphony.chat.prompts import ChatPrompts, parse_proposal, read_actions, split_action
 from symphony.chat.reasoning import spoken
@@ -102,6 +102,7 @@ class WebShop:
     data: Path = Path("data")
     wording: str = "v1"
     reading: Reading = "tolerant"
+    verbs: ClassVar[tuple[str, ...]] = ("search", "click", "think")
     name: str = "webshop"
 
     def __post_init__(self) -> None:
@@ -279,7 +280,7 @@ class WebShop:
 
 
 def _tolerant(text: str) -> Proposal | None:
-    return parse_proposal(text, ("search", "click", "think"), bare=True)
+    return parse_proposal(text, WebShop.verbs, bare=True)
 
 
 def _official(text: str) -> Proposal | None:
