@@ -19,7 +19,7 @@ from symphony.forecast.findings import summarise
 from symphony.models import placement
 from symphony.plan import compose, needs, options, specs
 from symphony.records import database
-from symphony.report import figures, page, tables
+from symphony.report import figures, page, several, tables
 from symphony.run import progress, recordings, runner
 from symphony.types import SymphonyError, Task
 from symphony.weights import fetch, quantise
@@ -105,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("name", help=", ".join(names))
         _report_inputs(sub)
         sub.add_argument("--out", type=_path, required=True, metavar="FOLDER")
+        if name == "table":
+            text = "further databases, e.g. of other machines, whose rows follow"
+            sub.add_argument("--and", dest="further", nargs="+", type=_path, default=[], metavar="FILE", help=text)
     text = "load a study's finished runs and write its tables, figures and page; or those of a loaded database"
     sub = command("report", _report, text)
     sub.add_argument(
@@ -286,7 +289,7 @@ def _load(args: argparse.Namespace) -> None:
 
 
 def _table(args: argparse.Namespace) -> None:
-    tables.table(args.database, args.name, args.out, args.plan, args.quantised)
+    several.write_joined([args.database, *args.further], args.name, args.out, args.plan, args.quantised)
 
 
 def _figure(args: argparse.Namespace) -> None:

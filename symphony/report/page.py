@@ -27,7 +27,7 @@ _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Evaluators and confidence", (), ("emcs", "calibration")),
     ("The pool and its members", ("skills",), ("pool", "best_pool", "complementarity", "shapley", "members", "skills")),
     ("Diversity of branches", ("diversity",), ("diversity",)),
-    ("Cost", ("cost",), ("cost", "shape")),
+    ("Cost", ("cost",), ("cost", "shape", "hardware")),
     ("Failures", (), ("signatures", "failures", "errors")),
     ("Quantisation", (), ("quantised_success", "quantisation")),
     ("The paper's tables, reported and here", (), layouts()),
