@@ -36,7 +36,10 @@ def layouts() -> tuple[str, ...]:
 
 
 def query(name: str) -> str:
-    """Returns the SQL of one table with its head, as `symphony.report.tables` reads it; no rows if nothing was run."""
+    """Returns the SQL of one table with its head, as `symphony.report.tables` reads it.
+
+    It gives no rows if the study played none of the paper's benchmarks.
+    """
     (table,) = (table for table in reported()["tables"] if table["name"] == name)
     columns = table["columns"]
     benchmarks = ", ".join(sorted({_text(column["benchmark"]) for column in columns}))
@@ -65,7 +68,7 @@ chosen AS (
 SELECT label AS {table["first"]}, any_value(pool) AS "pool{HERE}", sum(n)::BIGINT AS "n{HERE}",
        {cells}
 FROM chosen LEFT JOIN run USING (experiment)
-WHERE (SELECT count(experiment) FROM chosen) > 0
+WHERE (SELECT count(*) FROM paper_cells) > 0
 GROUP BY position, label ORDER BY position
 """
 

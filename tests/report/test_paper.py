@@ -69,7 +69,9 @@ def test_what_was_run_stands_beside_what_was_reported_and_the_rest_was_not_run(
     for text in (as_markdown(found["paper_table_5"]), as_latex(found["paper_table_5"])):
         assert "not run" in text
         assert "0.927" in text
-    assert not found["paper_table_1"].rows  # no HotpotQA
+    hotpotqa = found["paper_table_1"].records()
+    assert len(hotpotqa) == 11
+    assert {row["exact match here"] for row in hotpotqa} == {None}
 
 
 def test_other_feedback_than_the_papers_is_no_counterpart(tmp_path: Path, make_run: Callable[..., Any]) -> None:
