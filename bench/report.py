@@ -12,6 +12,7 @@ in processes of their own.
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from symphony.plan.compose import plan
 from symphony.plan.specs import groups
+from symphony.records.prompts import PROMPTS, compress, read_packs
 from symphony.records.records import CONFIG, FILES, RunRecord
 from symphony.run.progress import watch
 from symphony.run.runner import Place, run_group
@@ -43,6 +45,7 @@ def copies(folder: Path, count: int) -> list[Path]:
     """Copies a run's folder, each time as the run of another seed."""
     texts = {name: (folder / name).read_text() for name in (*FILES.values(), CONFIG)}
     manifest = json.loads((folder / "manifest.json").read_text())
+    packs = list(read_packs(folder))
     made = []
     for seed in range(1, count + 1):
         digest = hashlib.sha256(str(seed).encode()).hexdigest()[:16]
@@ -58,6 +61,17 @@ def copies(folder: Path, count: int) -> list[Path]:
             (target / name).write_text(text)
             if parts.get(name, {}).get("sha256"):
                 parts[name] = parts[name] | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+        prompts = b"".join(
+            compress(
+                gzip.decompress(pack.compressed)
+                .decode()
+                .replace(folder.name, digest)
+                .replace("simulated-0-", f"simulated-{seed}-")
+            )
+            for pack in packs
+        )
+        (target / PROMPTS).write_bytes(prompts)
+        parts[PROMPTS] = parts[PROMPTS] | {"sha256": hashlib.sha256(prompts).hexdigest()}
         (target / "manifest.json").write_text(json.dumps(parts, indent=1) + "\n")
         made.append(target)
     return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Literal
 from symphony.agents.budget import BudgetReason, Meter, Needs, reason, useful
 from symphony.agents.memory import Lessons, Memory
 from symphony.agents.scheduler import ArmStats, Scheduler, Trial
+from symphony.agents.sent import SentPrompts
 from symphony.models.endpoint import FREE, Price
 from symphony.models.outside import run_outside
 from symphony.models.sizes import Size, sizing
@@ -22,7 +22,6 @@ from symphony.types import (
     AsyncModel,
     Completion,
     Draw,
-    Message,
     Phase,
     Problem,
     Reflection,
@@ -142,7 +141,8 @@ class Session:
         lessons: Reflections remembered, oldest first.
         rng: Random generator of the scheduler; depends only on the run seed and the problem.
         iteration: Current search iteration, set by the search.
-        calls, timings: Booked calls, in the order asked. picks, reflections: In the order made.
+        calls, timings: Booked calls, in the order asked. prompts: What they were sent.
+        picks, reflections: In the order made.
         needs: For each booked call, the smallest token budget under which the search is the same up to its answer.
         stood: Number of booked calls, from the first, whose answers stand; all, unless the token budget ended a call.
     """
@@ -173,6 +173,7 @@ class Session:
         self.iteration = 0
         self.calls: list[CallRecord] = []
         self.timings: list[TimingRecord] = []
+        self.prompts = SentPrompts(run, problem.id)
         self.stood = 0
         self.picks: list[PickRecord] = []
         self.reflections: list[ReflectionRecord] = []
@@ -350,7 +351,7 @@ class Session:
                 agent=agent.name,
                 temperature=request.sampling.temperature,
                 seed=draw.rng_seed(),
-                prompt=digest(sent),
+                prompt=self.prompts.keep(sent),
                 dropped_lessons=lessons,
                 dropped_shots=dropped - lessons,
                 prompt_tokens=completion.prompt_tokens,
@@ -392,9 +393,3 @@ class Session:
         arm.calls -= 1
         arm.failures += 1
         arm.suspended = arm.suspended or arm.failures >= self.max_failures
-
-
-def digest(messages: Sequence[Message]) -> str:
-    """Returns the digest of a prompt, 32 hexadecimal digits."""
-    text = "\x1e".join([f"{message.role}\x1f{message.content}" for message in messages])
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -26,11 +26,14 @@ class Part:
     sha256: str | None
 
 
-def read(folder: Path, names: Collection[str], apart: Collection[str]) -> dict[str, Part]:
+def read(
+    folder: Path, names: Collection[str], apart: Collection[str], optional: Collection[str] = ()
+) -> dict[str, Part]:
     """Reads the manifest of a folder with these files.
 
     Args:
         apart: Names of the files in which equal runs may differ.
+        optional: Names of further files, which a run may lack.
 
     Raises:
         SymphonyError: The manifest is missing or damaged.
@@ -45,7 +48,7 @@ def read(folder: Path, names: Collection[str], apart: Collection[str]) -> dict[s
         parts = {name: Part(**entry) for name, entry in content.items()}
     except TypeError as error:
         raise damaged(path, f"a malformed entry ({error})", "lines and sha256") from error
-    if parts.keys() != set(names):
+    if parts.keys() - set(optional) != set(names):
         raise damaged(path, f"entries for {', '.join(parts) or 'no file'}", ", ".join(names))
     for name, part in parts.items():
         counted = type(part.lines) is int and part.lines >= 0
@@ -64,6 +67,8 @@ def check_lines(path: Path, count: int, part: Part) -> None:
 
 def check_contents(path: Path, part: Part) -> None:
     """Raises SymphonyError if a file has changed since it was written; files that may differ are not compared."""
+    if not path.is_file():
+        raise damaged(path, "nothing", "the records of a finished run")
     if part.sha256 is not None and sha256(path) != part.sha256:
         raise damaged(path, "contents that have changed since it was written", f"sha256 {part.sha256}")
 

@@ -22,9 +22,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from symphony.records.manifest import MANIFEST, Part
+from symphony.records.prompts import PROMPTS, PromptRecord, compress
 from symphony.records.records import APART, CONFIG, FILES, WALL, RunRecord, WallRecord
 from symphony.types import SymphonyError
 
+_FILES: dict[type[Any], str] = {**FILES, PromptRecord: PROMPTS}
 _EARLY = "early"  # file of the problems that ended before one with a smaller index
 
 
@@ -73,7 +75,7 @@ class Recorder:
             tables: Rows to write; each table holds rows of one type.
         """
         with self._reporting():
-            texts = {FILES[type(rows[0])]: _lines(rows) for rows in tables if rows}
+            texts = {_FILES[type(rows[0])]: _lines(rows) for rows in tables if rows}
             if index > self._next:
                 self._early[index] = _append(self._temporary / _EARLY, pickle.dumps(texts))
                 return
@@ -103,6 +105,8 @@ class Recorder:
 
     def _write(self, texts: dict[str, str]) -> None:
         for name, text in texts.items():
+            if name not in self._files:  # a run without any prompt has no file of them
+                self._files[name] = _File(self._temporary / name)
             self._files[name].write(text)
         self._next += 1
 
@@ -135,7 +139,7 @@ class _File:
         self._hash = hashlib.sha256()
 
     def write(self, text: str) -> None:
-        content = text.encode()
+        content = compress(text) if self._path.name == PROMPTS and text else text.encode()
         _append(self._path, content)
         self._lines += text.count("\n")
         self._hash.update(content)

@@ -1,10 +1,11 @@
 """The records that a run leaves; each dataclass is both the JSON line and the DuckDB table.
 
-A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` per record type, `config.yaml`, `manifest.json`
-(number of lines and digest of each file) and, apart, the files in which two equal runs may differ: `timings.jsonl` and
-`wall.json`. All others are byte-identical if a run is repeated, resumed after a crash, or replayed from the call
-store. `symphony.records.recorder` writes the folder. Nothing changes a record; those made for every call and node are
-not frozen, because a frozen one takes four times as long to make.
+A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` per record type, the prompts
+(`symphony.records.prompts`), `config.yaml`, `manifest.json` (number of lines and digest of each file) and, apart, the
+files in which two equal runs may differ: `timings.jsonl` and `wall.json`. All others are byte-identical if a run is
+repeated, resumed after a crash, or replayed from the call store. `symphony.records.recorder` writes the folder. Nothing
+changes a record; those made for every call and node are not frozen, because a frozen one takes four times as long to
+make.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 from symphony.records import manifest
 from symphony.records.manifest import MANIFEST, Part, check_contents, check_lines, damaged
+from symphony.records.prompts import PROMPTS
 from symphony.types import SymphonyError
 
 CONFIG = "config.yaml"
@@ -337,7 +339,7 @@ def read_manifest(folder: str | Path) -> dict[str, Part]:
     Raises:
         SymphonyError: The manifest is missing or damaged.
     """
-    return manifest.read(Path(folder), (*FILES.values(), CONFIG), APART)
+    return manifest.read(Path(folder), (*FILES.values(), CONFIG), APART, optional=(PROMPTS,))
 
 
 def read_records(folder: str | Path, record: type[Record]) -> list[Record]:

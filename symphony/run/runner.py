@@ -291,6 +291,7 @@ class _Driver:
             session.picks,
             session.reflections,
             session.timings,
+            session.prompts.records(),
         )
         computed = _count_computed(session)
         self.open.remove(session)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from symphony.agents.bandits import EXP3
 from symphony.agents.budget import Budget, Meter
 from symphony.agents.scheduler import ArmStats, Fixed, RoundRobin
-from symphony.agents.session import Agent, AgentPool, BudgetExceeded, NoAgentLeft, Session, digest
+from symphony.agents.sent import digest
+from symphony.agents.session import Agent, AgentPool, BudgetExceeded, NoAgentLeft, Session
 from symphony.models.endpoint import Price
 from symphony.models.sizes import Size
 from symphony.types import Completion, Message, Phase, Request, Sampling, SymphonyError

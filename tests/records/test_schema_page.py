@@ -23,11 +23,11 @@ def test_the_page_lists_every_column_with_its_type(table: str) -> None:
 
 
 @pytest.mark.parametrize("query", re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL))
-def test_an_example_query_runs(query: str, tmp_path: Path) -> None:
+def test_an_example_query_runs(query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # one query reads files of outputs/
     runs = {"ucb": synthetic_run("symphony"), "uniform": synthetic_run("uniform")}
-    folders = [
-        run.write(tmp_path / "runs", f"scheduler: {{_target_: {scheduler}}}\n") for scheduler, run in runs.items()
-    ]
+    place = tmp_path / "outputs" / "runs"
+    folders = [run.write(place, f"scheduler: {{_target_: {scheduler}}}\n") for scheduler, run in runs.items()]
     load(tmp_path / "study.duckdb", folders)
     with reading(tmp_path / "study.duckdb") as connection:
         assert connection.execute(query).fetchall()

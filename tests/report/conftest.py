@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from symphony.records.database import load
+from symphony.records.prompts import PromptRecord
 from symphony.records.records import (
     AnswerRecord,
     CallRecord,
@@ -41,6 +42,9 @@ METHODS: dict[str, tuple[str, str, str, str, str, float]] = {
     "nf4": ("symphony", "ucb", "emcs", "fifo", "trio_nf4", 0.7),
 }
 APART = ("nf4",)
+PROMPT = "digest"
+MESSAGES = ({"role": "user", "content": "Find the key.\n- Lesson: synthetic."},)
+"""The one prompt of every call, and its digest."""
 
 
 @dataclass
@@ -84,6 +88,10 @@ class SyntheticRun:
             self.picks,
             self.reflections,
             self.timings,
+            [
+                PromptRecord(run=one.run, problem=one.problem, prompt=PROMPT, messages=[dict(m) for m in MESSAGES])
+                for one in self.problems
+            ],
         ]
         write_run(target, self.run, tables, wall, config)
         return target
@@ -285,7 +293,7 @@ def _call(
             agent=agent,
             temperature=0.8,
             seed=7,
-            prompt="digest",
+            prompt=PROMPT,
             dropped_lessons=0,
             dropped_shots=0,
             prompt_tokens=100 + 10 * iteration,
