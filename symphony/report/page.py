@@ -15,6 +15,7 @@ from symphony.report.study import Study, open_study
 from symphony.report.summary import folded, summarise
 from symphony.report.tables import TABLES, numeric_columns, read_table, short, shown, write_table
 from symphony.report.trees import pick_trees
+from symphony.report.viewer.pages import write_trees
 from symphony.types import SymphonyError
 
 _CHAPTERS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
@@ -42,7 +43,9 @@ LONG = 24
 def build(
     db_path: str | Path, out_dir: str | Path, plan_json: str | Path | None = None, quantised: Sequence[str | Path] = ()
 ) -> Path:
-    """Builds the whole report: `tables/*`, `figures/*` and `report.html` in `out_dir`.
+    """Builds the whole report: `tables/*`, `figures/*`, `trees/*` and `report.html` in `out_dir`.
+
+    The prompts that the trees show are read from `runs/` beside the folder of the database (`outputs/runs`).
 
     Args:
         db_path: A database built by `symphony.records.database.load`.
@@ -61,6 +64,7 @@ def build(
             write_table(read_table(study, name), folder / "tables")
         for name in FIGURES:
             write_figure(study, name, folder / "figures")
+        write_trees(study, Path(db_path).absolute().parents[1] / "runs", folder / "trees")
         return _render(study, folder / "figures", folder / "report.html")
 
 

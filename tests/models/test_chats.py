@@ -15,7 +15,8 @@ import pytest
 from symphony.agents.budget import Budget
 from symphony.agents.scheduler import Fixed
 from symphony.agents.scorer import FORMAT_REMINDER
-from symphony.agents.session import Agent, AgentPool, BudgetExceeded, Session, digest
+from symphony.agents.sent import digest
+from symphony.agents.session import Agent, AgentPool, BudgetExceeded, Session
 from symphony.chat.prompts import ChatPrompts, Shot, remind
 from symphony.models.batcher import Batcher
 from symphony.models.chats import ChatTokenizer

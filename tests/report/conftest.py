@@ -88,12 +88,12 @@ class SyntheticRun:
             self.picks,
             self.reflections,
             self.timings,
-            [
-                PromptRecord(run=one.run, problem=one.problem, prompt=PROMPT, messages=[dict(m) for m in MESSAGES])
-                for one in self.problems
-            ],
         ]
-        write_run(target, self.run, tables, wall, config)
+        prompts = [
+            [PromptRecord(run=one.run, problem=one.problem, prompt=PROMPT, messages=[dict(m) for m in MESSAGES])]
+            for one in self.problems
+        ]
+        write_run(target, self.run, tables, wall, config, prompts)
         return target
 
 

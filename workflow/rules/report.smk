@@ -65,6 +65,7 @@ rule report:
             for name in FIGURES
         ],
         expand(f"outputs/{STUDY}/figures/{{figure}}.png", figure=FIGURES),
+        directory(f"outputs/{STUDY}/trees"),
         page=report(
             f"outputs/{STUDY}/report.html",
             caption="../report/page.rst",
