@@ -20,6 +20,7 @@ from symphony.models import placement
 from symphony.plan import compose, needs, options, specs
 from symphony.records import database
 from symphony.report import figures, page, tables
+from symphony.report.viewer import difference
 from symphony.run import progress, recordings, runner
 from symphony.types import SymphonyError, Task
 from symphony.weights import fetch, quantise
@@ -28,7 +29,7 @@ from symphony.weights import fetch, quantise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns 0 if it did what was asked."""
+    """Runs one command; returns 0 if it did what was asked (`diff`: and the runs are equal)."""
     parser = _parser()
     args, rest = parser.parse_known_args(arguments)
     # argparse rejects words of a list that follow an option.
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words is not None:
         words += rest
     try:
-        args.do(args)
+        return args.do(args) or 0
     except KeyboardInterrupt:
         return stop.end()
     except BrokenPipeError:  # the reader of our output has stopped reading
@@ -48,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if stop.received():
             return stop.end()
         print(f"symphony {args.command}: {_line(error)}", file=sys.stderr)
-        return 1
-    return 0
+        return 2 if args.command == "diff" else 1  # as diff(1): 1 says that the runs differ
 
 
 def _line(error: Exception) -> str:
@@ -113,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     _report_inputs(sub, required=False)
     sub.add_argument("--out", type=_path, metavar="FOLDER", help="with --database: where they are written")
     _study_places(sub)
+    sub = command("diff", _diff, "tell where two runs first differ; exit code 0 if they are equal, 1 if they differ")
+    text = "RUN or RUN/PROBLEM; RUN is the folder of a finished run, or the first digits of its digest"
+    sub.add_argument("one", type=_place_name, metavar="RUN_A", help=text)
+    sub.add_argument("other", type=_place_name, metavar="RUN_B", help=text)
+    sub.add_argument("--out", type=_path, metavar="PAGE.html", help="also write both searches side by side")
+    _places(sub)
     for name, do, text in (
         ("grade", _grade, 'grade predictions made anywhere, one {"id": ..., "prediction": ...} a line'),
         ("play", _play, "play a task by hand, one action a line"),
@@ -307,6 +313,10 @@ def _report(args: argparse.Namespace) -> None:
     if missing := [key for key, value in single.items() if value is None]:
         raise SymphonyError(f"found no study and no {missing[0]}, allowed: a study, or {' and '.join(single)}")
     page.build(args.database, args.out, args.plan, args.quantised)
+
+
+def _diff(args: argparse.Namespace) -> int:
+    return int(not difference.diff(args.one, args.other, args.outputs, args.out, print))
 
 
 def _tell(text: str) -> None:

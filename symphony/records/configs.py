@@ -32,7 +32,7 @@ def load_configs(connection: Any, folders: Sequence[Path]) -> None:
     connection.execute(f"CREATE TABLE {CONFIGS} (run VARCHAR NOT NULL, config JSON NOT NULL)")
     rows = [(run, json.dumps(config, ensure_ascii=False)) for run, config in configs.items()]
     connection.executemany(f"INSERT INTO {CONFIGS} VALUES (?, ?)", rows)
-    flat = {run: dict(_flat(config)) for run, config in configs.items()}
+    flat = {run: dict(flat_config(config)) for run, config in configs.items()}
     keys = sorted({key for settings in flat.values() for key in settings} - {"run"})
     varying = [key for key in keys if len({settings.get(key) for settings in flat.values()}) > 1][:MOST_COLUMNS]
     columns = "".join(f", {_quoted(key)} VARCHAR" for key in varying)
@@ -52,14 +52,14 @@ def _read(path: Path) -> Mapping[str, Any]:
     return config
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str | None]]:
+def flat_config(value: Any, prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yields the keys of a config and their values as text; agents of a pool go by their names."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}{key}.")
+            yield from flat_config(inner, f"{prefix}{key}.")
     elif isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
         for item in value:
-            yield from _flat(item, f"{prefix}{item['name']}.")
+            yield from flat_config(item, f"{prefix}{item['name']}.")
     else:
         text = value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False)
         yield prefix.removesuffix("."), text
