@@ -47,9 +47,12 @@ def write_trees(study: Study, runs: Path, folder: Path) -> Path:
     """
     _begin(folder)
     titles = {experiment.name: experiment.title for experiment in study.experiments}
+    place = {name: position for position, name in enumerate(titles)}  # the order of the study's tables
     identities = [
-        {**run, "title": titles.get(run["experiment"], run["experiment"])} for run in read_runs(study.connection)
+        {**run, "title": titles[run["experiment"]]}
+        for run in sorted(read_runs(study.connection), key=lambda run: place[run["experiment"]])
     ]
+    order = {identity["run"]: position for position, identity in enumerate(identities)}
     by_run = {check_name(identity["run"]): identity for identity in identities}
     for run, searches in groupby(read_searches(study.connection, list(by_run)), key=lambda searched: searched.run):
         _write_run(by_run[run], searches, runs / run, folder / "data" / run)
@@ -59,7 +62,7 @@ def write_trees(study: Study, runs: Path, folder: Path) -> Path:
         "commit": study.provenance.commit,
         "feedback": study.provenance.feedback,
         "runs": identities,
-        "problems": read_index(study.connection),
+        "problems": sorted(read_index(study.connection), key=lambda row: order[row["run"]]),
     }
     text = json.dumps(described, ensure_ascii=False, separators=(",", ":"))
     (folder / "index.json").write_text(text + "\n", encoding="utf-8")

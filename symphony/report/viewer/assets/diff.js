@@ -66,7 +66,7 @@ function eventCell(content, side, event, other) {
     for (const name of names) {
       const text = fieldText(content, side, record, name);
       const block = differs(name) ? markedText(text, fieldText(content, 1 - side, recordOf(content.problems[1 - side], other), name)) : textOf(text);
-      blocks.push(element("h3", { class: differs(name) ? "differs" : "" }, name.replace("_", " ")), block);
+      blocks.push(element("h2", { class: differs(name) ? "differs" : "" }, name.replace("_", " ")), block);
     }
   } else {
     const text = { call: record.text || record.error, node: record.action, lesson: record.text }[kind];

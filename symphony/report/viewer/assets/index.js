@@ -35,7 +35,7 @@ class Index {
     byId("title").textContent = `Search trees of ${study.study}`;
     byId("identity").replaceChildren(...[["study", study.study], ["runs", whole(study.runs.length)], ["problems", whole(this.rows.length)], ["feedback", study.feedback], ["commit", study.commit.split(", ").map(shortCommit).join(", ")]].map(([name, value]) => element("span", {}, `${name} `, element("b", {}, value))));
     byId("note").textContent = "A row is one problem of one run; it opens the tree of its search. Every tree has an address of its own, and so has each node.";
-    this.head = element("div", { class: "row head", role: "row" });
+    this.head = element("div", { class: "row head" });
     const body = element("div", { class: "scroll", tabindex: "0", "aria-label": "Problems" });
     byId("list").replaceChildren(this.head, body);
     this.narrow = matchMedia("(max-width: 700px)");

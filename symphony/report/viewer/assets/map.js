@@ -7,7 +7,7 @@ const ROW = 44;
 const TEXT_ROW = 22; // rows at least this high have actions
 const NUMBER_ROW = 37; // rows at least this high have numbers, too
 const LARGEST_SCALE = 1.3;
-const READABLE = 0.8; // scale of the first view of a tree that is too large to be read as a whole
+const READABLE = 0.9; // scale of the first view of a tree that is too large to be read as a whole
 
 class TreeMap {
   /**
@@ -69,12 +69,16 @@ class TreeMap {
     return this.at.y + (this.layout.row[id] + 0.6) * ROW * this.at.sy;
   }
 
-  /** The first view: the whole tree if it can be read, else the selected node at a readable size. */
+  /**
+   * The first view: the whole tree if it can be read, else the selected node at a readable size. Of a tree that is much
+   * larger than the screen, the start alone would say little: then the whole tree, as a shape.
+   */
   begin() {
-    if (this.at.sy * ROW < TEXT_ROW || this.at.sx < 0.6) {
-      this.at.sx = this.at.sy = READABLE;
-      this.at.x = 8;
-      this.reveal(this.selected, true);
+    const isShape = this.at.sy * ROW < 5 && this.selected === 0;
+    if ((this.at.sy * ROW < TEXT_ROW || this.at.sx < 0.6) && !isShape) {
+      const high = (this.layout.rows + 0.4) * ROW;
+      this.at = { sx: READABLE, sy: READABLE, x: 8, y: Math.max(0, (this.height - high * READABLE) / 2) };
+      this.reveal(this.selected, high * READABLE > this.height);
     }
   }
 
@@ -88,8 +92,12 @@ class TreeMap {
     this.draw();
   }
 
-  /** Enlarges around a point of the canvas. */
-  zoom(factor, x = this.width / 2, y = this.height / 2) {
+  /** Enlarges around a point of the canvas; without one, around the selected node if it can be seen. */
+  zoom(factor, x, y) {
+    if (x === undefined) {
+      [x, y] = [this.x(this.selected), this.y(this.selected)];
+      if (x < 0 || y < 0 || x > this.width || y > this.height) [x, y] = [this.width / 2, this.height / 2];
+    }
     const scaled = (scale) => Math.min(LARGEST_SCALE, Math.max(0.002, scale * factor));
     const sx = Math.max(0.05, scaled(this.at.sx));
     const sy = scaled(this.at.sy);
@@ -104,12 +112,12 @@ class TreeMap {
 
   /** Moves the view, if need be, so that a node can be seen with the edge that leads to it. */
   reveal(id, centre = false) {
-    const left = Math.min(this.width / 2, COLUMN * this.at.sx);
     const x = this.x(id);
+    const begin = this.layout.depth[id] ? x - COLUMN * this.at.sx : x - 8; // of the edge
     const y = this.y(id);
     if (centre || y < 30 || y > this.height - 30) this.at.y += this.height / 2 - y;
-    if (x > this.width - 30) this.at.x += this.width - 40 - x;
-    else if (x < Math.min(left, 20 + this.layout.depth[id] * COLUMN * this.at.sx)) this.at.x += Math.min(left, 40 + this.layout.depth[id] * COLUMN) - x;
+    if (x > this.width - 12) this.at.x += this.width - 40 - x;
+    else if (begin < -4) this.at.x += Math.min(12 - begin, this.width - 40 - x);
     this.draw();
   }
 
@@ -237,7 +245,7 @@ class TreeMap {
     const [x, y] = [this.x(node.node), this.y(node.node)];
     const [fromX, fromY] = [this.x(node.parent), this.y(node.parent)];
     const bend = fromX + Math.min(0.24 * (x - fromX), 50);
-    pen.globalAlpha = this.alpha(node);
+    pen.globalAlpha = onPath ? 1 : this.alpha(node) * Math.min(1, 0.12 + this.spacing(node) / 8); // many edges are no block
     pen.strokeStyle = onPath ? this.colours.accent : this.shade(node.made);
     pen.lineWidth = onPath ? 2.4 : this.texts ? 1.5 : 1;
     pen.setLineDash(node.origin === "simulate" ? [4, 4] : []);
@@ -272,9 +280,15 @@ class TreeMap {
     return parts.join(" · ");
   }
 
+  /** Pixels from a node to the next one of its column, on average. */
+  spacing(node) {
+    const { depth, byDepth, rows } = this.layout;
+    return (rows / byDepth[depth[node.node]].length) * ROW * this.at.sy;
+  }
+
   radius(node) {
     const near = 5.5 + Math.min(5, 1.3 * Math.sqrt(node.visits));
-    return ROW * this.at.sy >= NUMBER_ROW ? near : this.texts ? Math.min(near, 7) : Math.max(1.6, Math.min(near, ROW * this.at.sy * 0.55));
+    return ROW * this.at.sy >= NUMBER_ROW ? near : this.texts ? Math.min(near, 7) : Math.max(1.2, Math.min(near, 0.45 * this.spacing(node), 6));
   }
 
   paintNode(pen, node) {
@@ -292,11 +306,13 @@ class TreeMap {
     }
     // An open end of the tree is filled; a simulated node, which selection never meets, is a ring.
     shape(pen, end, x, y, end ? size + 2.5 : size);
-    pen.fillStyle = node.origin === "simulate" && !end ? this.colours.paper : colour;
+    pen.fillStyle = node.origin === "simulate" && !end && size > 3 ? this.colours.paper : colour;
     pen.fill();
-    pen.strokeStyle = node.origin === "simulate" ? colour : this.colours.paper;
-    pen.lineWidth = node.origin === "simulate" ? 2 : 1;
-    pen.stroke();
+    if (size > 3) {
+      pen.strokeStyle = node.origin === "simulate" ? colour : this.colours.paper;
+      pen.lineWidth = node.origin === "simulate" ? 2 : 1;
+      pen.stroke();
+    }
     if (node.node === this.problem.answer_node && size > 3) {
       pen.strokeStyle = this.colours.ink;
       pen.lineWidth = 1.6;

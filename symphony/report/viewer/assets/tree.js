@@ -140,7 +140,8 @@ class TreePage {
     this.tab = name;
     for (const key of Object.keys(TABS)) byId(`tab-${key}`).setAttribute("aria-selected", String(key === name));
     const panel = byId("panel");
-    panel.classList.toggle("list", name === "calls");
+    panel.classList.toggle("ledger", name === "calls");
+    panel.setAttribute("aria-labelledby", `tab-${name}`);
     panel.onscroll = null;
     panel.scrollTop = 0;
     if (name === "calls") {
@@ -189,7 +190,7 @@ class TreePage {
   showMoment() {
     const { calls } = this.problem;
     const call = calls[this.step - 1];
-    const said = call ? `${this.step} / ${calls.length} · iteration ${call.iteration} · ${call.agent} ${PHASES[call.phase] || call.phase}` : `0 / ${calls.length} · before any call`;
+    const said = call ? `${whole(this.step)} / ${whole(calls.length)} · iteration ${call.iteration} · ${call.agent} ${PHASES[call.phase] || call.phase}` : `0 / ${whole(calls.length)} · before any call`;
     byId("moment").textContent = said;
     byId("step").setAttribute("aria-valuetext", said);
   }
