@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,12 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def until(page: Any, expression: str, seconds: float = 20) -> None:
     """Waits until an expression is true; the pages allow no `eval`, which playwright's own way of waiting needs."""
     end = time.monotonic() + seconds
-    while not page.evaluate(f"!!({expression})"):
-        assert time.monotonic() < end, f"{expression} is not true after {seconds} s"
+    while time.monotonic() < end:
+        with suppress(playwright.Error):  # the page is being loaded
+            if page.evaluate(f"!!({expression})"):
+                return
         page.wait_for_timeout(20)
+    raise AssertionError(f"{expression} is not true after {seconds} s")
 
 
 def open_tree(page: Any, trees: Path, fragment: str) -> None:
@@ -127,7 +131,7 @@ def test_a_clicked_node_shows_its_texts_and_the_calls_with_their_prompts(page: A
     panel.locator("details.message pre").first.wait_for()
     assert "Find the key." in panel.inner_text()
     assert "Thought: try it." in panel.inner_text()
-    assert page.evaluate("location.hash").endswith("/gridworld-0/2")
+    until(page, "location.hash.endsWith('/gridworld-0/2')")
 
 
 def test_an_address_opens_its_node(page: Any, trees: Path) -> None:
@@ -135,6 +139,8 @@ def test_an_address_opens_its_node(page: Any, trees: Path) -> None:
     assert page.evaluate("[page.problem.problem, page.selected]") == ["gridworld-3", 2]
     page.evaluate("location.hash = location.hash.replace(/2$/, '1')")
     until(page, "page.selected === 1")
+    page.evaluate("location.hash = location.hash.replace(/gridworld-3.*/, 'gridworld-4')")
+    until(page, "window.page && page.problem.problem === 'gridworld-4'")
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,12 @@ const shortCommit = (commit) => commit.replace(/^([0-9a-f]{10})[0-9a-f]+/, "$1")
 /** The parts of an address's fragment. */
 const fragment = () => location.hash.slice(1);
 
-/** Changes the fragment without a new entry in the history. */
+let rewriting = 0;
+
+/** Changes the fragment without a new entry in the history; soon, since browsers refuse hundreds of changes a minute. */
 function rewriteFragment(text) {
-  history.replaceState(null, "", `#${text}`);
+  clearTimeout(rewriting);
+  rewriting = setTimeout(() => history.replaceState(null, "", `#${text}`), 150);
 }
 
 /** The address of a problem's page, or of a node in it. */

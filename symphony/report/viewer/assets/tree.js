@@ -282,9 +282,9 @@ class TreePage {
     });
     document.addEventListener("keydown", (event) => this.onKey(event, keys));
     addEventListener("hashchange", () => {
-      const [run, problem, node] = readFragment();
-      if (run !== this.run.run || problem !== this.problem.problem) location.reload();
-      else this.select(Number(node || 0), { centre: true });
+      const here = this.address(0).split("#")[1].replace(/0$/, "");
+      if (!`${fragment()}/`.startsWith(here)) location.reload();
+      else this.select(Number(readFragment()[2] || 0), { centre: true });
     });
   }
 
