@@ -6,7 +6,7 @@ const COLUMN = 216; // pixels at scale 1
 const ROW = 44;
 const TEXT_ROW = 22; // rows at least this high have actions
 const NUMBER_ROW = 37; // rows at least this high have numbers, too
-const LARGEST_SCALE = 1.3;
+const LARGEST = { x: 1.8, y: 1.3 }; // scales
 const READABLE = 0.9; // scale of the first view of a tree that is too large to be read as a whole
 
 class TreeMap {
@@ -86,7 +86,7 @@ class TreeMap {
   fit() {
     const wide = this.layout.depths * COLUMN + 60;
     const high = (this.layout.rows + 0.4) * ROW;
-    const sx = Math.min(1, (this.width - 8) / wide);
+    const sx = Math.min(LARGEST.x, (this.width - 8) / wide); // wide columns have room for texts
     const sy = Math.min(1, this.height / high);
     this.at = { sx, sy, x: Math.max(0, (this.width - wide * sx) / 2), y: Math.max(0, (this.height - high * sy) / 2) };
     this.draw();
@@ -98,9 +98,8 @@ class TreeMap {
       [x, y] = [this.x(this.selected), this.y(this.selected)];
       if (x < 0 || y < 0 || x > this.width || y > this.height) [x, y] = [this.width / 2, this.height / 2];
     }
-    const scaled = (scale) => Math.min(LARGEST_SCALE, Math.max(0.002, scale * factor));
-    const sx = Math.max(0.05, scaled(this.at.sx));
-    const sy = scaled(this.at.sy);
+    const sx = Math.min(LARGEST.x, Math.max(0.05, this.at.sx * factor));
+    const sy = Math.min(LARGEST.y, Math.max(0.002, this.at.sy * factor));
     this.at = {
       sx,
       sy,
@@ -261,7 +260,7 @@ class TreeMap {
   paintTexts(pen, node, x, y, room) {
     const letters = Math.floor(room / 7.3);
     if (letters < 5) return;
-    const action = node.action.replace(/\s+/g, " ");
+    const action = node.action.replace(/^```.*\n/, "").trimStart().replace(/\s+/g, " "); // of a program its first line
     pen.textBaseline = "alphabetic";
     pen.font = '12px ui-monospace, "DejaVu Sans Mono", monospace';
     pen.fillStyle = this.colours.ink;

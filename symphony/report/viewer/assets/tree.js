@@ -96,6 +96,7 @@ class TreePage {
     byId("identity").replaceChildren(...identityParts(run, problem));
     byId("facts").textContent = factsOf(problem);
     byId("all").href = `index.html#${new URLSearchParams({ experiment: run.experiment, task: run.task })}`;
+    byId("stage").style.setProperty("--rows", this.map.layout.rows); // a low tree takes less of a small screen
     this.showNeighbours();
     this.showLegend();
     byId("step").max = this.step;
