@@ -230,8 +230,9 @@ def hostile_run() -> SyntheticRun:
     run = synthetic_run("symphony", problems=1)
     spoilt = HOSTILE
     name = f"{spoilt}/#?%"
-    for rows in (run.problems, run.nodes, run.calls, run.picks, run.reflections, run.timings):
-        rows[:] = [dataclasses.replace(row, problem=name) for row in rows]  # type: ignore[type-var]
+    tables: list[list[Any]] = [run.problems, run.nodes, run.calls, run.picks, run.reflections, run.timings]
+    for rows in tables:
+        rows[:] = [dataclasses.replace(row, problem=name) for row in rows]
     run.problems[0] = dataclasses.replace(run.problems[0], detail=spoilt, kind=spoilt, stop_reason=spoilt)
     run.nodes[:] = [
         dataclasses.replace(node, action=spoilt, thought=spoilt, observation=spoilt, agent=node.agent and spoilt)
