@@ -46,10 +46,12 @@ def page(browser: Any) -> Iterator[Any]:
     trouble: list[str] = []
     opened.on("console", lambda message: trouble.append(f"{message.type}: {message.text}"))
     opened.on("pageerror", lambda error: trouble.append(str(error)))
-    opened.on("request", lambda one: one.url.startswith(("file:", "blob:")) or trouble.append(one.url))
+    requests: list[str] = []
+    opened.on("request", lambda request: requests.append(request.url))
     yield opened
     context.close()
     assert not trouble
+    assert not [address for address in requests if not address.startswith(("file:", "blob:"))]
 
 
 @pytest.fixture(scope="module")
