@@ -17,6 +17,8 @@ from symphony.tasks.mini.gridworld import GridWorld
 from symphony.tasks.mini.mini_code import MiniCode
 from symphony.tasks.mini.mini_qa import MiniQA
 from symphony.tasks.mini.mini_shop import MiniShop
+from symphony.tasks.planning.blocksworld import Blocksworld
+from symphony.tasks.planning.crosswords import Crosswords
 from symphony.tasks.programs.data import Target
 from symphony.tasks.programs.python_suite import BrokenSuite
 from symphony.tasks.programs.task import Programs, _understand
@@ -192,6 +194,8 @@ PARSERS = {
     "mini_code": actions(MiniCode(seed=0, count=1), "line", "submit"),
     "hotpotqa": actions(HotpotQA(count=1), "search", "lookup", "finish", "think"),
     "webshop": actions(WebShop(count=1, price_seed=0), "search", "click", "think"),
+    "blocksworld": actions(Blocksworld(count=1), "unstack", "pickup", "stack", "putdown"),
+    "crosswords": actions(Crosswords(count=1), "fill"),
     "programs in Python": programs("mbpp_py", "python", "def f(x):\n    return x\n", "assert f(1) == 2\n"),
     "programs in Rust": programs(
         "mbpp_rs", "rust", "fn f(x: i32) -> i32 {\n    x\n}\n", "fn main() {\n    assert_eq!(f(1), 2);\n}\n"

@@ -19,6 +19,8 @@ from symphony.tasks.mini.gridworld import GridWorld
 from symphony.tasks.mini.mini_code import MiniCode
 from symphony.tasks.mini.mini_qa import MiniQA
 from symphony.tasks.mini.mini_shop import MiniShop
+from symphony.tasks.planning.blocksworld import Blocksworld
+from symphony.tasks.planning.crosswords import Crosswords
 from symphony.tasks.webshop.task import WebShop
 from symphony.types import Completion, Task
 from tests import composed
@@ -37,6 +39,8 @@ ACTIONS: dict[str, tuple[Task, tuple[str, ...]]] = {
         ("search[Blue [Lake] (film)]", "finish[it's: 5, [a [b]] c]", "lookup[1958\u201369]"),
     ),
     "webshop": (WebShop(count=1, price_seed=0), ("search[red shoes under $50.00]", "click[Buy Now]", "click[< Prev]")),
+    "blocksworld": (Blocksworld(count=1), ("unstack[red, blue]", "pickup[red]", "putdown[red]", "stack[red, blue]")),
+    "crosswords": (Crosswords(count=1), ("fill[h1, heart]", "fill[v5, tried]")),
 }
 
 

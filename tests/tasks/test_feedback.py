@@ -20,12 +20,14 @@ from symphony.tasks.mini.gridworld import GridWorld
 from symphony.tasks.mini.mini_code import MiniCode
 from symphony.tasks.mini.mini_qa import MiniQA
 from symphony.tasks.mini.mini_shop import MiniShop
+from symphony.tasks.planning.blocksworld import Blocksworld
+from symphony.tasks.planning.crosswords import Crosswords
 from symphony.tasks.planning.game24 import Game24
 from symphony.tasks.programs.task import Internal, Programs
 from symphony.tasks.webshop.task import WebShop
 from symphony.types import Feedback, Phase, Request, State, Task
 from tests.stub import pool, session
-from tests.tasks import test_hotpotqa, test_programs, test_webshop
+from tests.tasks import test_blocksworld, test_crosswords, test_hotpotqa, test_programs, test_webshop
 
 Make = Callable[..., Task]
 """Makes the task from its settings and a folder with its data."""
@@ -60,6 +62,18 @@ def game24(data: Path, **settings: Any) -> Task:
     return Game24(count=1, data=data, **settings)
 
 
+def blocksworld(data: Path, **settings: Any) -> Task:
+    (data / "planning").mkdir(exist_ok=True)
+    (data / "planning" / "blocksworld.jsonl").write_text(json.dumps(test_blocksworld.LINE))
+    return Blocksworld(count=1, data=data, **settings)
+
+
+def crosswords(data: Path, **settings: Any) -> Task:
+    (data / "planning").mkdir(exist_ok=True)
+    (data / "planning" / "mini_crosswords.json").write_text(json.dumps([test_crosswords.GAME]))
+    return Crosswords(count=1, data=data, **settings)
+
+
 def generated(make: type) -> Make:
     return lambda data, **settings: make(seed=0, count=1, **settings)
 
@@ -72,6 +86,8 @@ TASKS: dict[str, tuple[Make, list[str], str | None]] = {
     "hotpotqa": (hotpotqa, ["search[Oak Hill]", "lookup[mill]", "think[hm]", "nothing"], "finish[Bo]"),
     "webshop": (webshop, ["search[lamp]", "think[hm]", "nothing"], None),
     "game24": (game24, ["combine[9 - 9]", "nothing"], None),
+    "blocksworld": (blocksworld, ["unstack[red, blue]", "pickup[blue]", "nothing"], None),
+    "crosswords": (crosswords, ["fill[h1, heart]", "fill[h9, x]", "nothing"], None),
     "programs": (programs, ["```python\ndef square(x):\n    return 0\n```", "no program"], None),
 }
 """The task, actions that lead to no end, and one that ends wrongly (None where that takes several)."""

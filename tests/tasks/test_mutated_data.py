@@ -1,4 +1,4 @@
-"""Files of HotpotQA, of WebShop and of predictions with one thing wrong: one clear line, no traceback, no silence."""
+"""Files of three tasks and of predictions with one thing wrong: one clear line, no traceback, no silence."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ import pytest
 from symphony.byhand import grade_file
 from symphony.tasks.hotpotqa.task import HotpotQA
 from symphony.tasks.mini.mini_qa import MiniQA
+from symphony.tasks.planning.blocksworld import Blocksworld
 from symphony.tasks.webshop.goals import Instructions
 from symphony.tasks.webshop.task import WebShop
 from symphony.types import SymphonyError
+from tests.tasks.test_blocksworld import LINE
 
 PARAGRAPHS = [["Oak Hill", ["Oak Hill is a village.", "It has a mill."]], ["Vell", ["Vell is a valley."]]]
 QUESTION = {"_id": "q1", "question": "Who?", "answer": "Ann", "type": "bridge", "context": PARAGRAPHS}
@@ -80,6 +82,10 @@ class File:
         return "".join(json.dumps(row) + "\n" for row in rows) if self.lines else json.dumps(rows[0])
 
 
+def blocksworld(data: Path) -> None:
+    Blocksworld(count=None, data=data).problems()
+
+
 HUMAN, ITEMS, PRODUCTS = "items_human_ins.json", "items_ins_v2_1000.json", "items_shuffle_1000.json"
 FILES = {
     "hotpotqa lines": File(
@@ -93,6 +99,9 @@ FILES = {
         rows=[[QUESTION, {**QUESTION, "_id": "q2"}]],
         read=hotpotqa,
         lines=False,
+    ),
+    "blocksworld": File(
+        name="planning/blocksworld.jsonl", rows=[LINE, {**LINE, "id": "other"}], read=blocksworld, ids=("id",)
     ),
     "webshop processed": File(
         name="webshop/documents_1k.jsonl",

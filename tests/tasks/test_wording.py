@@ -28,7 +28,12 @@ from tests.shared_data import DATA, needs
 
 CONF = Path(__file__).parents[2] / "conf"
 TASKS = sorted(folder.name for folder in FOLDER.iterdir())
-VERBS = {"hotpotqa": ("search", "lookup", "finish"), "webshop": ("search", "click")}
+VERBS = {
+    "blocksworld": ("unstack", "pickup", "stack", "putdown"),
+    "crosswords": ("fill",),
+    "hotpotqa": ("search", "lookup", "finish"),
+    "webshop": ("search", "click"),
+}
 # A published version never changes: a better wording is a new file.
 DIGESTS = {
     "hotpotqa/v1": "4ff46e6afc37467f",
