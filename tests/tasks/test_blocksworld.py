@@ -83,9 +83,9 @@ def published(folder: Path, *instances: object) -> Path:
         (["unstack[red, blue]"], "putdown[blue]", "blue is not in the hand"),
         (["unstack[red, blue]"], "stack[red, red]", "red can't be on itself"),
         (["pickup[orange]"], "stack[orange, blue]", "red is on blue"),
-        ([], "pickup[green]", "pickup needs 1 of these blocks: red, blue, orange"),
-        ([], "unstack[red]", "unstack needs 2 of these blocks: red, blue, orange"),
-        ([], "push[red]", "the actions are unstack[red, blue], pickup[red], stack[red, blue] and putdown[red]"),
+        ([], "pickup[green]", "pickup[A] takes A from the table, and the blocks are red, blue, orange"),
+        ([], "unstack[red, table]", "unstack[A, B] takes A from B, and the blocks are red, blue, orange"),
+        ([], "push[red]", "the actions are unstack[A, B], pickup[A], stack[A, B] and putdown[A]"),
     ],
 )
 def test_an_action_that_is_not_possible_changes_nothing_and_the_reason_is_told(before, action, why):

@@ -33,6 +33,12 @@ PUBLISHED = {
     "blocksworld_3/task_1_plan_generation.json": "generated_basic_3",
 }
 """PlanBench's files, and the folder of the PDDL files that their problems come from."""
+_FORMS = {
+    "unstack": "unstack[A, B] takes A from B",
+    "pickup": "pickup[A] takes A from the table",
+    "stack": "stack[A, B] puts A on B",
+    "putdown": "putdown[A] puts A on the table",
+}
 _SPELT = re.compile(r"\b(pick|put)[-_ ](up|down)(?=\s*\[)", re.IGNORECASE)
 _WORDS = frozenset(["the", "block", "from", "on", "onto", "off", "top", "of", "to", "and", "table"])
 """Words that an argument may have beside names of blocks."""
@@ -168,9 +174,9 @@ def named(argument: str, world: World) -> tuple[str, ...]:
 def _fault(world: World, verb: str, blocks: tuple[str, ...]) -> str:
     """Says why an action isn't possible; "" if it is."""
     if verb not in VERBS:
-        return "the actions are unstack[red, blue], pickup[red], stack[red, blue] and putdown[red]"
+        return "the actions are unstack[A, B], pickup[A], stack[A, B] and putdown[A]"
     if len(blocks) != VERBS[verb]:
-        return f"{verb} needs {VERBS[verb]} of these blocks: {', '.join(world.under)}"
+        return f"{_FORMS[verb]}, and the blocks are {', '.join(world.under)}"
     return world.obstacle(verb, *blocks)
 
 
