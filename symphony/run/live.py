@@ -1,8 +1,9 @@
 """`live.json`: how the runs of a group are doing, for other programs and other machines to read.
 
-A thread of its own rewrites the file every `PERIOD_S` seconds, so the search takes no part in it. The times in it are
-differences on the writer's own clock; readers need not have the same time. The file goes when the group is done. It
-stays, with the reason, if the group ended otherwise; if the process was killed it stays as it was.
+A thread of its own rewrites the file every `PERIOD_S` seconds, so the search takes no part in it; a group that is done
+before that has none. The times in it are differences on the writer's own clock; readers need not have the same time.
+The file goes when the group is done. It stays, with the reason, if the group ended otherwise; if the process was killed
+it stays as it was.
 """
 
 from __future__ import annotations
@@ -189,10 +190,8 @@ class Live:
         self._write(_reason(error) if error else "some runs failed")
 
     def _work(self) -> None:
-        while True:
+        while not self._stopping.wait(PERIOD_S):
             self._write()
-            if self._stopping.wait(PERIOD_S):
-                return
 
     def _write(self, ended: str = "") -> None:
         self._beat += 1
