@@ -18,6 +18,7 @@ if CHROMIUM is None:
     pytest.skip("no Chromium (apt install chromium)", allow_module_level=True)
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
