@@ -101,15 +101,18 @@ def average(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None
     return Estimate(value=clustered.mean, low=clustered.mean - half, high=clustered.mean + half)
 
 
-def contrast(values: Sequence[float], clusters: Sequence[str], chosen: Sequence[bool]) -> Estimate | None:
+def contrast(
+    values: Sequence[float] | None, clusters: Sequence[str] | None, chosen: Sequence[bool] | None
+) -> Estimate | None:
     """Returns the mean of the chosen values in [0, 1] minus the mean of all, with Student's interval.
 
     The interval is that of the spread between problems of the difference of the two ratios, linearised. If there is no
-    spread, it is the rule of three, as in `difference`. Returns None if nothing is chosen.
+    spread, it is the rule of three, as in `difference`. Returns None if nothing is chosen, or there
+    are no values.
     """
     import numpy as np
 
-    if not any(chosen):
+    if values is None or clusters is None or chosen is None or not any(chosen):
         return None
     names = sorted(set(clusters))
     every = _clustered(values, clusters)
@@ -126,9 +129,9 @@ def contrast(values: Sequence[float], clusters: Sequence[str], chosen: Sequence[
     return Estimate(value=value, low=min(value, max(-1.0, value - half)), high=max(value, min(1.0, value + half)))
 
 
-def deviation(values: Sequence[float], clusters: Sequence[str]) -> float | None:
+def deviation(values: Sequence[float] | None, clusters: Sequence[str] | None) -> float | None:
     """Returns the standard error of the mean, from the spread between problems; None with fewer than two problems."""
-    clustered = _clustered(values, clusters) if len(values) else None
+    clustered = _clustered(values, clusters) if values and clusters else None
     return None if clustered is None or len(clustered.sizes) < 2 else math.sqrt(clustered.variance)
 
 

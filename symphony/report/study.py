@@ -148,11 +148,13 @@ def open_study(
         for name, interval in (("rate", rate), ("average", average), ("difference", difference)):
             connection.create_function(f"{name}_of", _struct(interval), ["DOUBLE[]", "VARCHAR[]"], _ESTIMATE)
         lists = ["DOUBLE[]", "VARCHAR[]"]
-        connection.create_function("contrast_of", _struct(contrast), [*lists, "BOOLEAN[]"], _ESTIMATE)
-        connection.create_function("deviation_of", deviation, lists, "DOUBLE")
+        # These are unknown for some values that are known; DuckDB demands "special" of a function that returns NULL.
+        special: dict[str, Any] = {"null_handling": "special"}
+        connection.create_function("contrast_of", _struct(contrast), [*lists, "BOOLEAN[]"], _ESTIMATE, **special)
+        connection.create_function("deviation_of", deviation, lists, "DOUBLE", **special)
         replays.define(connection)
         connection.create_function("signflip_of", signflip, ["DOUBLE[]", "VARCHAR[]"], "DOUBLE")
-        connection.create_function("needed_of", _needed, ["DOUBLE[]", "VARCHAR[]"], "BIGINT", null_handling="special")
+        connection.create_function("needed_of", _needed, ["DOUBLE[]", "VARCHAR[]"], "BIGINT", **special)
         connection.execute(
             "CREATE TEMP TABLE methods "
             "(experiment VARCHAR, title VARCHAR, position BIGINT, reference BOOLEAN, apart BOOLEAN, against VARCHAR)"

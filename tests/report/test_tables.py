@@ -787,6 +787,16 @@ def test_records_of_a_scheduler_that_leaves_no_chance_give_no_number(study: Stud
     assert {row["why not"].split(" ")[0] for row in rows} == {"recorded", "react"}
 
 
+def test_records_of_a_single_problem_give_means_without_a_standard_error(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    """Of one problem no spread between problems is known, and some scheduler may share no rewarded pick with it."""
+    run = make_run("uniform", problems=1)
+    with open_study(load_runs(tmp_path, run)) as opened:
+        rows: Any = read_table(opened, "what_if").records()
+    assert {row["standard error"] for row in rows} == {None}
+
+
 def test_records_with_failed_calls_are_not_replayed(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     run = make_run("uniform")
     run.fail(0, ["timeout: no answer within 60 s"])
