@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from symphony.records.prompts import PromptRecord
 from symphony.records.recorder import Recorder
 from symphony.records.records import RunRecord, WallRecord
 
@@ -17,11 +16,11 @@ def write_run(
     tables: Sequence[Sequence[Any]],
     wall: WallRecord,
     config: str,
-    prompts: Sequence[Sequence[PromptRecord]] = (),
+    prompts: Sequence[str] = (),
 ) -> None:
-    """As the runner does, but with the records of all problems at once; `prompts` are those of each problem."""
+    """As the runner does, but with the records of all problems at once; `prompts` are the lines of each problem."""
     with Recorder(folder) as recorder:
         recorder.add(0, *tables)
-        for index, rows in enumerate(prompts, 1):
-            recorder.add(index, rows)
+        for index, lines in enumerate(prompts, 1):
+            recorder.add(index, prompts=lines)
         recorder.finish(run, wall, config)

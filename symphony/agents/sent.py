@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from symphony.records.prompts import PromptRecord, prompt_record
+from symphony.records.prompts import message_text, prompt_line
 from symphony.types import Message
 
 
@@ -14,17 +14,29 @@ class SentPrompts:
 
     def __init__(self, run: str, problem: str) -> None:
         self._run, self._problem = run, problem
-        self._records: dict[str, PromptRecord] = {}
+        self._lines: dict[str, str] = {}  # by digest
+        self._texts = _Texts()
 
     def keep(self, messages: Sequence[Message]) -> str:
         """Keeps a prompt and returns its digest."""
         name = digest(messages)
-        if name not in self._records:
-            self._records[name] = prompt_record(self._run, self._problem, name, messages)
+        if name not in self._lines:
+            texts = self._texts
+            chat = [texts[message.role, message.content] for message in messages]
+            self._lines[name] = prompt_line(self._run, self._problem, name, chat)
         return name
 
-    def records(self) -> list[PromptRecord]:
-        return list(self._records.values())
+    def lines(self) -> str:
+        """Returns the lines of `prompts.jsonl.gz`."""
+        return "".join(self._lines.values())
+
+
+class _Texts(dict[tuple[str, str], str]):
+    """Role and content -> the encoded message, made once, since the prompts of a problem share most messages."""
+
+    def __missing__(self, message: tuple[str, str]) -> str:
+        text = self[message] = message_text(*message)
+        return text
 
 
 def digest(messages: Sequence[Message]) -> str:

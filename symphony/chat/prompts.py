@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from symphony.chat.reasoning import plain
 from symphony.types import Alone, Message, Problem, Proposal, Shorten, SymphonyError, Turn, canonical_json
@@ -186,7 +186,8 @@ def _keys(problem: str) -> set[str]:
     return {" ".join(re.findall(r"\w+", problem.lower())), *(f"function {name}" for name in functions)}
 
 
-def parse_proposal(text: str, verbs: Sequence[str], *, bare: bool = False) -> Proposal | None:
+@lru_cache(maxsize=256)  # siblings are often equal
+def parse_proposal(text: str, verbs: tuple[str, ...], *, bare: bool = False) -> Proposal | None:
     """Reads the first action of a completion, ignoring reasoning, with all the text before it as the thought.
 
     docs/tasks.md, "What is read", describes the grammar. Verbs are matched in any case and spelt as in `verbs`.

@@ -12,34 +12,31 @@ import json
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring as _quoted
 from pathlib import Path
 
 from symphony.records.manifest import damaged
-from symphony.types import Message
 
 PROMPTS = "prompts.jsonl.gz"
 _PART = 1 << 16  # bytes read at once
+_LEVEL = 3  # half the time of level 9, and a fifth more bytes
 _ALLOWED = "the prompts of a finished run"
 
 
-@dataclass(slots=True, kw_only=True)
-class PromptRecord:
-    """One distinct prompt of a problem.
+def message_text(role: str, content: str) -> str:
+    """Encodes a message for `prompt_line`."""
+    return f'{{"role":{_quoted(role)},"content":{_quoted(content)}}}'
 
-    Attributes:
+
+def prompt_line(run: str, problem: str, prompt: str, messages: Sequence[str]) -> str:
+    """Returns the JSON line of one distinct prompt of a problem.
+
+    Args:
         prompt: Digest of the messages, as in `CallRecord.prompt`.
-        messages: The chat as it was sent, each message with its role and content.
+        messages: The chat as it was sent, each message encoded.
     """
-
-    run: str
-    problem: str
-    prompt: str
-    messages: list[dict[str, str]]
-
-
-def prompt_record(run: str, problem: str, prompt: str, messages: Sequence[Message]) -> PromptRecord:
-    chat = [{"role": message.role, "content": message.content} for message in messages]
-    return PromptRecord(run=run, problem=problem, prompt=prompt, messages=chat)
+    names = f'"run":{_quoted(run)},"problem":{_quoted(problem)},"prompt":{_quoted(prompt)}'
+    return f'{{{names},"messages":[{",".join(messages)}]}}\n'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +58,7 @@ class Pack:
 
 def compress(lines: str) -> bytes:
     """Compresses the lines of one problem; equal lines give equal bytes (with the same zlib)."""
-    return gzip.compress(lines.encode(), mtime=0)
+    return gzip.compress(lines.encode(), _LEVEL, mtime=0)
 
 
 def read_packs(folder: str | Path) -> Iterator[Pack]:

@@ -22,11 +22,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from symphony.records.manifest import MANIFEST, Part
-from symphony.records.prompts import PROMPTS, PromptRecord, compress
+from symphony.records.prompts import PROMPTS, compress
 from symphony.records.records import APART, CONFIG, FILES, WALL, RunRecord, WallRecord
 from symphony.types import SymphonyError
 
-_FILES: dict[type[Any], str] = {**FILES, PromptRecord: PROMPTS}
 _EARLY = "early"  # file of the problems that ended before one with a smaller index
 
 
@@ -67,15 +66,18 @@ class Recorder:
         if self._lock is not None:
             os.close(self._lock)
 
-    def add(self, index: int, *tables: Sequence[Any]) -> None:
+    def add(self, index: int, *tables: Sequence[Any], prompts: str = "") -> None:
         """Writes the records of a problem; problems may end in any order.
 
         Args:
             index: The problem's position in the run, from 0.
             tables: Rows to write; each table holds rows of one type.
+            prompts: Lines of the problem's prompts (`SentPrompts`).
         """
         with self._reporting():
-            texts = {_FILES[type(rows[0])]: _lines(rows) for rows in tables if rows}
+            texts = {FILES[type(rows[0])]: _lines(rows) for rows in tables if rows}
+            if prompts:
+                texts[PROMPTS] = prompts
             if index > self._next:
                 self._early[index] = _append(self._temporary / _EARLY, pickle.dumps(texts))
                 return
@@ -148,7 +150,7 @@ class _File:
         return Part(lines=self._lines, sha256=None if self._path.name in APART else self._hash.hexdigest())
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
 
 
 def _lines(rows: Sequence[Any]) -> str:

@@ -304,7 +304,7 @@ class _Driver:
             session.picks,
             session.reflections,
             session.timings,
-            session.prompts.records(),
+            prompts=session.prompts.lines(),
         )
         computed = _count_computed(session)
         self.open.remove(session)

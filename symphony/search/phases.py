@@ -205,34 +205,34 @@ class Phases:
     async def attach(self, parent: int, origin: Origin, drafts: Sequence[Draft]) -> Expansion:
         """Plays the distinct actions among some drafts and adds them as nodes; see `expand`."""
         tree, session = self.tree, self.parts.session
-        proposals = [(draft, draft.ticket, draft.proposal) for draft in drafts if draft.proposal is not None]
+        same = DISTINCT[self.settings.distinct]
+        proposals = [(draft, draft.proposal, same(draft.proposal)) for draft in drafts if draft.proposal is not None]
         above = tree[parent]
         too_deep = self.settings.closes and self.settings.depth is not None and above.depth + 1 >= self.settings.depth
-        same = DISTINCT[self.settings.distinct]
         known: dict[object, int] = {}
         votes: list[int] = []
         first: dict[object, int] = {}
-        for _, ticket, proposal in proposals:
-            first[same(proposal)] = min(ticket.call, first.get(same(proposal), ticket.call))
-        actions = [proposal.action for _, _, proposal in proposals] if self.slow else []
+        for draft, _, key in proposals:
+            first[key] = min(draft.ticket.call, first.get(key, draft.ticket.call))
+        actions = [proposal.action for _, proposal, _ in proposals] if self.slow else []
         played = await self._play_outside(above.state, actions) if actions else {}
-        for draft, ticket, proposal in proposals:
-            if same(proposal) in known:
-                votes[known[same(proposal)]] += 1
+        for draft, proposal, key in proposals:
+            if key in known:
+                votes[known[key]] += 1
                 continue
-            known[same(proposal)] = len(votes)
+            known[key] = len(votes)
             votes.append(1)
             state = played.get(proposal.action) or self.parts.task.step(above.state, proposal.action)
             id = tree.add(
                 parent,
                 turn=Turn(thought=proposal.thought, action=proposal.action, observation=state.observation),
                 state=state,
-                agent=ticket.arm,
+                agent=draft.ticket.arm,
                 origin=origin,
                 iteration=session.iteration,
                 closed=too_deep,
-                pick=ticket.pick,
-                made=first[same(proposal)] + 1,
+                pick=draft.ticket.pick,
+                made=first[key] + 1,
             )
             self.drawn[id] = draft.completion
             if tree[id].prior is not None and self.settings.pays(tree[id]):

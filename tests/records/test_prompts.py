@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,7 +37,7 @@ def write_prompts(folder: Path, chats: Sequence[Sequence[tuple[Message, ...]]], 
             sent = SentPrompts("r1", f"p{index}")
             for messages in chats[index]:
                 sent.keep(messages)
-            recorder.add(index, [EMPTY], sent.records())
+            recorder.add(index, [EMPTY], prompts=sent.lines())
         recorder.finish(RUN, WALL, "a: 1\n")
     return folder
 
@@ -47,11 +46,7 @@ def write_prompts(folder: Path, chats: Sequence[Sequence[tuple[Message, ...]]], 
 def test_what_was_sent_is_read_back_once(contents: list[list[str]], problem: str) -> None:
     sent = SentPrompts("r1", problem)
     names = [sent.keep(chat(*parts)) for parts in contents * 2]
-    lines = [
-        json.dumps({"run": one.run, "problem": one.problem, "prompt": one.prompt, "messages": one.messages})
-        for one in sent.records()
-    ]
-    read = Pack(problem=problem, compressed=compress("\n".join(lines))).read()
+    read = Pack(problem=problem, compressed=compress(sent.lines())).read()
     assert list(read) == list(dict.fromkeys(names))
     for parts in contents:
         assert [message["content"] for message in read[digest(chat(*parts))]] == parts

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from symphony.records.database import load
-from symphony.records.prompts import PromptRecord
+from symphony.records.prompts import prompt_line
 from symphony.records.records import (
     AnswerRecord,
     CallRecord,
@@ -90,7 +90,7 @@ class SyntheticRun:
             self.timings,
         ]
         prompts = [
-            [PromptRecord(run=one.run, problem=one.problem, prompt=PROMPT, messages=[dict(m) for m in MESSAGES])]
+            prompt_line(one.run, one.problem, PROMPT, [json.dumps(message) for message in MESSAGES])
             for one in self.problems
         ]
         write_run(target, self.run, tables, wall, config, prompts)

@@ -12,7 +12,7 @@ import pytest
 
 from symphony.agents.sent import digest
 from symphony.records.database import load
-from symphony.records.prompts import PROMPTS, prompt_record
+from symphony.records.prompts import PROMPTS, message_text, prompt_line
 from symphony.records.records import CallRecord, NodeRecord
 from symphony.report.study import open_study
 from symphony.report.viewer.pages import write_trees
@@ -54,7 +54,7 @@ def write_large_run(folder: Path, nodes: int, *, text: str = "word " * 300, prob
     for node in range(1, nodes + 1):
         messages = (Message(role="user", content=f"{text} {node}\n- {LESSON.text}"),)
         name = digest(messages)
-        prompts.append(prompt_record("r1", problem, name, messages))
+        prompts.append(prompt_line("r1", problem, name, [message_text(one.role, one.content) for one in messages]))
         where: dict[str, Any] = {"problem": problem, "iteration": node}
         parent = (node - 1) // 3
         action = f"go[{node}]"
@@ -81,7 +81,7 @@ def write_large_run(folder: Path, nodes: int, *, text: str = "word " * 300, prob
         [dataclasses.replace(PICK, problem=problem, iteration=1)],
         [dataclasses.replace(LESSON, problem=problem)],
     ]
-    write_run(folder / "r1", RUN, tables, WALL, "a: 1\n", [prompts])
+    write_run(folder / "r1", RUN, tables, WALL, "a: 1\n", ["".join(prompts)])
     return folder / "r1"
 
 
