@@ -24,7 +24,7 @@ from symphony.models.revision import weights_digest
 from symphony.plan import sweeps
 from symphony.plan.model_spec import ModelSpec, models
 from symphony.plan.needs import has_files, named_by_data
-from symphony.plan.options import check_files, experiments, reference, sized
+from symphony.plan.options import check_files, exchange, experiments, reference, sized
 from symphony.plan.schema import (
     GROUPS,
     Root,
@@ -41,7 +41,7 @@ from symphony.plan.yaml_files import broken, load
 from symphony.types import SymphonyError, canonical_json
 from symphony.weights.fetch import recorded_revision
 
-UNSCIENTIFIC = ("title", "question", "table", "reference", "against", "sweep", "execution", "data_dir")
+UNSCIENTIFIC = ("title", "question", "table", "reference", "against", "sweep", "stand_ins", "execution", "data_dir")
 """Root keys that cannot change a run's records; the digest leaves them out."""
 UNFOLDED = ("tasks", "seeds", "preset", "tokens")
 """Root keys whose values already appear where a run's config uses them."""
@@ -49,8 +49,6 @@ CHECKSUMS = "checksums.json"
 """File in conf/ that records what first downloads found."""
 ALONE = {"task": "tasks", "seed": "seeds"}
 """Keys that a study's runs take from a list, and the list's name."""
-
-# --------------------------------------------------------------------------- plan
 
 
 def plan(
@@ -187,6 +185,9 @@ def _experiment_runs(study: str, variant: sweeps.Variant, study_overrides: Seque
     # The list of tasks does not depend on the keys of one task, and not every task has the overridden ones.
     general = [item for item in overrides if not item.lstrip("+~").startswith("task.")]
     first = _compose(conf, [chosen, *general])
+    if exchanged := exchange(as_plain(first, "stand_ins")["stand_ins"], first.hydra.runtime.choices):
+        overrides, general = overrides + exchanged, general + exchanged
+        first = _compose(conf, [chosen, *general])
     for task in _read_list(first, "tasks", file):
         if task not in _options(conf, "task"):
             raise SymphonyError(f"{file}: task: found {task!r}, allowed: {', '.join(_options(conf, 'task'))}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from symphony.fields import shown
 from symphony.files import write_atomic
 from symphony.plan.model_spec import NOT_ARGUMENTS, ModelSpec, models
 from symphony.plan.sweeps import KEY, Variant, apart, variants
@@ -17,6 +18,10 @@ from symphony.plan.targets import check_arguments
 from symphony.plan.yaml_files import check_file, load
 from symphony.types import SymphonyError
 
+FULL = "full"
+"""Size of a study as its experiments describe it."""
+_EXCHANGED = ("pool", "preset")
+"""Groups whose options a smaller size of a study may exchange."""
 ALL_TASKS = "all tasks"
 """Name that a report gives to the rows that pool every task."""
 
@@ -136,16 +141,56 @@ def replaced(study: str, overrides: Sequence[str], *, conf: Path = Path("conf"))
 def sized(study: str, overrides: Sequence[str], conf: Path) -> list[str]:
     """Replaces `size=<name>` by the overrides in conf/experiment/<study>/sizes/<name>.yaml, wherever it occurs.
 
+    `size=full` is the study as its experiments describe it.
+
     Raises:
         SymphonyError: The study has no such file.
     """
-    known = sorted(path.stem for path in (conf / "experiment" / study / "sizes").glob("*.yaml"))
-    sizes = [item.partition("=")[2] for item in overrides if item.partition("=")[0] == "size"]
+    known = [*_sizes(study, conf), FULL]
+    sizes = _named(overrides)
     for size in sizes:
         if size not in known:
-            raise SymphonyError(f"size: found {size!r}, allowed: {', '.join(known) or f'none, {study} has one size'}")
+            raise SymphonyError(f"size: found {size!r}, allowed: {', '.join(known)}")
     others = [item for item in overrides if item.partition("=")[0] != "size"]
-    return [*(f"+experiment/{study}/sizes={size}" for size in sizes), *others]
+    return [*(f"+experiment/{study}/sizes={size}" for size in sizes if size != FULL), *others]
+
+
+def _sizes(study: str, conf: Path) -> list[str]:
+    return sorted(path.stem for path in (conf / "experiment" / study / "sizes").glob("*.yaml"))
+
+
+def _named(overrides: Sequence[str]) -> list[str]:
+    return [item.partition("=")[2] for item in overrides if item.partition("=")[0] == "size"]
+
+
+def exchange(stand_ins: Mapping[str, Any], choices: Mapping[str, Any]) -> list[str]:
+    """Returns overrides that put the stand-ins in the place of an experiment's own options.
+
+    Args:
+        stand_ins: Value of the key `stand_ins`: for a group, each option and the one that stands in for it.
+        choices: The option of each group that the experiment chose.
+
+    Raises:
+        SymphonyError: `stand_ins` is not a mapping of groups to mappings of names.
+    """
+    for group, options in stand_ins.items():
+        names = [*options, *options.values()] if isinstance(options, Mapping) else [None]
+        if group not in _EXCHANGED or not all(isinstance(name, str) for name in names):
+            found = shown({group: options})
+            raise SymphonyError(f"stand_ins: found {found}, allowed: {{{' or '.join(_EXCHANGED)}: {{option: option}}}}")
+    return [f"{group}={options[choices[group]]}" for group, options in stand_ins.items() if choices[group] in options]
+
+
+def describe_stand_ins(study: str, overrides: Sequence[str], *, conf: Path = Path("conf")) -> list[str]:
+    """Returns a line for each option that stands in for others in the study's size, for the report."""
+    replaced: dict[str, list[str]] = {}
+    for size in _named(overrides):
+        path = conf / "experiment" / study / "sizes" / f"{size}.yaml"
+        node = load(path) if size != FULL else {}
+        for group, options in (node.get("stand_ins") or {}).items():
+            for old, new in options.items():
+                replaced.setdefault(f"{group} {new}", []).append(old)
+    return [f"{new} instead of {' and '.join(old)}" for new, old in replaced.items()]
 
 
 def _reference(path: Path) -> Any:
@@ -179,6 +224,8 @@ def write_description(
     }
     chosen = reference(study, overrides, conf=conf)
     plan: dict[str, Any] = {"study": study, "reference": chosen, "experiments": words, "left_out": list(left_out)}
+    stand_ins = describe_stand_ins(study, overrides, conf=conf)
+    plan |= {"stand_ins": stand_ins} if stand_ins else {}
     plan |= {"recorded": list(recorded)} if recorded else {}
     plan |= {"claims": list(claims)} if claims else {}
     plan |= {"pools": dict(pools)} if pools else {}

@@ -60,6 +60,7 @@ class Root:
     reference: str | None = None
     against: str | None = None
     sweep: dict[str, Any] = field(default_factory=dict)
+    stand_ins: dict[str, Any] = field(default_factory=dict)
     tasks: Annotated[list[str], MinLen(1)] = field(default_factory=list)
     seeds: Annotated[list[Seed], MinLen(1)] = field(default_factory=list)
     seed: Seed = 0

@@ -132,7 +132,7 @@ def open_study(
             tables, with the reference first. Experiments that it does not name follow by name, under their own name.
             "reference" is the experiment that the others are compared with; by default the first in the table main.
             For "left_out" and "recorded" see `Study`; for "claims", `symphony.plan.claims`. "pools" gives the bytes
-            of each pool's weights.
+            of each pool's weights. "stand_ins" (`symphony.plan.options.describe_stand_ins`) becomes a warning.
         quantised: manifest.json files of quantised checkpoints.
 
     Raises:
@@ -176,7 +176,7 @@ def open_study(
             connection=connection,
             reference=reference,
             experiments=experiments,
-            provenance=_provenance(connection),
+            provenance=_provenance(connection, plan.get("stand_ins", ())),
             left_out=tuple(plan.get("left_out", ())),
             recorded=tuple(plan.get("recorded", ())),
             failed=_failed(connection),
@@ -268,10 +268,10 @@ def _joined(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _provenance(connection: Any) -> Provenance:
+def _provenance(connection: Any, stand_ins: Sequence[str]) -> Provenance:
     feedback = [row[0] for row in connection.execute("SELECT DISTINCT feedback FROM runs ORDER BY 1").fetchall()]
     commits = [row[0] for row in connection.execute("SELECT DISTINCT commit FROM runs ORDER BY 1").fetchall()]
-    warnings = []
+    warnings = [f"STAND-INS: this size of the study uses {', '.join(stand_ins)}."] if stand_ins else []
     if len(commits) > 1:
         warnings.append(f"MIXED COMMITS: the rows were made by {len(commits)} versions of the code.")
     if any(commit.endswith("+dirty") for commit in commits):

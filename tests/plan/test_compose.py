@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from symphony.models.folder import PACKAGE
 from symphony.plan.compose import plan, task
 from symphony.plan.model_spec import models
 from symphony.plan.needs import available, has_files, pool_sizes
-from symphony.plan.options import describe, reference, studies, write_description
+from symphony.plan.options import describe, describe_stand_ins, reference, studies, write_description
 from symphony.plan.specs import Run, build, digest, freeze, groups, thaw
 from symphony.plan.yaml_files import load
 from symphony.search.symphony import Symphony
@@ -181,6 +182,8 @@ def test_limits_that_came_later_are_in_a_config_only_where_they_are_set(conf: Pa
 @pytest.mark.parametrize("path", SIZES, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
 def test_a_size_of_a_study_changes_what_its_file_says_and_nothing_else(path: Path) -> None:
     study, values = path.parents[1].name, load(path)
+    if "stand_ins" in values:
+        return  # see below
     assert values.keys() <= {"tasks", "seeds", "problems"}, "what is compared is the same in every size"
     overrides = [f"{key}={value}".replace(" ", "") for key, value in values.items()]
     name = describe(study, conf=CONF)[0].name
@@ -188,12 +191,49 @@ def test_a_size_of_a_study_changes_what_its_file_says_and_nothing_else(path: Pat
     assert [run.digest for run in sized] == [run.digest for run in plan(study, overrides, experiment=name, conf=CONF)]
 
 
+EXCHANGING = [path for path in SIZES if "stand_ins" in load(path)]
+
+
+@pytest.mark.parametrize("path", EXCHANGING, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
+def test_a_size_s_stand_ins_take_the_places_of_options_that_the_study_chooses(path: Path) -> None:
+    study, pools = path.parents[1].name, load(path)["stand_ins"]["pool"]
+    files = [path.parents[1] / "shared" / "base.yaml", *sorted(path.parents[1].glob("*.yaml"))]
+    chosen = {file.stem: found[1] for file in files if (found := re.search(r"override /pool: (\w+)", file.read_text()))}
+    assert set(pools) == {chosen.get("base", "embedded_trio"), *chosen.values()}
+    for name in {"symphony", next((name for name in chosen if name != "base"), "symphony")}:
+        (first, *_) = plan(study, [f"size={path.stem}"], experiment=name, conf=CONF)
+        assert first.pool == pools[chosen.get(name, chosen.get("base", "embedded_trio"))]
+    assert len(describe_stand_ins(study, [f"size={path.stem}"], conf=CONF)) >= len(set(pools.values()))
+
+
+def test_a_stand_in_changes_nothing_where_its_option_is_not_chosen(conf: Path) -> None:
+    edit(conf / "config.yaml", "stand_ins: {}", "stand_ins: {pool: {symphony_s: laptop}}")
+    assert {run.pool for run in plan("quickstart", conf=conf)} == {"embedded_trio"}
+
+
+@pytest.mark.parametrize("wrong", ["{pool: laptop}", "{search: {symphony: lats}}", "{pool: {embedded_trio: 3}}"])
+def test_a_stand_in_that_is_not_a_pair_of_options_is_refused(wrong: str, conf: Path) -> None:
+    edit(conf / "config.yaml", "stand_ins: {}", f"stand_ins: {wrong}")
+    with pytest.raises(SymphonyError, match=r"stand_ins: found .*, allowed: \{pool or preset: \{option: option\}\}"):
+        plan("quickstart", conf=conf)
+
+
+def test_a_stand_in_that_does_not_exist_is_refused(conf: Path) -> None:
+    edit(conf / "config.yaml", "stand_ins: {}", "stand_ins: {pool: {embedded_trio: embeded}}")
+    with pytest.raises(SymphonyError, match=r"pool: found 'embeded', allowed: .*embedded_trio"):
+        plan("quickstart", conf=conf)
+
+
+def test_the_full_size_is_the_study_itself(conf: Path) -> None:
+    assert plan("quickstart", ["size=full"], conf=conf) == plan("quickstart", conf=conf)
+
+
 def test_an_override_changes_a_size_whatever_the_order() -> None:
     found = plan("laptop", ["problems=1", "size=quick"], experiment="symphony", conf=CONF)
     assert {run.config["problems"] for run in found} == {1}
 
 
-@pytest.mark.parametrize(("study", "allowed"), [("laptop", "quick"), ("presets", "none, presets has one size")])
+@pytest.mark.parametrize(("study", "allowed"), [("laptop", "quick, full"), ("presets", "full")])
 def test_a_size_that_a_study_lacks_is_refused(study: str, allowed: str) -> None:
     with pytest.raises(SymphonyError, match=f"size: found 'tiny', allowed: {allowed}"):
         plan(study, ["size=tiny"], conf=CONF)
