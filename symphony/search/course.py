@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from symphony.agents.scheduler import Held, Scheduler
 from symphony.agents.session import Stop
 from symphony.search.evaluation import evaluate
-from symphony.search.phases import Phases
+from symphony.search.phases import Draft, Expansion, Phases
 from symphony.search.prefixes import prefixes
 from symphony.search.result import RANKS, AnswerPolicy, SearchResult, StopReason, choose_answer
 from symphony.search.tree import ROOT, Tree
+
+AVOID = "Already tried here, so propose something else: {action}"
+"""What a prompt says of an action that it is not to repeat (`Settings.avoids`)."""
 
 
 async def expand(phases: Phases, leaf: int, width: int, max_misses: int) -> list[int]:
@@ -22,13 +25,31 @@ async def expand(phases: Phases, leaf: int, width: int, max_misses: int) -> list
     Raises:
         Stop: A call was refused.
     """
-    ids = (await phases.expand(leaf, width)).ids
+    ids = (await (_expand_in_turn if phases.settings.avoids else _expand_at_once)(phases, leaf, width)).ids
     if not ids:
         node = phases.tree[leaf]
         node.misses += 1
         if node.misses >= max_misses:
             phases.tree.close(leaf)
     return ids
+
+
+async def _expand_at_once(phases: Phases, leaf: int, width: int) -> Expansion:
+    return await phases.expand(leaf, width)
+
+
+async def _expand_in_turn(phases: Phases, leaf: int, width: int) -> Expansion:
+    """Samples the actions one after another; each prompt names the actions sampled before it (paper, Figure 5)."""
+    drafts: list[Draft] = []
+    stop: Stop | None = None
+    while len(drafts) < width and stop is None:
+        actions = dict.fromkeys([draft.proposal.action for draft in drafts if draft.proposal is not None])
+        more, stop = await phases.propose(leaf, 1, notes=tuple([AVOID.format(action=action) for action in actions]))
+        drafts += more
+    expansion = await phases.attach(leaf, "expand", drafts)
+    if stop is not None:
+        raise stop
+    return expansion
 
 
 async def grow(

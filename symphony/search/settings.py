@@ -46,6 +46,7 @@ class Settings:
         pays: Whether an end whose reward is visible credits its agent as soon as it is made.
         accept: Lowest value Z, in [0, 1], at which an end whose reward is not shown passes; one judged lower is a
             failure. None: no judgement counts as a verdict.
+        avoids: Whether the actions of an expansion are sampled one after another, each told those before it.
     """
 
     depth: int | None = None
@@ -61,3 +62,4 @@ class Settings:
     caches: bool = False
     pays: Callable[[Node], bool] = lambda node: True
     accept: float | None = None
+    avoids: bool = False

@@ -51,6 +51,8 @@ class Symphony(Method):
             `iterations` (Danihelka et al. 2022), which should then be about what the budget allows.
         parallel: Iterations running at once, >= 1: their leaves are selected one after another with a virtual loss,
             and their calls run together. More is faster, but each leaf is chosen with less information.
+        avoid_repeats: Whether an expansion samples its actions one after another and tells each prompt not to repeat
+            those before it (the paper's adversarial prompting, Figure 5); else all are sampled at once.
         answer: How the answer is chosen among the nodes.
         temperature: Sampling temperature of actions; evaluation is greedy.
         expand_tokens, evaluate_tokens, reflect_tokens: Completion token limits per call.
@@ -73,6 +75,7 @@ class Symphony(Method):
     max_misses: Count = 2
     root: RootRule = "uct"
     parallel: Count = 1
+    avoid_repeats: bool = False
     answer: AnswerPolicy = "oracle_best"
     temperature: NotNegative = 0.2
     evaluate_tokens: Count = 16
@@ -87,7 +90,9 @@ class Symphony(Method):
         return Rules(simulated=SIMULATION_VALUES[self.sim_value])
 
     def settings(self) -> Settings:
-        return replace(self.rules.settings(Method.settings(self)), limit_fails=self.reflect_on == "failure_or_limit")
+        limit_fails = self.reflect_on == "failure_or_limit"
+        own = self.rules.settings(Method.settings(self))
+        return replace(own, limit_fails=limit_fails, avoids=self.avoid_repeats)
 
     async def search(self, phases: Phases) -> SearchResult:
         return await conclude(phases, self._search(phases), self.answer)

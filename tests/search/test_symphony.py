@@ -113,6 +113,27 @@ async def test_equal_actions_of_an_expansion_become_one_node_scored_once():
     assert sum(arm.credits for arm in ledger.arms) == 2
 
 
+async def test_an_expansion_that_avoids_repeats_names_the_actions_before_in_each_prompt():
+    asked: list[str] = []
+
+    def script(request: Request) -> str:
+        if request.draw.phase is not Phase.EXPAND:
+            return "Value: 0.5 Confidence: 1"
+        asked.append(request.messages[-1].content)
+        return "Action: go b" if "propose something else: go a" in asked[-1] else "Action: go a"
+
+    result, ledger = await search(script, method=Symphony(n=3, iterations=1, sim_depth=0, avoid_repeats=True))
+    assert [node.turn.action for node in result.tree.nodes if node.turn] == ["go a", "go b"]
+    assert ["propose something else: go b" in text for text in asked] == [False, False, True]
+    assert [call.call for call in ledger.calls if call.phase == "expand"] == [0, 1, 2]
+
+
+async def test_a_refused_call_ends_an_expansion_that_avoids_repeats_and_keeps_its_nodes():
+    method = Symphony(n=4, iterations=1, sim_depth=0, avoid_repeats=True)
+    result, ledger = await search(in_turn("go a", "go b"), method=method, budget=Budget(calls=2))
+    assert len(ledger.calls) == len(result.tree.nodes) - 1 == 2
+
+
 async def test_a_terminal_first_child_shifts_no_value():
     values = {"word a": "Value: 0.2 Confidence: 1", "word b": "Value: 0.9 Confidence: 1"}
 
