@@ -139,6 +139,16 @@ class Prompts(Protocol):
     ) -> tuple[Message, ...]:
         """Like `evaluation`, but asks whether the last step is right, to be answered by yes or no."""
 
+    def comparison(
+        self,
+        problem: Problem,
+        path: Sequence[Turn],
+        steps: Sequence[Turn],
+        lessons: Sequence[str],
+        dropped: int = 0,
+    ) -> tuple[Message, ...]:
+        """Like `evaluation`, but asks about each of several next steps after `path`, numbered from 1."""
+
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]: ...
 
     def answer(self, style: Alone, problem: Problem, lessons: Sequence[str], dropped: int = 0) -> tuple[Message, ...]:

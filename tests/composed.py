@@ -126,3 +126,18 @@ def judging(rng: random.Random, value: int, confidence: int) -> str:
     )
     after = rng.choice(("", "\nThe value of 3 pages is high.", "\nIt is so because of page 2 of 5."))
     return reasoned(rng, rng.choice(BEGINS) + f"{before}\n{text}{after}" + rng.choice(ENDS))
+
+
+NUMBERED = ("{}: ", "{}. ", "{}) ", "Candidate {}: ", "**{}:** ", "- Candidate {}: ", "### Candidate {}\n")
+IN_A_LINE = tuple(score for score in SCORES if "\n" not in score and "{{" not in score)
+
+
+def comparing(rng: random.Random, said: dict[int, tuple[int, int]]) -> str:
+    """An evaluation of several siblings: number -> value and confidence, in hundredths."""
+    head = rng.choice(NUMBERED)
+    lines = [
+        head.format(n) + rng.choice(IN_A_LINE).format(z=value / 100, c=f"{confidence}%")
+        for n, (value, confidence) in said.items()
+    ]
+    before = "\n".join(rng.choice(PROSE) for _ in range(rng.randrange(3)))
+    return reasoned(rng, rng.choice(BEGINS) + f"{before}\n" + "\n".join(lines) + rng.choice(ENDS))

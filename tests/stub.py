@@ -46,6 +46,11 @@ class StubPrompts:
     ) -> tuple[Message, ...]:
         return self._message("verify", problem, path, lessons, dropped)
 
+    def comparison(
+        self, problem: Problem, path: Sequence[Turn], steps: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]:
+        return self._message(f"compare {len(steps)}", problem, (*path, *steps), lessons, dropped)
+
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._message("reflect", problem, path, (), dropped)
 
@@ -178,10 +183,18 @@ def talk(letters: str = "abc", stops: int = 0) -> Callable[[Request], str]:
                 return "Action: stop"
             return f"Action: go {letters[seed // 7 % len(letters)]}"
         if request.draw.phase in (Phase.EVALUATE, Phase.SIM_EVALUATE):
-            return f"Value: {seed % 100 / 100} Confidence: {seed // 100 % 100 / 100}"
+            return judging(request, lambda seed: f"Value: {seed % 100 / 100} Confidence: {seed // 100 % 100 / 100}")
         return f"Lesson: draw {seed % 1000}."
 
     return script
+
+
+def judging(request: Request, says: Callable[[int], str]) -> str:
+    """A judgement from the request's seed; about several siblings, one line for each from a seed of its own."""
+    seed, asked = request.draw.rng_seed(), request.messages[0].content.split("\n")[0]
+    if not asked.startswith("compare "):
+        return says(seed)
+    return "\n".join(f"{n}: {says(seed // 7**n)}" for n in range(1, int(asked.split(" ")[1]) + 1))
 
 
 def say(**texts: str | None) -> Script:

@@ -51,6 +51,7 @@ class Asking:
         verify: Whether to ask `Prompts.verification`, answered by yes or no, instead of `evaluation`.
         tokens: Completion token limit of one evaluation; None means the search's limit.
         reminder: Appended to the question when it is asked again because an answer could not be understood.
+        alone: Whether each node needs an answer of its own, because more is read of it than a value and a confidence.
     """
 
     draws: int = 1
@@ -58,10 +59,12 @@ class Asking:
     verify: bool = False
     tokens: int | None = None
     reminder: str = FORMAT_REMINDER
+    alone: bool = False
 
 
 ONCE = Asking()
 """One greedy evaluation (paper App. D)."""
+ONCE_ALONE = Asking(alone=True)
 
 
 class Scorer(Protocol):
@@ -186,7 +189,7 @@ class TokenProbability:
 
     @property
     def asking(self) -> Asking:
-        return ONCE
+        return ONCE_ALONE
 
     def score(self, answers: Sequence[Completion]) -> Score | None:
         answer = answers[0]
@@ -226,7 +229,7 @@ class PTrue:
 
     @property
     def asking(self) -> Asking:
-        return Asking(verify=True, tokens=1, reminder="Reply with the one word yes or the one word no.")
+        return Asking(verify=True, tokens=1, reminder="Reply with the one word yes or the one word no.", alone=True)
 
     def score(self, answers: Sequence[Completion]) -> Score | None:
         answer = answers[0]
@@ -297,7 +300,7 @@ class Official:
 
     @property
     def asking(self) -> Asking:
-        return ONCE
+        return ONCE_ALONE
 
     def score(self, answers: Sequence[Completion]) -> Score | None:
         numbers = _ANY_NUMBER.findall(spoken(answers[0].text))

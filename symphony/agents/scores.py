@@ -97,12 +97,12 @@ class _Labelled:
     end: int
 
 
-def parse_score(text: str) -> tuple[float, float] | None:
+def parse_score(text: str, *, once: bool = False) -> tuple[float, float] | None:
     """Reads value and confidence from an evaluator's answer, ignoring its reasoning.
 
     `Value:`, `Score:` or `Correctness:` gives Z and `Confidence:` gives C, on one line or several, in any order. Lines
     that consist of scores take precedence over other numbers after a colon, and these over numbers in prose; among
-    equals the last counts. `x/10` at the start of a line is a value without a label.
+    equals the last counts, or, with `once`, none. `x/10` at the start of a line is a value without a label.
 
     Returns:
         (Z, C) with Z in [0, 1] and C in [1e-6, 1 - 1e-6]; None if either is missing or makes no sense.
@@ -112,18 +112,19 @@ def parse_score(text: str) -> tuple[float, float] | None:
     scores = _read_labelled(tokens)
     lines = _on_score_lines(tokens, scores)
     ranked = [(2 * line + score.declared, score) for line, score in zip(lines, scores, strict=True)]
-    confidence = _best([(rank, score) for rank, score in ranked if score.label == "confidence"])
+    confidence = _best([(rank, score) for rank, score in ranked if score.label == "confidence"], once)
     values = [(rank, score) for rank, score in ranked if score.label != "confidence"]
-    value = _best(values) if values else _tenths(tokens)
+    value = _best(values, once) if values else _tenths(tokens)
     if value is None or confidence is None:
         return None
     return value, min(1.0 - CONFIDENCE_MARGIN, max(CONFIDENCE_MARGIN, confidence))
 
 
-def _best(ranked: Sequence[tuple[int, _Labelled]]) -> float | None:
-    """Returns the last value of the best rank."""
+def _best(ranked: Sequence[tuple[int, _Labelled]], once: bool) -> float | None:
+    """Returns the last value of the best rank; with `once`, None if there are several."""
     best = max((rank for rank, _ in ranked), default=0)
-    return next((score.unit for rank, score in reversed(ranked) if rank == best), None)
+    units = [score.unit for rank, score in ranked if rank == best]
+    return units[-1] if units and not (once and len(units) > 1) else None
 
 
 def _read_labelled(tokens: Sequence[_Token]) -> list[_Labelled]:

@@ -34,6 +34,10 @@ class Shot:
     answer: str
 
 
+APART = ("direct", "cot", "tests", "compare")
+"""Wording with a digest of its own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatPrompts:
     """The templates of one task; the fields are the only wording (`digest` hashes them).
@@ -54,6 +58,8 @@ class ChatPrompts:
         direct, cot: Replace `instructions` when the whole answer is asked for in one completion, at once or after
             reasoning; "" if there is no such wording. They have their own digest, `answer_digest`.
         tests: Replaces `instructions` when the tests of a program are asked for instead of the program.
+        compare: Asks for value and confidence of several next steps at once; a line with the placeholder {number} is
+            written once for each. Its own digest is `comparison_digest`.
     """
 
     instructions: str = ""
@@ -72,6 +78,7 @@ class ChatPrompts:
     direct: str = ""
     cot: str = ""
     tests: str = ""
+    compare: str = "Judge each candidate.\n{number}: Value: <0 to 1> Confidence: <0 to 1>"
 
     def expansion(
         self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
@@ -90,6 +97,16 @@ class ChatPrompts:
         """Builds the prompt without worked examples, because small models repeat what those say."""
         return self._chat((), problem, path, lessons, self.verify, dropped)
 
+    def comparison(
+        self, problem: Problem, path: Sequence[Turn], steps: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> tuple[Message, ...]:
+        """Builds the prompt without worked examples, which judge one trajectory each."""
+        lines = [f"Candidate {n}:\n{self._said(step)}\n{_seen(step)}" for n, step in enumerate(steps, 1)]
+        for line in self.compare.splitlines():
+            numbers = range(1, len(steps) + 1) if "{number}" in line else (0,)
+            lines += [line.replace("{number}", str(number)) for number in numbers]
+        return self._chat((), problem, path, lessons, "\n".join(lines), dropped)
+
     def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]:
         return self._chat(self.reflect_shots, problem, path, (), self.reflect, dropped)
 
@@ -102,7 +119,7 @@ class ChatPrompts:
     @property
     def digest(self) -> str:
         words: list[object] = [self.instructions, self.lessons, self.evaluate, self.reflect]
-        plain = {field.name: field.default for field in fields(self)[4:-3]}
+        plain = {field.name: field.default for field in fields(self)[4:] if field.name not in APART}
         more = {name: value for name, value in asdict(self).items() if name in plain and value != plain[name]}
         return hashlib.sha256(canonical_json([*words, more] if more else words).encode()).hexdigest()[:16]
 
@@ -110,6 +127,10 @@ class ChatPrompts:
     def answer_digest(self) -> str:
         """Hash of the wording of `answer`; `digest`, of the three phases, does not depend on it."""
         return hashlib.sha256(canonical_json([self.direct, self.cot, self.tests]).encode()).hexdigest()[:16]
+
+    @property
+    def comparison_digest(self) -> str:
+        return hashlib.sha256(self.compare.encode()).hexdigest()[:16]
 
     @property
     def shots(self) -> tuple[Shot, ...]:
@@ -164,11 +185,17 @@ class ChatPrompts:
         messages: list[Message] = []
         for turn in path:
             messages.append(Message(role="user", content=content))
-            answer = self.turn.format(thought=turn.thought, action=turn.action).lstrip("\n")
-            messages.append(Message(role="assistant", content=answer))
-            content = f"Observation: {turn.observation}"
+            messages.append(Message(role="assistant", content=self._said(turn)))
+            content = _seen(turn)
         messages.append(Message(role="user", content=f"{content}\n{ending}" if ending else content))
         return messages
+
+    def _said(self, turn: Turn) -> str:
+        return self.turn.format(thought=turn.thought, action=turn.action).lstrip("\n")
+
+
+def _seen(turn: Turn) -> str:
+    return f"Observation: {turn.observation}"
 
 
 def remind(asking: Shorten, reminder: str, dropped: int) -> tuple[Message, ...]:

@@ -32,6 +32,11 @@ KEYS: dict[str, dict[str, Any]] = {
     name: {"consensus": "off"} for name in ("symphony.search.symphony.Symphony", "symphony.search.methods.lats.LATS")
 }
 """Class -> keys that it used to have, with the value they had wherever the class is still used."""
+LATER: dict[str, Any] = {"siblings": 1}
+"""Key of a search that came later -> the value with which the search does what it did before.
+
+A digest leaves it out where it has this value, so that earlier runs keep their names.
+"""
 _NOW = {former: module for module, former in FORMER.items()}
 
 
@@ -44,9 +49,13 @@ def present_name(target: str) -> str:
 def with_former_names(config: Any) -> Any:
     """Returns a config with each `_target_` under its first name, so that moving a class changes no digest."""
     if isinstance(config, dict):
-        had = KEYS.get(str(config.get("_target_")), {})
+        target = str(config.get("_target_"))
+        had = KEYS.get(target, {})
+        later = LATER if target.startswith("symphony.search.") else {}
         named = {
-            key: _former(value) if key == "_target_" else with_former_names(value) for key, value in config.items()
+            key: _former(value) if key == "_target_" else with_former_names(value)
+            for key, value in config.items()
+            if key not in later or value != later[key]
         }
         return {**had, **named}
     return [with_former_names(item) for item in config] if isinstance(config, list) else config

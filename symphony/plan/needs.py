@@ -93,6 +93,8 @@ def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
         files = dict((config["task"].get("source") or {}).get("files") or {})
     asks = getattr(class_of("search", config["search"]["_target_"]), "asks_alone", False)
     words = {"answer prompts": task.prompts.answer_digest} if asks else {}
+    if config["search"].get("siblings", 1) > 1:
+        words["comparison prompts"] = task.prompts.comparison_digest
     return {**files, "prompts": task.prompts.digest, **words}
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 from symphony.agents.scorer import Scorer
 from symphony.agents.session import Stop, Ticket
+from symphony.agents.siblings import split_siblings
 from symphony.chat.prompts import remind
-from symphony.search.phases import Phases, Prompt
+from symphony.search.phases import Phases
 from symphony.search.tree import Origin, Tree
 from symphony.types import Completion, Phase, Sampling, Score, Shorten, Turn
 
@@ -36,8 +37,9 @@ def used(tree: Tree, ids: Sequence[int], places: int) -> list[int]:
 async def evaluate(phases: Phases, ids: Sequence[int], places: int = 0) -> None:
     """Has scheduled agents score the nodes whose value is used and not yet known; credits their generators.
 
-    Each node gets as many evaluations as the scorer asks for. If they cannot be understood, the next scheduled agents
-    are asked for as many again, with a format reminder; if that fails too, the scorer's fallback is used.
+    Each node gets as many evaluations as the scorer asks for; one call may judge several siblings
+    (`Settings.siblings`). If what is said of a node cannot be understood, the next scheduled agents are asked about it
+    alone, as often again, with a format reminder; if that fails too, the scorer's fallback is used.
 
     Args:
         ids: New nodes of one origin.
@@ -83,50 +85,75 @@ async def _ask_scores(phases: Phases, ids: Sequence[int]) -> tuple[list[tuple[Sc
         return [], None
     fallback = phases.parts.scorer.fallback()
     phase = _PHASE[phases.tree[ids[0]].origin]
-    scored, stop = await _draw_scores(phases, ids, phase, partial(_evaluation, phases))
+    scored, stop = await _draw_scores(phases, _groups(phases, ids), phase)
     lost = [index for index, (score, _) in enumerate(scored) if score is None]
     if lost and stop is None:
-        again, stop = await _draw_scores(
-            phases, [ids[index] for index in lost], phase, partial(_remind_evaluation, phases)
-        )
+        again, stop = await _draw_scores(phases, [[ids[index]] for index in lost], phase, reminds=True)
         for index, second in zip(lost, again, strict=False):
             phases.tree.doubted.append((scored[index][1], ids[index], fallback.modulated))
             scored[index] = second
     return [(fallback if score is None else score, judged) for score, judged in scored], stop
 
 
-async def _draw_scores(
-    phases: Phases, ids: Sequence[int], phase: Phase, prompt: Prompt
-) -> tuple[list[tuple[Score | None, int]], Stop | None]:
-    """Asks about each node as often as the scorer wants; returns what `_ask_scores` does, for nodes it could ask about.
+def _groups(phases: Phases, ids: Sequence[int]) -> list[Sequence[int]]:
+    """Groups the nodes that one call judges: siblings in a row, at most `Settings.siblings`."""
+    most = 1 if phases.parts.scorer.asking.alone else phases.settings.siblings
+    families = [[*family] for _, family in groupby(ids, key=lambda id: phases.tree[id].parent)]
+    return [family[at : at + most] for family in families for at in range(0, len(family), most)]
 
-    A score is None if the answers could not be understood.
+
+async def _draw_scores(
+    phases: Phases, groups: Sequence[Sequence[int]], phase: Phase, *, reminds: bool = False
+) -> tuple[list[tuple[Score | None, int]], Stop | None]:
+    """Asks about each group as often as the scorer wants; returns what `_ask_scores` does, for the nodes asked about.
+
+    A call about several siblings is recorded at the first of them. A score is None if the answers could not be
+    understood.
     """
     scorer = phases.parts.scorer
     asking = scorer.asking
-    sampling = Sampling(temperature=asking.temperature, max_tokens=asking.tokens or phases.settings.evaluate_tokens)
-    tickets, stop = phases.ask([id for id in ids for _ in range(asking.draws)], phase, prompt, sampling)
+    tickets: list[Ticket] = []
+    stop: Stop | None = None
+    for group in groups:
+        limit = (asking.tokens or phases.settings.evaluate_tokens) * len(group)
+        sampling = Sampling(temperature=asking.temperature, max_tokens=limit)
+        prompt = partial(_question, phases, group, asking.reminder if reminds else "")
+        asked, stop = phases.ask([group[0]] * asking.draws, phase, prompt, sampling)
+        tickets += asked
+        if stop is not None:
+            break
     answers, stop = await phases.answers(tickets, stop)
     scored: list[tuple[Score | None, int]] = []
-    for start in range(0, len(answers), asking.draws):
+    for group, start in zip(groups, range(0, len(answers), asking.draws), strict=False):
         drawn = answers[start : start + asking.draws]
         for count in range(1, len(drawn)):  # a smaller budget ends between draws: score the answers it has
-            score = _score(scorer, drawn[:count]) or scorer.fallback()
-            phases.tree.doubted.append((drawn[count - 1][0].call + 1, ids[len(scored)], score.modulated))
-        scored.append((_score(scorer, drawn), drawn[-1][0].call + 1))
+            for id, score in zip(group, _scores(scorer, group, drawn[:count]), strict=True):
+                phases.tree.doubted.append((drawn[count - 1][0].call + 1, id, (score or scorer.fallback()).modulated))
+        scored += [(score, drawn[-1][0].call + 1) for score in _scores(scorer, group, drawn)]
     return scored, stop
 
 
-def _score(scorer: Scorer, drawn: Sequence[tuple[Ticket, Completion]]) -> Score | None:
-    good = [replace(answer, seed=ticket.request.draw.rng_seed()) for ticket, answer in drawn if answer.error is None]
-    return scorer.score(good) if good else None
+def _scores(scorer: Scorer, group: Sequence[int], drawn: Sequence[tuple[Ticket, Completion]]) -> list[Score | None]:
+    """Returns the score of each node of a group; None if no answer about it could be understood."""
+    good = [(ticket.request.draw, answer) for ticket, answer in drawn if answer.error is None]
+    heard: list[list[Completion]] = [[] for _ in group]
+    for draw, answer in good:
+        if len(group) == 1:
+            heard[0].append(replace(answer, seed=draw.rng_seed()))
+            continue
+        for said, id, judgement in zip(heard, group, split_siblings(answer.text, len(group)), strict=True):
+            if judgement is not None:  # of the tokens' probability only that of the whole answer is known
+                said.append(replace(answer, text=judgement, logprob=None, seed=replace(draw, node=id).rng_seed()))
+    return [scorer.score(said) if said else None for said in heard]
 
 
-def _evaluation(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
-    prompts = phases.parts.task.prompts
+def _question(
+    phases: Phases, group: Sequence[int], reminder: str, path: tuple[Turn, ...], lessons: tuple[str, ...]
+) -> Shorten:
+    """Builds the question about a node, or about several siblings; `path` leads to the first of them."""
+    prompts, problem = phases.parts.task.prompts, phases.parts.problem
+    if len(group) > 1:
+        steps = tuple([turn for id in group if (turn := phases.tree[id].turn) is not None])
+        return partial(prompts.comparison, problem, path[:-1], steps, lessons)
     build = prompts.verification if phases.parts.scorer.asking.verify else prompts.evaluation
-    return partial(build, phases.parts.problem, path, lessons)
-
-
-def _remind_evaluation(phases: Phases, path: tuple[Turn, ...], lessons: tuple[str, ...]) -> Shorten:
-    return partial(remind, _evaluation(phases, path, lessons), phases.parts.scorer.asking.reminder)
+    return partial(remind, partial(build, problem, path, lessons), reminder)

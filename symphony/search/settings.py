@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Interval
 
 from symphony.agents.memory import Lessons
 from symphony.search.tree import Node, Tree
@@ -19,6 +21,8 @@ DISTINCT: dict[Distinct, Callable[[Proposal], object]] = {
 
 Judge = Literal["used", "every"]
 """Which new nodes are judged: those whose value the search uses (`evaluation.used`), or every one."""
+
+Siblings = Annotated[int, Interval(ge=1, le=16)]
 
 Shown = Literal["pool", "path"]
 SHOWN: dict[Shown, Callable[[Lessons, Tree, int], Lessons]] = {
@@ -42,6 +46,7 @@ class Settings:
         closes: Whether `depth` closes the nodes there.
         shown: Which lessons a prompt carries.
         judge: Which nodes are judged.
+        siblings: New siblings that one call judges at most; 1 asks about each alone.
         caches: Whether the same path under the same lessons is judged once.
         pays: Whether an end whose reward is visible credits its agent as soon as it is made.
         accept: Lowest value Z, in [0, 1], at which an end whose reward is not shown passes; one judged lower is a
@@ -59,6 +64,7 @@ class Settings:
     closes: bool = True
     shown: Shown = "pool"
     judge: Judge = "used"
+    siblings: int = 1
     caches: bool = False
     pays: Callable[[Node], bool] = lambda node: True
     accept: float | None = None

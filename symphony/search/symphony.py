@@ -15,7 +15,7 @@ from symphony.search.methods.halving import ROOT_RULES, RootRule
 from symphony.search.phases import Expansion, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.rules import SIMULATION_VALUES, Rules, SimulationValue, best
-from symphony.search.settings import Judge, Settings
+from symphony.search.settings import Judge, Settings, Siblings
 from symphony.search.tree import ROOT, FirstVisit, Node, Tree
 from symphony.types import Score
 
@@ -44,6 +44,7 @@ class Symphony(Method):
         sim_value: What a simulation backs up: see `SIMULATION_VALUES`.
         sim_cut: Value of a cut simulation under sim_value "code".
         judge: "used": an evaluator is asked only if the value changes a decision (`evaluation.used`); "every": always.
+        siblings: New siblings that one call judges at most, 1 to 16; 1 asks about each alone.
         reflect_on: Whether an episode that is cut, by `depth` or by its horizon, counts as a failure, or only an end
             that the environment judged wrong.
         max_misses: Expansions without any action after which a node is closed, >= 1.
@@ -71,6 +72,7 @@ class Symphony(Method):
     sim_value: SimulationValue = "mean"
     sim_cut: float = -1.0
     judge: Judge = "used"
+    siblings: Siblings = 1
     reflect_on: ReflectOn = "failure_or_limit"
     max_misses: Count = 2
     root: RootRule = "uct"

@@ -10,12 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from symphony.chat.prompts import ChatPrompts, Shot
+from symphony.chat.prompts import APART, ChatPrompts, Shot
 from symphony.types import SymphonyError, Turn
 
 FOLDER = Path(__file__).parent / "prompts"
 _TEXTS = ("instructions", "lessons", "evaluate", "reflect", "turn", "problem", "next", "verify", "again")
-_ANSWERS = ("direct", "cot", "tests")
 _PHASES = ("expand", "refine", "evaluate", "reflect")
 
 
@@ -60,8 +59,8 @@ def _read(path: Path) -> Any:
 
 
 def _prompts(where: str, node: Any) -> ChatPrompts:
-    content = _node(where, node, _TEXTS[:4], (*_TEXTS[4:], *_ANSWERS, "shots"))
-    texts = {name: _text(f"{where}: {name}", content[name]) for name in (*_TEXTS, *_ANSWERS) if name in content}
+    content = _node(where, node, _TEXTS[:4], (*_TEXTS[4:], *APART, "shots"))
+    texts = {name: _text(f"{where}: {name}", content[name]) for name in (*_TEXTS, *APART) if name in content}
     phases = _node(f"{where}: shots", content.get("shots", {}), (), _PHASES)
     shots = {f"{phase}_shots": _shots(f"{where}: shots.{phase}", examples) for phase, examples in phases.items()}
     prompts = ChatPrompts(**texts, **shots)  # type: ignore[arg-type]
@@ -76,6 +75,8 @@ def _prompts(where: str, node: Any) -> ChatPrompts:
         )
     if "{problem}" not in prompts.problem:
         raise SymphonyError(f"{where}: problem: found {prompts.problem!r}, allowed: text with {{problem}}")
+    if "{number}" not in prompts.compare:
+        raise SymphonyError(f"{where}: compare: found {prompts.compare!r}, allowed: text with {{number}}")
     return prompts
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from symphony.plan.former import CLASSES, FORMER, KEYS, present_name
+from symphony.plan.former import CLASSES, FORMER, KEYS, LATER, present_name
 from symphony.plan.specs import digest
 from symphony.plan.targets import class_of
 from symphony.types import SymphonyError
@@ -48,3 +48,11 @@ def test_a_class_that_was_parted_from_another_keeps_its_digests_too() -> None:
         assert digest(config("search", target, consensus="on")) == digest(config("search", before, consensus="on"))
     for target, had in KEYS.items():
         assert digest(config("search", target)) == digest(config("search", target, **had))
+
+
+@pytest.mark.parametrize("key", LATER)
+def test_a_key_that_came_later_names_a_run_only_if_it_changes_what_the_search_does(key: str) -> None:
+    target = "symphony.search.symphony.Symphony"
+    assert digest(config("search", target)) == digest(config("search", target, **{key: LATER[key]}))
+    assert digest(config("search", target)) != digest(config("search", target, **{key: "another"}))
+    assert digest(config("task", "own.Task")) != digest(config("task", "own.Task", **{key: LATER[key]}))

@@ -24,6 +24,7 @@ from symphony.search.methods.ab_mcts import ABMCTS
 from symphony.search.methods.best_of_n import BestOfN
 from symphony.search.methods.cot import CoT
 from symphony.search.methods.mixture import Mixture
+from symphony.search.methods.plus import SymphonyPlus
 from symphony.search.methods.tot import ToT
 from symphony.search.result import Search, SearchResult, node_records
 from symphony.search.symphony import Symphony
@@ -47,6 +48,8 @@ VARIANTS = {
     **{cls.__name__: cls() for cls in METHODS},
     "Symphony, 3 at once": Symphony(parallel=3),
     "Symphony, halving": Symphony(root="sequential_halving"),
+    "Symphony, siblings together": Symphony(siblings=3),
+    "SymphonyPlus, ends together": SymphonyPlus(worth="judged", siblings=4),
     "BestOfN, a trajectory an agent": BestOfN(per="trajectory"),
     "BestOfN, split": BestOfN(per="split"),
     "Mixture, three layers": Mixture(layers=3, proposers=3, aggregator=0),

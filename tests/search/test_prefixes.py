@@ -19,7 +19,7 @@ from symphony.search.result import RANKS, Search, SearchResult, answer_records
 from symphony.search.symphony import Symphony
 from symphony.types import Feedback, Grade, Phase, Request, State
 from tests.search.test_contract import VARIANTS
-from tests.stub import Script, Stub, pool, problem, session, talk
+from tests.stub import Script, Stub, judging, pool, problem, session, talk
 
 VOTING = ("AgentCoder", "CoT", "Debate", "Mixture")
 """Their answer is no rank among the nodes: of smaller limits nothing is known, and nothing is said."""
@@ -40,7 +40,9 @@ def mumble(stops: int, mute: int, unsure: int) -> Script:
         if request.draw.phase in (Phase.EXPAND, Phase.SIM_EXPAND):
             return "hm" if seed % mute == 0 else clear(request)
         if request.draw.phase in (Phase.EVALUATE, Phase.SIM_EVALUATE):
-            return "hm" if seed % unsure == 0 else f"Value: {seed % 4 / 4} Confidence: 1"
+            return judging(
+                request, lambda n: "hm" if n // 11 % unsure == 0 else f"Value: {n // 11 % 4 / 4} Confidence: 1"
+            )
         return clear(request)
 
     return script

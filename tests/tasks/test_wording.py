@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from symphony.agents.scorer import parse_score
+from symphony.agents.siblings import split_siblings
 from symphony.chat.prompts import ChatPrompts, Shot, parse_proposal
 from symphony.plan.compose import plan
 from symphony.tasks import jsonrows
@@ -58,6 +59,16 @@ ANSWERS = {
     "webshop": "799c55d702efedb7",
 }
 """Digests of the wording of answers in one call."""
+COMPARISONS = {
+    "blocksworld/v1": "ebcfc33fa41e7ae3",
+    "crosswords/v1": "c704d2b27c39fec0",
+    "game24/v1": "7699389a9c612544",
+    "hotpotqa/v2": "d47c38c1ea9a647a",
+    "programs_python/v2": "b391e437d7e7fda8",
+    "programs_rust/v2": "d3767a201b28554b",
+    "webshop/v2": "981e63d5e1eeff4d",
+}
+"""Digests of the wording of questions about several siblings."""
 PROBLEM = Problem(id="p", prompt="Question: who?", target=None)
 PATH = (Turn(thought="Look.", action="search[x]", observation="Seen."),) * 2
 LESSONS = ("Do not guess.", "Read on.")
@@ -83,6 +94,23 @@ def test_a_published_version_never_changes():
 
 def test_a_published_wording_of_answers_never_changes():
     assert {task: read_prompts(task, "v1").answer_digest for task in ANSWERS} == ANSWERS
+
+
+def test_a_published_wording_of_comparisons_never_changes():
+    found = {name: read_prompts(*name.split("/")).comparison_digest for name in COMPARISONS}
+    assert found == COMPARISONS
+
+
+@pytest.mark.parametrize("name", ["", *COMPARISONS])
+def test_siblings_are_shown_and_asked_for_under_their_numbers_in_a_form_that_the_reader_reads(name):
+    prompts = read_prompts(*name.split("/")) if name else ChatPrompts()
+    steps = [Turn(thought=f"Thus {n}.", action=f"search[x{n}]", observation=f"Seen {n}.") for n in range(1, 4)]
+    asked = prompts.comparison(PROBLEM, PATH, steps, LESSONS)[-1].content
+    for n, step in enumerate(steps, 1):
+        shown = asked.partition(f"Candidate {n}:\n")[2].partition("Candidate ")[0]
+        assert all(part in shown for part in (step.thought, step.action, step.observation))
+    form = re.sub("<[^<>]*>", "0.5", asked[asked.index("\n1: ") :])
+    assert [said is not None for said in split_siblings(form, 4)] == [True, True, True, False]
 
 
 @pytest.mark.parametrize("language", ["python", "rust"])
@@ -320,23 +348,30 @@ def test_an_own_file_is_read_and_its_words_name_the_run(tmp_path):
     assert digest("Question: one?") == digest("Question: one?") != digest("Question: two?")
 
 
-def test_the_wording_of_answers_names_the_runs_that_ask_with_it(tmp_path):
+def test_the_wording_of_answers_and_of_comparisons_names_the_runs_that_ask_with_it(tmp_path):
     def digests(words: str) -> list[str]:
         rows(tmp_path, "hotpotqa/hotpot_dev_distractor_sample.jsonl", {"question": "a"})
         own = tmp_path / "own.yaml"
         own.write_text(
-            yaml.safe_dump({**dict.fromkeys(("instructions", "lessons", "evaluate", "reflect"), "x"), "cot": words})
+            yaml.safe_dump(
+                {
+                    **dict.fromkeys(("instructions", "lessons", "evaluate", "reflect"), "x"),
+                    "cot": words,
+                    "compare": f"{words} {{number}}",
+                }
+            )
         )
         task = ["tasks=[hotpotqa]", f"data_dir={tmp_path}", f"task.wording={own}"]
         read_prompts.cache_clear()
         return [
-            plan("quickstart", [*task, f"search={search}"], experiment="react", conf=CONF)[0].digest
-            for search in ("react", "cot")
+            plan("quickstart", [*task, *search], experiment="react", conf=CONF)[0].digest
+            for search in (["search=symphony"], ["search=cot"], ["search=symphony", "search.siblings=4"])
         ]
 
-    react, cot = zip(digests("Think."), digests("Think well."), strict=True)
-    assert react[0] == react[1]
+    alone, cot, together = zip(digests("Think."), digests("Think well."), strict=True)
+    assert alone[0] == alone[1]
     assert cot[0] != cot[1]
+    assert together[0] != together[1]
 
 
 @pytest.mark.parametrize(
@@ -352,6 +387,7 @@ def test_the_wording_of_answers_names_the_runs_that_ask_with_it(tmp_path):
             "instructions: a\nlessons: b\nevaluate: c\nreflect: d\nshots: {expand: [{problem: e}]}",
             r"shots\.expand\[0\]: found no answer",
         ),
+        ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\ncompare: e", "compare: found 'e', allowed: text with"),
         ("instructions: [", "allowed: YAML"),
         ("- a", "found list, allowed: the keys instructions"),
     ],

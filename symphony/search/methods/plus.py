@@ -15,7 +15,7 @@ from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
 from symphony.search.phases import Draft, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
-from symphony.search.settings import Settings
+from symphony.search.settings import Settings, Siblings
 from symphony.search.tree import ROOT, Node
 from symphony.types import Score
 
@@ -52,6 +52,8 @@ class SymphonyPlus(Method):
         branch: Where the next attempt begins: where the most "doubt" is left, or at the root ("restart").
         worth: What an end is worth whose reward is hidden: the C of its least certain step ("certainty"), or R as a
             scheduled agent and the scorer judge it ("judged").
+        siblings: If agents judge ends: ends after the same step that one call judges at most, 1 to 16. Those that no
+            attempt has reached yet are judged with the one that was, and are candidates for the answer from then on.
         enough: If rewards are hidden, the value in [0, 1] of an end that ends the search; 1 goes on to the budget.
         depth: Steps after which an attempt is cut, >= 1; None leaves it to the environment's horizon.
         max_misses: Steps in a row at a node without any new action after which no attempt begins there, >= 1.
@@ -65,6 +67,7 @@ class SymphonyPlus(Method):
     certainty: Certainty = "probability"
     branch: Branch = "doubt"
     worth: Worth = "certainty"
+    siblings: Siblings = 1
     enough: Share = 1.0
     depth: Count | None = 20
     max_misses: Count = 2
@@ -215,7 +218,13 @@ class _Attempts:
         self.phases.give(end.id, Score(value=value, confidence=1.0, modulated=value), pays=False)
 
     async def judged(self, end: Node) -> None:
-        await evaluate(self.phases, [end.id])
+        tree = self.phases.tree
+        known = [id for id in tree[end.parent or ROOT].children if tree[id].state.done and tree[id].prior is None]
+        others = [id for id in known if id != end.id][: self.method.siblings - 1]
+        await evaluate(self.phases, sorted([end.id, *others]))
+        for id in others:
+            self.tried.add(id)
+            self._ended(tree[id])
 
 
 BRANCHES: dict[Branch, Callable[[_Attempts], tuple[Node, bool] | None]] = {
