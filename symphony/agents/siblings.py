@@ -14,6 +14,9 @@ import re
 from symphony.agents.scores import parse_score
 from symphony.chat.reasoning import plain
 
+SIBLINGS = 16
+"""Siblings that one call may judge."""
+
 _NAMES = r"(?:candidates?|options?|steps?|actions?|programs?|attempts?|answers?|nodes?|numbers?|no\.?)[ \t*_]*"
 _NUMBER = r"[#(\[*_]*[\"']?(?P<{}>[0-9]{{1,3}})(?![0-9]|[.,][0-9]|[ \t]*(?:/|%|of\b|out\b))[\"'*_`)\]]*[ \t]*"
 _SEPARATOR = r"(?:[:.)\]|=,\uff1a]|[-\u2013\u2014]+>?|\u2192)"

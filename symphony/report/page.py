@@ -78,7 +78,7 @@ _CHAPTERS = (
         heading="Budgets",
         about="Success under one budget, and under smaller ones",
         figures=("anytime",),
-        tables=("methods", "anytime"),
+        tables=("methods", "leads", "anytime", "lead_curve"),
     ),
     Chapter(
         heading="Cost",

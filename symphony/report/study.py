@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from symphony.agents.siblings import SIBLINGS, split_siblings
 from symphony.files import read_json
 from symphony.records.database import reading
 from symphony.report import paper, replays
@@ -23,6 +24,7 @@ from symphony.report.stats import (
     contrast,
     deviation,
     difference,
+    holm,
     needed,
     rate,
     signflip,
@@ -153,7 +155,9 @@ def open_study(
         connection.create_function("contrast_of", _struct(contrast), [*lists, "BOOLEAN[]"], _ESTIMATE, **special)
         connection.create_function("deviation_of", deviation, lists, "DOUBLE", **special)
         replays.define(connection)
+        connection.create_function("about_siblings", _about_siblings, ["VARCHAR"], "BOOLEAN")
         connection.create_function("signflip_of", signflip, ["DOUBLE[]", "VARCHAR[]"], "DOUBLE")
+        connection.create_function("holm_of", holm, ["DOUBLE[]"], "DOUBLE[]")
         connection.create_function("needed_of", _needed, ["DOUBLE[]", "VARCHAR[]"], "BIGINT", **special)
         connection.execute(
             "CREATE TEMP TABLE methods "
@@ -206,6 +210,11 @@ def _struct(interval: Callable[..., Estimate | None]) -> Callable[..., dict[str,
         return None if estimate is None else dataclasses.asdict(estimate)
 
     return computed
+
+
+def _about_siblings(answer: str) -> bool:
+    """Whether an evaluator's answer judges siblings by their numbers."""
+    return any(split_siblings(answer, SIBLINGS))
 
 
 def _needed(values: list[float] | None, clusters: list[str] | None) -> int | None:

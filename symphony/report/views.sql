@@ -91,21 +91,50 @@ GROUP BY experiment, block;
 
 -- Success of an experiment in a block under smaller limits of calls and tokens, in 24 steps up to the whole: the largest
 -- limit of the study, or the most that was spent where a problem had none.
-CREATE TEMP VIEW anytime_cells AS
+CREATE TEMP VIEW anytime_answers AS
 WITH wholes AS (
     SELECT 'tokens' AS measure, max(coalesce(token_limit, prompt_tokens + completion_tokens)) AS whole FROM outcomes
     UNION ALL SELECT 'calls', max(coalesce(call_limit, calls)) FROM outcomes
 ),
-limits AS (SELECT measure, whole, step, whole * step // 24 AS most FROM wholes, range(25) AS steps(step)),
-found AS (
-    SELECT run, problem, l.measure, step, whole, most, arg_max(a.success, a.calls) AS success
-    FROM answers a JOIN limits l ON CASE l.measure WHEN 'tokens' THEN a.tokens ELSE a.calls END <= l.most
-    GROUP BY ALL
-)
+limits AS (SELECT measure, whole, step, whole * step // 24 AS most FROM wholes, range(25) AS steps(step))
+SELECT run, problem, l.measure, step, whole, most, arg_max(a.success, a.calls) AS success
+FROM answers a JOIN limits l ON CASE l.measure WHEN 'tokens' THEN a.tokens ELSE a.calls END <= l.most
+GROUP BY ALL;
+
+CREATE TEMP VIEW anytime_cells AS
 SELECT experiment, any_value(title) AS title, any_value(position) AS position, block,
        any_value(block_position) AS block_position, measure, step, whole, most, count(*) AS n,
        rate(f.success, cluster) AS success
-FROM cells JOIN found f USING (run, problem) GROUP BY experiment, block, measure, step, whole, most;
+FROM cells JOIN anytime_answers f USING (run, problem) GROUP BY experiment, block, measure, step, whole, most;
+
+-- What the reference solves more than each method under each limit of tokens from 1,000 on, over all tasks, on the same
+-- problems. Where the method saw other feedback, the reference's variant with that feedback stands in for it.
+CREATE TEMP VIEW leads AS
+WITH variants AS (SELECT DISTINCT experiment, feedback, position, reference FROM outcomes),
+counterparts AS (
+    SELECT v.experiment, v.feedback, arg_min(k.experiment, (NOT k.reference, k.position)) AS against
+    FROM variants v JOIN variants k USING (feedback)
+    JOIN (SELECT experiment FROM methods WHERE reference) r
+      ON split_part(k.experiment, '[', 1) = split_part(r.experiment, '[', 1)
+    GROUP BY v.experiment, v.feedback
+),
+compared AS (
+    SELECT o.experiment, any_value(o.title) AS title, any_value(o.position) AS position, any_value(s.title) AS against,
+           step, most, count(*) AS n, rate(f.success, o.cluster) AS success, rate(g.success, o.cluster) AS reference_success,
+           difference(g.success::INT - f.success::INT, o.cluster) AS lead,
+           signflip(g.success::INT - f.success::INT, o.cluster) AS p
+    FROM outcomes o JOIN counterparts c USING (experiment, feedback)
+    JOIN outcomes s ON s.experiment = c.against AND s.feedback = o.feedback AND s.task = o.task AND s.dataset = o.dataset
+         AND s.seed = o.seed AND s.problem = o.problem
+    JOIN anytime_answers f ON f.run = o.run AND f.problem = o.problem
+    JOIN anytime_answers g USING (measure, step, most)
+    WHERE g.run = s.run AND g.problem = s.problem AND measure = 'tokens' AND most >= 1000 AND c.against <> o.experiment
+    GROUP BY o.experiment, step, most
+)
+SELECT * FROM compared JOIN (
+    SELECT experiment, unnest(list(step ORDER BY step)) AS step, unnest(holm_of(list(p ORDER BY step))) AS holm
+    FROM compared GROUP BY experiment
+) USING (experiment, step);
 
 -- The same over all tasks, of one experiment a search: the reference, else the first of the study.
 CREATE TEMP VIEW anytime_curves AS
@@ -142,12 +171,28 @@ WITH RECURSIVE up AS (
 )
 SELECT run, problem, node, true AS good FROM up;
 
+-- The calls that judged a node. A call about several siblings is recorded at the first of them.
+CREATE TEMP VIEW evaluations AS
+WITH own AS (
+    SELECT run, problem, node, call, agent, text FROM calls
+    WHERE phase IN ('evaluate', 'sim_evaluate') AND error IS NULL
+),
+others AS (SELECT run, problem, node, parent FROM nodes ANTI JOIN own USING (run, problem, node) WHERE value IS NOT NULL),
+shared AS (
+    SELECT o.run, o.problem, o.node, c.call, c.agent, c.node AS first
+    FROM others o JOIN nodes s ON s.run = o.run AND s.problem = o.problem AND s.parent = o.parent AND s.node < o.node
+    JOIN own c ON c.run = s.run AND c.problem = s.problem AND c.node = s.node
+    WHERE about_siblings(c.text)
+)
+SELECT run, problem, node, call, agent FROM own
+UNION ALL
+(SELECT run, problem, node, call, agent FROM shared QUALIFY first = max(first) OVER (PARTITION BY run, problem, node));
+
 -- One row an evaluated node: who judged it (the last one asked; nobody where the scorer drew the value by chance), Z and
 -- C, R = Z (1 - E(C)), how the search treated it, and what became of it.
 CREATE TEMP VIEW judgements AS
 WITH last AS (
-    SELECT run, problem, node, arg_max(agent, call) AS agent
-    FROM calls WHERE phase IN ('evaluate', 'sim_evaluate') AND error IS NULL GROUP BY ALL
+    SELECT run, problem, node, arg_max(agent, call) AS agent FROM evaluations GROUP BY ALL
 )
 SELECT o.experiment, o.task, o.cluster, o.seed, run, problem, node, n.parent, n.iteration, n.origin,
        CASE WHEN o.scorer = 'random' THEN 'random scores' ELSE l.agent END AS agent, n.fallback, n.visits,

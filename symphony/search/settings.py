@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from symphony.agents.memory import Lessons
+from symphony.agents.siblings import SIBLINGS
 from symphony.search.tree import Node, Tree
 from symphony.types import Proposal
 
@@ -22,7 +23,7 @@ DISTINCT: dict[Distinct, Callable[[Proposal], object]] = {
 Judge = Literal["used", "every"]
 """Which new nodes are judged: those whose value the search uses (`evaluation.used`), or every one."""
 
-Siblings = Annotated[int, Interval(ge=1, le=16)]
+Siblings = Annotated[int, Interval(ge=1, le=SIBLINGS)]
 
 Shown = Literal["pool", "path"]
 SHOWN: dict[Shown, Callable[[Lessons, Tree, int], Lessons]] = {

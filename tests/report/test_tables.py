@@ -241,6 +241,80 @@ def test_a_method_whose_answer_can_not_be_cut_is_left_out_of_smaller_budgets(
         assert {row["method"] for row in read_view(study, "anytime_curves")} == {"symphony"}
 
 
+def answered(run: Any, early: Sequence[bool], late: Sequence[bool]) -> Any:
+    """The run with one answer from 1,000 tokens and another from 2,000 tokens on."""
+    run.problems = [dataclasses.replace(p, success=s, answer_node=2) for p, s in zip(run.problems, late, strict=True)]
+    run.answers = [
+        AnswerRecord(run=p.run, problem=p.problem, calls=c, tokens=t, node=node, success=success, score=0.0)
+        for p, first, last in zip(run.problems, early, late, strict=True)
+        for c, t, node, success in ((0, 0, 0, False), (2, 1000, 1, first), (5, 2000, 2, last))
+    ]
+    return run
+
+
+def test_a_lead_is_the_paired_difference_under_each_limit_with_its_own_correction(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    reference = answered(make_run("symphony", problems=40), [True] * 20 + [False] * 20, [True] * 40)
+    other = answered(make_run("lats", problems=40), [False] * 40, [True] * 30 + [False] * 10)
+    with open_study(load_runs(tmp_path, reference, other)) as study:
+        curve = read_table(study, "lead_curve").records()
+        (row,) = read_table(study, "leads").records()
+    limits = [4000 * step // 24 for step in range(25) if 4000 * step // 24 >= 1000]
+    assert [one["token limit"] for one in curve] == limits
+    assert [one["lead"].value for one in curve] == [0.5 if most < 2000 else 0.25 for most in limits]  # type: ignore[union-attr]
+    assert [one["Holm p"] for one in curve] == holm([one["permutation p"] for one in curve])  # type: ignore[misc]
+    assert (row["limits"], row["ahead"], row["behind"], row["verdict"]) == (19, 19, 0, "ahead at every limit")
+    assert (row["smallest lead"].value, row["at tokens"]) == (0.25, 2000)  # type: ignore[union-attr]
+    assert (row["largest lead"].value, row["at its tokens"]) == (0.5, limits[0])  # type: ignore[union-attr]
+
+
+def test_a_lead_compares_what_saw_the_same_feedback(tmp_path: Path, make_run: Callable[..., Any]) -> None:
+    names = ("symphony[feedback=oracle]", "symphony[feedback=none]", "lats[feedback=oracle]", "lats[feedback=none]")
+    runs = [
+        make_run(name.partition("[")[0], run=f"run-{at}", experiment=name, feedback=name.partition("=")[2][:-1])
+        for at, name in enumerate(names)
+    ]
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"experiments": {name: {"title": name} for name in names}, "reference": names[0]}))
+    with open_study(load_runs(tmp_path, *runs), plan) as study:
+        rows = read_table(study, "leads").records()
+    assert [(row["method"], row["compared with"]) for row in rows] == [(names[2], names[0]), (names[3], names[1])]
+
+
+def test_a_node_that_was_judged_with_its_siblings_counts_for_the_agent_that_judged_them(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    run = make_run("symphony", problems=8)
+    parents = {(node.problem, node.node): (node.parent, node.iteration) for node in run.nodes}
+    first: dict[Any, Any] = {}
+    for call in [call for call in run.calls if call.phase == "evaluate"]:
+        first.setdefault((call.problem, *parents[call.problem, call.node]), call)
+    for call in first.values():
+        call.text = "\n".join(f"{n}: Value: 0.7 Confidence: 0.6" for n in range(1, 5))
+    run.calls = [call for call in run.calls if call.phase != "evaluate" or any(call is one for one in first.values())]
+    run.timings = [one for one in run.timings if (one.problem, one.call) in {(c.problem, c.call) for c in run.calls}]
+    for at, problem in enumerate(run.problems):
+        calls = [call for call in run.calls if call.problem == problem.problem]
+        run.problems[at] = dataclasses.replace(
+            problem,
+            calls=len(calls),
+            prompt_tokens=sum(call.prompt_tokens for call in calls),
+            completion_tokens=sum(call.completion_tokens for call in calls),
+            cost=sum(call.cost or 0.0 for call in calls),
+        )
+    with open_study(load_runs(tmp_path, run)) as study:
+        judged = {(row["problem"], row["node"]): row["agent"] for row in read_view(study, "judgements")}
+        read_table(study, "what_if")
+    wanted = {
+        (node.problem, node.node): first[node.problem, node.parent, node.iteration].agent
+        for node in run.nodes
+        if node.value is not None
+    }
+    assert judged == wanted
+    assert len(wanted) > len(first)
+
+
 def test_a_curve_is_that_of_the_reference_or_of_the_first_experiment_of_a_search(study: Study) -> None:
     rows = read_view(study, "anytime_curves")
     assert list(dict.fromkeys(row["method"] for row in rows)) == ["SYMPHONY", "LATS", "react"]

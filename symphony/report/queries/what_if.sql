@@ -23,7 +23,8 @@ asked AS (
           JOIN nodes n ON n.run = c.run AND n.problem = c.problem AND n.node = c.node WHERE l.why IS NULL)
 ),
 judged AS (
-    SELECT run, problem, node, max(next) AS due FROM asked WHERE phase IN ('evaluate', 'sim_evaluate') GROUP BY ALL
+    SELECT e.run, e.problem, e.node, max(a.next) AS due
+    FROM evaluations e JOIN asked a ON a.run = e.run AND a.problem = e.problem AND a.call = e.call GROUP BY ALL
 ),
 -- The call that brought a node: the first of its agent there that contains the action.
 made AS (
