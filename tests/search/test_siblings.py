@@ -16,7 +16,7 @@ from symphony.search.methods.plus import SymphonyPlus
 from symphony.search.result import SearchResult
 from symphony.search.symphony import Symphony
 from symphony.types import Phase, Request
-from tests.stub import Script, Stub, pool, problem, session, talk
+from tests.stub import Script, Scripted, Stub, pool, problem, session, talk
 
 VALUES = {"a": 0.1, "b": 0.6, "c": 0.3}
 
@@ -50,11 +50,14 @@ async def expanded(
 
 def judgements(ledger: Session) -> list[tuple[int, str]]:
     """The node that each evaluation is recorded at, and the first word of its prompt."""
-    return [
-        (call.node, ledger.pool[0].model.requests[call.call].messages[0].content.split()[0])
-        for call in ledger.calls
-        if call.phase == "evaluate"
-    ]  # type: ignore[attr-defined]
+    calls = zip(ledger.calls, sent(ledger), strict=True)
+    return [(call.node, request.messages[0].content.split()[0]) for call, request in calls if call.phase == "evaluate"]
+
+
+def sent(ledger: Session) -> list[Request]:
+    (agent,) = ledger.pool.agents
+    assert isinstance(agent.model, Scripted)
+    return agent.model.requests
 
 
 def values(result: SearchResult) -> dict[str, float | None]:
@@ -89,11 +92,12 @@ async def test_the_tokens_of_a_judgement_fall():
 async def test_a_sibling_whose_line_cannot_be_read_is_asked_about_once_more_alone(line):
     ledger, result = await expanded(judge(b=line))
     assert judgements(ledger) == [(1, "compare"), (2, "evaluate")]
-    assert (values(result), result.fallbacks) == (pytest.approx(VALUES), 0)
+    assert values(result) == pytest.approx(VALUES)
+    assert result.fallbacks == 0
 
 
 async def test_what_stays_unreadable_falls_back_as_for_a_node_alone():
-    def mumbling(request: Request) -> str:
+    def mumbling(request: Request) -> str | None:
         return (
             judge(b="?")(request) if request.draw.phase == "expand" or "compare" in request.messages[0].content else "?"
         )
@@ -113,7 +117,7 @@ async def test_a_failed_call_has_every_sibling_asked_about_alone():
 
 async def test_the_answer_may_be_as_long_as_those_about_each():
     ledger, _ = await expanded(judge())
-    limits = Counter(request.sampling.max_tokens for request in ledger.pool[0].model.requests)  # type: ignore[attr-defined]
+    limits = Counter(request.sampling.max_tokens for request in sent(ledger))
     assert limits[3 * Symphony().evaluate_tokens] == 1
 
 
@@ -152,7 +156,7 @@ async def test_a_budget_is_kept_to_the_token(make):
 async def test_ends_that_no_attempt_reached_are_judged_with_the_one_that_was():
     item, letters = problem("zz"), iter("abcabcabc")
 
-    def script(request: Request) -> str:
+    def script(request: Request) -> str | None:
         return judge()(request) if request.draw.phase == "evaluate" else f"Action: go {next(letters)}"
 
     counts, found = [], []
