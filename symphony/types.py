@@ -112,10 +112,8 @@ class Grade:
 
 Feedback = Literal["oracle", "none"]
 
-
 AnswerStyle = Literal["direct", "cot"]
 """How the whole answer is asked for in one completion: at once, or after reasoning step by step."""
-
 Alone = Literal["direct", "cot", "tests"]
 """What is asked about a problem alone, without a path: the whole answer, or tests of it."""
 
@@ -128,30 +126,19 @@ class Prompts(Protocol):
     parts, no messages are returned.
     """
 
-    def expansion(
-        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
-    ) -> tuple[Message, ...]: ...
-    def evaluation(
-        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
-    ) -> tuple[Message, ...]: ...
-    def verification(
-        self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
-    ) -> tuple[Message, ...]:
+    def expansion(self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0) -> Chat: ...
+    def evaluation(self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0) -> Chat: ...
+    def verification(self, problem: Problem, path: Sequence[Turn], lessons: Sequence[str], dropped: int = 0) -> Chat:
         """Like `evaluation`, but asks whether the last step is right, to be answered by yes or no."""
 
     def comparison(
-        self,
-        problem: Problem,
-        path: Sequence[Turn],
-        steps: Sequence[Turn],
-        lessons: Sequence[str],
-        dropped: int = 0,
-    ) -> tuple[Message, ...]:
+        self, problem: Problem, path: Sequence[Turn], steps: Sequence[Turn], lessons: Sequence[str], dropped: int = 0
+    ) -> Chat:
         """Like `evaluation`, but asks about each of several next steps after `path`, numbered from 1."""
 
-    def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> tuple[Message, ...]: ...
+    def reflection(self, problem: Problem, path: Sequence[Turn], dropped: int = 0) -> Chat: ...
 
-    def answer(self, style: Alone, problem: Problem, lessons: Sequence[str], dropped: int = 0) -> tuple[Message, ...]:
+    def answer(self, style: Alone, problem: Problem, lessons: Sequence[str], dropped: int = 0) -> Chat:
         """Asks for one of `Alone` in one completion; without wording for it, this is the expansion at the root."""
 
     @property
@@ -218,6 +205,9 @@ class Message:
     content: str
 
 
+Chat = tuple[Message, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How a completion is drawn.
@@ -263,7 +253,7 @@ class Draw:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
-Shorten = Callable[[int], tuple[Message, ...]]
+Shorten = Callable[[int], Chat]
 """Builds a prompt's messages with the given number of parts dropped (see `Prompts`); empty if it has fewer parts."""
 
 

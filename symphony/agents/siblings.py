@@ -17,13 +17,13 @@ from symphony.chat.reasoning import plain
 SIBLINGS = 16
 """Siblings that one call may judge."""
 
-_NAMES = r"(?:candidates?|options?|steps?|actions?|programs?|attempts?|answers?|nodes?|numbers?|no\.?)[ \t*_]*"
+_NAMES = r"(?:candidates?|options?|steps?|actions?|programs?|attempts?|answers?|nodes?|numbers?|no\.?)[ \t*_]*+"
 _NUMBER = r"[#(\[*_]*[\"']?(?P<{}>[0-9]{{1,3}})(?![0-9]|[.,][0-9]|[ \t]*(?:/|%|of\b|out\b))[\"'*_`)\]]*[ \t]*"
-_SEPARATOR = r"(?:[:.)\]|=,\uff1a]|[-\u2013\u2014]+>?|\u2192)"
-_LABEL = r"[^\w\n]*(?:value|score|correctness)\b"
+_SEPARATOR = r"(?:[:.)\]|=,\uff1a]|[-\u2013\u2014]++>?|\u2192)"
+_LABEL = r"[^\w\n]*+(?:value|score|correctness)\b"
 _HEAD = re.compile(
     # At the beginning of a line; or within it, directly before the label of a value.
-    rf"^[^\w\n<]*(?:{_NAMES})?{_NUMBER.format('number')}(?:{_SEPARATOR}|$|(?={_LABEL}))"
+    rf"^[^\w\n<]*+(?:{_NAMES})?{_NUMBER.format('number')}(?:{_SEPARATOR}|$|(?={_LABEL}))"
     rf"|(?<=[\s;,|{{\[])(?:{_NAMES})?{_NUMBER.format('within')}{_SEPARATOR}(?={_LABEL})",
     re.IGNORECASE | re.MULTILINE,
 )
