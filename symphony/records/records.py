@@ -175,7 +175,7 @@ class CallRecord:
 
     Attributes:
         call: Index in the problem's ledger, from 0.
-        node: Node that the call belongs to (for an expansion, the parent).
+        node: Node that the call belongs to (for an expansion, the parent; of siblings judged together, the first).
         draw: Index of the draw among those of the same node and phase.
         seed: Seed of the sampler.
         prompt: Digest of the messages that were sent.
