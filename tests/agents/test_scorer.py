@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from symphony.agents.scorer import (
     EMCS,
     ONCE,
+    ONCE_ALONE,
     Official,
     Plain,
     PTrue,
@@ -321,7 +322,8 @@ def test_what_can_not_be_understood_has_no_score(scorer):
 
 
 def test_only_self_consistency_asks_more_than_once_and_not_greedily():
-    assert all(scorer.asking == ONCE for scorer in (EMCS(), Plain(), TokenProbability()))
+    assert all(scorer.asking == ONCE for scorer in (EMCS(), Plain(), RandomScore()))
+    assert TokenProbability().asking == ONCE_ALONE == dataclasses.replace(ONCE, alone=True)
     asking = SelfConsistency(draws=3, temperature=0.5).asking
     assert (asking.draws, asking.temperature) == (3, 0.5)
 
