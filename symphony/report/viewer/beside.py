@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +36,15 @@ def trees_beside(study: Study, database: Path, runs: Path, folder: Path) -> Iter
     """
     identities = begin_trees(study, folder)
     sizes = dict(study.rows("SELECT run, count(*) FROM nodes GROUP BY run"))
-    processes: list[subprocess.Popen[str]] = []
-    try:
+    paths = {"database": str(database), "runs": str(runs), "folder": str(folder)}
+    processes = []
+    with ExitStack() as stack:
         for part in _parts(identities, sizes, usable_cores() - 1):
-            processes.append(
-                _start({"database": str(database), "runs": str(runs), "folder": str(folder), "part": part})
-            )
+            processes.append(stack.enter_context(_start({**paths, "part": part})))
+            stack.callback(processes[-1].kill)
         yield
         for process in processes:
             _finish(process)
-    finally:
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
     if not processes:
         write_runs(study.connection, identities, runs, folder)
 
