@@ -23,6 +23,7 @@ from symphony.records import database
 from symphony.report import figures, page, several, tables
 from symphony.report.viewer import difference
 from symphony.run import progress, recordings, runner
+from symphony.sharing import commands as sharing
 from symphony.status import commands as status
 from symphony.types import SymphonyError, Task
 from symphony.weights import fetch, quantise
@@ -31,7 +32,7 @@ from symphony.weights import fetch, quantise
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Runs one command; returns 0 if it did what was asked (`diff`: and the runs are equal)."""
+    """Runs one command; returns 0 if it did what was asked (`diff`, `reproduce`: and all is equal)."""
     parser = _parser()
     args, rest = parser.parse_known_args(given)
     # argparse rejects words of a list that follow an option.
@@ -51,7 +52,7 @@ def main(given: Sequence[str] | None = None) -> int:
         if stop.received():
             return stop.end()
         print(f"symphony {args.command}: {_line(error)}", file=sys.stderr)
-        return 2 if args.command == "diff" else 1  # as diff(1): 1 says that the runs differ
+        return 2 if args.command in ("diff", "reproduce") else 1  # as diff(1): 1 says that something differs
     except MemoryError:
         print(f"symphony {args.command}: found no memory left, {_MEMORY}", file=sys.stderr)
         return 1
@@ -164,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     _data(sub)
     outputs_option(sub)
     status.add(command)
+    sharing.add(command, _study_places, _runs)
     return parser
 
 

@@ -57,15 +57,29 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         SymphonyError: The file does not exist, cannot be read, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise SymphonyError(f"{path}: found nothing, allowed: {what}") from error
     except OSError as error:
         raise SymphonyError(f"{path}: cannot be read ({error.strerror}), allowed: {what}") from error
+    return parse_json(data, path, what)
+
+
+def parse_json(data: bytes, where: object, what: str) -> dict[str, Any]:
+    """Parses a JSON object.
+
+    Args:
+        where: Where it is from, and `what` it should be, for the error message.
+
+    Raises:
+        SymphonyError: It is something else.
+    """
+    try:
+        content = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise SymphonyError(f"{path}: found a file that is not JSON ({error}), allowed: {what}") from error
+        raise SymphonyError(f"{where}: found a file that is not JSON ({error}), allowed: {what}") from error
     if not isinstance(content, dict):
-        raise SymphonyError(f"{path}: found a {type(content).__name__}, allowed: {what}, a JSON object")
+        raise SymphonyError(f"{where}: found a {type(content).__name__}, allowed: {what}, a JSON object")
     return content
 
 

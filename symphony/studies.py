@@ -6,6 +6,7 @@ Snakemake does the same in single steps, once every run is finished (workflow/ru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from symphony.plan.claims import claims
@@ -21,6 +22,22 @@ from symphony.types import SymphonyError
 
 QUANTISED = "outputs:quantised/"
 """How the path of a checkpoint begins that rule `quantise` makes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What a study's tables are made from.
+
+    Attributes:
+        database: The loaded records of the finished `runs`.
+        plan: plan.json: titles, claims and what was left out.
+        quantised: manifest.json of each quantised checkpoint.
+    """
+
+    database: Path
+    plan: Path
+    quantised: tuple[Path, ...]
+    runs: tuple[Run, ...]
 
 
 def listed(runs: Sequence[Run]) -> list[str]:
@@ -87,6 +104,21 @@ def report_study(
     Raises:
         SymphonyError: As for `load_study`.
     """
+    prepared = prepare(study, runs, place, say, overrides=overrides, left_out=left_out, conf=conf)
+    return page.build(prepared.database, place.outputs / study, prepared.plan, prepared.quantised)
+
+
+def prepare(
+    study: str,
+    runs: Sequence[Run],
+    place: Place,
+    say: Callable[[str], None],
+    *,
+    overrides: Sequence[str] = (),
+    left_out: Sequence[str] = (),
+    conf: Path = Path("conf"),
+) -> Prepared:
+    """Loads the finished runs and writes the plan that a report needs; arguments and errors as for `report_study`."""
     database = load_study(study, runs, place, say)
     done = [run for run in runs if is_complete(place.run(run))]
     missing = len(runs) - len(done)
@@ -103,9 +135,8 @@ def report_study(
         claims=described,
         pools=pool_sizes(runs, place.data),
     )
-    return page.build(
-        database, place.outputs / study, plan, [file for file in manifests(done, place.outputs) if file.is_file()]
-    )
+    quantised = tuple(file for file in manifests(done, place.outputs) if file.is_file())
+    return Prepared(database=database, plan=plan, quantised=quantised, runs=tuple(done))
 
 
 def manifests(runs: Sequence[Run], outputs: Path) -> list[Path]:

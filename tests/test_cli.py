@@ -18,7 +18,7 @@ from tests.scripted_pool import one_group
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
     *("plan", "run", "load", "table", "figure", "report", "quantise", "train-pool", "fetch", "doctor", "pack"),
-    *("ls", "show", "sql", "watch"),
+    *("ls", "show", "sql", "watch", "bundle", "reproduce", "export"),
 )
 
 

@@ -23,6 +23,7 @@ LAYERS = (
     ("plan", "search", "report", "embedded", "simulated"),
     ("run", "byhand"),
     ("forecast", "studies", "status"),
+    ("sharing",),
     ("__main__",),
 )
 # Packages that must not know each other, though one is below the other.
@@ -59,7 +60,8 @@ HEAVY = {
     ("rich",): ("symphony/run/progress.py",),
     ("openai", "httpx", "httpx2"): ("symphony/models/api/backend.py",),
     ("Stemmer", "thefuzz", "spacy"): ("symphony/tasks/",),
-    ("treequest", "pymc"): ("symphony/search/methods/ab_mcts.py",),
+    ("treequest", "pymc"): ("symphony/search/methods/ab_mcts.py", "symphony/sharing/treequest_trees.py"),
+    ("inspect_ai",): ("symphony/sharing/inspect_logs.py",),
 }
 
 

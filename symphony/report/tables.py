@@ -210,6 +210,15 @@ def table(
         return write_table(read_table(study, name), out_dir)
 
 
+def write_tables(
+    db_path: str | Path, out_dir: str | Path, plan_json: str | Path | None = None, quantised: Sequence[str | Path] = ()
+) -> None:
+    """Writes every table of a loaded database, see `table`."""
+    with open_study(db_path, plan_json, quantised) as study:
+        for name in TABLES:
+            write_table(read_table(study, name), out_dir)
+
+
 def as_csv(table: Table) -> str:
     """Returns the table as CSV: numbers in full, three columns per estimate, feedback and commit in every row."""
     own = [name for name in _OWN_COLUMNS if name not in table.columns]

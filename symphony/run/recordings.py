@@ -29,7 +29,14 @@ MANIFEST = "manifest.json"
 OUTCOMES = "outcomes.csv"
 _PROBLEM = ("experiment", "task", "pool", "seed", "problem")
 _OUTCOME = ("success", "score", "stop_reason", "calls", "prompt_tokens", "completion_tokens")
+_RATIO, _FLOOR = 200, 1 << 26
+"""A file may decompress to so many times its own bytes, or to so many bytes. Answers shrink to a tenth."""
+_MEMORY = 1 << 30
 _DESCRIBED = "the manifest of recorded answers"
+
+
+class NothingRecorded(SymphonyError):
+    """Raised for runs of which no answer is stored."""
 
 
 def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], None] = print) -> None:
@@ -40,7 +47,8 @@ def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], 
         folder: Folder of the recordings; created if missing.
 
     Raises:
-        SymphonyError: There is nothing to write, or the folder holds something damaged.
+        NothingRecorded: There is nothing to write.
+        SymphonyError: The folder holds something damaged.
     """
     known: dict[str, Any] = _manifest(folder) if _is_there(folder) else {"files": {}, "made": []}
     stores = outputs / "calls"
@@ -65,7 +73,7 @@ def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], 
             )
     new = sum(entry["calls"] for entry in files.values()) - before
     if not files:
-        raise SymphonyError(f"{stores}: found no answers of the study, allowed: call stores of its runs")
+        raise NothingRecorded(f"{stores}: found no answers of the study, allowed: call stores of its runs")
     history = list(known["made"])
     if new:
         entry = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": provenance.commit(), "calls": new}
@@ -111,6 +119,11 @@ def read_into(store: CallStore, folder: Path, task: str, pool: str, *, needed: b
             f"{folder / name}: found no recorded answers to {task} from {pool}, "
             "allowed: recorded ones, or execution.store=record, which asks the models"
         )
+
+
+def holds(folder: Path, task: str, pool: str) -> bool:
+    """Whether a folder has recorded answers to a task from a pool."""
+    return _is_there(folder) and _name(task, pool) in _manifest(folder)["files"]
 
 
 def describe_origin(runs: Iterable[Run]) -> list[str]:
@@ -181,7 +194,7 @@ def _read(folder: Path, name: str, files: Mapping[str, Any]) -> Rows:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != files[name]["sha256"]:
             raise ValueError("other bytes")
-        for line in lzma.decompress(data).decode().splitlines():
+        for line in _decompress(data).decode().splitlines():
             kind, *values = json.loads(line)
             if kind == "call":
                 rows.calls.append((base64.b64decode(values[0]), *values[1:]))
@@ -191,6 +204,15 @@ def _read(folder: Path, name: str, files: Mapping[str, Any]) -> Rows:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SymphonyError(f"{path}: found {reason}, allowed: {allowed}") from error
     return rows
+
+
+def _decompress(data: bytes) -> bytes:
+    """Decompresses a file that may come from somebody else: a small one that would fill the memory is refused."""
+    reader, most = lzma.LZMADecompressor(memlimit=_MEMORY), max(_FLOOR, _RATIO * len(data))
+    text = reader.decompress(data, most)
+    if not reader.eof:
+        raise ValueError(f"more than {most:,} bytes, or an end before the end")
+    return text
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

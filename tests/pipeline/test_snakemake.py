@@ -232,3 +232,38 @@ def test_a_dry_run_prints_short_lines(project: Path) -> None:
     lines = (printed.stdout + printed.stderr).splitlines()
     assert max(len(line.replace(str(project), "")) for line in lines) <= 160
     assert any(line.startswith("Job ") and " run mini_qa-" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_a_zipped_report_of_snakemake_has_the_page_figures_and_trees_and_they_open(
+    project: Path, tmp_path: Path
+) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright (pip install -e '.[dev]')")
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium (apt install chromium)")
+    finish_runs(project)
+    for arguments in ((), ("--report", "study.zip"), ("--report", "study.html")):
+        done = snakemake(project, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+    shutil.unpack_archive(project / "study.zip", tmp_path)
+    names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"success.svg", "success.csv", "report.html", "tree.html"} <= names
+    (page,) = tmp_path.glob("study/data/raw/*/report.html")
+    told: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page()
+        # Snakemake's own page advises on its style sheet.
+        tab.on("console", lambda message: told.extend([message.text] if "/data/" in tab.url else []))
+        tab.on("pageerror", lambda error: told.append(str(error)))
+        tab.on("request", lambda request: told.extend([] if request.url.startswith("file:") else [request.url]))
+        tab.goto(page.as_uri())
+        tab.locator("a[href='trees/index.html']").first.evaluate("link => link.click()")
+        tab.locator(".problems a").first.click()
+        tab.wait_for_selector("svg .node, svg circle, canvas")
+        assert "/trees/tree.html#" in tab.url
+        tab.goto((tmp_path / "study" / "report.html").as_uri())
+        tab.get_by_text("Figures").first.wait_for()
+        browser.close()
+    assert told == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import lzma
 from dataclasses import replace
@@ -13,7 +14,7 @@ from symphony.models.calls import CallStore
 from symphony.models.sizes import Size
 from symphony.plan.compose import plan
 from symphony.plan.specs import Run, groups
-from symphony.run import progress, runner
+from symphony.run import progress, recordings, runner
 from symphony.run.recordings import MANIFEST, describe_origin, outcomes, pack, read_into, shipped
 from symphony.types import Completion, SymphonyError
 
@@ -109,6 +110,19 @@ def test_a_damaged_recording_is_refused_by_name(damage: str, packed: Path, tmp_p
     else:
         file.write_bytes(file.read_bytes()[:-9] if damage == "cut" else lzma.compress(b'["call"]\n'))
     with CallStore(tmp_path / "new.sqlite") as store, pytest.raises(SymphonyError, match=f"{NAME}: found .*, allowed"):
+        read_into(store, packed, "mini_qa", "trio", needed=True)
+
+
+def test_a_recording_that_would_fill_the_memory_is_refused(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "_FLOOR", 1 << 10)
+    bomb = lzma.compress(bytes(1 << 20))
+    (packed / NAME).write_bytes(bomb)
+    manifest = json.loads((packed / MANIFEST).read_text())
+    manifest["files"][NAME]["sha256"] = hashlib.sha256(bomb).hexdigest()
+    (packed / MANIFEST).write_text(json.dumps(manifest))
+    with CallStore(tmp_path / "new.sqlite") as store, pytest.raises(SymphonyError, match=f"{NAME}: found more than"):
         read_into(store, packed, "mini_qa", "trio", needed=True)
 
 

@@ -37,6 +37,12 @@ rule load:
         "OMP_NUM_THREADS={threads} {params.symphony} load --database {output:q} {input:q} > {log:q} 2>&1"
 
 
+# `snakemake --report FILE.zip` holds the page with the trees beside it, as a folder whose links work. A report in one
+# HTML file can hold no folder, so it has the page alone.
+ZIPPED = any(word.endswith(".zip") for word in sys.argv)
+PAGE = dict(caption="../report/page.rst", category="Report", labels={"page": "report"})
+
+
 # One job writes them all: reading the database and drawing take less time than starting a process for each.
 rule report:
     input:
@@ -74,10 +80,20 @@ rule report:
         ),
         f"outputs/{STUDY}/report.json",
         directory(f"outputs/{STUDY}/trees"),
-        page=report(
-            f"outputs/{STUDY}/report.html",
-            caption="../report/page.rst",
-            category="Report",
+        # Hard links to the page and the trees, which take no space of their own.
+        site=(
+            report(
+                directory(f"outputs/{STUDY}/site"),
+                htmlindex="report.html",
+                **PAGE,
+            )
+            if ZIPPED
+            else directory(f"outputs/{STUDY}/site")
+        ),
+        page=(
+            f"outputs/{STUDY}/report.html"
+            if ZIPPED
+            else report(f"outputs/{STUDY}/report.html", **PAGE)
         ),
     log:
         f"outputs/logs/report/{STUDY}.log",
@@ -98,3 +114,5 @@ rule report:
     shell:
         "OMP_NUM_THREADS={threads} {params.symphony} report --database {input.database:q} --plan {input.plan:q}"
         " --quantised {input.quantised:q} --out {params.folder:q} > {log:q} 2>&1"
+        " && mkdir {output.site:q} && (cp -rl {output.page:q} {params.folder:q}/trees {output.site:q} 2> /dev/null"
+        " || cp -r {output.page:q} {params.folder:q}/trees {output.site:q})"

@@ -104,7 +104,7 @@ def _describe(sides: list[Side], found: _Found) -> Iterator[str]:
     for name in divergence.fields[:3]:
         values = [_value(side, problem, event, name) for side, problem, event in _each(sides, found)]
         yield f"  {name}:"
-        for letter, text in zip("AB", _around(*values), strict=True):
+        for letter, text in zip("AB", around_difference(*values), strict=True):
             yield f"    {letter}  {text}"
 
 
@@ -133,7 +133,7 @@ def _value(side: Side, problem: str, event: Event, name: str) -> str:
     return repr(value) if isinstance(value, str) else json.dumps(value)  # repr: no control characters of a model
 
 
-def _around(one: str, other: str) -> tuple[str, str]:
+def around_difference(one: str, other: str) -> tuple[str, str]:
     """Cuts two texts to what stands around their first difference."""
     same = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     begin = max(0, same - _SHOWN // 2)
