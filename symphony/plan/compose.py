@@ -34,6 +34,7 @@ from symphony.plan.schema import (
     check_preset,
     check_root,
     limits_of,
+    served,
 )
 from symphony.plan.specs import Run, digest
 from symphony.plan.targets import instantiate
@@ -372,7 +373,7 @@ def settle(plain: Mapping[str, Any], identity: Mapping[str, Any], conf: Path) ->
     agents = plain["pool"]["agents"].items()
     named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents]
     limits = limits_of(plain["budget"], identity.get("choices", {}).get("task"), _options(conf, "task"))
-    execution = {**plain["execution"], "data_dir": plain["data_dir"]}
+    execution = {**plain["execution"], "data_dir": plain["data_dir"], **served(plain["pool"])}
     plain = {**plain, "pool": {"agents": named}, "budget": limits}
     config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, *UNFOLDED)}
     return json.loads(canonical_json({**config, **identity})), execution

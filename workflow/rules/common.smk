@@ -15,6 +15,7 @@ with listening():
     from symphony.report.figures import FIGURES, KINDS
     from symphony.report.tables import TABLES, heading
     from symphony.run.runner import Place, withdraw
+    from symphony.run.serving import held
     from symphony.plan.needs import available, has_data, pool_sizes
     from symphony.run.recordings import describe_origin
     from symphony.plan.model_spec import models
@@ -59,6 +60,10 @@ try:
         for group in GROUPS.values():
             freeze(group, Path("outputs/groups"))
             withdraw(group, Place())
+        if workflow.is_main_process:
+            # The servers of `pool.serve` live as long as this process, from their first job to the last.
+            SERVERS = held(RUNS)
+            SERVERS.__enter__()
 except SymphonyError as error:
     sys.exit(f"symphony: {error}")
 
