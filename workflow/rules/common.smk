@@ -1,5 +1,6 @@
 # The plan: the study's runs, their groups and their digests. It is composed once (cached under outputs/plans by the
 # digest of every input) and frozen per group, so that no job reads conf/ while it is being edited.
+import shlex
 import sys
 from pathlib import Path
 
@@ -122,9 +123,7 @@ def weights(option):
 QUANTISED = [str(file) for file in manifests(RUNS, Path("outputs"))]
 
 # Finds the package in the project's folder, wherever snakemake was started.
-SYMPHONY = (
-    f"PYTHONPATH={workflow.basedir}:${{PYTHONPATH:-}} {sys.executable} -m symphony"
-)
+SYMPHONY = f"PYTHONPATH={shlex.quote(workflow.basedir)}:${{PYTHONPATH:-}} {shlex.quote(sys.executable)} -m symphony"
 
 
 wildcard_constraints:
