@@ -274,10 +274,10 @@ def broken_rule(task: Task, problem: Any, state: Any, text: str, rng: random.Ran
     json.dumps([after.observation, task.failure_key(after) if after.done else ""], ensure_ascii=False).encode()
     if after.done or rng.random() < 0.05:
         grade = task.grade(problem, after)
-        if grade.score is None or not 0 <= grade.score <= 1:
+        if not 0 <= grade.score <= 1:
             return f"a grade of {grade.score}"
         told = after.terminated and after.reward is not None and not isinstance(task, Programs)
-        if told and (after.reward >= 1) != grade.success:
+        if told and ((after.reward or 0.0) >= 1) != grade.success:
             return f"a reward of {after.reward} and a grade of {grade}"
     return "equal"
 
