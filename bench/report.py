@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from symphony.cores import usable_cores
@@ -35,34 +36,39 @@ from symphony.run.runner import Place, run_group
 
 ROOT = Path(__file__).parents[1]
 GOAL_GB = 4 * 2**30 / 1e9
-OVERRIDES = ("tasks=[simulated]", "pool=simulated_trio", "seeds=[0]", "problems=200", "execution.store=live")
+OVERRIDES = ("tasks=[simulated]", "pool=simulated_trio", "seeds=[0]", "execution.store=live")
 
 
-def first_run(outputs: Path) -> Path:
+def first_run(outputs: Path, problems: int = 200) -> Path:
     """Carries out the run that is copied and returns its folder."""
-    (group,) = groups(plan("quickstart", OVERRIDES, experiment="symphony", conf=ROOT / "conf"))
+    overrides = (*OVERRIDES, f"problems={problems}")
+    (group,) = groups(plan("quickstart", overrides, experiment="symphony", conf=ROOT / "conf"))
     place = Place(outputs=outputs, data=outputs)
     with watch() as progress:
         run_group(group, place, progress)
     return place.run(group.runs[0])
 
 
-def copies(folder: Path, count: int) -> list[Path]:
-    """Copies a run's folder, each time as the run of another seed."""
+def copies(folder: Path, names: Iterable[tuple[str, int]], runs: Path) -> list[Path]:
+    """Copies a run's folder into `runs`, each time as the run of another experiment and seed.
+
+    Equal seeds have equal problems.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
     texts = {name: (folder / name).read_text() for name in (*FILES.values(), CONFIG)}
     manifest = json.loads((folder / "manifest.json").read_text())
     packs = list(read_packs(folder))
     made = []
-    for seed in range(1, count + 1):
-        digest = hashlib.sha256(str(seed).encode()).hexdigest()[:16]
-        target = folder.with_name(digest)
+    for experiment, seed in names:
+        digest = hashlib.sha256(f"{experiment} {seed}".encode()).hexdigest()[:16]
+        target = runs / digest
         target.mkdir()
         parts = dict(manifest)
         for name, text in texts.items():
             text = text.replace(folder.name, digest).replace("simulated-0-", f"simulated-{seed}-")
             if name == FILES[RunRecord]:
                 (line,) = text.splitlines()
-                record = json.loads(line) | {"seed": seed, "dataset": digest}
+                record = json.loads(line) | {"experiment": experiment, "seed": seed, "dataset": str(seed)}
                 text = json.dumps(record, separators=(",", ":")) + "\n"
             (target / name).write_text(text)
             if parts.get(name, {}).get("sha256"):
@@ -122,7 +128,8 @@ def main() -> None:
         outputs = asked.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = first_run(outputs)
         lines = {table: sum(1 for _ in (folder / f"{table}.jsonl").open()) for table in ("nodes", "calls")}
-        folders = [folder, *copies(folder, -(-asked.nodes // min(lines.values())) - 1)]
+        seeds = range(1, -(-asked.nodes // min(lines.values())))
+        folders = [folder, *copies(folder, (("symphony", seed) for seed in seeds), folder.parent)]
         nodes, calls = (lines[table] * len(folders) for table in ("nodes", "calls"))
         print(f"{len(folders)} runs, {nodes:,} nodes, {calls:,} calls")
         database = outputs / "study" / "records.duckdb"

@@ -22,7 +22,7 @@ from symphony.plan import compose, needs, options, specs
 from symphony.records import database
 from symphony.report import figures, page, several, tables
 from symphony.report.viewer import difference
-from symphony.run import progress, recordings, runner, serving
+from symphony.run import leases, progress, recordings, runner, serving
 from symphony.sharing import commands as sharing
 from symphony.status import commands as status
 from symphony.types import SymphonyError, Task
@@ -99,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("run", _run, "run a study, or one frozen group of its runs")
     _study(sub, optional=True)
     sub.add_argument("--group", type=as_path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")
+    text = f"GPUs to hold of those that {leases.VARIABLE} names; without it the run uses what it sees"
+    sub.add_argument("--gpus", type=_count, default=0, metavar="N", help=text)
     outputs_option(sub)
     sub = command("pack", _pack, "write the recorded answers of a study into a folder that can be shipped")
     _study(sub)
@@ -179,6 +181,12 @@ def _place_name(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("found nothing, allowed: a study or a path")
     return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or len(text) > 4:
+        raise argparse.ArgumentTypeError(f"found {text[:20]!r}, allowed: a whole number, 0 or more")
+    return int(text)
 
 
 def _gigabytes(text: str) -> list[float]:
@@ -264,7 +272,11 @@ def _run(args: argparse.Namespace) -> None:
     place = _place(args)
     groups = [specs.thaw(args.group / "plan.json")] if args.group else specs.groups(_runs(args))
     silent: list[str] = []
-    with serving.held(run for group in groups for run in group.runs), progress.watch() as bar:
+    with (
+        leases.leased(args.gpus, _tell),
+        serving.held(run for group in groups for run in group.runs),
+        progress.watch() as bar,
+    ):
         for group in groups:
             try:
                 runner.run_group(group, place, bar)

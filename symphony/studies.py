@@ -16,12 +16,10 @@ from symphony.plan.specs import Run
 from symphony.records.database import load
 from symphony.records.records import is_complete
 from symphony.report import page
+from symphony.run.jobs import manifests
 from symphony.run.recordings import describe_origin
 from symphony.run.runner import Place
 from symphony.types import SymphonyError
-
-QUANTISED = "outputs:quantised/"
-"""How the path of a checkpoint begins that rule `quantise` makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +135,3 @@ def prepare(
     )
     quantised = tuple(file for file in manifests(done, place.outputs) if file.is_file())
     return Prepared(database=database, plan=plan, quantised=quantised, runs=tuple(done))
-
-
-def manifests(runs: Sequence[Run], outputs: Path) -> list[Path]:
-    """Returns where the manifests of the runs' quantised checkpoints are, or will be."""
-    paths = {str(agent.get("path")) for run in runs for agent in run.config["pool"]["agents"]}
-    names = sorted(path.removeprefix("outputs:") for path in paths if path.startswith(QUANTISED))
-    return [outputs / name / "manifest.json" for name in names]

@@ -49,7 +49,12 @@ HEAVY = {
         "symphony/records/provenance.py",  # the name of a GPU, where one is used
         "symphony/embedded/",
     ),
-    ("hydra", "omegaconf"): ("symphony/plan/compose.py", "symphony/plan/sweeps.py", "symphony/plan/yaml_files.py"),
+    ("hydra", "omegaconf"): (
+        "symphony/plan/compose.py",
+        "symphony/plan/composition.py",
+        "symphony/plan/sweeps.py",
+        "symphony/plan/yaml_files.py",
+    ),
     ("duckdb",): (
         "symphony/records/database.py",
         "symphony/report/",

@@ -22,14 +22,13 @@ from symphony.files import write_atomic
 from symphony.models.folder import PACKAGE
 from symphony.models.revision import weights_digest
 from symphony.plan import sweeps
+from symphony.plan.composition import Composer, Composition, first_line, option_names
 from symphony.plan.model_spec import ModelSpec, models
 from symphony.plan.needs import has_files, named_by_data
 from symphony.plan.options import check_files, exchange, experiments, reference, sized
 from symphony.plan.schema import (
     GROUPS,
     Root,
-    allowed_at,
-    check_option,
     check_parts,
     check_preset,
     check_root,
@@ -38,7 +37,7 @@ from symphony.plan.schema import (
 )
 from symphony.plan.specs import Run, digest
 from symphony.plan.targets import instantiate
-from symphony.plan.yaml_files import broken, load
+from symphony.plan.yaml_files import load
 from symphony.types import SymphonyError, canonical_json
 from symphony.weights.fetch import recorded_revision
 
@@ -89,7 +88,8 @@ def plan(
     entry = cache / f"{_inputs_digest(study, [*(spec.name for spec in swept), *resized], conf)}.json" if cache else None
     runs = _load_cached(entry)
     if runs is None:
-        runs = [run for variant in swept for run in _experiment_runs(study, variant, overrides, conf)]
+        composer = Composer(conf)
+        runs = [run for variant in swept for run in _experiment_runs(study, variant, overrides, composer, conf)]
         if entry:
             text = json.dumps([asdict(run) for run in runs])
             write_atomic(entry, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
@@ -114,7 +114,7 @@ def _check_overrides(overrides: Sequence[str], refused: Mapping[str, str], form:
             (override,) = OverridesParser.create().parse_overrides([item])
             key, value = override.key_or_group, override.value()
         except (HydraException, ValueError) as error:
-            raise SymphonyError(f"{item:.80}: found {_line(error)}, allowed: key=value") from error
+            raise SymphonyError(f"{item:.80}: found {first_line(error)}, allowed: key=value") from error
         if key == "experiment":
             raise SymphonyError(f"experiment: found {item}, allowed: --experiment NAME for one experiment of the study")
         if key in refused:
@@ -122,7 +122,7 @@ def _check_overrides(overrides: Sequence[str], refused: Mapping[str, str], form:
                 f"{key}: found {item}, allowed: {refused[key]}={form.format('' if override.is_delete() else value)}"
             )
         if key in GROUPS and not isinstance(value, (str, dict)):
-            raise SymphonyError(f"{key}: found {item}, allowed: {', '.join(_options(conf, key))}")
+            raise SymphonyError(f"{key}: found {item}, allowed: {', '.join(option_names(conf, key))}")
         if value == {} and not override.is_add():
             raise SymphonyError(f"{key}: found {item}, which changes nothing, allowed: {key}.<name>=<value>")
         if not key or key.partition(".")[0] == "hydra":
@@ -142,7 +142,7 @@ def pool(name: str, *, conf: Path = Path("conf")) -> dict[str, ModelSpec]:
         SymphonyError: The option does not exist or does not compose.
     """
     check_files(conf)
-    return models(_resolve(_compose(conf, [f"pool={name}"]), {}, conf)[0])
+    return models(_alone([f"pool={name}"], conf)[0])
 
 
 def task(overrides: Sequence[str], *, conf: Path = Path("conf"), data: Path = Path("data")) -> Any:
@@ -153,7 +153,7 @@ def task(overrides: Sequence[str], *, conf: Path = Path("conf"), data: Path = Pa
     """
     check_files(conf)
     _check_overrides(overrides, {many: single for single, many in ALONE.items()}, "<one>", conf)
-    config, execution = _resolve(_compose(conf, list(overrides)), {}, conf)
+    config, execution = _alone(overrides, conf)
     if has_files(config["task"]) and not any(item.startswith(("problems=", "task.count=")) for item in overrides):
         config["task"]["count"] = None
     return instantiate("task", config["task"], Path(execution["data_dir"] or data))
@@ -164,7 +164,7 @@ def sample_prompts(conf: Path = Path("conf")) -> str:
     check_files(conf)
     texts = []
     for path in sorted((conf / "task").glob("*.yaml")):
-        config, _ = _resolve(_compose(conf, [f"task={path.stem}", "problems=4"]), {}, conf)
+        config, _ = _alone([f"task={path.stem}", "problems=4"], conf)
         if has_files(config["task"]):  # its files may be missing
             continue
         sample = instantiate("task", config["task"])
@@ -176,34 +176,39 @@ def sample_prompts(conf: Path = Path("conf")) -> str:
 # --------------------------------------------------------------------------- composition
 
 
-def _experiment_runs(study: str, variant: sweeps.Variant, study_overrides: Sequence[str], conf: Path) -> Iterator[Run]:
+def _experiment_runs(
+    study: str, variant: sweeps.Variant, study_overrides: Sequence[str], composer: Composer, conf: Path
+) -> Iterator[Run]:
     """Composes once per task and resolves once per seed."""
     file = conf / "experiment" / study / f"{variant.base}.yaml"
     _check_experiment(file)
     _check_overrides(variant.overrides, ALONE, "[{}]", conf)
-    overrides = [*study_overrides, *variant.overrides]
     chosen = f"+experiment={study}/{variant.base}"
     # The list of tasks does not depend on the keys of one task, and not every task has the overridden ones.
-    general = [item for item in overrides if not item.lstrip("+~").startswith("task.")]
-    first = _compose(conf, [chosen, *general])
-    if exchanged := exchange(as_plain(first, "stand_ins")["stand_ins"], first.hydra.runtime.choices):
-        overrides, general = overrides + exchanged, general + exchanged
-        first = _compose(conf, [chosen, *general])
+    general, own = _general(study_overrides), list(variant.overrides)
+    first = composer.compose([chosen, *general], _general(own))
+    if exchanged := exchange(first.value("stand_ins", {}), first.choices):
+        own += exchanged
+        first = composer.compose([chosen, *general], _general(own))
     for task in _read_list(first, "tasks", file):
-        if task not in _options(conf, "task"):
-            raise SymphonyError(f"{file}: task: found {task!r}, allowed: {', '.join(_options(conf, 'task'))}")
+        if task not in composer.options("task"):
+            raise SymphonyError(f"{file}: task: found {task!r}, allowed: {', '.join(composer.options('task'))}")
         try:
-            composed = first.hydra.runtime.choices.task == task and len(general) == len(overrides)
-            cfg = first if composed else _compose(conf, [chosen, *overrides, f"task={task}"])
-            yield from _task_runs(study, variant.name, file, task, cfg, conf)
+            composed = first.choices["task"] == task and general == [*study_overrides] and _general(own) == own
+            config = first if composed else composer.compose([chosen, *study_overrides, f"task={task}"], own)
+            yield from _task_runs(study, variant.name, file, task, config, composer, conf)
         except SymphonyError as error:
             reason = str(error).removeprefix(f"{file}: ")
             raise SymphonyError(f"{file}, task {task}: {reason}") from error
 
 
-def _read_list(cfg: Any, key: str, file: Path) -> list[Any]:
+def _general(overrides: Sequence[str]) -> list[str]:
+    return [item for item in overrides if not item.lstrip("+~").startswith("task.")]
+
+
+def _read_list(composition: Composition, key: str, file: Path) -> list[Any]:
     """Reads a study's tasks or seeds, before the rest of the config."""
-    values: list[Any] = as_plain(cfg, key).get(key, [])
+    values: list[Any] = composition.value(key, [])
     check(f"{file}: {key}", values, kinds(Root)[key])
     return values
 
@@ -222,14 +227,17 @@ def _check_experiment(file: Path) -> None:
             raise SymphonyError(f"{file}: found a single {key}, allowed: {ALONE[key]}, a list")
 
 
-def _task_runs(study: str, name: str, file: Path, task: str, cfg: Any, conf: Path) -> Iterator[Run]:
-    chosen = _choices(cfg, conf)
+def _task_runs(
+    study: str, name: str, file: Path, task: str, composition: Composition, composer: Composer, conf: Path
+) -> Iterator[Run]:
+    chosen = _choices(composition, composer)
     choices = {group: chosen[group] for group in GROUPS}
     options = sorted(f"model/{name}" for group, name in chosen.items() if group.startswith("model@"))
     identity = {"study": study, "experiment": name, "choices": choices, "options": options}
-    seeds = _read_list(cfg, "seeds", file)
+    seeds = _read_list(composition, "seeds", file)
     for seed in seeds:
-        config, execution = _resolve(cfg, identity, conf, seed=seed, whole=seed == seeds[0])
+        composition.set("seed", seed)
+        config, execution = _resolve(composition, identity, composer, conf, whole=seed == seeds[0])
         yield Run(
             digest=digest(config),
             study=study,
@@ -242,137 +250,61 @@ def _task_runs(study: str, name: str, file: Path, task: str, cfg: Any, conf: Pat
         )
 
 
-def _choices(cfg: Any, conf: Path) -> dict[str, str]:
+def _choices(composition: Composition, composer: Composer) -> dict[str, str]:
     """Returns the option of each group in a composed config.
 
     Raises:
         SymphonyError: An option does not exist, or is a path: Hydra would accept one, which then names output folders.
     """
-    chosen: dict[str, Any] = {**dict.fromkeys(GROUPS), **cfg.hydra.runtime.choices}
+    chosen: dict[str, Any] = {**dict.fromkeys(GROUPS), **composition.choices}
     options = {group: name for group, name in chosen.items() if group.partition("@")[0] in (*GROUPS, "model")}
     for group, name in options.items():
-        known = _options(conf, group.partition("@")[0])
+        known = composer.options(group.partition("@")[0])
         if name not in known:
             raise SymphonyError(f"{group}: found {shown(name)}, allowed: {', '.join(known)}")
     return options
 
 
-def _compose(conf: Path, overrides: list[str]) -> Any:
-    from hydra import compose, initialize_config_dir
-    from hydra.core.config_store import ConfigStore
-    from hydra.errors import HydraException, MissingConfigException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    ConfigStore.instance().store(name="root_schema", node=Root)
-    try:
-        with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-            return compose("config", overrides, return_hydra_config=True)
-    except MissingConfigException as error:
-        group, _, option = str(error.missing_cfg_file or "").rpartition("/")
-        raise SymphonyError(f"{group}: found {option!r}, allowed: {', '.join(_options(conf, group))}") from error
-    except YAMLError as error:
-        raise broken(error) from error
-    except (HydraException, OmegaConfBaseException) as error:
-        raise SymphonyError(_explain(error, overrides)) from error
-    except (ValueError, TypeError, AttributeError, AssertionError, KeyError, RecursionError) as error:
-        # Hydra's own checks have gaps, e.g. for the contents of a list of defaults.
-        raise SymphonyError(f"{_place(overrides)}: found {_line(error)}, allowed: a config for Hydra") from error
-
-
-def _options(conf: Path, group: str) -> list[str]:
-    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
-
-
-def _place(overrides: Sequence[str]) -> str:
-    """Returns the file that a composition begins with."""
-    chosen = [item.partition("=")[2] for item in overrides if item.startswith("+experiment=")]
-    return f"conf/experiment/{chosen[0]}.yaml" if chosen else "conf"
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-def _explain(error: Exception, overrides: Sequence[str]) -> str:
-    """Turns Hydra's and OmegaConf's reports into one line with the full name of the key."""
-    chain: list[BaseException] = [error]
-    while (deeper := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(deeper)
-    named = [link for link in chain if getattr(link, "full_key", None)]
-    cause = named[-1] if named else error.__cause__ or chain[min(1, len(chain) - 1)]
-    key = getattr(cause, "full_key", None) or ""
-    override = next((item for item in overrides if key and item.lstrip("+~").partition("=")[0] == key), "")
-    where = override or (_place(overrides) if overrides else "")
-    text = re.sub(r"is not in struct|not in '\w+'", "is not in the config", _line(cause))
-    siblings = getattr(cause, "parent_node", None)
-    misspelt = siblings is not None and "not in the config" in text
-    known = [str(name) for name in siblings or () if name != "hydra"] if misspelt else []
-    allowed = ", ".join(known) or allowed_at(key)
-    if misspelt and "." in key and not override.startswith("+"):
-        allowed = "; ".join(filter(None, (allowed, f"+{override or f'{key}=<value>'} adds a new key")))
-    if allowed and not known:
-        text = f"found a value that is not allowed ({text.rstrip('.')})"
-    return ": ".join(filter(None, (where, key, text))) + f", allowed: {allowed or 'a value, or ${<another key>}'}"
+def _alone(overrides: Sequence[str], conf: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the scientific config and the execution settings outside any study."""
+    composer = Composer(conf)
+    composition = composer.compose(overrides)
+    resolved = _resolve(composition, {}, composer, conf)
+    _choices(composition, composer)
+    return resolved
 
 
 def _resolve(
-    cfg: Any, identity: Mapping[str, Any], conf: Path, *, seed: int | None = None, whole: bool = True
+    composition: Composition, identity: Mapping[str, Any], composer: Composer, conf: Path, *, whole: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the scientific config and the execution settings of a composed config; `whole` checks its parts, too."""
-    if seed is not None:
-        cfg.seed = seed
-    plain = as_plain(cfg)
-    config, execution = settle(plain, identity, conf)
+    plain = composition.plain()
+    config, execution = settle(plain, identity, conf, checked=not whole)
     if whole:
-        _choices(cfg, conf)
         check_parts(config)
-        check_preset(plain["preset"], conf)
+        if composer.first_time(plain["preset"]):
+            check_preset(plain["preset"], conf)
     return config, execution
 
 
-def as_plain(cfg: Any, only: str = "") -> dict[str, Any]:
-    """Returns a composed config as JSON values, without Hydra's own part, with interpolations resolved.
+def settle(
+    plain: Mapping[str, Any], identity: Mapping[str, Any], conf: Path, *, checked: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the scientific config and the execution settings for the output of `Composition.plain`.
 
     Args:
-        only: Returns only this root key.
-
-    Raises:
-        SymphonyError: An interpolation has no target, or a value is missing.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    # On the command line Hydra reads `inf` as a number, which JSON lacks; here it is the name of an option.
-    words = {"Infinity": "inf"}
-    try:
-        values = {str(key): cfg[key] for key in cfg if key == only or (not only and key != "hydra")}
-        if "preset" in values:  # the other keys refer to it
-            check_option("preset", values["preset"])
-        resolved = {
-            key: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
-            if OmegaConf.is_config(value)
-            else value
-            for key, value in values.items()
-        }
-    except (OmegaConfBaseException, RecursionError) as error:
-        raise SymphonyError(_explain(error, ())) from error
-    plain: dict[str, Any] = json.loads(json.dumps(resolved), parse_constant=lambda name: words.get(name, float("nan")))
-    return plain
-
-
-def settle(plain: Mapping[str, Any], identity: Mapping[str, Any], conf: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the scientific config and the execution settings for the output of `as_plain`.
+        checked: Whether it differs from one that was checked only in an allowed seed.
 
     Raises:
         SymphonyError: A value of the root or of an agent is not allowed (`check_parts` checks the other parts).
     """
-    check_root(plain)
+    if not checked:
+        check_root(plain)
     # A list, because its order is the order of the first calls. It includes the digest of the shipped weights that a
     # model is or was made from, or the commit that its download is pinned to, so that new weights give new runs.
     agents = plain["pool"]["agents"].items()
     named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents]
-    limits = limits_of(plain["budget"], identity.get("choices", {}).get("task"), _options(conf, "task"))
+    limits = limits_of(plain["budget"], identity.get("choices", {}).get("task"), option_names(conf, "task"))
     execution = {**plain["execution"], "data_dir": plain["data_dir"], **served(plain["pool"])}
     plain = {**plain, "pool": {"agents": named}, "budget": limits}
     config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, *UNFOLDED)}

@@ -69,13 +69,14 @@ def experiments(conf: Path, study: str, overrides: Sequence[str] = ()) -> list[V
 def describe(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("conf")) -> list[Experiment]:
     """Describes a study's experiments for the report, without composing them; those of the main table come first."""
     known = experiments(conf, study, overrides)
+    names = {variant.name for variant in known}
     described = []
     for variant in known:
         node = load(conf / "experiment" / study / f"{variant.base}.yaml")
         words = {key: str(node.get(key) or "") for key in ("title", "question", "table", "against")}
         if variant.suffix:
             words["title"] = variant.titled(words["title"] or variant.base)
-        if any(f"{words['against']}{variant.suffix}" == other.name for other in known):  # swept in the same way
+        if f"{words['against']}{variant.suffix}" in names:  # swept in the same way
             words["against"] += variant.suffix
         described.append(Experiment(name=variant.name, **words))
     return sorted(described, key=lambda experiment: (experiment.table != "main", experiment.table))
@@ -90,7 +91,7 @@ def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("c
     Raises:
         SymphonyError: The study has no experiment of that name, or its experiments name different ones.
     """
-    names = [variant.name for variant in experiments(conf, study, overrides)]
+    names = {variant.name: None for variant in experiments(conf, study, overrides)}  # keeps the order, finds quickly
     overridden = [item.lstrip("+").partition("=")[2] for item in overrides if item.lstrip("+").startswith("reference=")]
     folder = conf / "experiment" / study
     files = sorted(path.stem for path in folder.glob("*.yaml"))

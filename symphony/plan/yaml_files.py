@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -169,15 +171,20 @@ def load(path: Path, *, resolve: bool = False) -> dict[str, Any]:
     Raises:
         SymphonyError: As in `check_file`, or an interpolation without a target.
     """
+    check_file(path)
+    return copy.deepcopy(_loaded(str(path), path.read_bytes(), resolve))
+
+
+@lru_cache(maxsize=1024)
+def _loaded(path: str, content: bytes, resolve: bool) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    check_file(path)
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=resolve)
+        whole = OmegaConf.to_container(OmegaConf.load(io.StringIO(content.decode())), resolve=resolve)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         raise broken(error, path) from error
-    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}
+    return {str(key): value for key, value in whole.items()} if isinstance(whole, dict) else {}
 
 
 def broken(error: Exception, path: object = "conf") -> SymphonyError:

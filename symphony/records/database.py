@@ -246,10 +246,12 @@ def _load_table(connection: Any, table: str, record: type[Any], manifests: Mappi
             raise damaged(Path(file), "nothing", "the records of a finished run")
     columns = schema(record)
     connection.execute(f"CREATE TABLE {table} ({', '.join(f'{name} {kind}' for name, kind in columns.items())})")
-    shapes = [(file, *shape) for file in files for shape in _shapes(connection, file)]
     lines = dict.fromkeys(files, 0)
-    for file, shape, count in shapes:
-        _check_shape(file, json.loads(shape), record)
+    fitting: set[str] = set()
+    for file, shape, count in _shapes(connection, files):
+        if shape not in fitting:
+            _check_shape(file, json.loads(shape), record)
+            fitting.add(shape)
         lines[file] += count
     for file, line_count in lines.items():
         check_lines(Path(file), line_count, manifests[Path(file).parent][FILES[record]])
@@ -261,18 +263,19 @@ def _load_table(connection: Any, table: str, record: type[Any], manifests: Mappi
     )
 
 
-def _shapes(connection: Any, file: str) -> list[tuple[str, int]]:
-    """Returns the shapes of a file's lines, and how many lines have each."""
+def _shapes(connection: Any, files: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Returns the shapes of each file's lines, and how many lines have each."""
     import duckdb
 
+    query = """SELECT filename, json_structure(json)::VARCHAR, count(*)
+               FROM read_ndjson_objects($files, filename = true) GROUP BY ALL ORDER BY ALL"""
     try:
-        shapes: list[tuple[str, int]] = connection.execute(
-            "SELECT json_structure(json)::VARCHAR, count(*) FROM read_ndjson_objects(?) GROUP BY ALL ORDER BY ALL",
-            [file],
-        ).fetchall()
+        shapes: list[tuple[str, str, int]] = connection.execute(query, {"files": list(files)}).fetchall()
     except duckdb.Error as error:
+        if len(files) > 1:  # one by one, so that the error names the file
+            return [shape for file in files for shape in _shapes(connection, [file])]
         finding = f"a line that is not JSON ({str(error).splitlines()[0]})"
-        raise damaged(Path(file), finding, "a JSON object a line") from error
+        raise damaged(Path(files[0]), finding, "a JSON object a line") from error
     return shapes
 
 

@@ -318,6 +318,15 @@ APART = (FILES[TimingRecord], WALL)
 
 def field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
     """Returns each field's type without None, and whether None is allowed, in the order of the dataclass."""
+    if record not in _FIELD_TYPES:
+        _FIELD_TYPES[record] = _find_field_types(record)
+    return _FIELD_TYPES[record]
+
+
+_FIELD_TYPES: dict[type[Any], dict[str, tuple[Any, bool]]] = {}
+
+
+def _find_field_types(record: type[Any]) -> dict[str, tuple[Any, bool]]:
     by_field: dict[str, tuple[Any, bool]] = {}
     for name, hint in typing.get_type_hints(record).items():
         if typing.get_origin(hint) in (typing.Union, types.UnionType):

@@ -6,8 +6,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
-import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,44 +18,13 @@ from symphony.plan.compose import plan
 from symphony.plan.specs import freeze, groups
 from symphony.records.records import is_complete
 from symphony.run.runner import Place, run_group
+from tests.pipeline.small_project import jobs, small_project, snakemake
 from tests.scripted_pool import ROOT, Silent, backend
-
-KEPT = ("symphony", "uniform", "single_llama")
-
-
-def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(project / ".cache")}
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
-
-
-def jobs(project: Path, *arguments: str) -> dict[str, int]:
-    """Rule -> number of jobs that would run."""
-    told = snakemake(project, "--dry-run", *arguments)
-    assert told.returncode == 0, told.stdout + told.stderr
-    stats = re.search(r"^job +count\n-[- ]+\n(.*?)^total", told.stdout, re.MULTILINE | re.DOTALL)
-    lines = stats[1].splitlines() if stats else []
-    return {name: int(count) for name, count in (line.split() for line in lines if line.strip())}
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The project's workflow over a small study."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    for name in ("Snakefile", "environment.yml"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("workflow", "profiles", "conf"):
-        shutil.copytree(ROOT / name, folder / name)
-    (folder / "symphony").symlink_to(ROOT / "symphony")
-    for path in (folder / "conf" / "experiment" / "quickstart").glob("*.yaml"):
-        if path.stem not in KEPT:
-            path.unlink()
-    config = folder / "conf" / "config.yaml"
-    text = re.sub(r"(?m)^tasks: .*", "tasks: [mini_qa]", config.read_text())
-    text = re.sub(r"(?m)^seeds: .*", "seeds: [0, 1]", text)
-    config.write_text(re.sub(r"(?m)^problems: .*", "problems: 2", text))
-    return folder
+    return small_project(tmp_path / "project")
 
 
 def finish_runs(project: Path) -> list[str]:

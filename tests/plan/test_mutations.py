@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from symphony import fields
 from symphony.forecast import doctor
 from symphony.plan import compose
+from symphony.plan.composition import Composer
 from symphony.plan.options import model
 from symphony.plan.schema import GROUPS, Root, _preset_fields, check_parts, check_preset
 from symphony.plan.specs import PARTS, build
@@ -94,7 +95,7 @@ Path_ = tuple[str, ...]
 def composed_root() -> dict[str, Any]:
     """The default config, composed; its pool is an endpoint, whose weights nobody has to read."""
     pool = {"agents": {"one": dict(plain(CONF / "model" / "api_local.yaml"))}}
-    return {**compose.as_plain(compose._compose(CONF, [])), "pool": pool}
+    return {**Composer(CONF).compose([]).plain(), "pool": pool}
 
 
 @pytest.fixture(scope="module")

@@ -153,6 +153,7 @@ def test_another_recorded_answer_is_a_difference(bundled: Path, tmp_path: Path) 
         files[name] = lzma.compress("".join(f"{json.dumps(line)}\n" for line in lines).encode())
         index = json.loads(files["recordings/manifest.json"])
         index["files"][name.partition("/")[2]]["sha256"] = describe(files[name])["sha256"]
+        del index["sha256"]  # as an older version would have written it
         files["recordings/manifest.json"] = json.dumps(index).encode()
 
     done = repeated(forged(bundled, tmp_path / "other.zip", change), tmp_path / "out")

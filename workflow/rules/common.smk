@@ -1,7 +1,9 @@
 # The plan: the study's runs, their groups and their digests. It is composed once (cached under outputs/plans by the
-# digest of every input) and frozen per group, so that no job reads conf/ while it is being edited.
+# digest of every input) and frozen per group, so that no job reads conf/ while it is being edited. A snakemake that is
+# itself a job (on a cluster each job is one) reads what the one that submitted it wrote down.
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
@@ -15,16 +17,15 @@ with listening():
     from symphony.weights.fetch import data_folder
     from symphony.report.figures import FIGURES, KINDS
     from symphony.report.tables import TABLES, heading
+    from symphony.run.jobs import Jobs, is_there, jobs_file
     from symphony.run.runner import Place, withdraw
     from symphony.run.serving import held
-    from symphony.plan.needs import available, has_data, pool_sizes
+    from symphony.plan.needs import available, pool_sizes
     from symphony.run.recordings import describe_origin
-    from symphony.plan.model_spec import models
     from symphony.plan.specs import SHARED, freeze, groups
-    from symphony.studies import manifests
     from symphony.types import SymphonyError
 
-# Our profile takes no lock (profiles/default). Another profile does, and a snakemake that is killed leaves it.
+# Our profiles take no lock. Another profile does, and a snakemake that is killed leaves it.
 if (
     workflow.is_main_process
     and "--unlock" not in sys.argv
@@ -45,82 +46,65 @@ for key in config:
             f"symphony: --config {key}: found an unknown key, allowed: {', '.join(KEYS)}"
         )
 STUDY = str(config.get("study", "quickstart"))
-OVERRIDES = str(config.get("overrides", "")).split()
-OVERRIDES += [f"size={config['size']}"] if "size" in config else []
-SHARE = str(config.get("share", ",".join(SHARED))).split(",")
-LEFT_OUT = []
+JOBS_FILE = jobs_file(config, Path("outputs/plans"))
+SERVERS = ExitStack()
+
+
+def plan_study():
+    """Composes the study, writes down what its jobs need, and returns that."""
+    overrides = str(config.get("overrides", "")).split()
+    overrides += [f"size={config['size']}"] if "size" in config else []
+    share = str(config.get("share", ",".join(SHARED))).split(",")
+    left_out = []
+    groups((), share)
+    runs = plan(STUDY, overrides, conf=CONF, data=DATA, cache=Path("outputs/plans"))
+    runs = available(runs, left_out.append)
+    left_out += replaced(STUDY, overrides, conf=CONF)
+    described = claims(STUDY, overrides, conf=CONF)
+    for text in left_out:
+        print(f"symphony: {text}", file=sys.stderr)
+    if not runs:
+        sys.exit(f"symphony: {STUDY}: nothing is left to run")
+    grouped = groups(runs, share)
+    for group in grouped:
+        freeze(group, Path("outputs/groups"))
+        withdraw(group, Place())
+    jobs = Jobs.of(
+        grouped, sources(CONF), data=DATA, outputs=Path("outputs"), conf=CONF
+    )
+    jobs.freeze(JOBS_FILE)
+    # The servers of `pool.serve` live as long as this process, from their first job to the last.
+    SERVERS.enter_context(held(runs))
+    # Titles, questions and order of the experiments; written only if they change, so that a new title remakes only the
+    # report.
+    write_description(
+        STUDY,
+        Path(f"outputs/{STUDY}/plan.json"),
+        overrides,
+        conf=CONF,
+        left_out=left_out,
+        recorded=describe_origin(runs),
+        claims=described,
+        pools=pool_sizes(runs, DATA),
+    )
+    return jobs
+
+
 try:
     with listening():
-        groups((), SHARE)
-        RUNS = plan(STUDY, OVERRIDES, conf=CONF, data=DATA, cache=Path("outputs/plans"))
-        RUNS = available(RUNS, LEFT_OUT.append)
-        LEFT_OUT += replaced(STUDY, OVERRIDES, conf=CONF)
-        CLAIMS = claims(STUDY, OVERRIDES, conf=CONF)
-        SOURCES = sources(CONF)
-        GROUPS = {group.name: group for group in groups(RUNS, SHARE)}
-        for group in GROUPS.values():
-            freeze(group, Path("outputs/groups"))
-            withdraw(group, Place())
-        if workflow.is_main_process:
-            # The servers of `pool.serve` live as long as this process, from their first job to the last.
-            SERVERS = held(RUNS)
-            SERVERS.__enter__()
+        JOBS = plan_study() if workflow.is_main_process else Jobs.thaw(JOBS_FILE)
 except SymphonyError as error:
     sys.exit(f"symphony: {error}")
-
-for text in LEFT_OUT:
-    print(f"symphony: {text}", file=sys.stderr)
-if not RUNS:
-    sys.exit(f"symphony: {STUDY}: nothing is left to run")
-
-
-def downloads(group):
-    """Returns manifests of the missing downloads that a group's runs need."""
-    options = {
-        f"task/{run.task}"
-        for run in group.runs
-        if not has_data(run.config, run.data(DATA))
-    }
-    options |= {
-        option
-        for run in group.runs
-        for option in run.config["options"]
-        if run.execution["store"] != "replay" and not is_there(option)
-    }
-    return [
-        f"{DATA}/{option}/manifest.json"
-        for option in sorted(options)
-        if option in SOURCES
-    ]
-
-
-def is_there(option):
-    """Whether a model's one file is in the user's own folder, so that nothing must be downloaded."""
-    kind, _, name = option.partition("/")
-    try:
-        spec = model(name, conf=CONF) if kind == "model" else None
-        return bool(spec and spec.is_stepped and spec.folder(DATA))
-    except SymphonyError:
-        return False
-
-
-def has_engine(group):
-    """Whether a model of the group uses as many threads as it gets."""
-    return any(
-        spec.is_stepped for run in group.runs for spec in models(run.config).values()
-    )
 
 
 def weights(option):
     """Returns where a model's weights are: its download's manifest, or the files shipped or already present."""
-    if is_there(f"model/{option}"):
+    if is_there(f"model/{option}", data=DATA, conf=CONF):
         return str(model(option, conf=CONF).file(DATA))
-    if f"model/{option}" in SOURCES:
+    if f"model/{option}" in sources(CONF):
         return f"{DATA}/model/{option}/manifest.json"
     return sorted(map(str, model(option, conf=CONF).folder(DATA).glob("*.safetensors")))
 
-
-QUANTISED = [str(file) for file in manifests(RUNS, Path("outputs"))]
 
 # Finds the package in the project's folder, wherever snakemake was started.
 SYMPHONY = f"PYTHONPATH={shlex.quote(workflow.basedir)}:${{PYTHONPATH:-}} {shlex.quote(sys.executable)} -m symphony"

@@ -1,22 +1,11 @@
 # Records -> database -> tables, figures, page. Nothing here asks a model.
 DATABASE = f"outputs/{STUDY}/records.duckdb"
-# Titles, questions and order of the experiments; written only if they change, so that a new title remakes only the report.
 PLAN = f"outputs/{STUDY}/plan.json"
-write_description(
-    STUDY,
-    Path(PLAN),
-    OVERRIDES,
-    conf=CONF,
-    left_out=LEFT_OUT,
-    recorded=describe_origin(RUNS),
-    claims=CLAIMS,
-    pools=pool_sizes(RUNS, DATA),
-)
 
 
 rule load:
     input:
-        expand("outputs/groups/{group}/done.json", group=GROUPS),
+        expand("outputs/groups/{group}/done.json", group=JOBS.groups),
     output:
         DATABASE,
     log:
@@ -27,8 +16,8 @@ rule load:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         symphony=SYMPHONY,
     message:
@@ -48,7 +37,7 @@ rule report:
     input:
         database=DATABASE,
         plan=PLAN,
-        quantised=QUANTISED,
+        quantised=JOBS.quantised,
     output:
         [
             report(
@@ -103,8 +92,8 @@ rule report:
         "../../environment.yml"
     threads: 2  # of a large study, the trees are written beside the tables
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         symphony=SYMPHONY,
         study=STUDY,
