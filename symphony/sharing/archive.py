@@ -28,6 +28,8 @@ FORMAT = 1
 INDEX = "bundle.json"
 PLAN, TABLES, GROUPS, RUNS, RECORDINGS, QUANTISED = "plan.json", "tables", "groups", "runs", "recordings", "quantised"
 """What a bundle holds, beside its index."""
+SHARED = ("task", "pool")
+"""What the runs of a group share, as recorded answers do."""
 REPLAYED = "replayed"
 """Folder of the repeated runs, beside what was unpacked."""
 MADE_BY = "symphony bundle"
@@ -197,11 +199,16 @@ def _fault(entry: zipfile.ZipInfo) -> str:
         return "an unknown compression"
     top, *below = entry.filename.split("/")
     if below:
-        placed = top in _TOPS and len(below) <= 2 and all(_NAME.fullmatch(part) for part in below)
+        placed = top in _TOPS and len(below) <= 2 and all(is_name(part) for part in below)
         return "" if placed else "a file out of place"
     if top == INDEX:
         return f"an index of {entry.file_size:,} bytes" if entry.file_size > MOST_INDEX else ""
     return "" if top == PLAN else "a file out of place"
+
+
+def is_name(name: object) -> bool:
+    """Whether something may be the name of a file: it leads nowhere else."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def _parse(bundle: Path, data: bytes) -> Index:
@@ -221,8 +228,8 @@ def _parse(bundle: Path, data: bytes) -> Index:
             runs=tuple(content["runs"]),
             files={name: _entry(entry) for name, entry in content["files"].items()},
         )
-        sound = isinstance(index.study, str) and _NAME.fullmatch(index.study) and index.study not in _TAKEN
-        sound = sound and all(isinstance(run, str) and _NAME.fullmatch(run) for run in index.runs)
+        sound = is_name(index.study) and index.study not in _TAKEN
+        sound = sound and all(is_name(run) for run in index.runs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _refused(bundle, f"an {INDEX} without {error}") from error
     if not sound or not index.runs or len(set(index.runs)) < len(index.runs):

@@ -17,12 +17,9 @@ from symphony.report.tables import write_tables
 from symphony.run import recordings
 from symphony.run.runner import Place
 from symphony.sharing import archive
-from symphony.sharing.archive import GROUPS, PLAN, QUANTISED, RECORDINGS, RUNS, TABLES, Index
+from symphony.sharing.archive import GROUPS, PLAN, QUANTISED, RECORDINGS, RUNS, SHARED, TABLES, Index
 from symphony.studies import Prepared
 from symphony.types import SymphonyError
-
-SHARED = ("task", "pool")
-"""What the runs of a group share, as recorded answers do."""
 
 Contents = dict[str, Path | bytes]
 

@@ -24,7 +24,7 @@ from symphony.plan.needs import data_files, has_data, has_files, unavailable, un
 from symphony.plan.specs import Group, Run, thaw
 from symphony.records.records import ProblemRecord, RunRecord, read_records
 from symphony.run import progress, recordings, runner
-from symphony.sharing.archive import GROUPS, RECORDINGS, REPLAYED, RUNS, Index
+from symphony.sharing.archive import GROUPS, RECORDINGS, REPLAYED, RUNS, SHARED, Index, is_name
 from symphony.sharing.compare import differing_records
 from symphony.types import Completion, Request, SymphonyError
 
@@ -67,6 +67,15 @@ def thaw_groups(folder: Path, index: Index) -> list[Group]:
         SymphonyError: A group is damaged, or a run of the index is in none or in two.
     """
     groups = [thaw(path) for path in sorted(folder.glob(f"{GROUPS}/*/plan.json"))]
+    for group in groups:
+        if set(group.shared) != set(SHARED):
+            raise SymphonyError(f"{folder / GROUPS}: found groups that share {group.shared!r}, allowed: {SHARED!r}")
+        for run in group.runs:  # these become parts of paths
+            for name in (group.name, run.study, run.task, run.pool):
+                if not is_name(name):
+                    raise SymphonyError(f"{folder / GROUPS}: found the name {name!r:.100}, allowed: one of a file")
+            if run.study != index.study or type(run.seed) is not int:
+                raise SymphonyError(f"{folder / GROUPS}: found a run of {run.study}, allowed: {index.study}")
     named = sorted(run.digest for group in groups for run in group.runs)
     if named != sorted(index.runs):
         raise SymphonyError(

@@ -17,7 +17,7 @@ from symphony.sharing import bundle, replay
 from symphony.sharing.archive import INDEX, unpack
 from symphony.sharing.reproduce import reproduce
 from symphony.studies import Prepared
-from symphony.types import SymphonyError
+from symphony.types import SymphonyError, canonical_json
 from tests.sharing.conftest import Change, contents, describe, forged
 
 Files = dict[str, bytes]
@@ -68,8 +68,29 @@ def changed_config(files: Files, key: str, values: dict[str, object]) -> None:
     plain = json.loads(files[path])
     plain.pop("sha256")
     plain["runs"][0]["config"][key].update(values)
-    text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    files[path] = json.dumps({**plain, "sha256": hashlib.sha256(text.encode()).hexdigest()}).encode()
+    digest = hashlib.sha256(canonical_json(plain).encode()).hexdigest()
+    files[path] = json.dumps({**plain, "sha256": digest}).encode()
+
+
+def changed_group(files: Files, **values: object) -> None:
+    """Changes what a frozen group, or its one run, is called, and its digest as if it were meant so."""
+    (path,) = (name for name in files if name.startswith("groups/"))
+    plain = json.loads(files[path])
+    plain.pop("sha256")
+    for key, value in values.items():
+        (plain if key in plain else plain["runs"][0])[key] = value
+    digest = hashlib.sha256(canonical_json(plain).encode()).hexdigest()
+    files[path] = json.dumps({**plain, "sha256": digest}).encode()
+
+
+@pytest.mark.parametrize("key", ["name", "study", "task", "pool", "seed", "shared"])
+@pytest.mark.parametrize("value", ["../../evil", "/tmp/evil", "", "a/b"])
+def test_a_name_that_leads_out_of_the_folder_is_refused(key: str, value: str, bundled: Path, tmp_path: Path) -> None:
+    named = [value] if key == "shared" else value
+    hostile = forged(bundled, tmp_path / "hostile.zip", lambda files: changed_group(files, **{key: named}))
+    with pytest.raises(SymphonyError, match=r"groups: found .*, allowed: "):
+        repeated(hostile, tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"hostile.zip", "out"}
 
 
 def test_a_bundle_comes_out_identical_and_asks_no_model(bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +251,7 @@ def test_contents_that_cannot_be_are_one_error_and_leave_nothing(
 def test_two_processes_repeat_what_one_does_and_the_commands_say_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = ["quickstart", "tasks=[mini_qa,gridworld]", "seeds=[0]", "problems=1", "search.iterations=1"]
+    study = ["quickstart", "tasks=[mini_qa,gridworld]", "seeds=[0]", "problems=1"]
     outputs = ["--outputs", str(tmp_path / "outputs")]
     assert main(["run", *study, "--experiment", "symphony", *outputs]) == 0
     assert main(["bundle", *study, *outputs, "--out", str(tmp_path / "study.zip")]) == 0
