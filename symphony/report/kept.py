@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-KEPT = ("traces", "success_cells", "paired_cells", "anytime_cells", "reached", "judgements", "paper_cells")
+KEPT = (
+    "traces", "success_cells", "paired_cells", "anytime_answers", "anytime_cells", "leads", "reached", "evaluations",
+    "judgements", "paper_cells",
+)  # fmt: skip
 """Views of `views.sql` that take long to compute, each after those that it reads."""
 
 
