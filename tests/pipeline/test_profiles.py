@@ -15,7 +15,7 @@ from threading import Thread
 import pytest
 import yaml
 
-from tests.pipeline.small_project import command, environment, jobs, small_project
+from tests.pipeline.small_project import command, environment, jobs, small_project, snakemake
 from tests.scripted_pool import ROOT
 
 FETCHED = "data/model/tiny/manifest.json"
@@ -80,12 +80,13 @@ def test_an_edit_of_code_or_comment_repeats_nothing_on_slurm(project: Path, tmp_
 
 @pytest.mark.slow
 def test_a_job_reads_what_was_planned_and_not_the_configs_of_its_time(project: Path) -> None:
-    planned = jobs(project)
+    assert jobs(project)["run"] == 4
     group = next((project / "outputs" / "groups").iterdir()).name
     (project / "conf" / "experiment" / "quickstart" / "uniform.yaml").write_text("no: [yaml")
-    target = f"outputs/groups/{group}/done.json"
-    assert jobs(project, "--mode", "subprocess", target) == {"run": 1}
-    assert planned["run"] == 4
+    asked = ("--dry-run", f"outputs/groups/{group}/done.json")
+    assert snakemake(project, *asked).returncode != 0
+    told = snakemake(project, "--mode", "subprocess", *asked)
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 KUBECTL = """#!/bin/sh
