@@ -9,7 +9,7 @@ import pytest
 from bench import fuzz
 from symphony.types import SymphonyError
 
-SMALL = Namespace(completions=60, programs=0, configs=10, rows=3, flips=4)
+SMALL = Namespace(completions=60, programs=0, configs=30, rows=3, flips=4)
 
 
 @pytest.mark.slow
