@@ -17,7 +17,7 @@ MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
 # The packages by layers, from the lowest; a package (or a module beside them) imports only those of lower layers.
 LAYERS = (
     ("types",),
-    ("fields", "files", "stop", "chat", "arguments"),
+    ("fields", "files", "stop", "chat", "arguments", "cores"),
     ("models", "records"),
     ("agents", "tasks", "weights"),
     ("plan", "search", "report", "embedded", "simulated"),

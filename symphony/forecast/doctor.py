@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from symphony.cores import usable_cores
 from symphony.forecast.findings import Finding
 from symphony.models.api.probe import PROMPT, Probe, probe
 from symphony.models.chats import prompt_tokens
-from symphony.models.cores import usable_cores
 from symphony.models.devices import CARD, candidates
 from symphony.models.endpoint import read_key
 from symphony.models.folder import MANIFEST, PACKAGE, locate

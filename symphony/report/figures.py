@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from symphony.files import check_own
@@ -15,7 +16,7 @@ from symphony.report import drawings
 from symphony.report.cells import short
 from symphony.report.drawings import STYLE, TIP, Rows, wrapped
 from symphony.report.study import Study, open_study
-from symphony.report.tables import TABLES, read_table, read_view
+from symphony.report.tables import TABLES, Table, read_table, read_view
 from symphony.types import SymphonyError
 
 _MARK = "symphony figure"
@@ -37,10 +38,15 @@ def figure(
         return write_figure(study, name, out_dir)
 
 
-def write_figure(study: Study, name: str, out_dir: str | Path) -> tuple[Path, ...]:
+def write_figure(
+    study: Study, name: str, out_dir: str | Path, tables: Mapping[str, Table] = MappingProxyType({})
+) -> tuple[Path, ...]:
     """Draws one figure into `<name>.svg`, `.png`, `.pdf` and `<name>-phone.svg` and returns their paths.
 
     In the SVG files each mark that says something in words has class "tip" and a title, which viewers show on hover.
+
+    Args:
+        tables: Tables of the study that were read already.
     """
     if name not in _DRAW:
         raise SymphonyError(f"figure: found {name}, allowed: {', '.join(_DRAW)}")
@@ -55,7 +61,10 @@ def write_figure(study: Study, name: str, out_dir: str | Path) -> tuple[Path, ..
         check_own(path, lambda head: _MARK.encode() in head)
     check_own(pdf, lambda _: _MARK.encode() in pdf.read_bytes())  # its metadata are at its end
     source = _DRAW[name][0]
-    rows = read_table(study, source).records() if source in TABLES else read_view(study, source)
+    if source in TABLES:
+        rows = (tables[source] if source in tables else read_table(study, source)).records()
+    else:
+        rows = read_view(study, source)
     conditions = f"feedback: {study.provenance.feedback}    commit: {short(study.provenance.commit)}"
     with _drawn(name, rows, conditions, phone=False) as drawn:
         svg.write_text(_as_svg(drawn), encoding="utf-8")
@@ -135,3 +144,19 @@ FIGURES: Sequence[str] = tuple(_DRAW)
 """Every figure, in the order of the report."""
 
 CAPTIONS: dict[str, str] = {name: caption for name, (_, _, caption) in _DRAW.items()}
+
+EXPECTED: dict[str, str] = {
+    "success": "If search over a pool helps, the first method lies right of its members alone and of the rivals. "
+    "Whether a difference is shown is decided by the table below, which compares the same problems, and not by two "
+    "intervals.",
+    "anytime": "A line that rises early finds its answers with little. One that still rises at the right was stopped "
+    "by its budget; one that is flat there would gain nothing from more.",
+    "cost": "A good method lies far right in the left panel and far left in the right one. A search that stops at its "
+    "first success spends the less the more it solves, so few tokens and many solutions go together.",
+    "agents_over_time": "Lines that part show a scheduler that prefers some agents. They stay level where it asks all "
+    "equally often (uniform, round-robin).",
+    "diversity": "Several models should bring more distinct outputs than one: a longer first part of the bar.",
+    "skills": "A pool can gain if its members differ: then the best single model changes from row to row, and the pool "
+    "is near the best one in each.",
+}
+"""What a figure shows if the method works as meant, or how to tell; said beside it."""

@@ -10,6 +10,7 @@ from symphony.report import mechanisms
 from symphony.report.cells import signed
 from symphony.report.grids import ALL
 from symphony.report.stats import Estimate
+from symphony.report.study import Study
 from symphony.report.summary import VERDICTS, answer, difference_verdict
 from symphony.report.tables import Table
 
@@ -128,6 +129,28 @@ def first_screen(tables: Mapping[str, Table], reference: str) -> First:
         ),
         bound=bound,
     )
+
+
+def setting(study: Study) -> str:
+    """Says what the reference met and with what: tasks, models and limits; "" if it has no runs."""
+    rows = study.rows(
+        "SELECT DISTINCT task, agents, token_limit, call_limit FROM outcomes WHERE reference ORDER BY ALL"
+    )
+    if not rows:
+        return ""
+    tasks = list(dict.fromkeys(row[0] for row in rows))
+    agents = list(dict.fromkeys(agent for row in rows for agent in row[1]))
+    limits = [text for at, unit in ((2, "tokens"), (3, "calls")) if (text := _span({row[at] for row in rows}, unit))]
+    most = f"at most {' and '.join(limits)} a problem" if limits else "no limit of tokens or calls"
+    models = f"{len(agents)} models ({', '.join(agents)})" if len(agents) > 1 else f"One model ({agents[0]})"
+    return f"Tasks: {', '.join(tasks)}. {models}, {most}."
+
+
+def _span(limits: set[int | None], unit: str) -> str:
+    known = sorted(limit for limit in limits if limit is not None)
+    if len(known) < len(limits):
+        return ""
+    return f"{known[0]:,} {unit}" if len(known) == 1 else f"{known[0]:,} to {known[-1]:,} {unit}"
 
 
 def _rate(name: str, rate: Estimate, own: bool, difference: object) -> Bar:

@@ -15,15 +15,15 @@ from typing import Any
 from symphony.files import check_own
 from symphony.report import drawings, paper
 from symphony.report.cells import short
-from symphony.report.figures import CAPTIONS, FIGURES, write_figure
-from symphony.report.first import First, first_screen
+from symphony.report.figures import CAPTIONS, EXPECTED, FIGURES, write_figure
+from symphony.report.first import First, first_screen, setting
 from symphony.report.grids import Grid, Legends, grid
 from symphony.report.stats import FEW
 from symphony.report.study import Study, open_study
 from symphony.report.summary import Finding, folded, summarise
 from symphony.report.tables import TABLES, Table, read_table, write_table
 from symphony.report.trees import pick_trees
-from symphony.report.viewer.pages import write_trees
+from symphony.report.viewer.beside import trees_beside
 from symphony.types import SymphonyError
 
 
@@ -150,13 +150,16 @@ def build(
         SymphonyError: A file is missing or malformed.
     """
     folder = Path(out_dir)
-    with open_study(db_path, plan_json, quantised) as study:
+    database = Path(db_path).absolute()
+    with (
+        open_study(database, plan_json, quantised) as study,
+        trees_beside(study, database, database.parents[1] / "runs", folder / "trees"),
+    ):
         tables = {name: read_table(study, name) for name in TABLES}
         for table in tables.values():
             write_table(table, folder / "tables")
         for name in FIGURES:
-            write_figure(study, name, folder / "figures")
-        write_trees(study, Path(db_path).absolute().parents[1] / "runs", folder / "trees")
+            write_figure(study, name, folder / "figures", tables)
         return _render(study, tables, folder / "figures", folder / "report.html")
 
 
@@ -190,6 +193,7 @@ def _render(study: Study, tables: dict[str, Table], figures_dir: Path, page: Pat
         study=study,
         reference=reference,
         first=first,
+        setting=setting(study),
         groups=groups,
         folded=folded,
         chapters=_filled(_CHAPTERS, grids) + _others(grids),
@@ -197,6 +201,7 @@ def _render(study: Study, tables: dict[str, Table], figures_dir: Path, page: Pat
         grids=grids,
         drawing=_inliner(figures_dir),
         captions=CAPTIONS,
+        expected=EXPECTED,
         legends=legends,
         mark=_MARK,
         style=style,
@@ -248,6 +253,7 @@ def _as_json(study: Study, tables: dict[str, Table], groups: dict[str, list[Find
         "reference": study.title(study.reference),
         **asdict(study.provenance),
         "question": study.question,
+        "setting": setting(study),
         "answer": [first.answer, first.shown],
         "findings": {heading: [asdict(finding) for finding in findings] for heading, findings in groups.items()},
         "tables": {

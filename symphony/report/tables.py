@@ -21,6 +21,7 @@ from typing import Any
 
 from symphony.files import check_own
 from symphony.report.cells import DASH, MINUS, Cell, as_text, short, size
+from symphony.report.kept import keep_views
 from symphony.report.stats import Estimate, holm, verdict
 from symphony.report.study import Study, open_study, query_names, query_text
 from symphony.types import SymphonyError
@@ -133,6 +134,7 @@ def _rows(study: Study, name: str, text: str) -> tuple[tuple[str, ...], list[tup
     import duckdb
 
     try:
+        keep_views(study.connection, text)
         result = study.connection.execute(text)
         if result is None:
             raise SymphonyError(f"queries/{name}.sql: found no query, allowed: one SELECT")
@@ -168,6 +170,7 @@ def _verdict(row: Mapping[str, Cell], decided: str) -> str:
 
 def read_view(study: Study, name: str) -> list[dict[str, Cell]]:
     """Returns the rows of a view of `views.sql` as column -> cell, for a figure whose data no table shows."""
+    keep_views(study.connection, name)
     result = study.connection.execute(f"FROM {name}")
     columns = [column[0] for column in result.description]
     return [dict(zip(columns, map(_cell, row), strict=True)) for row in result.fetchall()]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.models.cores import usable_cores
+from symphony.cores import usable_cores
 from symphony.models.gguf.backend import GGUFBackend
 from symphony.models.gguf.drawing import Drawer
 from symphony.models.gguf.files import MODELS_VARIABLE, revision_of, weights_file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,10 @@ from typing import Any
 import pytest
 
 from symphony.report import build
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright (pip install -e '.[dev]')")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-if CHROMIUM is None:
-    pytest.skip("no Chromium (apt install chromium)", allow_module_level=True)
+from tests.report.chromium import DESKTOP, PHONE, opened_browser, serious_faults
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +23,8 @@ def page_file(synthetic_db: Path, plan_json: Path, manifest: Path, tmp_path_fact
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with opened_browser() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -172,13 +164,9 @@ def test_printing_shows_everything(visit: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_axe_finds_no_serious_fault(visit: Any, scheme: str, size: dict[str, int]) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe (pip install -e '.[dev]')")
     page = visit(scheme=scheme, size=size)
     page.click("#every")
-    found = axe.Axe().run(page).response["violations"]
-    serious = [(fault["id"], [node["html"][:200] for node in fault["nodes"]]) for fault in found
-               if fault["impact"] in ("serious", "critical")]  # fmt: skip
-    assert serious == []
+    assert serious_faults(page) == []
 
 
 def test_the_readme_shows_the_first_screen(visit: Any, tmp_path: Path) -> None:

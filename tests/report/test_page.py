@@ -16,8 +16,8 @@ import pytest
 
 from symphony.records.database import load
 from symphony.report import FIGURES, TABLES, build, figure, render
-from symphony.report.figures import KINDS
-from symphony.report.first import first_screen
+from symphony.report.figures import EXPECTED, KINDS
+from symphony.report.first import first_screen, setting
 from symphony.report.grids import Legends, grid, legend
 from symphony.report.paper import layouts
 from symphony.report.stats import Estimate
@@ -409,6 +409,19 @@ def test_a_study_without_claims_shows_the_differences_from_the_reference(
         screen = first_screen({name: read_table(study, name) for name in TABLES}, "symphony")
     (bar,) = screen.compared
     assert (bar.name, bar.verdict, bar.value) == ("symphony against lats", "better", "+100.0")
+
+
+def test_the_setting_names_tasks_models_and_limits(synthetic_db: Path, plan_json: Path) -> None:
+    with open_study(synthetic_db, plan_json) as study:
+        assert (
+            setting(study)
+            == "Tasks: gridworld, mini_qa. 3 models (llama, neox, qwen3), at most 4,000 tokens a problem."
+        )
+
+
+def test_every_figure_says_what_to_expect(page: Path) -> None:
+    assert EXPECTED.keys() == set(FIGURES)
+    assert page.read_text().count("What to expect.") == len(FIGURES)
 
 
 def test_the_answer_leaves_out_methods_that_met_other_problems() -> None:

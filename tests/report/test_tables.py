@@ -67,6 +67,16 @@ def test_every_table_is_written_in_three_formats_that_name_feedback_and_commit(
             assert "0123456789" in text
 
 
+def test_a_table_is_the_same_to_the_last_digit_whatever_was_read_before_it(
+    study: Study, synthetic_db: Path, plan_json: Path, manifest: Path
+) -> None:
+    for name in TABLES:
+        read_table(study, name)
+    for name in ("success", "calibration", "emcs", "anytime"):
+        with open_study(synthetic_db, plan_json, [manifest]) as alone:
+            assert as_csv(read_table(alone, name)) == as_csv(read_table(study, name))
+
+
 def test_rows_follow_the_plan_and_then_the_name(study: Study) -> None:
     rows = read_table(study, "success").records()
     assert [row["method"] for row in rows if row["task"] == "all tasks"] == [

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from annotated_types import Interval
 
+from symphony.cores import usable_cores
 from symphony.fields import check, kinds
 from symphony.models.chats import ChatTokenizer
-from symphony.models.cores import usable_cores
 from symphony.models.footprint import Footprint
 from symphony.models.gguf.engine import Engine
 from symphony.models.gguf.files import CELLS, check_sha256, revision_of, weights_file

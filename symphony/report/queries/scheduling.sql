@@ -12,29 +12,27 @@ shares AS (
     FROM (SELECT *, sum(calls) OVER (PARTITION BY run, problem) AS total FROM asked)
     GROUP BY experiment, title, position, scheduler, cluster, run, problem
 ),
--- One row an agent that a pick could have gone to.
-arms AS (
-    SELECT o.experiment, p.run, p.problem, p.pick, o.agents[i] = p.agent AS picked, p.counts[i] AS asked, p.means[i] AS mean,
-           p.bonuses[i] AS bonus, p.means[i] + p.bonuses[i] AS bound
-    FROM picks p JOIN outcomes o USING (run, problem), generate_series(1, len(o.agents)) AS arm(i) WHERE len(o.agents) > 1
+-- One row a pick: what the scheduler saw of each agent, and the place of the agent that it picked.
+seen AS (
+    SELECT o.experiment, p.counts, p.means, p.bonuses, list_position(o.agents, p.agent) AS own,
+           [mean + p.bonuses[i] FOR mean, i IN p.means] AS bounds,
+           [bonus >= list_max(p.bonuses) - 1e-9 FOR bonus IN p.bonuses] AS tops
+    FROM picks p JOIN outcomes o USING (run, problem) WHERE len(o.agents) > 1
 ),
 told AS (
-    SELECT *, bonus >= max(bonus) OVER here - 1e-9 AS top, mean >= max(mean) OVER here - 1e-9 AS best,
-           max(bound) OVER here AS highest, max(bonus) OVER (PARTITION BY experiment) > 0 AS by_bonus
-    FROM arms WINDOW here AS (PARTITION BY run, problem, pick)
+    SELECT experiment, max(list_max(bonuses)) > 0 AS by_bonus FROM seen GROUP BY experiment
 ),
 decided AS (
-    SELECT experiment, min(asked) > 0 AS known, max(mean) - min(mean) AS means,
-           CASE WHEN any_value(by_bonus) THEN max(bonus) - min(bonus) END AS bonuses,
-           CASE WHEN NOT any_value(by_bonus) THEN NULL
-                WHEN any_value(asked) FILTER (picked) = 0 THEN 'first'
-                WHEN any_value(bound) FILTER (picked) < max(highest) - 1e-9 THEN 'another'
-                WHEN NOT any_value(top) FILTER (picked) THEN 'against'
-                WHEN count(*) FILTER (top) = 1 THEN if(any_value(best) FILTER (picked), 'both', 'bonus')
-                WHEN count(*) FILTER (top AND mean >= any_mean - 1e-9) = 1 THEN 'tied'
+    SELECT experiment, list_min(counts) > 0 AS known, list_max(means) - list_min(means) AS means,
+           CASE WHEN by_bonus THEN list_max(bonuses) - list_min(bonuses) END AS bonuses,
+           CASE WHEN NOT by_bonus THEN NULL
+                WHEN counts[own] = 0 THEN 'first'
+                WHEN bounds[own] < list_max(bounds) - 1e-9 THEN 'another'
+                WHEN NOT tops[own] THEN 'against'
+                WHEN list_count([top FOR top IN tops IF top]) = 1 THEN if(means[own] >= list_max(means) - 1e-9, 'both', 'bonus')
+                WHEN list_count([mean FOR mean, i IN means IF tops[i] AND mean >= means[own] - 1e-9]) = 1 THEN 'tied'
                 ELSE 'order' END AS decision
-    FROM (SELECT *, max(mean) FILTER (picked) OVER (PARTITION BY run, problem, pick) AS any_mean FROM told)
-    GROUP BY experiment, run, problem, pick
+    FROM seen JOIN told USING (experiment)
 ),
 policies AS (
     SELECT experiment, avg(means) FILTER (known) AS means, avg(bonuses) FILTER (known) AS bonuses,

@@ -52,18 +52,13 @@ def read_searches(connection: Any, runs: Sequence[str]) -> Iterator[Searched]:
     and its answer is in memory as a whole.
     """
     sizes = dict(connection.execute("SELECT run, count(*) FROM nodes GROUP BY run").fetchall())
-    ((threads,),) = connection.execute("SELECT current_setting('threads')").fetchall()
-    connection.execute("RESET threads")  # the answer has an order of its own and sums nothing
-    try:
-        some: list[str] = []
-        for run in sorted(runs):
-            if some and sum(sizes.get(name, 0) for name in (*some, run)) > _AT_ONCE:
-                yield from _read_some(connection, some)
-                some = []
-            some.append(run)
-        yield from _read_some(connection, some)
-    finally:
-        connection.execute(f"SET threads = {threads}")
+    some: list[str] = []
+    for run in sorted(runs):
+        if some and sum(sizes.get(name, 0) for name in (*some, run)) > _AT_ONCE:
+            yield from _read_some(connection, some)
+            some = []
+        some.append(run)
+    yield from _read_some(connection, some)
 
 
 def _read_some(connection: Any, runs: list[str]) -> Iterator[Searched]:

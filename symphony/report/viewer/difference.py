@@ -22,8 +22,8 @@ from symphony.report.viewer.compare import (
     open_side,
     pair_problems,
 )
+from symphony.report.viewer.frames import asset, frame
 from symphony.report.viewer.packs import as_base64, pack_text
-from symphony.report.viewer.pages import ASSETS
 
 _MARK = '<meta name="generator" content="symphony diff">'
 _SHOWN = 100  # letters of a text that the terminal shows around the first difference
@@ -151,15 +151,10 @@ def _around(one: str, other: str) -> tuple[str, str]:
 def _write_page(page: Path, sides: list[Side], compared: int, found: list[_Found]) -> None:
     content = json.dumps(_content(sides, compared, found), ensure_ascii=False)
     write_atomic(page.with_name(f"{page.name.removesuffix('.html')}.json"), content + "\n")
-    scripts = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    scripts += f"\nshowDiff({json.dumps(as_base64(pack_text(content)))});\n"
-    style = (ASSETS / "viewer.css").read_text(encoding="utf-8")
-    allowed = base64.b64encode(hashlib.sha256(scripts.encode()).digest()).decode()
-    frame = (ASSETS / "diff.html").read_text(encoding="utf-8")
-    parts = {"MARK": _MARK, "ALLOWED": f"'sha256-{allowed}'", "STYLE": style, "SCRIPTS": scripts}
-    for name, text in parts.items():
-        frame = frame.replace(f"<!--{name}-->", text)
-    write_atomic(page, frame)
+    code = "\n".join(asset(name) for name in _SCRIPTS)
+    code += f"\nshowDiff({json.dumps(as_base64(pack_text(content)))});\n"
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    write_atomic(page, frame("diff", mark=_MARK, style=asset("viewer.css"), code=code, digest=digest))
 
 
 def _content(sides: list[Side], compared: int, found: list[_Found]) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
-from importlib import resources
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,13 @@ from typing import Any
 from symphony.records.prompts import PROMPTS, read_packs
 from symphony.report.study import Study
 from symphony.report.viewer.data import Searched, read_index, read_runs, read_searches
+from symphony.report.viewer.frames import SCRIPTS, asset, frame
 from symphony.report.viewer.packs import Packs, as_base64, check_name, pack_text, script
 from symphony.types import SymphonyError
 
 INDEX = "index.html"
 """The page that a report links to, as `trees/index.html`; `#experiment=...&task=...&outcome=...` filters it."""
 
-ASSETS = resources.files("symphony.report.viewer") / "assets"
-_PAGES = (
-    "index.html",
-    "tree.html",
-    "viewer.css",
-    "common.js",
-    "layout.js",
-    "map.js",
-    "panel.js",
-    "tree.js",
-    "index.js",
-)
 _MARK = "symphony trees"
 _NOT_KEPT = "The prompts of this run were not kept: it was recorded before prompts were."
 
@@ -45,17 +33,24 @@ def write_trees(study: Study, runs: Path, folder: Path) -> Path:
     Raises:
         SymphonyError: Something else is at `folder`, it cannot be written, or the prompts of a run are damaged.
     """
+    write_runs(study.connection, begin_trees(study, folder), runs, folder)
+    return folder / INDEX
+
+
+def begin_trees(study: Study, folder: Path) -> list[dict[str, Any]]:
+    """Writes all but the trees themselves, and returns what identifies the runs, in the order of the study's tables.
+
+    Raises:
+        SymphonyError: As for `write_trees`.
+    """
     _begin(folder)
     titles = {experiment.name: experiment.title for experiment in study.experiments}
-    place = {name: position for position, name in enumerate(titles)}  # the order of the study's tables
+    place = {name: position for position, name in enumerate(titles)}
     identities = [
         {**run, "title": titles[run["experiment"]]}
         for run in sorted(read_runs(study.connection), key=lambda run: place[run["experiment"]])
     ]
-    order = {identity["run"]: position for position, identity in enumerate(identities)}
-    by_run = {check_name(identity["run"]): identity for identity in identities}
-    for run, searches in groupby(read_searches(study.connection, list(by_run)), key=lambda searched: searched.run):
-        _write_run(by_run[run], searches, runs / run, folder / "data" / run)
+    order = {check_name(identity["run"]): position for position, identity in enumerate(identities)}
     described = {
         "generator": _MARK,
         "study": study.name,
@@ -68,7 +63,18 @@ def write_trees(study: Study, runs: Path, folder: Path) -> Path:
     (folder / "index.json").write_text(text + "\n", encoding="utf-8")
     packed = script("index", as_base64(pack_text(text)))
     (folder / "data" / "index.js").write_text(packed, encoding="utf-8")
-    return folder / INDEX
+    return identities
+
+
+def write_runs(connection: Any, identities: Sequence[dict[str, Any]], runs: Path, folder: Path) -> None:
+    """Writes the trees of some runs; what a run's files hold depends on nothing else.
+
+    Raises:
+        SymphonyError: The prompts of a run are damaged.
+    """
+    by_run = {identity["run"]: identity for identity in identities}
+    for run, searches in groupby(read_searches(connection, list(by_run)), key=lambda searched: searched.run):
+        _write_run(by_run[run], searches, runs / run, folder / "data" / run)
 
 
 def _begin(folder: Path) -> None:
@@ -84,8 +90,11 @@ def _begin(folder: Path) -> None:
     (folder / "data").mkdir(parents=True, exist_ok=True)
     # First of all, so that a folder that was not finished is known as made here.
     twin.write_text(f'{{"generator":"{_MARK}"}}\n', encoding="utf-8")
-    for name in _PAGES:
-        (folder / name).write_bytes((ASSETS / name).read_bytes())
+    for kind, scripts in SCRIPTS.items():
+        (folder / f"{kind}.html").write_text(frame(kind), encoding="utf-8")
+        for name in scripts:
+            (folder / name).write_text(asset(name), encoding="utf-8")
+    (folder / "viewer.css").write_text(asset("viewer.css"), encoding="utf-8")
 
 
 def _write_run(identity: dict[str, Any], searches: Iterable[Searched], run: Path, stem: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,27 +13,20 @@ import pytest
 
 from symphony.__main__ import main
 from symphony.report.viewer.pages import INDEX
+from tests.report.chromium import DESKTOP, PHONE, opened_browser, serious_faults
 from tests.report.conftest import SyntheticRun, synthetic_run
 from tests.report.viewer.conftest import publish, publish_folders, write_large_run
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="found no Chromium (apt-get install chromium, or name it in CHROMIUM)"),
-]
+pytestmark = pytest.mark.slow
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright (pip install -e '.[dev]')")
 RUN = "symphony-gridworld-1"
 HOSTILE = '</script><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'"`${1}&amp;\u2028\u202e'
-DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with opened_browser() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -60,11 +51,23 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return publish(tmp_path_factory.mktemp("trees"), runs)
 
 
+@pytest.fixture(scope="module")
+def differing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two runs whose second node got another observation."""
+    folder = tmp_path_factory.mktemp("diff")
+    first, second = synthetic_run(), synthetic_run()
+    at = next(index for index, node in enumerate(second.nodes) if node.node == 2)
+    second.nodes[at] = dataclasses.replace(second.nodes[at], observation=HOSTILE)
+    out = folder / "diff.html"
+    assert main(["diff", str(first.write(folder / "a")), str(second.write(folder / "b")), "--out", str(out)]) == 1
+    return out
+
+
 def until(page: Any, expression: str, seconds: float = 20) -> None:
     """Waits until an expression is true; the pages allow no `eval`, which playwright's own way of waiting needs."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        with suppress(playwright.Error):  # the page is being loaded
+        with suppress(sync_api.Error):  # the page is being loaded
             if page.evaluate(f"!!({expression})"):
                 return
         page.wait_for_timeout(20)
@@ -94,6 +97,41 @@ def test_every_page_loads_and_none_is_wider_than_the_screen(
         page.goto((trees / "x").as_uri().removesuffix("x") + address)
         until(page, "window.page || window.index")
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault_in_the_list_and_the_tree(
+    page: Any, trees: Path, size: dict[str, int], scheme: str
+) -> None:
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.goto((trees / INDEX).as_uri())
+    until(page, "window.index")
+    assert serious_faults(page) == []
+    open_tree(page, trees, f"{RUN}/gridworld-0/1")
+    until(page, "page.promptsKnown")
+    for tab in ("Calls", "Lessons", "Node"):
+        page.locator(".tabs button", has_text=tab).click()
+        assert serious_faults(page) == []
+    for summary in page.locator("#panel summary").all():  # a call's prompt comes into being when it is opened
+        summary.click()
+    page.evaluate("page.goTo(1)")
+    assert serious_faults(page) == []
+    page.click("#help")
+    assert serious_faults(page) == []
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault_in_a_diff(page: Any, differing: Path, size: dict[str, int], scheme: str) -> None:
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.goto(differing.as_uri())
+    until(page, "window.maps")
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert serious_faults(page) == []
 
 
 def test_a_row_of_the_index_opens_its_tree(page: Any, trees: Path) -> None:
@@ -265,13 +303,8 @@ def test_what_a_model_wrote_is_text_and_never_runs(page: Any, tmp_path: Path) ->
     assert page.locator("img").count() == 0
 
 
-def test_the_page_of_a_diff_marks_the_node_that_differs(page: Any, tmp_path: Path) -> None:
-    first, second = synthetic_run(), synthetic_run()
-    at = next(index for index, node in enumerate(second.nodes) if node.node == 2)
-    second.nodes[at] = dataclasses.replace(second.nodes[at], observation=HOSTILE)
-    out = tmp_path / "diff.html"
-    assert main(["diff", str(first.write(tmp_path / "a")), str(second.write(tmp_path / "b")), "--out", str(out)]) == 1
-    page.goto(out.as_uri())
+def test_the_page_of_a_diff_marks_the_node_that_differs(page: Any, differing: Path) -> None:
+    page.goto(differing.as_uri())
     until(page, "window.maps")
     assert page.evaluate("maps.map((map) => map.marked)") == [2, 2]
     cells = page.locator("#divergence .event")
