@@ -85,7 +85,7 @@ rule report:
         f"outputs/benchmarks/report/{STUDY}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: 2  # of a large study, the trees are written beside the tables
     resources:
         mem_mb=2000,
         runtime=30,

@@ -39,7 +39,7 @@ parts AS (
     FROM waits GROUP BY ALL HAVING sum(calls) > 0
     UNION ALL SELECT experiment, hardware, 5, 'everything else', other, NULL, NULL FROM whole
 )
-SELECT p.hardware AS machine, d.title AS method, array_to_string(d.agents, ' + ') AS agents, part AS "spent on", n,
+SELECT d.title AS method, p.hardware AS machine, array_to_string(d.agents, ' + ') AS agents, part AS "spent on", n,
        calls AS "calls a problem", seconds AS "seconds a problem", CASE WHEN apart THEN seconds.value / wall END AS "share",
        speed AS "tokens a second", CASE WHEN apart THEN wall END AS "wall seconds", CASE WHEN apart THEN cpu END AS "CPU seconds"
 FROM parts p JOIN whole USING (experiment, hardware) JOIN designs d USING (experiment)

@@ -48,14 +48,15 @@ class TreeMap {
 
   resize() {
     const { clientWidth, clientHeight } = this.canvas;
-    const known = this.width > 0;
+    const isWhole = !this.width || (this.fitted && ["x", "y", "sx", "sy"].every((part) => this.at[part] === this.fitted[part]));
+    if (!isWhole) this.at.y += (clientHeight - this.height) / 2; // what is in the middle stays there
     this.width = clientWidth;
     this.height = clientHeight;
     const dots = window.devicePixelRatio || 1;
     this.canvas.width = Math.round(clientWidth * dots);
     this.canvas.height = Math.round(clientHeight * dots);
     this.dots = dots;
-    if (!known && clientWidth) this.fit();
+    if (isWhole && clientWidth) this.fit();
     this.draw();
   }
 
@@ -89,6 +90,7 @@ class TreeMap {
     const sx = Math.min(LARGEST.x, (this.width - 8) / wide); // wide columns have room for texts
     const sy = Math.min(1, this.height / high);
     this.at = { sx, sy, x: Math.max(0, (this.width - wide * sx) / 2), y: Math.max(0, (this.height - high * sy) / 2) };
+    this.fitted = { ...this.at };
     this.draw();
   }
 
@@ -218,7 +220,7 @@ class TreeMap {
     this.texts = ROW * this.at.sy >= TEXT_ROW && this.at.sx > 0.45;
     const path = new Set();
     for (let id = this.selected; id !== null && id !== undefined; id = this.nodes[id].parent) path.add(id);
-    const visible = this.nodes.filter((node) => this.isVisible(node));
+    const visible = this.thinned(this.nodes.filter((node) => this.isVisible(node)), path);
     for (const node of visible) if (node.parent !== null) this.paintEdge(pen, node, path.has(node.node));
     for (const node of visible) {
       const y = this.y(node.node);
@@ -226,6 +228,18 @@ class TreeMap {
     }
     pen.globalAlpha = 1;
     if (!performance.getEntriesByName("painted").length) performance.mark("painted"); // tests read it
+  }
+
+  /** Of nodes that would be drawn upon each other, the first; those that are pointed out, and right ends, stay. */
+  thinned(nodes, path) {
+    if (ROW * this.at.sy > 0.5) return nodes;
+    const drawn = new Set();
+    return nodes.filter(({ node, solved }) => {
+      const place = this.layout.depth[node] * 65536 + Math.round(this.y(node));
+      const isFirst = !drawn.has(place);
+      drawn.add(place);
+      return isFirst || solved || path.has(node) || this.hits.has(node) || node === this.marked || node === this.problem.answer_node;
+    });
   }
 
   isVisible(node) {
