@@ -287,7 +287,7 @@ def test_a_study_is_loaded_and_reported_by_its_name(
     assert "quickstart: 2 of " in told
     page_text = (simulated / "quickstart" / "report.html").read_text()
     assert "runs are not finished" in page_text
-    assert 'SYMPHONY beats uniform choice of agents <span class="source">paper, Table 5</span>' in page_text
+    assert 'UCB scheduling beats uniform picks <span class="source">paper, Table 5</span>' in page_text
     assert (simulated / "quickstart" / "tables" / "claims.csv").is_file()
     assert main(["load", "quickstart", *SIMULATED, "--outputs", str(simulated)]) == 0
 

@@ -126,13 +126,13 @@ def _shown_differences(rows: Mapping[str, Mapping[str, Cell]], reference: str) -
     parts = []
     for verdict, words in (("positive", "better than"), ("negative", "worse than")):
         names = [_quoted(name) for name, found in verdicts.items() if found == verdict]
-        listing = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-        parts.append(f"{words} {listing or 'none'}")
+        listing = "; ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        parts.append(f"is shown to be {words} {listing or 'none'}")
     undecided = sum(found == "none" for found in verdicts.values())
     if undecided == len(verdicts):
         return f"No difference from {reference} is shown."
     rest = {0: "No difference is", 1: "One difference is"}.get(undecided, f"{undecided} differences are")
-    return f"Shown: {reference} is {' and '.join(parts)}. {rest} undecided."
+    return f"{reference} {'. It '.join(parts)}. {rest} undecided."
 
 
 def difference_verdict(gain: Estimate, row: Mapping[str, Cell]) -> str:

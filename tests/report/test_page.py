@@ -355,10 +355,11 @@ def test_the_answer_says_what_the_reference_the_best_and_the_worst_solve(
     ("differences", "said"),
     [
         ({"a": (0.2, 0.001), "b": (-0.3, 0.001), "c": (0.2, 0.9)},
-         "Shown: symphony is better than b and worse than a. One difference is undecided."),
+         "symphony is shown to be better than b. It is shown to be worse than a. One difference is undecided."),
         ({"a": (0.2, 0.9)}, "No difference from symphony is shown."),
         ({name: (-0.3, 0.001) for name in "abcdefg"},
-         "Shown: symphony is better than a, b, c, d, e and 2 more and worse than none. No difference is undecided."),
+         "symphony is shown to be better than a; b; c; d; e and 2 more. It is shown to be worse than none. "
+         "No difference is undecided."),
     ],
 )  # fmt: skip
 def test_the_answer_names_the_methods_from_which_a_difference_is_shown(
