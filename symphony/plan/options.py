@@ -111,9 +111,9 @@ def reference(study: str, overrides: Sequence[str] = (), *, conf: Path = Path("c
     chosen = overridden[-1] if overridden else next(iter(references), _reference(conf / "config.yaml"))
     if chosen in (None, "null"):
         return describe(study, overrides, conf=conf)[0].name
-    if chosen not in names:
+    if not isinstance(chosen, str) or chosen not in names:
         raise SymphonyError(f"reference: found {chosen!r}, allowed: {', '.join(names)}")
-    return str(chosen)
+    return chosen
 
 
 def replaced(study: str, overrides: Sequence[str], *, conf: Path = Path("conf")) -> list[str]:

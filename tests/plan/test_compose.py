@@ -627,5 +627,9 @@ def test_the_size_of_a_pool_is_the_sum_of_its_different_local_models(tmp_path: P
     alone = [sizes[f"embedded_{name}_only"] for name in ("llama", "qwen3", "neox")]
     assert sizes["embedded_trio"] == sum(alone)
     assert pool_sizes(plan("alpha", conf=CONF, data=tmp_path), tmp_path) == {"simulated_unequal": 0}
-    behind_endpoints = {"symphony_l": 0, "single_gpt_4": 0}  # the files of the others are not here
+    behind_endpoints = {
+        "symphony_l": 0,
+        "single_gpt_4": 0,
+        "single_claude_3_5_sonnet": 0,
+    }  # the files of the others are not here
     assert pool_sizes(plan("paper_hotpotqa", conf=CONF, data=tmp_path), tmp_path) == behind_endpoints

@@ -304,7 +304,7 @@ def test_defaults_that_are_none_are_refused_in_one_line(file: str, defaults: byt
         (['tasks=["a\nb"]'], r"task: found 'a\\nb', allowed: .*gridworld, "),
         (["pool=../pool/embedded_trio"], r"pool: found '../pool/embedded_trio', allowed: api_example, "),
         (["memory=none.yaml"], r"memory: found 'none.yaml', allowed: fifo, none, "),
-        (["+model@pool.agents.z=./embedded_llama"], r"agents\.z: found './embedded_llama', allowed: api_deepseek, "),
+        (["+model@pool.agents.z=./embedded_llama"], r"agents\.z: found './embedded_llama', allowed: api_claude"),
         (["pool.agents={}"], r"^pool\.agents: found pool\.agents=\{\}, which changes nothing, allowed: "),
         (["budget={}"], r"^budget: found budget=\{\}, which changes nothing, allowed: "),
         (["+pool.agents.z={}"], r"agents\.z: found no `_target_`, allowed: an option of conf/model/"),

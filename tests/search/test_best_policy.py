@@ -67,7 +67,12 @@ async def test_the_best_policy_is_found(method, feedback, table, best):
             return f"Action: go {letters[request.draw.rng_seed() // 7 % len(letters)]}"
         if request.draw.phase is Phase.REFLECT:
             return "Lesson: another way."
-        word = request.messages[-1].content.rpartition(" ")[2]
+        lines = request.messages[-1].content.splitlines()
+        words = [line.rpartition(" ")[2] for line in lines if line.startswith(("word ", "submitted "))]
+        siblings = int(lines[0].removeprefix("compare ")) if lines[0].startswith("compare ") else 1
+        return "\n".join([f"{number}. {judge(word)}" for number, word in enumerate(words[-siblings:], 1)])
+
+    def judge(word: str) -> str:
         below = [pay for end, pay in table.items() if end.startswith(word)]
         return f"Value: {sum(below) / len(below):.3f} Confidence: 1"
 
