@@ -315,7 +315,10 @@ def test_a_key_is_in_no_progress_file_prompt_tree_or_command_that_looks(tmp_path
     assert any('"running"' in text for text in seen)
     prompts = gzip.decompress((folder / PROMPTS).read_bytes()).decode()
     assert "***" in prompts
-    trees = "".join(path.read_text() for path in (outputs / "quickstart" / "trees").rglob("*") if path.is_file())
+    files = [path for path in (outputs / "quickstart" / "trees").rglob("*") if path.is_file()]
+    trees = "".join(
+        (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode() for path in files
+    )
     packed = [gzip.decompress(base64.b64decode(text)).decode() for text in re.findall(r"H4sI[A-Za-z0-9+/=]+", trees)]
     assert any("***" in text for text in packed)
     for text in (printed, prompts, trees, *packed, *seen):
