@@ -22,7 +22,7 @@ from symphony.plan import compose, needs, options, specs
 from symphony.records import database
 from symphony.report import figures, page, several, tables
 from symphony.report.viewer import difference
-from symphony.run import progress, recordings, runner
+from symphony.run import progress, recordings, runner, serving
 from symphony.status import commands as status
 from symphony.types import SymphonyError, Task
 from symphony.weights import fetch, quantise
@@ -262,7 +262,7 @@ def _run(args: argparse.Namespace) -> None:
     place = _place(args)
     groups = [specs.thaw(args.group / "plan.json")] if args.group else specs.groups(_runs(args))
     silent: list[str] = []
-    with progress.watch() as bar:
+    with serving.held(run for group in groups for run in group.runs), progress.watch() as bar:
         for group in groups:
             try:
                 runner.run_group(group, place, bar)

@@ -73,8 +73,8 @@ def one_group(experiment: str, *overrides: str, task: str = "mini_qa") -> Group:
 
 
 def records(folder: Path) -> dict[str, bytes]:
-    """What must be equal between equal runs: every file but the timings."""
-    apart = ("timings.jsonl", "wall.json")
+    """What must be equal between equal runs: every file but the timings and their digests."""
+    apart = ("timings.jsonl", "wall.json", "apart.json")
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))

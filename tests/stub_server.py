@@ -50,18 +50,18 @@ Script = Callable[[Asked], Any]
 
 
 class StubServer:
-    """Serves on a port of its own, in a thread, while the `with` block lasts.
+    """Serves on a port, by default a free one, in a thread, while the `with` block lasts.
 
     Attributes:
         asked: Every request, in order of arrival.
         most: Requests that were in flight at once, at most.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, port: int = 0) -> None:
         self.script = script
         self.asked: list[Asked] = []
         self.most = 0
-        self.port = 0
+        self.port = port
         self._open = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -85,13 +85,15 @@ class StubServer:
 
     def _run(self) -> None:
         async def begin() -> asyncio.Server:
-            return await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
+            return await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=1024)
 
         async def end() -> None:
             server.close()
-            for handler in self._handlers:
-                handler.cancel()
-            await asyncio.gather(*self._handlers, return_exceptions=True)
+            for _ in range(3):  # a connection that was just accepted has no handler yet
+                await asyncio.sleep(0)
+                for handler in self._handlers:
+                    handler.cancel()
+                await asyncio.gather(*self._handlers, return_exceptions=True)
             await asyncio.sleep(0)
 
         server = self._loop.run_until_complete(begin())

@@ -7,18 +7,22 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from symphony.agents.budget import Budget
 from symphony.fields import FromZero, NotNegative, check_fields, shown
 from symphony.models.endpoint import Price
 from symphony.records.records import check_keys
-from symphony.types import Completion, Limit, SymphonyError
+from symphony.types import Completion, Limit, SymphonyError, canonical_json
+
+_SUM = "crc32"
+"""Key of a line's checksum; lines of older versions have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +132,7 @@ class Ledger:
             tokens=sum(answer.prompt_tokens + answer.completion_tokens for answer in answers),
             money=sum(known) if len(known) == len(costs) else None,
         )
-        text = (json.dumps(asdict(line)) + "\n").encode()
+        text = (json.dumps({**asdict(line), _SUM: _checksum(asdict(line))}) + "\n").encode()
         with self._alone, self._locked():
             size = os.fstat(self._file).st_size
             if os.write(self._file, text) < len(text):
@@ -188,6 +192,10 @@ class Purse:
         self.ledger.charge(revision, self.price, answers)
 
 
+def _checksum(values: Mapping[str, Any]) -> int:
+    return zlib.crc32(canonical_json(values).encode())
+
+
 def ledger_lines(path: Path, content: bytes) -> Iterator[Spent]:
     """Yields the lines of a ledger, each checked: with a wrong line the sum would not limit anything."""
     for line in content.splitlines():
@@ -198,7 +206,10 @@ def ledger_lines(path: Path, content: bytes) -> Iterator[Spent]:
             raise SymphonyError(f"{path}: found {text}, allowed: one JSON object a line") from error
         if not isinstance(values, dict):
             raise SymphonyError(f"{path}: found {text}, allowed: one JSON object a line")
+        known = values.pop(_SUM, None)
         check_keys(str(path), values, Spent.__slots__)
         entry = Spent(**values)
         check_fields(f"{path}: entry", entry)
+        if known is not None and known != _checksum(values):
+            raise SymphonyError(f"{path}: found {text}, allowed: a line with its own {_SUM}, as it was written")
         yield entry

@@ -34,6 +34,7 @@ from symphony.plan.schema import (
     check_preset,
     check_root,
     limits_of,
+    served,
 )
 from symphony.plan.specs import Run, digest
 from symphony.plan.targets import instantiate
@@ -92,17 +93,17 @@ def plan(
     if runs is None:
         runs = [run for variant in swept for run in _experiment_runs(study, variant, overrides, conf)]
         if entry:
-            write_atomic(entry, json.dumps([asdict(run) for run in runs]))
+            text = json.dumps([asdict(run) for run in runs])
+            write_atomic(entry, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
     _check_study_budget(runs)
     return [named_by_data(run, data) for run in runs]
 
 
 def _load_cached(entry: Path | None) -> list[Run] | None:
-    """Returns a plan composed earlier; None if it is missing or broken."""
-    try:
-        return [Run(**run) for run in json.loads(entry.read_text())] if entry and entry.is_file() else None
-    except (OSError, ValueError, TypeError):
-        return None
+    """Returns a plan composed earlier; None if it is missing or damaged."""
+    checksum, _, text = entry.read_bytes().partition(b"\n") if entry and entry.is_file() else (b"", b"", b"")
+    whole = checksum == hashlib.sha256(text).hexdigest().encode()
+    return [Run(**run) for run in json.loads(text)] if whole else None
 
 
 def _check_overrides(overrides: Sequence[str], refused: Mapping[str, str], form: str, conf: Path) -> None:
@@ -372,7 +373,7 @@ def settle(plain: Mapping[str, Any], identity: Mapping[str, Any], conf: Path) ->
     agents = plain["pool"]["agents"].items()
     named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents]
     limits = limits_of(plain["budget"], identity.get("choices", {}).get("task"), _options(conf, "task"))
-    execution = {**plain["execution"], "data_dir": plain["data_dir"]}
+    execution = {**plain["execution"], "data_dir": plain["data_dir"], **served(plain["pool"])}
     plain = {**plain, "pool": {"agents": named}, "budget": limits}
     config = {key: value for key, value in plain.items() if key not in (*UNSCIENTIFIC, *UNFOLDED)}
     return json.loads(canonical_json({**config, **identity})), execution

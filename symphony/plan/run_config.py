@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt
+from annotated_types import Gt, Interval, MinLen
 
 from symphony.fields import Count, Positive
 
 Node = Mapping[str, Any]
 """A config node with a `_target_`: the class and its arguments."""
 StoreMode = Literal["live", "record", "replay", "strict"]
+Engine = Literal["llama_cpp", "transformers", "vllm"]
 
 Whole = Annotated[int, Gt(0)]
 
@@ -49,6 +50,31 @@ class Execution:
     store: Annotated[str, StoreMode] = "record"
     memory_gb: Positive | None = None
     recordings: str | None = None
+
+
+@dataclass(kw_only=True)
+class Server:
+    """A server of models on this machine that runs share (`pool.serve.<name>`); it changes no record.
+
+    Attributes:
+        engine: The program: llama-cpp-python's server, `transformers serve`, or vLLM.
+        port: Its port on 127.0.0.1. An agent whose `base_url` is http://127.0.0.1:<port>/v1 is asked there.
+        path: Its weights, given like the `path` of a local model: a GGUF file (llama_cpp), a model's folder (vllm), or
+            the folder that holds one folder for each model name (transformers).
+        options: Further words of its command line.
+        start_s: Seconds until it must answer.
+    """
+
+    engine: Annotated[str, Engine]
+    port: Annotated[int, Interval(ge=1024, le=65535)]
+    path: str
+    options: Annotated[list[str], MinLen(0)] = field(default_factory=list)
+    start_s: Positive = 600.0
+
+    @property
+    def url(self) -> str:
+        """Its address, as an agent's `base_url` has it."""
+        return f"http://127.0.0.1:{self.port}/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Interval, MinLen
 
-from symphony.fields import Count, Words, allowed, check, kinds, shown
+from symphony.fields import Count, Words, allowed, check, kinds, required, shown
 from symphony.plan.model_spec import NOT_ARGUMENTS, models
-from symphony.plan.run_config import Execution, Limits, StudyLimits
+from symphony.plan.run_config import Execution, Limits, Server, StudyLimits
 from symphony.plan.specs import PARTS, money_limits
 from symphony.plan.targets import check_arguments, class_of, instantiate
 from symphony.plan.yaml_files import whole
@@ -138,8 +138,8 @@ def _check_node(prefix: str, node: Mapping[str, Any], schema: type) -> None:
 
 def _check_pool(pool: Mapping[str, Any]) -> None:
     for key in pool:
-        if key != "agents":
-            raise SymphonyError(f"pool.{key}: found an unknown key, allowed: agents")
+        if key not in ("agents", "serve"):
+            raise SymphonyError(f"pool.{key}: found an unknown key, allowed: agents, serve")
     agents = pool.get("agents")
     if not isinstance(agents, Mapping) or not agents:
         raise SymphonyError(f"pool.agents: found {shown(agents)}, allowed: at least one agent, `<name>: <its model>`")
@@ -154,6 +154,37 @@ def _check_pool(pool: Mapping[str, Any]) -> None:
         check_arguments(key, agent, extra=NOT_ARGUMENTS)
         if "made_from" in agent:
             check(f"{key}.made_from", agent["made_from"], str)
+    _check_servers(pool.get("serve", {}), {str(agent.get("base_url", "")).rstrip("/") for agent in agents.values()})
+
+
+_SERVER = re.compile(r"[A-Za-z0-9_-]+")
+_DEFAULTS = Server(engine="vllm", port=1024, path="any")
+
+
+def served(pool: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a run's execution says of its pool's servers: `serve`, or nothing if there are none."""
+    return {"serve": pool["serve"]} if pool.get("serve") else {}
+
+
+def _check_servers(servers: Any, asked: Collection[str]) -> None:
+    """Checks the servers of a pool: their keys, and that each has its own port, which an agent of the pool asks."""
+    if not isinstance(servers, Mapping):
+        raise SymphonyError(f"pool.serve: found {shown(servers)}, allowed: a mapping")
+    ports: dict[int, str] = {}
+    for name, node in servers.items():
+        key = f"pool.serve.{name}"
+        if not isinstance(name, str) or not _SERVER.fullmatch(name):
+            raise SymphonyError(f"pool.serve: found {shown(name)}, allowed: names of letters, digits, _ and -")
+        if not isinstance(node, Mapping):
+            raise SymphonyError(f"{key}: found {shown(node)}, allowed: a mapping")
+        optional = {one: getattr(_DEFAULTS, one) for one in kinds(Server).keys() - set(required(Server))}
+        _check_node(f"{key}.", {**optional, **node}, Server)
+        server = Server(**node)
+        if server.port in ports:
+            raise SymphonyError(f"{key}.port: found that of {ports[server.port]}, allowed: a port of its own")
+        ports[server.port] = name
+        if server.url not in asked:
+            raise SymphonyError(f"{key}.port: found no agent with base_url {server.url}, allowed: at least one")
 
 
 NAMED_LIMITS = {scope: ("calls", "tokens", "seconds") for scope in ("problem", "run")}

@@ -12,7 +12,7 @@ from typing import Any
 
 from symphony.files import read_json, write_atomic
 from symphony.plan.former import with_former_names
-from symphony.plan.run_config import Execution, RunConfig
+from symphony.plan.run_config import Execution, RunConfig, Server
 from symphony.plan.targets import instantiate
 from symphony.types import SymphonyError, canonical_json
 
@@ -47,7 +47,7 @@ class Run:
     Attributes:
         digest: First 16 hex digits of the sha256 of `config`; names the folder of its records.
         config: The resolved scientific config, JSON values only; `settings` has it as typed values.
-        execution: Settings that change no record: `Execution` and, if set, `data_dir`.
+        execution: Settings that change no record: `Execution` and, if set, `data_dir` and the pool's `serve`.
     """
 
     digest: str
@@ -67,7 +67,12 @@ class Run:
     @cached_property
     def how(self) -> Execution:
         """The `execution` settings as typed values."""
-        return Execution(**{key: value for key, value in self.execution.items() if key != "data_dir"})
+        return Execution(**{key: value for key, value in self.execution.items() if key not in ("data_dir", "serve")})
+
+    @cached_property
+    def servers(self) -> Mapping[str, Server]:
+        """The servers of its pool, by name."""
+        return {name: Server(**node) for name, node in self.execution.get("serve", {}).items()}
 
     def data(self, default: Path) -> Path:
         """Returns the folder of its data sets: the one its config names, else `default`."""

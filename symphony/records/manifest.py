@@ -11,6 +11,8 @@ from symphony.files import read_json, sha256
 from symphony.types import SymphonyError
 
 MANIFEST = "manifest.json"
+APART_SUMS = "apart.json"
+"""Digests of the files in which equal runs may differ; runs of older versions lack it."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -66,11 +68,16 @@ def check_lines(path: Path, count: int, part: Part) -> None:
 
 
 def check_contents(path: Path, part: Part) -> None:
-    """Raises SymphonyError if a file has changed since it was written; files that may differ are not compared."""
+    """Raises SymphonyError if a file has changed since it was written."""
     if not path.is_file():
         raise damaged(path, "nothing", "the records of a finished run")
-    if part.sha256 is not None and sha256(path) != part.sha256:
-        raise damaged(path, "contents that have changed since it was written", f"sha256 {part.sha256}")
+    sums, wanted = path.with_name(APART_SUMS), part.sha256
+    if wanted is None:
+        if not sums.is_file():
+            return
+        wanted = str(read_json(sums, "the digests of a finished run").get(path.name))
+    if sha256(path) != wanted:
+        raise damaged(path, "contents that have changed since it was written", f"sha256 {wanted}")
 
 
 def damaged(path: Path, finding: str, allowed: str) -> SymphonyError:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import operator
 import os
-import pickle
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from symphony.records.manifest import MANIFEST, Part
+from symphony.records.manifest import APART_SUMS, MANIFEST, Part
 from symphony.records.prompts import PROMPTS, PromptRecord, compress
 from symphony.records.records import APART, CONFIG, FILES, WALL, RunRecord, WallRecord
 from symphony.types import SymphonyError
@@ -77,11 +76,11 @@ class Recorder:
         with self._reporting():
             texts = {_FILES[type(rows[0])]: _lines(rows) for rows in tables if rows}
             if index > self._next:
-                self._early[index] = _append(self._temporary / _EARLY, pickle.dumps(texts))
+                self._early[index] = _append(self._temporary / _EARLY, json.dumps(texts).encode())
                 return
             self._write(texts)
             while self._next in self._early:
-                self._write(pickle.loads(self._read(*self._early.pop(self._next))))
+                self._write(json.loads(self._read(*self._early.pop(self._next))))
 
     def finish(self, run: RunRecord, wall: WallRecord, config_yaml: str) -> None:
         """Moves the finished folder to its place.
@@ -98,7 +97,9 @@ class Recorder:
                 file.write(texts.get(name, ""))
             parts = {name: asdict(file.part()) for name, file in self._files.items()}
             _append(self._temporary / MANIFEST, (json.dumps(parts, indent=1) + "\n").encode())
-            for name in (*parts, MANIFEST):
+            sums = {name: self._files[name].sha256 for name in APART}
+            _append(self._temporary / APART_SUMS, (json.dumps(sums, indent=1) + "\n").encode())
+            for name in (*parts, MANIFEST, APART_SUMS):
                 _sync(self._temporary / name)
             _sync(self._temporary)
             _swap(self._temporary, self._target)
@@ -144,8 +145,12 @@ class _File:
         self._lines += text.count("\n")
         self._hash.update(content)
 
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
     def part(self) -> Part:
-        return Part(lines=self._lines, sha256=None if self._path.name in APART else self._hash.hexdigest())
+        return Part(lines=self._lines, sha256=None if self._path.name in APART else self.sha256)
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -2,10 +2,10 @@
 
 A run's folder `outputs/runs/<digest>/` holds one `<table>.jsonl` per record type, the prompts
 (`symphony.records.prompts`), `config.yaml`, `manifest.json` (number of lines and digest of each file) and, apart, the
-files in which two equal runs may differ: `timings.jsonl` and `wall.json`. All others are byte-identical if a run is
-repeated, resumed after a crash, or replayed from the call store. `symphony.records.recorder` writes the folder. Nothing
-changes a record; those made for every call and node are not frozen, because a frozen one takes four times as long to
-make.
+files in which two equal runs may differ: `timings.jsonl`, `wall.json` and their digests, `apart.json`. All others are
+byte-identical if a run is repeated, resumed after a crash, or replayed from the call store. `symphony.records.recorder`
+writes the folder. Nothing changes a record; those made for every call and node are not frozen, because a frozen one
+takes four times as long to make.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from symphony.models.stepper import Stepper
 from symphony.models.store import CallStore, StoredBackend, StoredModel
 from symphony.plan.model_spec import ModelSpec, is_endpoint, models
 from symphony.plan.specs import Run
+from symphony.run.serving import Servers
 from symphony.types import AsyncModel, Endpoint, ModelBackend, SymphonyError
 
 MakeBackend = Callable[[ModelSpec], ModelBackend | Endpoint]
@@ -81,6 +82,7 @@ class PoolFactory:
         self._turns: dict[str, Turns] = {}
         self._workers: dict[str, Executor] = {}
         self._stack = ExitStack()
+        self._servers = self._stack.enter_context(Servers(data))
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +97,7 @@ class PoolFactory:
         specs = models(run.config)
         for spec in specs.values():
             if spec not in self._made and (self._make or spec.is_endpoint):
-                self._made[spec] = self._new(spec)
+                self._made[spec] = self._servers.behind(run, spec.settings.get("base_url"), self._new(spec))
         self._place(specs.values())
         ready = {name: self._model(spec, run.how.store, specs) for name, spec in specs.items()}
         agents = tuple(Agent(name, model, specs[name].price) for name, (model, _) in ready.items())

@@ -136,7 +136,7 @@ def run_folders(path: Path) -> list[Path]:
     if path.name != "done.json":
         return [path]
     digests = read_json(path, "the done.json of a group").get("runs")
-    if not isinstance(digests, list) or not digests or not all(isinstance(digest, str) for digest in digests):
+    if not isinstance(digests, list) or not digests or not all(type(one) is str and one.isalnum() for one in digests):
         raise SymphonyError(
             f"{path}: runs: found {digests!r}, allowed: a list of digests; delete the file and start the study again"
         )

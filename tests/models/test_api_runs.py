@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import collections
+import gzip
 import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +29,7 @@ from symphony.plan.compose import plan
 from symphony.plan.model_spec import ModelSpec
 from symphony.plan.specs import Group, groups
 from symphony.records.database import load, reading
+from symphony.records.prompts import PROMPTS
 from symphony.records.records import AnswerRecord, CallRecord, ProblemRecord, TimingRecord, read_records
 from symphony.report import build
 from symphony.run.progress import Counts
@@ -267,6 +272,56 @@ def test_a_key_is_in_no_record_log_or_report_and_in_no_list_of_processes(tmp_pat
         assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
     assert any(b"--experiment" in words for words in processes)
     assert not any(CANARY.encode() in words for words in processes)
+
+
+@pytest.mark.slow
+def test_a_key_is_in_no_progress_file_prompt_tree_or_command_that_looks(tmp_path: Path) -> None:
+    """Of an endpoint that repeats the key in every answer, so that later prompts would hold it."""
+    outputs = tmp_path / "out"
+    seen: list[str] = []
+
+    def repeats(asked: Asked) -> Any:
+        if asked.number == 60:  # the run is on its way for more than two seconds then
+            time.sleep(2.5)
+        seen.extend(path.read_text() for path in outputs.glob("groups/*/live.json"))
+        sent = asked.headers["authorization"]
+        if asked.number % 5 == 0:
+            return Reply(status=500, content=f"you sent {sent}")
+        return said(f"Thought: {sent}.\n{talk(asked)} {sent}")
+
+    agent = {"_target_": API, **QUICK, "timeout_s": 10.0, "retries": 0, "key_env": "SOME_KEY", "model": "one"}
+    environment = {**os.environ, "SOME_KEY": CANARY, "PYTHONPATH": str(ROOT)}
+    printed = ""
+
+    def symphony(*words: str) -> str:
+        command = [sys.executable, "-m", "symphony", *words]
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout + done.stderr
+
+    with StubServer(repeats) as server:
+        conf = conf_with(tmp_path / "conf", "api", {"one": {**agent, "base_url": server.url}})
+        study = ["quickstart", "tasks=[mini_qa]", "seeds=[0]", "pool=api", "problems=3"]
+        places = ["--conf", str(conf), "--outputs", str(outputs)]
+        printed += symphony("run", *study, "--experiment", "symphony", *places)
+    (folder,) = (outputs / "runs").iterdir()
+    load(outputs / "quickstart" / "records.duckdb", [folder])
+    build(outputs / "quickstart" / "records.duckdb", outputs / "quickstart")
+    looks = (["ls", "--runs"], ["show", folder.name], ["watch", "--once"], ["diff", folder.name, folder.name])
+    for words in (*looks, ["sql", "SELECT text, error FROM calls", "--study", "quickstart"]):
+        printed += symphony(*words, "--outputs", str(outputs))
+    printed += symphony("plan", *study, *places)
+    assert "***" in printed
+    assert seen
+    assert any('"running"' in text for text in seen)
+    prompts = gzip.decompress((folder / PROMPTS).read_bytes()).decode()
+    assert "***" in prompts
+    trees = "".join(path.read_text() for path in (outputs / "quickstart" / "trees").rglob("*") if path.is_file())
+    packed = [gzip.decompress(base64.b64decode(text)).decode() for text in re.findall(r"H4sI[A-Za-z0-9+/=]+", trees)]
+    assert any("***" in text for text in packed)
+    for text in (printed, prompts, trees, *packed, *seen):
+        assert CANARY not in text
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path
 
 
 def test_an_interrupted_run_asks_for_nothing_again_that_was_stored(

@@ -91,11 +91,15 @@ def allows(kind: Any, value: Any) -> bool:
 Path_ = tuple[str, ...]
 
 
-@pytest.fixture(scope="module")
-def root() -> dict[str, Any]:
+def composed_root() -> dict[str, Any]:
     """The default config, composed; its pool is an endpoint, whose weights nobody has to read."""
     pool = {"agents": {"one": dict(plain(CONF / "model" / "api_local.yaml"))}}
     return {**compose.as_plain(compose._compose(CONF, [])), "pool": pool}
+
+
+@pytest.fixture(scope="module")
+def root() -> dict[str, Any]:
+    return composed_root()
 
 
 def of_root(schema: type = Root, at: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
@@ -216,10 +220,15 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 }  # fmt: skip
 
 
+def small_conf(folder: Path) -> Path:
+    """A copy of conf/ in `folder`, without the largest studies."""
+    ignored = shutil.ignore_patterns("quickstart", "methods", "sample")
+    return Path(shutil.copytree(CONF, folder / "conf", ignore=ignored))
+
+
 @pytest.fixture(scope="module")
 def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copied = tmp_path_factory.mktemp("broken") / "conf"
-    return Path(shutil.copytree(CONF, copied, ignore=shutil.ignore_patterns("quickstart", "methods", "sample")))
+    return small_conf(tmp_path_factory.mktemp("broken"))
 
 
 def told(conf: Path, *overrides: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from symphony.records.database import load
 from symphony.report import build
+from tests.report.conftest import synthetic_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright (pip install -e '.[dev]')")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -179,6 +183,47 @@ def test_axe_finds_no_serious_fault(visit: Any, scheme: str, size: dict[str, int
     serious = [(fault["id"], [node["html"][:200] for node in fault["nodes"]]) for fault in found
                if fault["impact"] in ("serious", "critical")]  # fmt: skip
     assert serious == []
+
+
+HOSTILE = (
+    '</script><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'"`${1}{{7*7}}&amp;\u2028\u202e'
+)
+
+
+def test_what_a_model_or_a_config_wrote_is_text_in_the_report_and_never_runs(browser: Any, tmp_path: Path) -> None:
+    run, other = synthetic_run("symphony", problems=8), synthetic_run("uniform", problems=8)
+    for one in (run, other):
+        one.nodes[:] = [
+            dataclasses.replace(node, action=HOSTILE, thought=HOSTILE, observation=HOSTILE) for node in one.nodes
+        ]
+        one.calls[:] = [dataclasses.replace(call, text=HOSTILE) for call in one.calls]
+        one.reflections[:] = [dataclasses.replace(lesson, text=HOSTILE) for lesson in one.reflections]
+        one.problems[:] = [
+            dataclasses.replace(problem, kind=HOSTILE, detail=HOSTILE, stop_reason=HOSTILE) for problem in one.problems
+        ]
+        one.run = dataclasses.replace(
+            one.run, task=HOSTILE, pool=HOSTILE, preset=HOSTILE, commit=HOSTILE, hardware=HOSTILE, scorer=HOSTILE
+        )
+        one.fail(0, [f"status: {HOSTILE}"])
+    names = [one.run.experiment for one in (run, other)]
+    described = {name: {"title": HOSTILE, "question": HOSTILE, "table": "main"} for name in names}
+    plan = {"study": HOSTILE, "experiments": described, "left_out": [HOSTILE]}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    load(tmp_path / "records.duckdb", [one.write(tmp_path / "runs") for one in (run, other)])
+    page_file = build(tmp_path / "records.duckdb", tmp_path / "report", tmp_path / "plan.json", [])
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_file.as_uri())
+    page.click("#every")
+    for place in page.locator("th button, [data-legend], .tip").all()[:40]:
+        if place.is_visible():
+            place.hover()
+    assert "</script><img src=x" in page.locator("body").inner_text()
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("img[src='x']").count() == 0
+    assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
+    page.close()
 
 
 def test_the_readme_shows_the_first_screen(visit: Any, tmp_path: Path) -> None:

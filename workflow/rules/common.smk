@@ -1,5 +1,6 @@
 # The plan: the study's runs, their groups and their digests. It is composed once (cached under outputs/plans by the
 # digest of every input) and frozen per group, so that no job reads conf/ while it is being edited.
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ with listening():
     from symphony.report.figures import FIGURES, KINDS
     from symphony.report.tables import TABLES, heading
     from symphony.run.runner import Place, withdraw
+    from symphony.run.serving import held
     from symphony.plan.needs import available, has_data, pool_sizes
     from symphony.run.recordings import describe_origin
     from symphony.plan.model_spec import models
@@ -114,12 +116,15 @@ def weights(option):
     return sorted(map(str, model(option, conf=CONF).folder(DATA).glob("*.safetensors")))
 
 
+# The servers of `pool.serve` live as long as this process, from their first job to the last.
+if workflow.is_main_process:
+    SERVERS = held(RUNS)
+    SERVERS.__enter__()
+
 QUANTISED = [str(file) for file in manifests(RUNS, Path("outputs"))]
 
 # Finds the package in the project's folder, wherever snakemake was started.
-SYMPHONY = (
-    f"PYTHONPATH={workflow.basedir}:${{PYTHONPATH:-}} {sys.executable} -m symphony"
-)
+SYMPHONY = f"PYTHONPATH={shlex.quote(workflow.basedir)}:${{PYTHONPATH:-}} {shlex.quote(sys.executable)} -m symphony"
 
 
 wildcard_constraints:

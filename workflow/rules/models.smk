@@ -28,7 +28,7 @@ rule train_model:
     message:
         "train {wildcards.model}"
     shell:
-        "OMP_NUM_THREADS={threads} {params.symphony} train-pool {wildcards.model} --out {params.folder:q} --scale {params.scale} > {log:q} 2>&1"
+        "OMP_NUM_THREADS={threads} {params.symphony} train-pool {wildcards.model} --out {params.folder:q} --scale {params.scale:q} > {log:q} 2>&1"
 
 
 rule quantise:
