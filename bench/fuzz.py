@@ -17,7 +17,8 @@ Columns:
   refused     one clear line: what was found, what is allowed; or, for a completion, "no action in it"
   equal       accepted, and what was read means the same as before (flips, configs), or keeps every rule that is checked
               (completions: parsing is deterministic and stable, a step changes no state, a grade is in range)
-  other       accepted as other data: a changed text is another text (files), a changed config another run (configs)
+  other       accepted as other data: a changed text is another text (files), a changed config another run (configs);
+              `live.json` as another state of a live run, which is written anew every 2 s and read for display only
   traceback   anything but a SymphonyError, or an error that is not one clear line; must be 0
   wrong       accepted, with another meaning or against a rule; must be 0
 Tasks whose data are not at hand (SYMPHONY_DATA) are left out, and named.
@@ -48,7 +49,7 @@ from symphony.models.calls import CallStore
 from symphony.plan import compose
 from symphony.plan.specs import freeze, groups, thaw
 from symphony.records import database
-from symphony.records.records import TABLES, read_records
+from symphony.records.records import TABLES, RunRecord, read_records
 from symphony.run import live, recordings
 from symphony.run.runner import Place, run_folders, run_group
 from symphony.status import listing
@@ -136,25 +137,28 @@ def composed(rng: random.Random) -> str:
     )
 
 
-def nearly(rng: random.Random, words: Sequence[str], entries: Sequence[str]) -> str:
+def nearly(rng: random.Random, words: Sequence[str], entries: Sequence[str], verbs: Sequence[str]) -> str:
     """An answer that a task may well understand; `words` of its problem, `entries` names of functions."""
     if entries and rng.random() < 0.7:
         body = rng.choice(PROGRAMS).format(*[rng.choice(entries)] * 2)
         return rng.choice(("```python\n{}```", "Action: ```rust\n{}\n```", "{}")).format(body)
     argument = " ".join(rng.choice(words) for _ in range(rng.randint(0, 4))) if words else ""
-    return rng.choice(FRAMES).format(f"{rng.choice(VERBS)}[{argument}]")
+    verb = rng.choice(verbs) if verbs and rng.random() < 0.9 else rng.choice(VERBS)
+    return rng.choice(FRAMES).format(f"{verb}[{argument}]")
 
 
-def completion(rng: random.Random, words: Sequence[str] = (), entries: Sequence[str] = ()) -> str:
-    kind = rng.randrange(5)
+def completion(
+    rng: random.Random, words: Sequence[str] = (), entries: Sequence[str] = (), verbs: Sequence[str] = ()
+) -> str:
+    kind = rng.randrange(6)
     if kind == 0:
         return unicode_text(rng)
     if kind == 1:  # as a backend decodes what no tokenizer made
         return rng.randbytes(rng.randint(0, 200)).decode(rng.choice(("utf-8", "latin-1", "utf-16")), "replace")
     if kind == 2:
         return composed(rng)
-    text = nearly(rng, words, entries)
-    return text if kind == 3 else changed(text.encode(), rng).decode(errors="replace")
+    text = nearly(rng, words, entries, verbs)
+    return text if kind >= 4 else changed(text.encode(), rng).decode(errors="replace")
 
 
 def changed(content: bytes, rng: random.Random) -> bytes:
@@ -181,10 +185,23 @@ def changed(content: bytes, rng: random.Random) -> bytes:
     return content
 
 
+PARSED = {
+    "gridworld": ("move", "take"), "mini_qa": ("search", "lookup", "finish"), "mini_shop": ("search", "click"),
+    "mini_code": ("line", "submit"), "hotpotqa": ("search", "lookup", "finish", "think"),
+    "webshop": ("search", "click", "think"), "crosswords": ("fill",),
+    "blocksworld": ("unstack", "pickup", "stack", "putdown"),
+}  # fmt: skip
+LOOSE = ("red", "1", "x = x", "h1", "APPLE", "Bo", "Buy Now", "east", "\u017f", "a]b", "[", "\\")
+ENTRIES = ("f",)
+NUMBERS = ("0.7", "8/10", "80 %", "1", ".5", *pieces.JUDGED)
+
+
 def parsers(counts: Counts, rng: random.Random, number: int) -> None:
     for name, parser in pieces.PARSERS.items():
         for _ in range(number):
-            text = completion(rng)
+            text = completion(rng, LOOSE, ENTRIES if "programs" in name else (), PARSED.get(name, ()))
+            if name == "evaluation" and rng.random() < 0.4:
+                text = f"Value: {rng.choice(NUMBERS)}\nConfidence: {rng.choice(NUMBERS)}{text[:20]}"
             try:
                 kinds = {parser.kind(text), parser.kind(text)}
             except AssertionError as error:
@@ -221,9 +238,10 @@ def played(counts: Counts, part: str, name: str, task: Task, rng: random.Random,
     problems = list(task.problems())
     words = [word for problem in problems for word in re.findall(r"\w+|\d+ [-+*/] \d+", problem.prompt)][:400]
     entries = [problem.target.entry for problem in problems] if isinstance(task, Programs) else []
+    verbs = getattr(task, "verbs", None) or PARSED.get(name, ())
     states = {problem.id: task.reset(problem) for problem in problems}
     for _ in range(number):
-        problem, text = rng.choice(problems), completion(rng, words, entries)
+        problem, text = rng.choice(problems), completion(rng, words, entries, verbs)
         state = states[problem.id]
         if state.done or rng.random() < 0.1:
             state = task.reset(problem)
@@ -256,7 +274,7 @@ def broken_rule(task: Task, problem: Any, state: Any, text: str, rng: random.Ran
     json.dumps([after.observation, task.failure_key(after) if after.done else ""], ensure_ascii=False).encode()
     if after.done or rng.random() < 0.05:
         grade = task.grade(problem, after)
-        if not 0 <= grade.score <= 1:
+        if grade.score is None or not 0 <= grade.score <= 1:
             return f"a grade of {grade.score}"
         told = after.terminated and after.reward is not None and not isinstance(task, Programs)
         if told and (after.reward >= 1) != grade.success:
@@ -391,8 +409,11 @@ def left_by_a_run(folder: Path) -> list[Left]:
     run = outputs / "runs" / group.runs[0].digest
     store = outputs / "calls" / f"{group.store}.sqlite"
     recordings.pack(group.runs, outputs, folder / "packed", lambda text: None)
+    replaying = dataclasses.replace(
+        group.runs[0],
+        execution={**group.runs[0].execution, "store": "replay", "recordings": str(folder / "packed")},
+    )
     state = outputs / "groups" / group.name / live.LIVE
-    shutil.copy(run / "manifest.json", folder / "kept.json")
     with live.Live(state, group, list(group.runs)) as writing:
         writing._write()
         kept = state.read_bytes()
@@ -412,7 +433,7 @@ def left_by_a_run(folder: Path) -> list[Left]:
         told = [read_records(run, record) for record in TABLES.values()]
         return [*told, loaded(), [entry for entry in listing.entries(outputs) if entry.state == "unreadable"]]
 
-    def stored(path: Path = store) -> Any:
+    def rows_of(path: Path) -> Any:
         dropped: list[str] = []
         with CallStore(path, dropped.append) as opened:
             rows = opened.rows()
@@ -420,15 +441,29 @@ def left_by_a_run(folder: Path) -> list[Left]:
             raise SymphonyError(dropped[0])
         return sorted(rows.calls), sorted(rows.sizes)
 
+    with CallStore(store) as opened:
+        keys = [row[0] for row in opened.rows().calls]
+
+    def stored() -> Any:
+        dropped: list[str] = []
+        with CallStore(store, dropped.append) as opened:
+            answers = opened.get(keys)
+        if dropped:
+            raise SymphonyError(dropped[0])
+        return [answers.get(key) for key in keys], rows_of(store)
+
     def recorded() -> Any:
         (folder / "taken.sqlite").unlink(missing_ok=True)
         with CallStore(folder / "taken.sqlite") as opened:
-            recordings.read_into(opened, folder / "packed", group.task, group.runs[0].pool, needed=True)
-        return stored(folder / "taken.sqlite"), recordings.shipped(folder / "packed")
+            recordings.read_into(opened, folder / "packed", group.runs[0].task, group.runs[0].pool, needed=True)
+        origin = recordings.describe_origin([replaying])
+        return rows_of(folder / "taken.sqlite"), recordings.shipped(folder / "packed"), origin
+
+    done = outputs / "groups" / group.name / "done.json"
 
     def watched() -> Any:
-        found = live.read(state)
-        return "none" if found is None else dataclasses.asdict(found), Watcher(outputs).page(only=True) and None
+        Watcher(outputs).page(only=True)
+        return live.read(state)
 
     def spent() -> Any:
         return read_ledger(place.ledger(group.runs[0].study))
@@ -439,11 +474,7 @@ def left_by_a_run(folder: Path) -> list[Left]:
     found = [Left(path.name, path, run_read) for path in sorted(run.iterdir())]
     found += [
         Left("plan.json", frozen, lambda: thaw(frozen)),
-        Left(
-            "done.json",
-            outputs / "groups" / group.name / "done.json",
-            lambda: run_folders(outputs / "groups" / group.name / "done.json"),
-        ),
+        Left("done.json", done, lambda: [read_records(one, RunRecord) for one in run_folders(done)]),
         Left("live.json", state, watched),
         Left("spent.jsonl", place.ledger(group.runs[0].study), spent),
         Left("cached plan", next(cache.glob("*.json")), replanned),
@@ -463,7 +494,8 @@ def flips(counts: Counts, rng: random.Random, number: int, folder: Path) -> None
             )
             left.path.write_bytes(broken)
             kind, found = outcome(left.read)
-            kind = {"accepted": "equal" if found == whole else "wrong"}.get(kind, kind)
+            other = "other" if left.name == live.LIVE else "wrong"
+            kind = {"accepted": "equal" if found == whole else other}.get(kind, kind)
             counts.add("flips", left.name, kind, broken[max(0, at - 40) : at + 40], found)
             left.path.write_bytes(content)
             for beside in left.path.parent.glob(f"{left.path.name}-*"):

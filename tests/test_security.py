@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,12 @@ from tests.test_layers import MODULES, ROOT
 
 SANDBOXED = {
     "symphony/tasks/programs/sandbox_child.py": "it is the process that runs programs, isolated",
+    "symphony/tasks/mini/mini_code.py": "evaluates the idioms of its own lexicon to make a problem",
+    "symphony/embedded/episodes.py": "trains on programs that its own experts wrote",
 }
 """Modules that may execute source text, and why."""
 PROGRAMS = {
+    "symphony/tasks/programs/sandbox_child.py",
     "symphony/forecast/doctor.py", "symphony/records/provenance.py", "symphony/run/live.py", "symphony/run/serving.py",
     "symphony/run/keeper.py", "symphony/tasks/programs/command.py", "symphony/tasks/programs/sandbox.py",
     "symphony/tasks/programs/rust_suite.py", "symphony/__main__.py",
@@ -41,9 +45,14 @@ UNPICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "
 SHELLS = {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell", "spawnl", "spawnlp"}
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text())
+
+
 def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
     """Every call in a module, with the dotted name of what is called."""
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node
 
@@ -54,12 +63,20 @@ def given(call: ast.Call, name: str) -> list[ast.expr]:
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_no_module_unpickles(path: Path) -> None:
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in ast.walk(tree(path)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        assert not UNPICKLING & {name.partition(".")[0] for name in names}
+        unpickling = UNPICKLING - ({"marshal"} if str(path) in SANDBOXED else set())  # it only writes with it
+        assert not unpickling & {name.partition(".")[0] for name in names}
     for name, call in calls(path):
-        assert name not in ("torch.load", "numpy.load", "np.load", "pandas.read_pickle")
+        assert name not in (
+            "marshal.load",
+            "marshal.loads",
+            "torch.load",
+            "numpy.load",
+            "np.load",
+            "pandas.read_pickle",
+        )
         assert not given(call, "allow_pickle")
         assert name not in ("yaml.load", "yaml.unsafe_load", "yaml.full_load") or given(call, "Loader")
 
@@ -68,7 +85,7 @@ def test_no_module_unpickles(path: Path) -> None:
 def test_no_module_gives_text_to_a_shell_or_to_an_interpreter(path: Path) -> None:
     for name, call in calls(path):
         last = name.rpartition(".")[2]
-        assert last not in SHELLS, f"{path}: {name}"
+        assert last not in SHELLS or name == "platform.system", f"{path}: {name}"
         assert not given(call, "shell"), f"{path}: {name}"
         if name in ("eval", "exec"):
             assert str(path) in SANDBOXED
@@ -114,6 +131,7 @@ def trapped(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["llama", "own"])
 def test_a_models_own_program_never_runs(trapped: Path, kind: str, tmp_path: Path) -> None:
     config = json.loads((trapped / "config.json").read_text())
@@ -201,6 +219,7 @@ def test_a_study_is_a_name_and_no_path(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_report_of_a_run_with_hostile_names_writes_only_into_its_folder(tmp_path: Path) -> None:
     run = synthetic_run("symphony", problems=1)
     run.run = dataclasses.replace(run.run, experiment="../../x", task="../y", study="/etc", pool="../z")

@@ -275,7 +275,8 @@ class CallStore:
         return True
 
     def rows(self) -> Rows:
-        """Returns all rows except damaged ones."""
+        """Returns all rows except damaged ones, which are dropped and reported."""
+        self._mend(damaged=False)
         with self._guard:
             calls, sizes = self._db.execute(_CALLS).fetchall(), self._db.execute(_SIZES).fetchall()
         return Rows(

@@ -313,7 +313,7 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         allowed = "; ".join(filter(None, (allowed, f"+{override or f'{key}=<value>'} adds a new key")))
     if allowed and not known:
         text = f"found a value that is not allowed ({text.rstrip('.')})"
-    return ": ".join(filter(None, (where, key, text))) + (f", allowed: {allowed}" if allowed else "")
+    return ": ".join(filter(None, (where, key, text))) + f", allowed: {allowed or 'a value, or ${<another key>}'}"
 
 
 def _resolve(

@@ -23,7 +23,7 @@ from symphony.models.calls import CallStore, Rows
 from symphony.plan.specs import Run
 from symphony.records import provenance
 from symphony.records.records import ProblemRecord, is_complete, read_records
-from symphony.types import SymphonyError
+from symphony.types import SymphonyError, canonical_json
 
 MANIFEST = "manifest.json"
 OUTCOMES = "outcomes.csv"
@@ -71,9 +71,11 @@ def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], 
         entry = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": provenance.commit(), "calls": new}
         history.append({**entry, "machine": provenance.hardware(())})
     shipped_before = shipped(folder) if (folder / OUTCOMES).is_file() else {}
-    write_atomic(folder / OUTCOMES, _csv({**shipped_before, **outcomes(runs, outputs)}))
-    text = json.dumps({"files": dict(sorted(files.items())), "made": history}, indent=1, ensure_ascii=False)
-    write_atomic(folder / MANIFEST, text + "\n")
+    table = _csv({**shipped_before, **outcomes(runs, outputs)})
+    write_atomic(folder / OUTCOMES, table)
+    manifest = {"files": dict(sorted(files.items())), "made": history, "outcomes": _sha256(table.encode())}
+    manifest = {**manifest, "sha256": _sha256(canonical_json(manifest).encode())}
+    write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def outcomes(runs: Iterable[Run], outputs: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
@@ -88,8 +90,19 @@ def outcomes(runs: Iterable[Run], outputs: Path) -> dict[tuple[str, ...], tuple[
 
 
 def shipped(folder: Path) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Returns the `outcomes` that were packed with the answers."""
-    rows = list(csv.reader(io.StringIO((folder / OUTCOMES).read_text(encoding="utf-8"))))[1:]
+    """Returns the `outcomes` that were packed with the answers.
+
+    Raises:
+        SymphonyError: Their file is missing or has changed.
+    """
+    path = folder / OUTCOMES
+    try:
+        content = path.read_bytes()
+        if _sha256(content) != _manifest(folder).get("outcomes", _sha256(content)):
+            raise ValueError("other bytes")
+        rows = list(csv.reader(io.StringIO(content.decode())))[1:]
+    except (OSError, ValueError, csv.Error) as error:
+        raise SymphonyError(f"{path}: found {error}, allowed: the unchanged file that its manifest names") from error
     return {tuple(row[: len(_PROBLEM)]): tuple(row[len(_PROBLEM) :]) for row in rows}
 
 
@@ -179,7 +192,7 @@ def _read(folder: Path, name: str, files: Mapping[str, Any]) -> Rows:
     rows = Rows([], [])
     try:
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != files[name]["sha256"]:
+        if _sha256(data) != files[name]["sha256"]:
             raise ValueError("other bytes")
         for line in lzma.decompress(data).decode().splitlines():
             kind, *values = json.loads(line)
@@ -197,7 +210,14 @@ def _manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST, _DESCRIBED)
     if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("made"), list):
         raise SymphonyError(f"{folder / MANIFEST}: found {sorted(manifest)}, allowed: {_DESCRIBED}: files and made")
+    known = manifest.pop("sha256", None)  # those of older versions have none
+    if known is not None and known != _sha256(canonical_json(manifest).encode()):
+        raise SymphonyError(f"{folder / MANIFEST}: found contents that have changed, allowed: {_DESCRIBED}")
     return manifest
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _text(key: bytes) -> str:

@@ -37,6 +37,19 @@ def problems(group: Group, outputs: Path) -> list[ProblemRecord]:
 # ------------------------------------------------------------------ the ledger
 
 
+def test_a_changed_figure_in_a_line_is_told_and_a_line_without_a_checksum_counts(tmp_path: Path) -> None:
+    path = tmp_path / "spent.jsonl"
+    with Ledger(path, Budget()) as ledger:
+        ledger.charge("m", FREE, [ANSWER])
+    (before,) = read_ledger(path)
+    line = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in line.items() if key != "crc32"}) + "\n")
+    assert read_ledger(path) == [before]
+    path.write_text(json.dumps({**line, "tokens": line["tokens"] + 1}) + "\n")
+    with pytest.raises(SymphonyError, match=r"spent\.jsonl: found .*, allowed: a line with its own crc32, as it was"):
+        read_ledger(path)
+
+
 def test_two_processes_spend_from_one_ledger(tmp_path: Path) -> None:
     path = tmp_path / "study" / "spent.jsonl"
     with Ledger(path, Budget(tokens=16)) as first, Ledger(path, Budget(tokens=16)) as second:

@@ -442,6 +442,7 @@ def test_the_wall_clock_of_another_run_is_told(tmp_path: Path) -> None:
     folder = write(tmp_path)
     wall = folder / "wall.json"
     wall.write_text(wall.read_text().replace('"run":"', '"run":"x'))
+    (folder / "apart.json").unlink()  # as a run of an older version
     with pytest.raises(SymphonyError, match=r"found its wall\.json, but no run"):
         load(tmp_path / "study.duckdb", [folder])
 
@@ -456,6 +457,16 @@ def test_a_mistake_in_a_query_is_not_blamed_on_the_file(tmp_path: Path) -> None:
 def test_a_place_that_can_not_be_written_is_one_line(place: str, tmp_path: Path) -> None:
     with pytest.raises(SymphonyError, match=rf"^{place}: cannot be written \(.*\), allowed: a folder that can be"):
         load(place, [write(tmp_path)])
+
+
+@pytest.mark.parametrize("name", ["timings.jsonl", "wall.json", "apart.json"])
+def test_a_changed_digit_is_found_in_files_that_may_differ_between_runs_too(tmp_path: Path, name: str) -> None:
+    folder = write(tmp_path)
+    text = (folder / name).read_text()
+    at = max(place for place, letter in enumerate(text) if letter.isdigit())
+    (folder / name).write_text(text[:at] + ("7" if text[at] != "7" else "8") + text[at + 1 :])
+    with pytest.raises(SymphonyError, match=r"(timings\.jsonl|wall\.json): found contents that have changed since"):
+        load(tmp_path / "study.duckdb", [folder])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -274,6 +274,7 @@ def test_the_page_says_where_memory_was_short(make_run: Callable[..., Any], tmp_
     short = {"halvings": 3, "batch_tokens": 512, "swaps": 7, "swap_s": 2.25}
     wall = folder / "wall.json"
     wall.write_text(json.dumps(json.loads(wall.read_text()) | short) + "\n")
+    (folder / "apart.json").unlink()  # as a run of an older version
     load(tmp_path / "study.duckdb", [folder, make_run("lats").write(tmp_path / "runs")])
     text = build(tmp_path / "study.duckdb", tmp_path / "report").read_text()
     assert "In 1 of 2 runs memory ran out during a batch, which was split into smaller ones, down to 512 tokens" in text
