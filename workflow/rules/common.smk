@@ -61,6 +61,10 @@ try:
         for group in GROUPS.values():
             freeze(group, Path("outputs/groups"))
             withdraw(group, Place())
+        if workflow.is_main_process:
+            # The servers of `pool.serve` live as long as this process, from their first job to the last.
+            SERVERS = held(RUNS)
+            SERVERS.__enter__()
 except SymphonyError as error:
     sys.exit(f"symphony: {error}")
 
@@ -115,11 +119,6 @@ def weights(option):
         return f"{DATA}/model/{option}/manifest.json"
     return sorted(map(str, model(option, conf=CONF).folder(DATA).glob("*.safetensors")))
 
-
-# The servers of `pool.serve` live as long as this process, from their first job to the last.
-if workflow.is_main_process:
-    SERVERS = held(RUNS)
-    SERVERS.__enter__()
 
 QUANTISED = [str(file) for file in manifests(RUNS, Path("outputs"))]
 
