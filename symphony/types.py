@@ -193,6 +193,11 @@ class SlowSteps(Protocol):
     def slow_steps(self) -> bool: ...
 
 
+def plays_slowly(task: object) -> bool:
+    """Whether a task says that its steps are slow (`SlowSteps`)."""
+    return isinstance(task, SlowSteps) and task.slow_steps
+
+
 # --------------------------------------------------------------------------- models
 
 Limit = Literal["calls", "tokens", "money", "seconds", "computed"]

@@ -48,8 +48,10 @@ def estimate(texts: Iterable[str]) -> int:
 
 
 def sizing(model: object) -> Callable[[Request], Size]:
-    """Returns the model's own `size` if it has one, else the estimate."""
-    return model.size if isinstance(model, Sizing) else _estimate
+    """Returns the model's own `size` if it has one (`Sizing`), else the estimate."""
+    # isinstance() with a protocol takes long, and this is asked for every problem.
+    own: Callable[[Request], Size] | None = getattr(model, "size", None)
+    return own or _estimate
 
 
 def size_key(counter: str, request: Request) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from json.encoder import encode_basestring as _quoted
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -27,7 +28,7 @@ def call_key(revision: str, request: Request) -> bytes:
     `canonical_json` of all this, built by hand here because a replay would otherwise spend a tenth of its time on keys.
     """
     sampling, draw = request.sampling, request.draw
-    messages = ",".join([f"[{_quoted(message.role)},{_quoted(message.content)}]" for message in request.messages])
+    messages = ",".join([_message(message.role, message.content) for message in request.messages])
     stop = ",".join([_quoted(text) for text in sampling.stop])
     text = (
         f'{{"draw":[{draw.seed},{_quoted(draw.problem)},{draw.node},{_quoted(draw.phase)},{draw.index}],'
@@ -36,6 +37,11 @@ def call_key(revision: str, request: Request) -> bytes:
         f'"sampling":[{float(sampling.temperature)!r},{sampling.max_tokens},[{stop}]]}}'
     )
     return hashlib.sha256(text.encode()).digest()
+
+
+@lru_cache(maxsize=1024)  # the prompts of a problem share most messages
+def _message(role: str, content: str) -> str:
+    return f"[{_quoted(role)},{_quoted(content)}]"
 
 
 class Purse(Protocol):

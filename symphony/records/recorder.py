@@ -10,16 +10,16 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import operator
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
+from symphony.records.lines import json_lines
 from symphony.records.manifest import APART_SUMS, MANIFEST, Part
 from symphony.records.prompts import PROMPTS, compress
 from symphony.records.records import APART, CONFIG, FILES, WALL, RunRecord, WallRecord
@@ -46,7 +46,7 @@ class Recorder:
         self._temporary = self._target.with_name(f".{self._target.name}.{os.getpid()}.tmp")
         self._files = {name: _File(self._temporary / name) for name in FILES.values()}
         self._next = 0
-        self._early: dict[int, tuple[int, int]] = {}
+        self._early: dict[int, dict[str, _Place]] = {}
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
@@ -74,15 +74,16 @@ class Recorder:
             prompts: Lines of the problem's prompts (`SentPrompts`).
         """
         with self._reporting():
-            texts = {FILES[type(rows[0])]: _lines(rows) for rows in tables if rows}
+            texts = {FILES[type(rows[0])]: json_lines(rows) for rows in tables if rows}
             if prompts:
                 texts[PROMPTS] = prompts
+            contents = {name: _encoded(name, text) for name, text in texts.items()}
             if index > self._next:
-                self._early[index] = _append(self._temporary / _EARLY, json.dumps(texts, ensure_ascii=False).encode())
+                self._early[index] = self._put_aside(contents)
                 return
-            self._write(texts)
+            self._write(contents)
             while self._next in self._early:
-                self._write(json.loads(self._read(*self._early.pop(self._next))))
+                self._write(self._fetched(self._early.pop(self._next)))
 
     def finish(self, run: RunRecord, wall: WallRecord, config_yaml: str) -> None:
         """Moves the finished folder to its place.
@@ -94,9 +95,9 @@ class Recorder:
         with self._reporting():
             (self._temporary / _EARLY).unlink(missing_ok=True)
             self._files[CONFIG] = _File(self._temporary / CONFIG)
-            texts = {FILES[RunRecord]: _lines([run]), WALL: _lines([wall]), CONFIG: config_yaml}
+            texts = {FILES[RunRecord]: json_lines([run]), WALL: json_lines([wall]), CONFIG: config_yaml}
             for name, file in self._files.items():
-                file.write(texts.get(name, ""))
+                file.write(_encoded(name, texts.get(name, "")))
             parts = {name: asdict(file.part()) for name, file in self._files.items()}
             _append(self._temporary / MANIFEST, (json.dumps(parts, indent=1) + "\n").encode())
             sums = {name: self._files[name].sha256 for name in APART}
@@ -106,17 +107,28 @@ class Recorder:
             _sync(self._temporary)
             _swap(self._temporary, self._target)
 
-    def _write(self, texts: dict[str, str]) -> None:
-        for name, text in texts.items():
+    def _write(self, contents: Mapping[str, _Content]) -> None:
+        for name, content in contents.items():
             if name not in self._files:  # a run without any prompt has no file of them
                 self._files[name] = _File(self._temporary / name)
-            self._files[name].write(text)
+            self._files[name].write(content)
         self._next += 1
 
-    def _read(self, begin: int, size: int) -> bytes:
+    def _put_aside(self, contents: Mapping[str, _Content]) -> dict[str, _Place]:
+        begin = _append(self._temporary / _EARLY, b"".join([content.data for content in contents.values()]))
+        places: dict[str, _Place] = {}
+        for name, content in contents.items():
+            places[name] = _Place(begin, len(content.data), content.lines)
+            begin += len(content.data)
+        return places
+
+    def _fetched(self, places: Mapping[str, _Place]) -> dict[str, _Content]:
+        found: dict[str, _Content] = {}
         with (self._temporary / _EARLY).open("rb") as stream:
-            stream.seek(begin)
-            return stream.read(size)
+            for name, place in places.items():
+                stream.seek(place.begin)
+                found[name] = _Content(stream.read(place.size), place.lines)
+        return found
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -130,6 +142,21 @@ class Recorder:
             raise SymphonyError(f"{self._target}: found a value that JSON cannot hold ({error})") from error
 
 
+class _Content(NamedTuple):
+    """Bytes of a file, and how many lines they hold."""
+
+    data: bytes
+    lines: int
+
+
+class _Place(NamedTuple):
+    """Where a content lies in the file of early problems."""
+
+    begin: int
+    size: int
+    lines: int
+
+
 class _File:
     """A growing file, with the manifest's figures for it.
 
@@ -141,11 +168,10 @@ class _File:
         self._lines = 0
         self._hash = hashlib.sha256()
 
-    def write(self, text: str) -> None:
-        content = compress(text) if self._path.name == PROMPTS and text else text.encode()
-        _append(self._path, content)
-        self._lines += text.count("\n")
-        self._hash.update(content)
+    def write(self, content: _Content) -> None:
+        _append(self._path, content.data)
+        self._lines += content.lines
+        self._hash.update(content.data)
 
     @property
     def sha256(self) -> str:
@@ -155,28 +181,19 @@ class _File:
         return Part(lines=self._lines, sha256=None if self._path.name in APART else self.sha256)
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
+def _encoded(name: str, text: str) -> _Content:
+    """Encodes lines as they will stand in the file of that name."""
+    content = compress(text) if name == PROMPTS and text else text.encode()
+    return _Content(content, text.count("\n"))
 
 
-def _lines(rows: Sequence[Any]) -> str:
-    """Encodes rows as lines, with keys in the order of the fields; one encoder call for all halves the time.
-
-    Rows are flat, and a quote inside a string is escaped, so a brace followed by the first field's name in quotes
-    begins a row and occurs nowhere else.
-    """
-    names = type(rows[0]).__slots__
-    values = operator.attrgetter(*names)
-    array = _ENCODER.encode([dict(zip(names, values(row), strict=True)) for row in rows])
-    begin = f'{{"{names[0]}":'
-    return array[1:-1].replace(f"}},{begin}", f"}}\n{begin}") + "\n"
-
-
-def _append(path: Path, content: bytes) -> tuple[int, int]:
-    """Appends to a file; returns where the new part begins, and the file's size."""
-    with path.open("ab") as stream:
+def _append(path: Path, content: bytes) -> int:
+    """Appends to a file; returns where the new part begins."""
+    with open(path, "ab", buffering=0) as stream:
         begin = stream.tell()
-        stream.write(content)
-    return begin, len(content)
+        while content:
+            content = content[stream.write(content) :]
+    return begin
 
 
 def _sync(path: Path) -> None:

@@ -38,7 +38,7 @@ from symphony.run.pools import MakeBackend, PoolFactory
 from symphony.run.progress import Calls, Made, Progress, Tally
 from symphony.search.result import answer_records, node_records, problem_record
 from symphony.search.tree import Tree
-from symphony.types import Grade, Problem, SlowSteps, SymphonyError, canonical_json
+from symphony.types import Grade, Problem, SymphonyError, canonical_json, plays_slowly
 
 _NAMED = 3  # runs that an error names, of many
 
@@ -248,7 +248,7 @@ class _Driver:
         self.generated_tokens = 0
         self.open: list[Session] = []
         self.ended_tokens = self.done = self.solved = self.problems = 0
-        self.parse = parts.task.parse
+        self.parse, self.slow = parts.task.parse, plays_slowly(parts.task)
 
     async def solve_all(self, problems: Sequence[Problem]) -> None:
         """Solves all problems, beginning them in their order.
@@ -321,7 +321,7 @@ class _Driver:
         def grade() -> dict[int, Grade]:
             return {node: self.parts.task.grade(problem, tree[node].state) for node in nodes}
 
-        return await run_outside(grade) if isinstance(self.parts.task, SlowSteps) else grade()
+        return await run_outside(grade) if self.slow else grade()
 
     def share(self) -> float:
         """Estimates the share of the run's tokens that are spent, counting half of what the calls in flight will take.

@@ -30,10 +30,10 @@ from symphony.types import (
     Sampling,
     Score,
     Shorten,
-    SlowSteps,
     State,
     Task,
     Turn,
+    plays_slowly,
 )
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class Phases:
         drawn: The answer that first proposed each node.
         taught: Keys of the failures that have been, or are being, reflected on.
         wait: Awaits the answers to calls.
-        slow: Whether steps are played outside the event loop (`SlowSteps`).
+        slow: Whether steps are played outside the event loop (`plays_slowly`).
     """
 
     parts: Parts
@@ -121,7 +121,7 @@ class Phases:
 
     def __post_init__(self) -> None:
         self.wait = self.parts.session.answers
-        self.slow = isinstance(self.parts.task, SlowSteps) and self.parts.task.slow_steps
+        self.slow = plays_slowly(self.parts.task)
         self.tree = Tree(self.parts.task.reset(self.parts.problem))
 
     # ---- expand
