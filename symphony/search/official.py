@@ -6,26 +6,22 @@ ZHUWEI-hub/SYMPHONY, commit 3fbe298: hp is its folder hotpot, ws webshop, pg pro
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count
 from typing import Literal
 
 from symphony.fields import Count, NotNegative
-from symphony.search.evaluation import scores
+from symphony.search.course import expand
+from symphony.search.evaluation import evaluate, scores
+from symphony.search.method import Method
 from symphony.search.official_lessons import LESSONS, LessonsWritten
 from symphony.search.phases import Expansion, Phases
 from symphony.search.result import SearchResult
-from symphony.search.rules import (
-    SIMULATION_VALUES,
-    Rules,
-    ValueRule,
-    best,
-    unpaid,
-)
-from symphony.search.settings import Distinct, Shown
+from symphony.search.settings import Distinct, Settings, Shown
+from symphony.search.simulation import best, best_unfinished
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, FirstVisit, Node, Tree, UctMean
 from symphony.types import Score, SymphonyError
@@ -38,7 +34,6 @@ SimEnd = Literal["first", "last"]
 Consensus = Literal["off", "on", "nodes"]
 Resample = Literal["once", "never", "cooling"]
 ValueCache = Literal["off", "on"]
-CANONICAL = Rules()
 
 # --------------------------------------------------------------------------- what happens to an exhausted node
 
@@ -71,12 +66,6 @@ SELECT: dict[Select, Callable[..., int | None]] = {
 }
 
 
-def _leave(tree: Tree, leaf: int) -> None:
-    """Does nothing: selection detects exhausted nodes itself."""
-
-
-SETTLE: dict[Select, Callable[[Tree, int], None]] = {"close": CANONICAL.settle, "prune": _leave}
-
 LIMIT_CLOSES: dict[Limit, bool] = {"close": True, "stop": False}
 """Whether the depth limit closes a node and cuts simulations; if not, it only ends the search when such a node is
 selected.
@@ -85,6 +74,31 @@ Source: ws/symphony.py:512-525, 717 (the search ends because there is no child t
 """
 
 # --------------------------------------------------------------------------- values of the children of an expansion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueRule:
+    """How new children get their values, and who is credited for them.
+
+    Attributes:
+        evaluate: Gives children their values; the last argument is `places` of `evaluation.used`.
+        start: Chooses the child that a simulation starts from.
+        pays: Whether an end credits its agent with its reward as soon as it is made.
+        ended: Called when a simulation ends at a node whose reward is visible.
+    """
+
+    evaluate: Callable[[Phases, Sequence[int], int], Awaitable[None]]
+    start: Callable[[Phases, Sequence[int]], int]
+    pays: Callable[[Node], bool]
+    ended: Callable[[Phases, int], None]
+
+
+def _always(node: Node) -> bool:
+    return True
+
+
+def _unpaid(phases: Phases, end: int) -> None:
+    """Credits nobody; the agent that made an end was credited when it was made."""
 
 
 def positional(values: Sequence[float], ended: Sequence[bool]) -> list[float]:
@@ -125,7 +139,7 @@ def _dealing(deal: Callable[[Sequence[float], Sequence[bool]], list[float]]) -> 
         if stop is not None:
             raise stop
 
-    return ValueRule(evaluate=dealt_out, start=best, pays=_is_expanded_success, ended=unpaid)
+    return ValueRule(evaluate=dealt_out, start=best, pays=_is_expanded_success, ended=_unpaid)
 
 
 async def _progress(phases: Phases, ids: Sequence[int], places: int) -> None:
@@ -152,17 +166,23 @@ def _paid(phases: Phases, end: int) -> None:
     phases.credit(phases.tree[end])
 
 
+OWN = ValueRule(evaluate=evaluate, start=best_unfinished, pays=_always, ended=_unpaid)
 VALUES: dict[Values, ValueRule] = {
-    "own": CANONICAL.values,
+    "own": OWN,
     "positional": _dealing(positional),
     "rescaled": replace(_dealing(rescaled), ended=_paid),
-    "progress": replace(CANONICAL.values, evaluate=_progress),
+    "progress": replace(OWN, evaluate=_progress),
 }
 
 # --------------------------------------------------------------------------- backup
 
 
-def _wrong_end(tree: Tree, children: Sequence[int], last: int, value: float) -> None:
+def _plain(tree: Tree, leaf: int, last: int, value: float) -> None:
+    """Backs up the simulation's value from the node where it ended to the root (Eq. 8)."""
+    tree.backup(last, value)
+
+
+def _wrong_end(tree: Tree, leaf: int, last: int, value: float) -> None:
     """Records -1 for an end without reward, whatever its ancestors get. Source: hp/symphony.py:583-597."""
     tree.backup(last, value)
     node = tree[last]
@@ -170,26 +190,31 @@ def _wrong_end(tree: Tree, children: Sequence[int], last: int, value: float) -> 
         node.value_sum += -1.0 - value
 
 
-def _children(tree: Tree, children: Sequence[int], last: int, value: float) -> None:
+def _children(tree: Tree, leaf: int, last: int, value: float) -> None:
     """Backs up the value of every new child instead of a simulation's, except for a root's only child (first attempt).
 
     Source: pg/symphony.py:421-429.
     """
-    if tree[ROOT].children != tuple(children) or len(children) > 1:
+    children = tree[leaf].children
+    if leaf != ROOT or len(children) > 1:
         for id in children:
             tree.backup(id, tree[id].prior or 0.0)
 
 
-BACKUP: dict[Backup, Callable[[Tree, Sequence[int], int, float], None]] = {
-    "plain": CANONICAL.backup,
+BACKUP: dict[Backup, Callable[[Tree, int, int, float], None]] = {
+    "plain": _plain,
     "wrong_end": _wrong_end,
     "children": _children,
 }
-"""Each takes the new children of the iteration, the node where its simulation ended, and the simulation's value."""
+"""Each takes the leaf of the iteration, the node where its simulation ended, and the simulation's value."""
 BACKUP_PLACES: dict[Backup, int] = {"plain": 1, "wrong_end": 1, "children": 0}
 """`places` of `evaluation.used`: 1 if a backup needs no child's own value, 0 if it needs the value of each."""
 
 # --------------------------------------------------------------------------- steps of a simulation
+
+
+def _first(ends: Sequence[Node]) -> Node:
+    return ends[0]
 
 
 def _last(ends: Sequence[Node]) -> Node:
@@ -197,11 +222,16 @@ def _last(ends: Sequence[Node]) -> Node:
     return ends[-1]
 
 
-SIM_END: dict[SimEnd, Callable[[Sequence[Node]], Node]] = {"first": CANONICAL.end, "last": _last}
+SIM_END: dict[SimEnd, Callable[[Sequence[Node]], Node]] = {"first": _first, "last": _last}
 """Chooses the end that a simulation takes if a step has several and none is a success."""
 
 CONSENSUS_HIGH, CONSENSUS_LOW = 0.9, 0.7
 """R of the action that nearly all samples proposed, and R of the others. Source: hp/symphony.py:434-439."""
+
+
+def _judged(actions: Sequence[str], votes: Sequence[int], width: int) -> list[float] | None:
+    """Returns None: the nodes are judged, however many samples agree."""
+    return None
 
 
 def _consensus(actions: Sequence[str], votes: Sequence[int], width: int) -> list[float] | None:
@@ -225,7 +255,7 @@ def _consensus_of_nodes(actions: Sequence[str], votes: Sequence[int], width: int
 
 
 CONSENSUS: dict[Consensus, Callable[[Sequence[str], Sequence[int], int], list[float] | None]] = {
-    "off": CANONICAL.agreed,
+    "off": _judged,
     "on": _consensus,
     "nodes": _consensus_of_nodes,
 }
@@ -249,6 +279,11 @@ def temperatures(first: float) -> Iterator[float]:
         yield temperature
 
 
+async def _one_round(phases: Phases, parent: int, width: int) -> Expansion:
+    """Samples one step of a simulation, once."""
+    return await phases.expand(parent, width, "simulate")
+
+
 async def _cooling(phases: Phases, parent: int, width: int) -> Expansion:
     """Samples rounds at falling temperature until one brings a node.
 
@@ -265,19 +300,14 @@ async def _cooling(phases: Phases, parent: int, width: int) -> Expansion:
 
 
 SIM_STEP: dict[Resample, Callable[[Phases, int, int], Awaitable[Expansion]]] = {
-    "once": CANONICAL.step,
-    "never": CANONICAL.step,
+    "once": _one_round,
+    "never": _one_round,
     "cooling": _cooling,
 }
 AGAIN: dict[Resample, bool] = {"once": True, "never": False, "cooling": False}
 """Whether each completion without an action is sampled once more; the published code drops it."""
 
 # --------------------------------------------------------------------------- the search
-
-
-def _stops(phases: Phases, leaf: int) -> bool:
-    """Whether a leaf lies at the depth limit; it can be selected there only if the limit does not close nodes."""
-    return phases.settings.depth is not None and phases.tree[leaf].depth >= phases.settings.depth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,33 +356,72 @@ class Official(Symphony):
 
     def __post_init__(self) -> None:
         """Checks each field, and the one rule that ties three fields together."""
-        Symphony.__post_init__(self)
+        Method.__post_init__(self)
         if self.select == "prune" and (self.parallel > 1 or self.root != "uct"):
             raise SymphonyError("search.select: found 'prune', allowed only with parallel 1 and root uct")
 
-    def chosen_rules(self) -> Rules:
-        return Rules(
-            select=partial(SELECT[self.select], uct_mean=self.uct_mean),
-            settle=SETTLE[self.select],
-            ends=CANONICAL.ends if LIMIT_CLOSES[self.limit] else _stops,
-            values=VALUES[self.values],
-            backup=BACKUP[self.backup],
-            places=BACKUP_PLACES[self.backup],
-            step=SIM_STEP[self.resample],
-            end=SIM_END[self.sim_end],
-            agreed=CONSENSUS[self.consensus],
-            simulated=SIMULATION_VALUES[self.sim_value],
-            lessons=LESSONS[self.lessons],
-            reflect_temperature=self.reflect_temperature,
-            root_n=self.root_n,
+    def settings(self) -> Settings:
+        return replace(
+            Symphony.settings(self),
             again=AGAIN[self.resample],
             closes=LIMIT_CLOSES[self.limit],
-            distinct=self.distinct,
-            shown=self.shown,
             caches=self.value_cache == "on",
+            pays=VALUES[self.values].pays,
         )
 
     async def search(self, phases: Phases) -> SearchResult:
         result = await Symphony.search(self, phases)
         traced = self.values == "own" and self.backup == "plain"  # other rules change node values afterwards
         return result if traced else replace(result, prefixes=None)
+
+    # ---- the steps of Algorithm 1
+
+    def leaves(self, tree: Tree, count: int) -> list[int]:
+        """Selects as `Symphony` does; none if the search ends because a leaf at the depth limit was selected."""
+        leaves = Symphony.leaves(self, tree, count)
+        deepest = math.inf if LIMIT_CLOSES[self.limit] or self.depth is None else self.depth
+        return [] if any(tree[leaf].depth >= deepest for leaf in leaves) else leaves
+
+    def _select(self, tree: Tree, start: int) -> int | None:
+        return SELECT[self.select](tree, self.c, self.first_visit, start, uct_mean=self.uct_mean)
+
+    async def _expand(self, phases: Phases, leaf: int) -> list[int]:
+        await LESSONS[self.lessons].before(phases)
+        width = self.n if leaf != ROOT or self.root_n is None else self.root_n
+        return await expand(phases, leaf, width, self.max_misses)
+
+    async def _evaluate(self, phases: Phases, new: Sequence[int]) -> None:
+        await VALUES[self.values].evaluate(phases, new, BACKUP_PLACES[self.backup])
+
+    async def _reflect(self, phases: Phases, ids: Sequence[int]) -> None:
+        await LESSONS[self.lessons].after(phases, ids)
+
+    def _start(self, phases: Phases, new: Sequence[int]) -> int:
+        return VALUES[self.values].start(phases, new)
+
+    async def _step(self, phases: Phases, at: int) -> Expansion:
+        await LESSONS[self.lessons].before(phases)
+        return await SIM_STEP[self.resample](phases, at, self._width)
+
+    def _end(self, phases: Phases, ends: Sequence[Node]) -> Node:
+        end = next((node for node in ends if node.solved), SIM_END[self.sim_end](ends))
+        VALUES[self.values].ended(phases, end.id)
+        return end
+
+    async def _judge(self, phases: Phases, step: Expansion) -> None:
+        actions = [node.turn.action for id in step.ids if (node := phases.tree[id]).turn]
+        agreed = CONSENSUS[self.consensus](actions, step.votes, self._width)
+        if agreed is None:
+            await Symphony._judge(self, phases, step)
+            return
+        for id, value in zip(step.ids, agreed, strict=True):
+            phases.give(id, Score(value=value, confidence=1.0, modulated=value))
+
+    def _back_up(self, tree: Tree, leaf: int, last: int, value: float) -> None:
+        BACKUP[self.backup](tree, leaf, last, value)
+        if self.select == "close":  # "prune" detects exhausted nodes itself
+            tree.settle(leaf)
+
+    @property
+    def _deepest(self) -> int | None:
+        return self.depth if LIMIT_CLOSES[self.limit] else None

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from symphony.search.phases import Phases
-from symphony.search.rules import EACH_ONCE, LessonRule, nothing_before
 from symphony.search.tree import Node
 
 LessonsWritten = Literal["each", "rewritten", "rewritten_by_reward", "each_attempt"]
 
 MAX_FAILURES = 3
 """Reflection stops once more failures than this are known. Source: hp/symphony.py:112, ws/symphony.py:295."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LessonRule:
+    """When failures are reflected on.
+
+    Attributes:
+        before: Awaited before every expansion.
+        after: Awaited with nodes that may be failures, as soon as they have values.
+    """
+
+    before: Callable[[Phases], Awaitable[None]]
+    after: Callable[[Phases, Sequence[int]], Awaitable[None]]
+
+
+async def _nothing_before(phases: Phases) -> None:
+    """Writes no lesson before an expansion."""
 
 
 async def _nothing_after(phases: Phases, ids: Sequence[int]) -> None:
@@ -69,8 +86,8 @@ def _found_wrong(node: Node) -> bool:
 
 
 LESSONS: dict[LessonsWritten, LessonRule] = {
-    "each": EACH_ONCE,
+    "each": LessonRule(before=_nothing_before, after=Phases.reflect),
     "rewritten": _rewriting(_wrong_answers),
     "rewritten_by_reward": _rewriting(_partial_rewards),
-    "each_attempt": LessonRule(before=nothing_before, after=_each_attempt),
+    "each_attempt": LessonRule(before=_nothing_before, after=_each_attempt),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from symphony.fields import Count, FromZero, NotNegative
@@ -14,10 +14,9 @@ from symphony.search.method import Method
 from symphony.search.methods.halving import ROOT_RULES, RootRule
 from symphony.search.phases import Expansion, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
-from symphony.search.rules import SIMULATION_VALUES, Rules, SimulationValue, best
 from symphony.search.settings import Judge, Settings, Siblings
-from symphony.search.tree import ROOT, FirstVisit, Node, Tree
-from symphony.types import Score
+from symphony.search.simulation import SIMULATION_VALUES, SimulationValue, best, best_unfinished
+from symphony.search.tree import FirstVisit, Node, Tree
 
 SimulationDepth = Literal["absolute", "extra"]
 ReflectOn = Literal["failure_or_limit", "failure"]
@@ -58,7 +57,6 @@ class Symphony(Method):
         temperature: Sampling temperature of actions; evaluation is greedy.
         expand_tokens, evaluate_tokens, reflect_tokens: Completion token limits per call.
         stop: Strings that end an action.
-        rules: How the steps are carried out: those of the canonical algorithm.
     """
 
     n: Count = 4
@@ -82,19 +80,10 @@ class Symphony(Method):
     temperature: NotNegative = 0.2
     evaluate_tokens: Count = 16
     reflect_tokens: Count = 48
-    rules: Rules = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        Method.__post_init__(self)
-        object.__setattr__(self, "rules", self.chosen_rules())
-
-    def chosen_rules(self) -> Rules:
-        return Rules(simulated=SIMULATION_VALUES[self.sim_value])
 
     def settings(self) -> Settings:
         limit_fails = self.reflect_on == "failure_or_limit"
-        own = self.rules.settings(Method.settings(self))
-        return replace(own, limit_fails=limit_fails, avoids=self.avoid_repeats)
+        return replace(Method.settings(self), limit_fails=limit_fails, avoids=self.avoid_repeats)
 
     async def search(self, phases: Phases) -> SearchResult:
         return await conclude(phases, self._search(phases), self.answer)
@@ -107,7 +96,7 @@ class Symphony(Method):
         while k < self.iterations:
             # Select: the open leaf of the highest UCT value, Eq. 7 (`parallel` of them).
             leaves = self.leaves(phases.tree, min(self.parallel, self.iterations - k))
-            if not leaves or any(self.rules.ends(phases, leaf) for leaf in leaves):
+            if not leaves:
                 return "exhausted"
             await phases.together([self._iterate(phases, leaf, k + at) for at, leaf in enumerate(leaves, 1)])
             k += len(leaves)
@@ -116,41 +105,36 @@ class Symphony(Method):
         return "iterations"
 
     async def _iterate(self, phases: Phases, leaf: int, k: int) -> None:
-        rules = self.rules
+        """Carries out iteration k at the selected leaf."""
         phases.parts.session.iteration = k
-        await rules.lessons.before(phases)
-        width = self.n if leaf != ROOT or rules.root_n is None else rules.root_n
         # Expand: n actions, each by the agent that Eq. 1 picks. A success ends the search; `conclude` backs it up.
-        new = await expand(phases, leaf, width, self.max_misses)
+        new = await self._expand(phases, leaf)
         if phases.solved() or not new:
             return
         # Evaluate: R = Z (1 - E(C)) of each new child whose value is used, Eq. 4 to 6.
-        await rules.values.evaluate(phases, new, rules.places)
-        await rules.lessons.after(phases, new)  # a child may be a failure; its lesson helps the simulation
+        await self._evaluate(phases, new)
+        # Reflect: a failure becomes a lesson that the whole pool reads, Eq. 3; here so that the simulation reads it.
+        await self._reflect(phases, new)
         # Simulate: greedily by R from the best new child.
-        value, last = await self._simulate(phases, rules.values.start(phases, new))
+        value, last = await self._simulate(phases, self._start(phases, new))
         if phases.solved():
             return
         # Back up the value of the walk to the root, Eq. 8; close the leaf if nothing below it is left to try.
-        rules.backup(phases.tree, new, last, value)
-        rules.settle(phases.tree, leaf)
-        # Reflect: a failure becomes a lesson that the whole pool reads, Eq. 3.
-        await rules.lessons.after(phases, [last])
+        self._back_up(phases.tree, leaf, last, value)
+        # Reflect on where the simulation ended, too.
+        await self._reflect(phases, [last])
 
     async def _simulate(self, phases: Phases, start: int) -> tuple[float, int]:
         """Simulates from a node; returns the value to back up and the last node."""
-        rules, last, walked = self.rules, phases.tree[start], []
-        limit = self._simulation_limit(phases, last)
+        last, walked = phases.tree[start], []
+        limit = self._simulation_limit(last)
         while not last.state.done and last.depth < limit and not phases.solved():
-            await rules.lessons.before(phases)
-            step = await rules.step(phases, last.id, self._width)
+            step = await self._step(phases, last.id)
             if not step.ids:
                 break
             last = await self._next(phases, step)
             walked.append(last)
-        if rules.simulated.judges_cut and not last.state.done and not phases.solved():
-            await evaluate(phases, [last.id])
-        return rules.simulated.value(walked, last, self.sim_cut), last.id
+        return await self._value(phases, walked, last), last.id
 
     # ---- its steps
 
@@ -162,8 +146,7 @@ class Symphony(Method):
         """
         held: list[int] = []
         while len(held) < count:
-            start = ROOT_RULES[self.root](tree, self.iterations)
-            leaf = self.rules.select(tree, self.c, self.first_visit, start)
+            leaf = self._select(tree, ROOT_RULES[self.root](tree, self.iterations))
             if leaf is None:
                 break
             tree.hold(leaf)
@@ -172,33 +155,69 @@ class Symphony(Method):
             tree.release(leaf)
         return held
 
+    def _select(self, tree: Tree, start: int) -> int | None:
+        """Selects a leaf by UCT (Eq. 7) below a node; None if none is open."""
+        return tree.select(self.c, self.first_visit, start)
+
+    async def _expand(self, phases: Phases, leaf: int) -> list[int]:
+        """Samples n actions at a leaf; returns the new children."""
+        return await expand(phases, leaf, self.n, self.max_misses)
+
+    async def _evaluate(self, phases: Phases, new: Sequence[int]) -> None:
+        """Has the new children judged."""
+        await evaluate(phases, new, places=1)
+
+    async def _reflect(self, phases: Phases, ids: Sequence[int]) -> None:
+        """Reflects on the failures among some nodes."""
+        await phases.reflect(ids)
+
+    def _start(self, phases: Phases, new: Sequence[int]) -> int:
+        """Chooses the new child that the simulation starts from."""
+        return best_unfinished(phases, new)
+
+    async def _step(self, phases: Phases, at: int) -> Expansion:
+        """Samples the actions of a simulation's next step."""
+        return await phases.expand(at, self._width, "simulate")
+
+    async def _next(self, phases: Phases, step: Expansion) -> Node:
+        """Chooses a simulation's next node: an end with a visible reward, else the best node."""
+        ends = [phases.tree[id] for id in step.ids if phases.tree[id].prior is not None]
+        if ends:
+            return self._end(phases, ends)
+        await self._judge(phases, step)
+        return phases.tree[best(phases, step.ids)]
+
+    def _end(self, phases: Phases, ends: Sequence[Node]) -> Node:
+        """Chooses among the ends of a simulation's step: a success, else the first."""
+        return next((node for node in ends if node.solved), ends[0])
+
+    async def _judge(self, phases: Phases, step: Expansion) -> None:
+        """Has the nodes of a simulation's step judged."""
+        await evaluate(phases, step.ids, SIMULATION_VALUES[self.sim_value].places)
+
+    async def _value(self, phases: Phases, walked: Sequence[Node], last: Node) -> float:
+        """Returns what a simulation backs up; has the node judged where it was cut."""
+        rule = SIMULATION_VALUES[self.sim_value]
+        if rule.judges_cut and not last.state.done and not phases.solved():
+            await evaluate(phases, [last.id])
+        return rule.value(walked, last, self.sim_cut)
+
+    def _back_up(self, tree: Tree, leaf: int, last: int, value: float) -> None:
+        """Backs up the value of a simulation that ended at `last`, and closes the leaf if it is exhausted."""
+        tree.backup(last, value)
+        tree.settle(leaf)
+
     @property
     def _width(self) -> int:
         return self.n if self.sim_width is None else self.sim_width
 
-    def _simulation_limit(self, phases: Phases, start: Node) -> float:
+    @property
+    def _deepest(self) -> int | None:
+        """Depth beyond which no simulation goes."""
+        return self.depth
+
+    def _simulation_limit(self, start: Node) -> float:
         """Returns the depth at which a simulation from this node is cut."""
         limit = math.inf if self.sim_depth is None else self.sim_depth
         limit += start.depth if self.sim_depth_from == "extra" else 0
-        depth = phases.settings.depth if phases.settings.closes else None
-        return limit if depth is None else min(limit, depth)
-
-    async def _next(self, phases: Phases, step: Expansion) -> Node:
-        """Chooses a simulation's next node: a success, else an end with a visible reward, else the best node."""
-        nodes = [phases.tree[id] for id in step.ids]
-        ends = [node for node in nodes if node.prior is not None]
-        if ends:
-            end = next((node for node in ends if node.solved), self.rules.end(ends))
-            self.rules.values.ended(phases, end.id)
-            return end
-        await self._judge_step(phases, step, nodes)
-        return phases.tree[best(phases, step.ids)]
-
-    async def _judge_step(self, phases: Phases, step: Expansion, nodes: Sequence[Node]) -> None:
-        actions = [node.turn.action for node in nodes if node.turn]
-        agreed = self.rules.agreed(actions, step.votes, self._width)
-        if agreed is None:
-            await evaluate(phases, step.ids, self.rules.simulated.places)
-            return
-        for id, value in zip(step.ids, agreed, strict=True):
-            phases.give(id, Score(value=value, confidence=1.0, modulated=value))
+        return limit if self._deepest is None else min(limit, self._deepest)
