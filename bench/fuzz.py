@@ -57,7 +57,7 @@ from symphony.status.watch import Watcher
 from symphony.tasks.planning.crosswords import Crosswords
 from symphony.tasks.planning.game24 import Game24
 from symphony.tasks.programs.task import Programs
-from symphony.types import SlowSteps, SymphonyError, Task
+from symphony.types import SymphonyError, Task, plays_slowly
 from tests import test_fuzz as pieces
 from tests.plan import test_mutations as mutations
 from tests.scripted_pool import CONF, Silent, backend
@@ -268,7 +268,7 @@ def broken_rule(task: Task, problem: Any, state: Any, text: str, rng: random.Ran
     after = task.step(state, proposal.action)
     if state != before:
         return "a step changed the state before it"
-    if not isinstance(task, SlowSteps) and task.step(state, proposal.action) != after:
+    if not plays_slowly(task) and task.step(state, proposal.action) != after:
         return "a step is not deterministic"
     states[problem.id] = after
     json.dumps([after.observation, task.failure_key(after) if after.done else ""], ensure_ascii=False).encode()

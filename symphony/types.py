@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 
 class SymphonyError(Exception):
@@ -185,17 +185,9 @@ class Task(Protocol):
         """Returns ground truth; called by the runner, `symphony grade` and `play`, never by a search."""
 
 
-@runtime_checkable
-class SlowSteps(Protocol):
-    """A task whose steps may run a program or ask a server; a search plays them in a thread if `slow_steps`."""
-
-    @property
-    def slow_steps(self) -> bool: ...
-
-
-def plays_slowly(task: object) -> bool:
-    """Whether a task says that its steps are slow (`SlowSteps`)."""
-    return isinstance(task, SlowSteps) and task.slow_steps
+def plays_slowly(task: Task) -> bool:
+    """Whether steps of the task may run a program or ask a server, as its `slow_steps` says: such need a thread."""
+    return bool(getattr(task, "slow_steps", False))
 
 
 # --------------------------------------------------------------------------- models

@@ -10,7 +10,7 @@ import pytest
 
 from symphony.tasks.mini.mini_code import MiniCode
 from symphony.tasks.programs.task import Programs
-from symphony.types import SlowSteps, State
+from symphony.types import State, plays_slowly
 from tests.scripted_pool import carry_out, one_group
 
 
@@ -58,4 +58,4 @@ def test_a_failing_step_ends_the_run_as_it_does_without_a_thread(
 
 def test_programs_have_slow_steps_and_generated_tasks_have_not(tmp_path: Path) -> None:
     assert Programs(dataset="mbpp_py", count=1, data=tmp_path).slow_steps
-    assert not isinstance(MiniCode(count=1, seed=0), SlowSteps)
+    assert not plays_slowly(MiniCode(count=1, seed=0))

@@ -11,7 +11,8 @@ from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import Plain, emcs
 from symphony.agents.session import Session
-from symphony.search.official import BACKUP, SELECT, Official, positional, rescaled, temperatures
+from symphony.search.official import BACKUP, SELECT, Official, temperatures
+from symphony.search.official_values import positional, rescaled
 from symphony.search.result import SearchResult, choose_answer
 from symphony.search.tree import ROOT, Tree, UctMean
 from symphony.types import Phase, Request, State, SymphonyError, Task, Turn
@@ -234,7 +235,7 @@ def test_a_wrong_end_records_minus_1_for_itself_alone(backup, own):
     tree = Tree(OPEN)
     child = grow(tree, ROOT)
     end = grow(tree, child, WRONG)
-    BACKUP[backup](tree, [end], end, 0.4)
+    BACKUP[backup](tree, child, end, 0.4)
     assert [(node.visits, node.value_sum) for node in tree.nodes] == [(1, 0.4), (1, 0.4), (1, pytest.approx(own))]
 
 

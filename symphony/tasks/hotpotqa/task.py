@@ -144,7 +144,7 @@ class HotpotQA:
 
     @property
     def slow_steps(self) -> bool:
-        """See `SlowSteps`: live pages are requested from a server."""
+        """See `plays_slowly`: live pages are requested from a server."""
         return self.pages == "live"
 
     def problems(self) -> Sequence[Problem]:

@@ -141,7 +141,7 @@ class Programs:
 
     @property
     def slow_steps(self) -> bool:
-        """See `SlowSteps`: a step runs a program on its visible tests."""
+        """See `plays_slowly`: a step runs a program on its visible tests."""
         return True
 
     @property
