@@ -14,21 +14,21 @@ class SentPrompts:
 
     def __init__(self, run: str, problem: str) -> None:
         self._run, self._problem = run, problem
-        self._lines: dict[str, str] = {}  # by digest
-        self._texts = _Texts()
+        self._chats: dict[str, Sequence[Message]] = {}  # by digest
 
     def keep(self, messages: Sequence[Message]) -> str:
         """Keeps a prompt and returns its digest."""
         name = digest(messages)
-        if name not in self._lines:
-            texts = self._texts
-            chat = [texts[message.role, message.content] for message in messages]
-            self._lines[name] = prompt_line(self._run, self._problem, name, chat)
+        self._chats.setdefault(name, messages)
         return name
 
     def lines(self) -> str:
         """Returns the lines of `prompts.jsonl.gz`."""
-        return "".join(self._lines.values())
+        texts, lines = _Texts(), []
+        for name, messages in self._chats.items():
+            chat = [texts[message.role, message.content] for message in messages]
+            lines.append(prompt_line(self._run, self._problem, name, chat))
+        return "".join(lines)
 
 
 class _Texts(dict[tuple[str, str], str]):

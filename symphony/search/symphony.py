@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -136,7 +136,7 @@ class Symphony(Method):
             walked.append(last)
         return await self._value(phases, walked, last), last.id
 
-    # ---- its steps
+    # ---- its steps; those that await return what to await, since a coroutine more costs time at every answer
 
     def leaves(self, tree: Tree, count: int) -> list[int]:
         """Selects the leaves of the next iterations by UCT (Eq. 7), at most `count`.
@@ -159,25 +159,25 @@ class Symphony(Method):
         """Selects a leaf by UCT (Eq. 7) below a node; None if none is open."""
         return tree.select(self.c, self.first_visit, start)
 
-    async def _expand(self, phases: Phases, leaf: int) -> list[int]:
+    def _expand(self, phases: Phases, leaf: int) -> Awaitable[list[int]]:
         """Samples n actions at a leaf; returns the new children."""
-        return await expand(phases, leaf, self.n, self.max_misses)
+        return expand(phases, leaf, self.n, self.max_misses)
 
-    async def _evaluate(self, phases: Phases, new: Sequence[int]) -> None:
+    def _evaluate(self, phases: Phases, new: Sequence[int]) -> Awaitable[None]:
         """Has the new children judged."""
-        await evaluate(phases, new, places=1)
+        return evaluate(phases, new, places=1)
 
-    async def _reflect(self, phases: Phases, ids: Sequence[int]) -> None:
+    def _reflect(self, phases: Phases, ids: Sequence[int]) -> Awaitable[None]:
         """Reflects on the failures among some nodes."""
-        await phases.reflect(ids)
+        return phases.reflect(ids)
 
     def _start(self, phases: Phases, new: Sequence[int]) -> int:
         """Chooses the new child that the simulation starts from."""
         return best_unfinished(phases, new)
 
-    async def _step(self, phases: Phases, at: int) -> Expansion:
+    def _step(self, phases: Phases, at: int) -> Awaitable[Expansion]:
         """Samples the actions of a simulation's next step."""
-        return await phases.expand(at, self._width, "simulate")
+        return phases.expand(at, self._width, "simulate")
 
     async def _next(self, phases: Phases, step: Expansion) -> Node:
         """Chooses a simulation's next node: an end with a visible reward, else the best node."""
@@ -191,9 +191,9 @@ class Symphony(Method):
         """Chooses among the ends of a simulation's step: a success, else the first."""
         return next((node for node in ends if node.solved), ends[0])
 
-    async def _judge(self, phases: Phases, step: Expansion) -> None:
+    def _judge(self, phases: Phases, step: Expansion) -> Awaitable[None]:
         """Has the nodes of a simulation's step judged."""
-        await evaluate(phases, step.ids, SIMULATION_VALUES[self.sim_value].places)
+        return evaluate(phases, step.ids, SIMULATION_VALUES[self.sim_value].places)
 
     async def _value(self, phases: Phases, walked: Sequence[Node], last: Node) -> float:
         """Returns what a simulation backs up; has the node judged where it was cut."""
