@@ -80,8 +80,7 @@ def check_fields(part: str, instance: Any) -> None:
 
 def fits(value: Any, kind: Any) -> bool:
     """Whether a value fits an annotation."""
-    base, limits = _apart(kind)
-    origin, inner = get_origin(base), get_args(base)
+    base, origin, inner, limits = _apart(kind)
     if base is Any:
         return is_json(value)
     if origin is Literal:
@@ -102,10 +101,10 @@ def fits(value: Any, kind: Any) -> bool:
     return base in (bool, NoneType) and isinstance(value, base)
 
 
+@cache
 def allowed(kind: Any) -> str:
     """Describes in words what fits an annotation; "" if no config value does."""
-    base, limits = _apart(kind)
-    origin, inner = get_origin(base), get_args(base)
+    base, origin, inner, limits = _apart(kind)
     if origin in (Union, UnionType):
         others = [text for part in inner if part is not NoneType and (text := allowed(part))]
         null = [", or null"] if others and NoneType in inner else []
@@ -143,12 +142,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def _apart(kind: Any) -> tuple[Any, list[Any]]:
-    """Splits an annotation into its base and its limits."""
-    if get_origin(kind) is not Annotated:
-        return kind, []
-    base, *limits = get_args(kind)
-    return base, [single for limit in limits for single in (limit if isinstance(limit, Interval) else [limit])]
+@cache
+def _apart(kind: Any) -> tuple[Any, Any, tuple[Any, ...], tuple[Any, ...]]:
+    """Splits an annotation into its base, the origin and arguments of the base, and its limits."""
+    base, *limits = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    singles = [single for limit in limits for single in (limit if isinstance(limit, Interval) else [limit])]
+    return base, get_origin(base), get_args(base), tuple(singles)
 
 
 def _is_text(value: Any) -> bool:

@@ -39,7 +39,7 @@ OF_ALL_KINDS: tuple[Any, ...] = (
 
 def edges(kind: Any) -> Iterator[Any]:
     """Values just outside of an annotation's ranges."""
-    base, limits = fields._apart(kind)
+    base, *_, limits = fields._apart(kind)
     for inner in get_args(base) if get_origin(base) in (Union, UnionType) else ():
         yield from edges(inner)
     if get_origin(base) is tuple:
@@ -57,7 +57,7 @@ def wrong(kind: Any, number: int) -> list[Any]:
 
 def allows(kind: Any, value: Any) -> bool:
     """The oracle: plainly, what each kind of annotation takes."""
-    base, _ = fields._apart(kind)
+    base, *_ = fields._apart(kind)
     if any(type(value) is type(one) and value == one for one in edges(kind)):
         return False
     inner = get_args(base)
