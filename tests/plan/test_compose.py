@@ -633,3 +633,12 @@ def test_the_size_of_a_pool_is_the_sum_of_its_different_local_models(tmp_path: P
         "single_claude_3_5_sonnet": 0,
     }  # the files of the others are not here
     assert pool_sizes(plan("paper_hotpotqa", conf=CONF, data=tmp_path), tmp_path) == behind_endpoints
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", ["paper_hotpotqa", "paper_webshop", "paper_mbpp"])
+def test_without_a_limit_of_tokens_no_method_of_the_paper_makes_attempts_by_the_hundred(study: str) -> None:
+    for run in plan(study, ["seeds=[0]"], conf=CONF):
+        search = run.config["search"]
+        attempts = [search[key] for key in ("n", "trials", "iterations") if search.get(key) is not None]
+        assert run.settings.budget.problem.tokens is not None or max(attempts, default=1) <= 50, run.experiment
