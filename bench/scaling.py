@@ -43,8 +43,8 @@ from tests.shared_data import DATA
 
 STUDIES = ("paper_hotpotqa", "paper_webshop", "paper_mbpp")
 LIKE = {
-    "hotpotqa": "hotpotqa_context", "webshop": "hotpotqa_context", "mbpp_py_hidden_asserts": "mbpp_py_hidden_asserts",
-    "mbpp_rs": "mbpp_rs_first_assert",
+    "hotpotqa": "hotpotqa_context", "webshop": "hotpotqa_context", "mbpp_py": "mbpp_py_hidden_asserts",
+    "mbpp_py_hidden_asserts": "mbpp_py_hidden_asserts", "mbpp_rs": "mbpp_rs_first_assert",
 }  # fmt: skip
 """The task of `laptop` whose calls a task's are taken to be like."""
 SAME_CALLS = {"mbpp_rs": "mbpp_py_hidden_asserts"}
