@@ -26,7 +26,8 @@ def command(first: Sequence[str], *arguments: str) -> list[str]:
 
 
 def environment(project: Path) -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(project / ".cache")}
+    own = {name: value for name, value in os.environ.items() if name != "SYMPHONY_DATA"}  # it has its own data/
+    return {**own, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(project / ".cache")}
 
 
 def jobs(project: Path, *arguments: str) -> dict[str, int]:
