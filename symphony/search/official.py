@@ -6,9 +6,8 @@ ZHUWEI-hub/SYMPHONY, commit 3fbe298: hp is its folder hotpot, ws webshop, pg pro
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
@@ -36,11 +35,7 @@ ValueCache = Literal["off", "on"]
 # --------------------------------------------------------------------------- what happens to an exhausted node
 
 
-def _close(tree: Tree, c: float, first_visit: FirstVisit, start: int, *, uct_mean: UctMean) -> int | None:
-    return tree.select(c, first_visit, start, uct_mean=uct_mean)
-
-
-def _prune(tree: Tree, c: float, first_visit: FirstVisit, start: int, *, uct_mean: UctMean) -> int | None:
+def _prune(tree: Tree, c: float, first_visit: FirstVisit, start: int, uct_mean: UctMean) -> int | None:
     """Detaches a node whose children have all ended from its parent; a parent left without children is a leaf again.
 
     Source: hp/symphony.py:332-362, ws/symphony.py:687-713. There, an exhausted root causes an error or an endless loop;
@@ -58,37 +53,17 @@ def _prune(tree: Tree, c: float, first_visit: FirstVisit, start: int, *, uct_mea
     return None if node.closed else node.id
 
 
-SELECT: dict[Select, Callable[..., int | None]] = {
-    "close": _close,
-    "prune": _prune,
-}
-
-
-LIMIT_CLOSES: dict[Limit, bool] = {"close": True, "stop": False}
-"""Whether the depth limit closes a node and cuts simulations; if not, it only ends the search when such a node is
-selected.
-
-Source: ws/symphony.py:512-525, 717 (the search ends because there is no child to simulate from).
-"""
-
 # --------------------------------------------------------------------------- backup
 
 
-def _plain(tree: Tree, leaf: int, last: int, value: float) -> None:
-    """Backs up the simulation's value from the node where it ended to the root (Eq. 8)."""
-    tree.backup(last, value)
-
-
-def _wrong_end(tree: Tree, leaf: int, last: int, value: float) -> None:
-    """Records -1 for an end without reward, whatever its ancestors get. Source: hp/symphony.py:583-597."""
-    tree.backup(last, value)
-    node = tree[last]
+def _mark_wrong(node: Node, value: float) -> None:
+    """Records -1 instead of a value for an end without reward. Source: hp/symphony.py:583-597."""
     if node.state.done and node.state.reward == 0:
         node.value_sum += -1.0 - value
 
 
-def _children(tree: Tree, leaf: int, last: int, value: float) -> None:
-    """Backs up the value of every new child instead of a simulation's, except for a root's only child (first attempt).
+def _back_up_children(tree: Tree, leaf: int) -> None:
+    """Backs up the value of every new child, except for a root's only child (the first attempt).
 
     Source: pg/symphony.py:421-429.
     """
@@ -98,37 +73,10 @@ def _children(tree: Tree, leaf: int, last: int, value: float) -> None:
             tree.backup(id, tree[id].prior or 0.0)
 
 
-BACKUP: dict[Backup, Callable[[Tree, int, int, float], None]] = {
-    "plain": _plain,
-    "wrong_end": _wrong_end,
-    "children": _children,
-}
-"""Each takes the leaf of the iteration, the node where its simulation ended, and the simulation's value."""
-BACKUP_PLACES: dict[Backup, int] = {"plain": 1, "wrong_end": 1, "children": 0}
-"""`places` of `evaluation.used`: 1 if a backup needs no child's own value, 0 if it needs the value of each."""
-
-# --------------------------------------------------------------------------- steps of a simulation
-
-
-def _first(ends: Sequence[Node]) -> Node:
-    return ends[0]
-
-
-def _last(ends: Sequence[Node]) -> Node:
-    """Returns the last end. Source: hp/symphony.py:411-418, ws/symphony.py:638-647."""
-    return ends[-1]
-
-
-SIM_END: dict[SimEnd, Callable[[Sequence[Node]], Node]] = {"first": _first, "last": _last}
-"""Chooses the end that a simulation takes if a step has several and none is a success."""
+# --------------------------------------------------------------------------- consensus of a simulation's step
 
 CONSENSUS_HIGH, CONSENSUS_LOW = 0.9, 0.7
 """R of the action that nearly all samples proposed, and R of the others. Source: hp/symphony.py:434-439."""
-
-
-def _judged(actions: Sequence[str], votes: Sequence[int], width: int) -> list[float] | None:
-    """Returns None: the nodes are judged, however many samples agree."""
-    return None
 
 
 def _consensus(actions: Sequence[str], votes: Sequence[int], width: int) -> list[float] | None:
@@ -152,10 +100,10 @@ def _consensus_of_nodes(actions: Sequence[str], votes: Sequence[int], width: int
 
 
 CONSENSUS: dict[Consensus, Callable[[Sequence[str], Sequence[int], int], list[float] | None]] = {
-    "off": _judged,
     "on": _consensus,
     "nodes": _consensus_of_nodes,
 }
+"""Each takes the actions of a step's nodes, the samples that proposed each, and the step's width; None: no consensus."""
 
 # --------------------------------------------------------------------------- completions without an action
 
@@ -176,11 +124,6 @@ def temperatures(first: float) -> Iterator[float]:
         yield temperature
 
 
-async def _one_round(phases: Phases, parent: int, width: int) -> Expansion:
-    """Samples one step of a simulation, once."""
-    return await phases.expand(parent, width, "simulate")
-
-
 async def _cooling(phases: Phases, parent: int, width: int) -> Expansion:
     """Samples rounds at falling temperature until one brings a node.
 
@@ -196,14 +139,6 @@ async def _cooling(phases: Phases, parent: int, width: int) -> Expansion:
     return step
 
 
-SIM_STEP: dict[Resample, Callable[[Phases, int, int], Awaitable[Expansion]]] = {
-    "once": _one_round,
-    "never": _one_round,
-    "cooling": _cooling,
-}
-AGAIN: dict[Resample, bool] = {"once": True, "never": False, "cooling": False}
-"""Whether each completion without an action is sampled once more; the published code drops it."""
-
 # --------------------------------------------------------------------------- the search
 
 
@@ -218,13 +153,15 @@ class Official(Symphony):
         uct_mean: Whether the mean of a visited child is divided by its visits once more ("double").
         select: Whether an exhausted node is closed, or detached from its parent, which can then be expanded again
             ("prune").
-        limit: Whether `depth` closes a node, or ends the search when such a node is selected ("stop").
+        limit: Whether `depth` closes a node and cuts simulations ("close"), or only ends the search when such a node is
+            selected ("stop"; ws/symphony.py:512-525, 717, where no child is left to simulate from).
         values: Whether a new child gets its own value, one dealt by position ("positional", "rescaled"), or its share
             of visible tests passed ("progress").
         value_cache: Whether a path is judged only once per problem under the same lessons ("on").
         backup: Whether an end without reward records -1 for itself ("wrong_end"), or the children's own values are
             backed up instead of the simulation's ("children").
-        sim_end: Which of several ends of a simulation step is taken.
+        sim_end: Which of several ends of a simulation step is taken if none is a success: the first, or the last
+            (hp/symphony.py:411-418, ws/symphony.py:638-647).
         resample: What happens to completions without an action: they are sampled once more ("once"), dropped
             ("never"), or dropped and, if a simulation step has no action left, sampled at falling temperature
             ("cooling").
@@ -260,8 +197,8 @@ class Official(Symphony):
     def settings(self) -> Settings:
         return replace(
             Symphony.settings(self),
-            again=AGAIN[self.resample],
-            closes=LIMIT_CLOSES[self.limit],
+            again=self.resample == "once",
+            closes=self.limit == "close",
             caches=self.value_cache == "on",
             pays=VALUES[self.values].pays,
         )
@@ -276,11 +213,13 @@ class Official(Symphony):
     def leaves(self, tree: Tree, count: int) -> list[int]:
         """Selects as `Symphony` does; none if the search ends because a leaf at the depth limit was selected."""
         leaves = Symphony.leaves(self, tree, count)
-        deepest = math.inf if LIMIT_CLOSES[self.limit] or self.depth is None else self.depth
-        return [] if any(tree[leaf].depth >= deepest for leaf in leaves) else leaves
+        stops = self.limit == "stop" and any(tree[leaf].depth == self.depth for leaf in leaves)
+        return [] if stops else leaves
 
     def _select(self, tree: Tree, start: int) -> int | None:
-        return SELECT[self.select](tree, self.c, self.first_visit, start, uct_mean=self.uct_mean)
+        if self.select == "prune":
+            return _prune(tree, self.c, self.first_visit, start, self.uct_mean)
+        return tree.select(self.c, self.first_visit, start, uct_mean=self.uct_mean)
 
     async def _expand(self, phases: Phases, leaf: int) -> list[int]:
         await LESSONS[self.lessons].before(phases)
@@ -288,7 +227,7 @@ class Official(Symphony):
         return await expand(phases, leaf, width, self.max_misses)
 
     async def _evaluate(self, phases: Phases, new: Sequence[int]) -> None:
-        await VALUES[self.values].evaluate(phases, new, BACKUP_PLACES[self.backup])
+        await VALUES[self.values].evaluate(phases, new, 0 if self.backup == "children" else 1)
 
     async def _reflect(self, phases: Phases, ids: Sequence[int]) -> None:
         await LESSONS[self.lessons].after(phases, ids)
@@ -298,16 +237,22 @@ class Official(Symphony):
 
     async def _step(self, phases: Phases, at: int) -> Expansion:
         await LESSONS[self.lessons].before(phases)
-        return await SIM_STEP[self.resample](phases, at, self._width)
+        if self.resample == "cooling":
+            return await _cooling(phases, at, self._width)
+        return await Symphony._step(self, phases, at)
 
     def _end(self, phases: Phases, ends: Sequence[Node]) -> Node:
-        end = next((node for node in ends if node.solved), SIM_END[self.sim_end](ends))
+        end = Symphony._end(self, phases, ends)
+        if self.sim_end == "last" and not end.solved:
+            end = ends[-1]
         VALUES[self.values].ended(phases, end.id)
         return end
 
     async def _judge(self, phases: Phases, step: Expansion) -> None:
-        actions = [node.turn.action for id in step.ids if (node := phases.tree[id]).turn]
-        agreed = CONSENSUS[self.consensus](actions, step.votes, self._width)
+        agreed = None
+        if self.consensus != "off":
+            actions = [node.turn.action for id in step.ids if (node := phases.tree[id]).turn]
+            agreed = CONSENSUS[self.consensus](actions, step.votes, self._width)
         if agreed is None:
             await Symphony._judge(self, phases, step)
             return
@@ -315,10 +260,17 @@ class Official(Symphony):
             phases.give(id, Score(value=value, confidence=1.0, modulated=value))
 
     def _back_up(self, tree: Tree, leaf: int, last: int, value: float) -> None:
-        BACKUP[self.backup](tree, leaf, last, value)
+        if self.backup == "children":
+            _back_up_children(tree, leaf)
+        else:
+            Symphony._back_up(self, tree, leaf, last, value)
+        if self.backup == "wrong_end":
+            _mark_wrong(tree[last], value)
+
+    def _settle(self, tree: Tree, leaf: int) -> None:
         if self.select == "close":  # "prune" detects exhausted nodes itself
-            tree.settle(leaf)
+            Symphony._settle(self, tree, leaf)
 
     @property
     def _deepest(self) -> int | None:
-        return self.depth if LIMIT_CLOSES[self.limit] else None
+        return self.depth if self.limit == "close" else None

@@ -121,6 +121,7 @@ class Symphony(Method):
             return
         # Back up the value of the walk to the root, Eq. 8; close the leaf if nothing below it is left to try.
         self._back_up(phases.tree, leaf, last, value)
+        self._settle(phases.tree, leaf)
         # Reflect on where the simulation ended, too.
         await self._reflect(phases, [last])
 
@@ -203,8 +204,11 @@ class Symphony(Method):
         return rule.value(walked, last, self.sim_cut)
 
     def _back_up(self, tree: Tree, leaf: int, last: int, value: float) -> None:
-        """Backs up the value of a simulation that ended at `last`, and closes the leaf if it is exhausted."""
+        """Backs up the value of a simulation that ended at `last` to the root (Eq. 8)."""
         tree.backup(last, value)
+
+    def _settle(self, tree: Tree, leaf: int) -> None:
+        """Closes the leaf, and its ancestors, if nothing below them is left to try."""
         tree.settle(leaf)
 
     @property

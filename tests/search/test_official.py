@@ -11,7 +11,7 @@ from symphony.agents.memory import PoolFifo
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import Plain, emcs
 from symphony.agents.session import Session
-from symphony.search.official import BACKUP, SELECT, Official, temperatures
+from symphony.search.official import Official, Select, temperatures
 from symphony.search.official_values import positional, rescaled
 from symphony.search.result import SearchResult, choose_answer
 from symphony.search.tree import ROOT, Tree, UctMean
@@ -88,15 +88,15 @@ def test_order_visits_new_children_as_they_were_made_whatever_their_value():
     assert (tree.select(2.0, "order"), tree.select(2.0, "inf")) == (1, 2)
 
 
-def prune(tree: Tree) -> int | None:
-    return SELECT["prune"](tree, 0.0, "prior", ROOT, uct_mean="mean")
+def select(tree: Tree, rule: Select) -> list[int]:
+    return Official(select=rule, c=0.0, first_visit="prior").leaves(tree, 1)
 
 
 def test_prune_takes_a_node_whose_children_have_all_ended_from_its_parent():
     tree = Tree(OPEN)
     done, other = grow(tree, ROOT, prior=0.9), grow(tree, ROOT, prior=0.1)
     grow(tree, done, WRONG)
-    assert prune(tree) == other
+    assert select(tree, "prune") == [other]
     assert tree[ROOT].children == (other,)
 
 
@@ -104,18 +104,18 @@ def test_prune_expands_an_emptied_parent_again_and_close_does_not():
     tree = Tree(OPEN)
     child = grow(tree, ROOT)
     grow(tree, child, WRONG)
-    assert prune(tree) == ROOT
+    assert select(tree, "prune") == [ROOT]
     closing = Tree(OPEN)
     child = grow(closing, ROOT)
     grow(closing, child, WRONG)
     closing.settle(child)
-    assert SELECT["close"](closing, 0.0, "prior", ROOT, uct_mean="mean") is None
+    assert select(closing, "close") == []
 
 
 def test_prune_ends_where_all_children_of_the_root_have_ended():
     tree = Tree(OPEN)
     grow(tree, ROOT, WRONG)
-    assert prune(tree) is None
+    assert select(tree, "prune") == []
 
 
 async def test_a_search_that_prunes_samples_the_same_actions_of_an_emptied_root_again():
@@ -235,7 +235,7 @@ def test_a_wrong_end_records_minus_1_for_itself_alone(backup, own):
     tree = Tree(OPEN)
     child = grow(tree, ROOT)
     end = grow(tree, child, WRONG)
-    BACKUP[backup](tree, child, end, 0.4)
+    Official(backup=backup)._back_up(tree, child, end, 0.4)
     assert [(node.visits, node.value_sum) for node in tree.nodes] == [(1, 0.4), (1, 0.4), (1, pytest.approx(own))]
 
 
