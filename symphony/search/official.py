@@ -103,7 +103,7 @@ CONSENSUS: dict[Consensus, Callable[[Sequence[str], Sequence[int], int], list[fl
     "on": _consensus,
     "nodes": _consensus_of_nodes,
 }
-"""Each takes the actions of a step's nodes, the samples that proposed each, and the step's width; None: no consensus."""
+"""Each takes the actions of a step's nodes, the samples that proposed each, and the step's width; None: none agrees."""
 
 # --------------------------------------------------------------------------- completions without an action
 
