@@ -291,7 +291,7 @@ class Completion:
         error: Why there is no text; None if there is one.
         refused: Limit of the study's budget because of which the model was not asked; None if it was asked.
         dropped: Parts left out of the prompt so that it fits the model (`Request.shorten`).
-        seed: `Draw.rng_seed` of the request when a scorer reads the answer; 0 otherwise.
+        seed: `Draw.rng_seed` of the request when a scorer that needs it reads the answer; 0 otherwise.
         latency_s: Seconds from submission to answer, 0 if the store held its batch; not part of the durable record.
         from_store: Whether the answer came from the call store; not part of the durable record.
     """

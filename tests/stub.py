@@ -183,17 +183,19 @@ def talk(letters: str = "abc", stops: int = 0) -> Callable[[Request], str]:
                 return "Action: stop"
             return f"Action: go {letters[seed // 7 % len(letters)]}"
         if request.draw.phase in (Phase.EVALUATE, Phase.SIM_EVALUATE):
-            return judging(request, lambda seed: f"Value: {seed % 100 / 100} Confidence: {seed // 100 % 100 / 100}")
+            return judging(
+                request, seed, lambda seed: f"Value: {seed % 100 / 100} Confidence: {seed // 100 % 100 / 100}"
+            )
         return f"Lesson: draw {seed % 1000}."
 
     return script
 
 
-def judging(request: Request, says: Callable[[int], str]) -> str:
+def judging(request: Request, seed: int, says: Callable[[int], str]) -> str:
     """A judgement from the request's seed; about several siblings, one line for each from a seed of its own."""
-    seed, asked = request.draw.rng_seed(), request.messages[0].content.split("\n")[0]
-    if not asked.startswith("compare "):
+    if not request.messages[0].content.startswith("compare "):
         return says(seed)
+    asked = request.messages[0].content.split("\n")[0]
     return "\n".join(f"{n}: {says(seed // 7**n)}" for n in range(1, int(asked.split(" ")[1]) + 1))
 
 

@@ -52,6 +52,7 @@ class Asking:
         tokens: Completion token limit of one evaluation; None means the search's limit.
         reminder: Appended to the question when it is asked again because an answer could not be understood.
         alone: Whether each node needs an answer of its own, because more is read of it than a value and a confidence.
+        seeded: Whether the answers must carry the seed of their draws (`Completion.seed`).
     """
 
     draws: int = 1
@@ -60,11 +61,13 @@ class Asking:
     tokens: int | None = None
     reminder: str = FORMAT_REMINDER
     alone: bool = False
+    seeded: bool = False
 
 
 ONCE = Asking()
 """One greedy evaluation (paper App. D)."""
 ONCE_ALONE = Asking(alone=True)
+ONCE_SEEDED = Asking(seeded=True)
 
 
 class Scorer(Protocol):
@@ -259,7 +262,7 @@ class RandomScore:
 
     @property
     def asking(self) -> Asking:
-        return ONCE
+        return ONCE_SEEDED
 
     def score(self, answers: Sequence[Completion]) -> Score | None:
         if parse_score(answers[0].text) is None:

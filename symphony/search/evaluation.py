@@ -112,13 +112,15 @@ async def _draw_scores(
     """
     scorer = phases.parts.scorer
     asking = scorer.asking
+    limit, reminder = asking.tokens or phases.settings.evaluate_tokens, asking.reminder if reminds else ""
+    samplings = {
+        size: Sampling(temperature=asking.temperature, max_tokens=limit * size) for size in set(map(len, groups))
+    }
     tickets: list[Ticket] = []
     stop: Stop | None = None
     for group in groups:
-        limit = (asking.tokens or phases.settings.evaluate_tokens) * len(group)
-        sampling = Sampling(temperature=asking.temperature, max_tokens=limit)
-        prompt = partial(_question, phases, group, asking.reminder if reminds else "")
-        asked, stop = phases.ask([group[0]] * asking.draws, phase, prompt, sampling)
+        prompt = partial(_question, phases, group, reminder)
+        asked, stop = phases.ask([group[0]] * asking.draws, phase, prompt, samplings[len(group)])
         tickets += asked
         if stop is not None:
             break
@@ -137,13 +139,15 @@ def _scores(scorer: Scorer, group: Sequence[int], drawn: Sequence[tuple[Ticket, 
     """Returns the score of each node of a group; None if no answer about it could be understood."""
     good = [(ticket.request.draw, answer) for ticket, answer in drawn if answer.error is None]
     heard: list[list[Completion]] = [[] for _ in group]
+    seeded = scorer.asking.seeded
     for draw, answer in good:
         if len(group) == 1:
-            heard[0].append(replace(answer, seed=draw.rng_seed()))
+            heard[0].append(replace(answer, seed=draw.rng_seed()) if seeded else answer)
             continue
         for said, id, judgement in zip(heard, group, split_siblings(answer.text, len(group)), strict=True):
             if judgement is not None:  # of the tokens' probability only that of the whole answer is known
-                said.append(replace(answer, text=judgement, logprob=None, seed=replace(draw, node=id).rng_seed()))
+                seed = replace(draw, node=id).rng_seed() if seeded else 0
+                said.append(replace(answer, text=judgement, logprob=None, seed=seed))
     return [scorer.score(said) if said else None for said in heard]
 
 

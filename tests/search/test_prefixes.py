@@ -36,12 +36,12 @@ def mumble(stops: int, mute: int, unsure: int) -> Script:
     clear = talk(stops=stops)
 
     def script(request: Request) -> str:
-        seed = request.draw.rng_seed() // 11
+        seed = request.draw.rng_seed()
         if request.draw.phase in (Phase.EXPAND, Phase.SIM_EXPAND):
-            return "hm" if seed % mute == 0 else clear(request)
+            return "hm" if seed // 11 % mute == 0 else clear(request)
         if request.draw.phase in (Phase.EVALUATE, Phase.SIM_EVALUATE):
             return judging(
-                request, lambda n: "hm" if n // 11 % unsure == 0 else f"Value: {n // 11 % 4 / 4} Confidence: 1"
+                request, seed, lambda n: "hm" if n // 11 % unsure == 0 else f"Value: {n // 11 % 4 / 4} Confidence: 1"
             )
         return clear(request)
 
