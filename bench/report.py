@@ -1,9 +1,10 @@
 """Measures how long a large study takes to load and to report, and the memory for it.
 
-    python bench/report.py [--nodes 1000000] [--cores 2] [--keep FOLDER]
+    python bench/report.py [--nodes 1000000] [--cores 2] [--keep FOLDER] [--experiment best_of_n]
 
 One run of 200 problems by simulated agents is carried out; its folder is copied, each copy with a digest, seed and
-problems of its own, until the study has the nodes and calls asked for. Then `symphony load` and `symphony report` run
+problems of its own, until the study has the nodes and calls asked for: SYMPHONY makes twice as many calls as nodes,
+best of n about as many. Then `symphony load` and `symphony report` run
 in processes of their own; the report is the whole one: tables, figures, page, and a page for every search tree.
   load_s, report_s      wall-clock seconds from start to end
   load_cpu_s, ...       CPU seconds of all threads and processes, user and system
@@ -39,10 +40,10 @@ GOAL_GB = 4 * 2**30 / 1e9
 OVERRIDES = ("tasks=[simulated]", "pool=simulated_trio", "seeds=[0]", "execution.store=live")
 
 
-def first_run(outputs: Path, problems: int = 200) -> Path:
-    """Carries out the run that is copied and returns its folder."""
+def first_run(outputs: Path, problems: int = 200, experiment: str = "symphony") -> Path:
+    """Carries out the run of an experiment of the quickstart that is copied; returns its folder."""
     overrides = (*OVERRIDES, f"problems={problems}")
-    (group,) = groups(plan("quickstart", overrides, experiment="symphony", conf=ROOT / "conf"))
+    (group,) = groups(plan("quickstart", overrides, experiment=experiment, conf=ROOT / "conf"))
     place = Place(outputs=outputs, data=outputs)
     with watch() as progress:
         run_group(group, place, progress)
@@ -122,14 +123,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1_000_000, help="nodes, and at least as many calls")
     parser.add_argument("--cores", type=int, default=usable_cores(), help="cores that a command may use")
+    parser.add_argument("--experiment", default="symphony", help="experiment of the quickstart that makes the run")
     parser.add_argument("--keep", type=Path, help="work here, and keep what was made")
     asked = parser.parse_args()
     with contextlib.ExitStack() as stack:
         outputs = asked.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder = first_run(outputs)
+        folder = first_run(outputs, experiment=asked.experiment)
         lines = {table: sum(1 for _ in (folder / f"{table}.jsonl").open()) for table in ("nodes", "calls")}
         seeds = range(1, -(-asked.nodes // min(lines.values())))
-        folders = [folder, *copies(folder, (("symphony", seed) for seed in seeds), folder.parent)]
+        folders = [folder, *copies(folder, ((asked.experiment, seed) for seed in seeds), folder.parent)]
         nodes, calls = (lines[table] * len(folders) for table in ("nodes", "calls"))
         print(f"{len(folders)} runs, {nodes:,} nodes, {calls:,} calls")
         database = outputs / "study" / "records.duckdb"
