@@ -94,7 +94,8 @@ def timed(cores: int, *arguments: str) -> dict[str, float]:
     """Runs a command and returns its wall-clock and CPU seconds and its largest memory in 10^9 bytes."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(cores)}
     begin = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "symphony", *arguments], env=environment)
+    words = [sys.executable, "-m", "symphony", *arguments]
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
     largest = 0
     while process.returncode is None:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
