@@ -1,7 +1,9 @@
-"""Rules by which SYMPHONY's published code differs from the paper: one per switch of `Official`, each off by default.
+"""Where SYMPHONY's published code differs from the paper: one field of `Official` per difference, each off by default.
 
-docs/official-code.md lists all published behaviour and says which switch reproduces it. Sources are files and lines of
-ZHUWEI-hub/SYMPHONY, commit 3fbe298: hp is its folder hotpot, ws webshop, pg programming.
+A field is either a step of the search that is overridden here, or a setting that the phases read (`settings.py`), such
+as `distinct` and `shown`. docs/official-code.md lists all published behaviour and says which switch reproduces it.
+Sources are files and lines of ZHUWEI-hub/SYMPHONY, commit 3fbe298: hp is its folder hotpot, ws webshop, pg
+programming.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ def _prune(tree: Tree, c: float, first_visit: FirstVisit, start: int, uct_mean: 
 
 
 def _mark_wrong(node: Node, value: float) -> None:
-    """Records -1 instead of a value for an end without reward. Source: hp/symphony.py:583-597."""
+    """Replaces the value that an end without reward was just given by -1. Source: hp/symphony.py:583-597."""
     if node.state.done and node.state.reward == 0:
         node.value_sum += -1.0 - value
 

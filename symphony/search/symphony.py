@@ -137,7 +137,7 @@ class Symphony(Method):
             walked.append(last)
         return await self._value(phases, walked, last), last.id
 
-    # ---- its steps; those that await return what to await, since a coroutine more costs time at every answer
+    # ---- its steps; one that only passes on what to await is no coroutine, since each costs time at every call
 
     def leaves(self, tree: Tree, count: int) -> list[int]:
         """Selects the leaves of the next iterations by UCT (Eq. 7), at most `count`.
