@@ -278,6 +278,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return outputs
 
 
+@pytest.mark.slow
 def test_a_study_is_loaded_and_reported_by_its_name(
     simulated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ def test_money_has_no_bound_where_a_price_is_unknown_and_is_0_on_this_machine() 
 # ------------------------------------------------------------------ pilots and estimates
 
 
+@pytest.mark.slow
 def test_a_pilot_is_the_run_that_three_problems_would_be() -> None:
     runs = planned("seeds=[0,1]", experiment=None)
     shorter = {(run.experiment, run.task): run for run in planned("seeds=[0]", "problems=3", experiment=None)}
@@ -117,6 +118,7 @@ def test_an_estimate_is_the_mean_of_the_pilot_times_the_problems(tmp_path: Path)
     )
 
 
+@pytest.mark.slow
 def test_rounds_are_those_of_the_longest_finished_problem_for_each_wave_of_problems_in_flight(tmp_path: Path) -> None:
     place = Place(outputs=tmp_path)
     runs = planned("seeds=[0,1]", "execution.in_flight=4")

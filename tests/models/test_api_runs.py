@@ -235,6 +235,7 @@ def test_a_run_is_replayed_without_network_and_key_and_leaves_the_same_records(
         assert not path.is_file() or CANARY.encode() not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_key_is_in_no_record_log_or_report_and_in_no_list_of_processes(tmp_path: Path) -> None:
     """Of a run as a user starts it, by an endpoint that repeats the key in answers and errors."""
     processes: set[bytes] = set()

@@ -163,6 +163,7 @@ async def test_a_model_answers_all_that_waits_for_it_before_another_takes_its_pl
     assert list(texts) == [["a p 0", "a p 1", "a p 2", "b p 3"], ["b q 0", "a q 1", "a q 2", "b q 3"]]
 
 
+@pytest.mark.slow
 async def test_many_searches_change_the_model_far_less_often_than_they_ask(ask: Ask) -> None:
     hall = Hall(10, {"a": 9, "b": 9, "c": 9})
     pool = batchers(hall)
@@ -224,6 +225,7 @@ def walls(group: Group, outputs: Path) -> list[WallRecord]:
     return [wall for run in group.runs for wall in read_records(outputs / "runs" / run.digest, WallRecord)]
 
 
+@pytest.mark.slow
 def test_a_pool_that_fits_one_model_at_a_time_leaves_the_records_of_one_that_is_all_loaded(tmp_path: Path) -> None:
     resident, swapped = of_real_models(), of_real_models("execution.memory_gb=0.005")
     assert resident.name == swapped.name
@@ -241,6 +243,7 @@ def test_a_limit_below_the_largest_model_is_told(tmp_path: Path) -> None:
         run_group(of_real_models("execution.memory_gb=0.001"), Place(outputs=tmp_path), Silent())
 
 
+@pytest.mark.slow
 def test_memory_that_ran_out_stands_in_the_records_and_changes_no_other(tmp_path: Path) -> None:
     import torch
 

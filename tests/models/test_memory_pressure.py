@@ -43,6 +43,7 @@ def watch_rows(backend: HFBackend, most: int | None = None) -> list[int]:
     return sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["llama", "mistral"])
 def test_a_batch_that_is_too_much_is_halved_until_it_fits_and_every_request_is_answered(
     model: str, backends: Backends, folders: dict[str, Path], ask: Ask
@@ -55,6 +56,7 @@ def test_a_batch_that_is_too_much_is_halved_until_it_fits_and_every_request_is_a
     assert tight.budget.halvings >= 3  # 23 rows, at most 11, 5, 2
 
 
+@pytest.mark.slow
 def test_what_was_learnt_of_the_memory_holds_for_the_next_requests(folders: dict[str, Path], ask: Ask) -> None:
     tight = HFBackend(folders["llama"])
     watch_rows(tight, most=4)

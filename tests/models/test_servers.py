@@ -127,6 +127,7 @@ def found_by_doctor(conf: Path, pool: str, capsys: pytest.CaptureFixture[str], p
     return {line.partition(" listed; ")[2].partition("; about ")[0] for line in lines if f" pool {pool}, " in line}
 
 
+@pytest.mark.slow
 def test_a_greedy_run_behind_transformers_serve_leaves_the_records_of_one_in_this_process(
     served: str, tmp_path: Path
 ) -> None:
@@ -165,6 +166,7 @@ def shown(completion: Completion) -> tuple[object, ...]:
     return completion.text, completion.finish_reason, *counts, completion.error
 
 
+@pytest.mark.slow
 def test_doctor_tells_what_transformers_serve_passes_over(
     served: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_a_study_without_quantised_models_quantises_nothing(project: Path) -> No
     assert "quantise" not in jobs(project)
 
 
+@pytest.mark.slow
 def test_runs_of_a_quantised_pool_have_its_checkpoints_made_first(project: Path) -> None:
     shutil.copy(
         ROOT / "conf" / "experiment" / "quickstart" / "nf4.yaml", project / "conf" / "experiment" / "quickstart"
@@ -78,6 +79,7 @@ def test_a_run_whose_folder_was_deleted_is_run_again(project: Path) -> None:
     assert jobs(project)["run"] == 1
 
 
+@pytest.mark.slow
 def test_a_comment_and_a_title_rerun_nothing(project: Path) -> None:
     finish_runs(project)
     append(project, "uniform", "# a comment")
@@ -169,6 +171,7 @@ def test_a_killed_workflow_leaves_no_lock_that_stops_the_next_one(project: Path)
     assert "Using workflow specific profile" in told.stdout + told.stderr
 
 
+@pytest.mark.slow
 def test_the_lock_that_a_killed_snakemake_of_another_profile_left_is_told_with_what_to_type(project: Path) -> None:
     locks = project / ".snakemake" / "locks"
     locks.mkdir(parents=True)

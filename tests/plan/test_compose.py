@@ -45,6 +45,10 @@ def conf(tmp_path: Path) -> Path:
     return copy
 
 
+LARGE = {"laptop", "methods", "paper_hotpotqa", "paper_mbpp", "paper_webshop", "plus", "plus_tuning"}
+"""Studies that take five seconds and more to compose."""
+
+
 @lru_cache
 def planned(study: str) -> list[Run]:
     """A whole study as it ships, composed once: that takes seconds."""
@@ -98,7 +102,9 @@ def test_every_experiment_says_what_it_asks_and_which_table_it_feeds(study: str,
     assert (CONF / "experiment" / study / f"{name}.yaml").read_text().count("\n# ") >= 1
 
 
-@pytest.mark.parametrize("study", studies(CONF))
+@pytest.mark.parametrize(
+    "study", [pytest.param(study, marks=pytest.mark.slow if study in LARGE else ()) for study in studies(CONF)]
+)
 def test_a_study_has_one_run_an_experiment_task_and_seed(study: str) -> None:
     runs = planned(study)
     keys = [(run.experiment, run.task, run.seed) for run in runs]
@@ -613,7 +619,7 @@ def test_a_conf_without_the_tasks_that_read_a_key_of_a_preset_composes(tmp_path:
     for path in conf.glob("task/*.yaml"):
         if path.stem.startswith(("hotpotqa", "webshop", "blocksworld", "crosswords")):
             path.unlink()
-    assert plan("quickstart", ("tasks=[mini_qa]", "problems=1"), conf=conf)
+    assert plan("quickstart", ("tasks=[mini_qa]", "problems=1"), experiment="symphony", conf=conf)
 
 
 def test_a_model_spec_that_was_read_goes_to_another_process() -> None:
@@ -623,10 +629,10 @@ def test_a_model_spec_that_was_read_goes_to_another_process() -> None:
 
 
 def test_the_size_of_a_pool_is_the_sum_of_its_different_local_models(tmp_path: Path) -> None:
-    sizes = pool_sizes(plan("pools", conf=CONF, data=tmp_path), tmp_path)
+    sizes = pool_sizes(plan("pools", ["tasks=[mini_qa]"], conf=CONF, data=tmp_path), tmp_path)
     alone = [sizes[f"embedded_{name}_only"] for name in ("llama", "qwen3", "neox")]
     assert sizes["embedded_trio"] == sum(alone)
-    assert pool_sizes(plan("alpha", conf=CONF, data=tmp_path), tmp_path) == {"simulated_unequal": 0}
+    assert pool_sizes(plan("alpha", ["seeds=[0]"], conf=CONF, data=tmp_path), tmp_path) == {"simulated_unequal": 0}
     behind_endpoints = {
         "symphony_l": 0,
         "single_gpt_4": 0,

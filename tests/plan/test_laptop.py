@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from symphony.plan import compose
-from symphony.plan.specs import Run
 from tests.shared_data import DATA, needs
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -16,13 +15,9 @@ DEVELOPED = {"programs_python": range(200, 230), "programs_rust": range(200, 210
 WORDING = {"mbpp_py": "programs_python", "mbpp_rs": "programs_rust", "hotpotqa": "hotpotqa"}
 
 
-@pytest.fixture(scope="module")
-def runs() -> list[Run]:
-    return compose.plan("laptop", conf=CONF, data=DATA)
-
-
 @needs("mbpp/mbpp-py.jsonl", "mbpp/mbpp-rs.jsonl", "hotpotqa/hotpot_dev_distractor_sample.jsonl")
-def test_no_problem_on_which_prompts_were_developed_is_reported(runs: list[Run]) -> None:
+def test_no_problem_on_which_prompts_were_developed_is_reported() -> None:
+    runs = compose.plan("laptop", experiment="symphony", conf=CONF, data=DATA)  # all have the same tasks
     for task in {run.task for run in runs}:
         of = next(name for name in WORDING if task.startswith(name))
         apart = DEVELOPED[WORDING[of]]
@@ -39,7 +34,9 @@ def test_a_wording_s_file_says_on_which_items_it_was_developed(wording: str) -> 
     assert f" on items {DEVELOPED[wording][0]} to {DEVELOPED[wording][-1]} of" in head
 
 
-def test_every_method_has_the_same_limits(runs: list[Run]) -> None:
+@pytest.mark.slow
+def test_every_method_has_the_same_limits() -> None:
+    runs = compose.plan("laptop", conf=CONF, data=DATA)
     for task in {run.task for run in runs}:
         assert len({str(run.config["budget"]) for run in runs if run.task == task}) == 1
     assert len({run.config["search"]["expand_tokens"] for run in runs}) == 1

@@ -242,6 +242,7 @@ async def test_one_action_is_enough_of_a_choice(method, feedback):
     assert result.state.data[0] == "a" * length
 
 
+@pytest.mark.slow
 @every_method
 async def test_an_episode_may_last_a_thousand_steps(method):
     if isinstance(method, CoT):

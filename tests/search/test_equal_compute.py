@@ -143,6 +143,7 @@ async def test_best_of_n_makes_attempts_until_the_limit(limit: str) -> None:
     assert result.iterations > 10
 
 
+@pytest.mark.slow
 def test_the_study_of_methods_runs_every_option_on_the_same_problems_with_the_same_tokens() -> None:
     runs = plan("methods", ["tasks=[mini_qa]", "seeds=[0]"], conf=CONF)
     assert {run.config["choices"]["search"] for run in runs} == set(OPTIONS) - set(APART)

@@ -195,6 +195,7 @@ TEST = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not rust_suite.available(), reason="no rustc on this machine")
 @pytest.mark.parametrize("program", RUST.values(), ids=RUST)
 def test_no_hostile_rust_program_passes_or_outlives_its_limit(program: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,7 @@ def test_uses_of_a_rust_prompt_stand_before_every_program(tmp_path):
         assert task.grade(task.problems()[0], state).success
 
 
+@pytest.mark.slow
 @needs("humaneval/HumanEval.jsonl")
 def test_every_humaneval_reference_passes_as_a_function_alone():
     task = Programs(dataset="humaneval", count=None, data=DATA)

@@ -52,6 +52,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["nf4", "fp4", "int8"])
 def test_a_quantised_checkpoint_is_smaller_loads_and_answers(made: dict[str, Path], scheme: str) -> None:
     manifest = manifest_of(made[scheme])
@@ -155,6 +156,7 @@ def test_a_gguf_file_is_compared_with_its_own_engine(file: Path, tmp_path: Path)
     assert manifest["perplexity_before"] != manifest["perplexity_after"]
 
 
+@pytest.mark.slow
 def test_sixteen_bits_halve_a_model_and_change_little(source: Path, tmp_path: Path) -> None:
     manifest = quantise(source, tmp_path / "q", "bfloat16", text=TEXT)
     assert manifest["target_bytes"] == pytest.approx(manifest["source_bytes"] / 2, rel=0.1)
