@@ -9,7 +9,7 @@ from typing import Literal
 from symphony.search.phases import Phases
 from symphony.search.tree import Node
 
-SimulationValue = Literal["mean", "sum", "code"]
+SimulationValue = Literal["mean", "sum", "reward"]
 
 
 def _mean(walked: Sequence[Node], last: Node, cut: float) -> float:
@@ -30,9 +30,9 @@ def _sum(walked: Sequence[Node], last: Node, cut: float) -> float:
 
 
 def _reward(walked: Sequence[Node], last: Node, cut: float) -> float:
-    """Returns the end's reward, a penalty if cut, 0 if no step was made; the published code backs this up.
+    """Returns the end's reward, a penalty if cut, 0 if no step was made, as classical MCTS does.
 
-    Source: hp/symphony.py:379-461, ws/symphony.py:621-685.
+    So does the published code: hp/symphony.py:379-461, ws/symphony.py:621-685.
     """
     if last.state.done:
         return (last.prior if last.state.reward is None else last.state.reward) or 0.0
@@ -57,7 +57,7 @@ class SimulationRule:
 SIMULATION_VALUES: dict[SimulationValue, SimulationRule] = {
     "mean": SimulationRule(value=_mean, places=1, judges_cut=True),
     "sum": SimulationRule(value=_sum, places=0, judges_cut=True),
-    "code": SimulationRule(value=_reward, places=1, judges_cut=False),
+    "reward": SimulationRule(value=_reward, places=1, judges_cut=False),
 }
 
 

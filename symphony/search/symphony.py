@@ -41,7 +41,7 @@ class Symphony(Method):
         sim_depth: Depth at which simulations are cut, >= 0; never beyond `depth`. None lets the episode end.
         sim_depth_from: Whether `sim_depth` counts from the root ("absolute") or from the simulation's start ("extra").
         sim_value: What a simulation backs up: see `SIMULATION_VALUES`.
-        sim_cut: Value of a cut simulation under sim_value "code".
+        sim_cut: Value of a cut simulation under sim_value "reward".
         judge: "used": an evaluator is asked only if the value changes a decision (`evaluation.used`); "every": always.
         siblings: New siblings that one call judges at most, 1 to 16; 1 asks about each alone.
         reflect_on: Whether an episode that is cut, by `depth` or by its horizon, counts as a failure, or only an end

@@ -326,7 +326,7 @@ def test_each_preset_changes_what_it_decides(conf: Path) -> None:
     for preset in ("embedded", "default", "paper", "official-code"):
         seen[preset] = plan("quickstart", [f"preset={preset}"], conf=conf)[0]
     assert seen["paper"].config["search"]["sim_value"] == "sum"
-    assert seen["official-code"].config["search"]["sim_value"] == "code"
+    assert seen["official-code"].config["search"]["sim_value"] == "reward"
     assert seen["official-code"].config["scheduler"] == {
         "_target_": "symphony.agents.scheduler.UCB",
         "alpha": 20.0,

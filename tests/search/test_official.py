@@ -184,7 +184,7 @@ ENDS_FIRST = answering(
 
 async def test_positional_values_and_credit_are_the_neighbours_and_the_simulation_starts_from_the_best_of_all():
     """Judged .2 and .8 behind an end: the end gets .2, the first .8, the second 0."""
-    method = Official(n=3, iterations=1, sim_depth=0, sim_value="code", values="positional")
+    method = Official(n=3, iterations=1, sim_depth=0, sim_value="reward", values="positional")
     result, ledger = await search(method, ENDS_FIRST)
     assert [node.prior for node in result.tree.nodes] == [None, 0.2, 0.8, 0.0]
     assert [node.score and node.score.value for node in result.tree.nodes] == [None, None, 0.2, 0.8]
@@ -194,7 +194,7 @@ async def test_positional_values_and_credit_are_the_neighbours_and_the_simulatio
 
 
 async def test_rescaled_values_credit_the_end_with_more_than_1_and_simulate_from_it():
-    method = Official(n=3, iterations=1, sim_depth=9, sim_value="code", values="rescaled")
+    method = Official(n=3, iterations=1, sim_depth=9, sim_value="reward", values="rescaled")
     result, ledger = await search(method, ENDS_FIRST, task=Stub(partial=True), target="zzz")
     assert [node.prior for node in result.tree.nodes] == [None, pytest.approx(2.25), 1.0, 0.0]
     assert ledger.arms[0].reward == pytest.approx(3.25)

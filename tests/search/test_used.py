@@ -173,7 +173,7 @@ METHODS: dict[str, Method] = {
     "symphony, cut soon": Symphony(iterations=5, sim_width=1, sim_depth=1, sim_depth_from="extra"),
     "symphony, two a step": Symphony(n=2, iterations=5, sim_width=2, depth=3),
     "symphony, the sum": Symphony(n=2, iterations=5, sim_width=1, sim_value="sum"),
-    "symphony, the code's value": Symphony(n=2, iterations=5, sim_width=2, sim_value="code", sim_cut=-0.5),
+    "symphony, the end's reward": Symphony(n=2, iterations=5, sim_width=2, sim_value="reward", sim_cut=-0.5),
     "symphony, halving": Symphony(n=2, iterations=5, root="sequential_halving"),
     "lats": LATS(n=2, iterations=4),
     "rap": RAP(n=2, iterations=6),
