@@ -1,4 +1,4 @@
-"""Former names of classes in a `_target_`: the runs of a moved class keep their digests.
+"""Former names of classes in a `_target_`, and of values: the runs of what is renamed keep their digests.
 
 For one release, an old name in a config gives an error that names the new one.
 """
@@ -37,6 +37,8 @@ LATER: dict[str, Any] = {"siblings": 1}
 
 A digest leaves it out where it has this value, so that earlier runs keep their names.
 """
+VALUES: dict[str, dict[str, str]] = {"sim_value": {"reward": "code"}}
+"""Key of a search -> a value's present name -> its former one, under which digests know it."""
 _NOW = {former: module for module, former in FORMER.items()}
 
 
@@ -47,18 +49,22 @@ def present_name(target: str) -> str:
 
 
 def with_former_names(config: Any) -> Any:
-    """Returns a config with each `_target_` under its first name, so that moving a class changes no digest."""
+    """Returns a config with each `_target_` and value under its first name, so that a new name changes no digest."""
     if isinstance(config, dict):
         target = str(config.get("_target_"))
         had = KEYS.get(target, {})
-        later = LATER if target.startswith("symphony.search.") else {}
+        later, renamed = (LATER, VALUES) if target.startswith("symphony.search.") else ({}, {})
         named = {
-            key: _former(value) if key == "_target_" else with_former_names(value)
-            for key, value in config.items()
-            if key not in later or value != later[key]
+            key: _first(key, value, renamed) for key, value in config.items() if key not in later or value != later[key]
         }
         return {**had, **named}
     return [with_former_names(item) for item in config] if isinstance(config, list) else config
+
+
+def _first(key: str, value: Any, renamed: dict[str, dict[str, str]]) -> Any:
+    if key == "_target_":
+        return _former(value)
+    return renamed[key].get(value, value) if key in renamed else with_former_names(value)
 
 
 def _former(target: Any) -> Any:

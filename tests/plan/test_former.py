@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from symphony.plan.former import CLASSES, FORMER, KEYS, LATER, present_name
+from symphony.plan.former import CLASSES, FORMER, KEYS, LATER, VALUES, present_name
 from symphony.plan.specs import digest
 from symphony.plan.targets import class_of
 from symphony.types import SymphonyError
@@ -56,3 +56,13 @@ def test_a_key_that_came_later_names_a_run_only_if_it_changes_what_the_search_do
     assert digest(config("search", target)) == digest(config("search", target, **{key: LATER[key]}))
     assert digest(config("search", target)) != digest(config("search", target, **{key: "another"}))
     assert digest(config("task", "own.Task")) != digest(config("task", "own.Task", **{key: LATER[key]}))
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_a_value_with_a_new_name_keeps_the_names_of_its_runs(key: str) -> None:
+    target = "symphony.search.symphony.Symphony"
+    for present, former in VALUES[key].items():
+        assert digest(config("search", target, **{key: present})) == digest(config("search", target, **{key: former}))
+        assert digest(config("task", "own.Task", **{key: present})) != digest(
+            config("task", "own.Task", **{key: former})
+        )
