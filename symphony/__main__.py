@@ -9,6 +9,7 @@ import argparse
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,7 @@ from symphony.weights import fetch, quantise
 
 def main(given: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0 if it did what was asked (`diff`, `reproduce`: and all is equal)."""
+    warnings.filterwarnings("ignore", category=SyntaxWarning)  # Python's remarks on programs that models wrote
     parser = _parser()
     args, rest = parser.parse_known_args(given)
     # argparse rejects words of a list that follow an option.

@@ -29,6 +29,17 @@ def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_python_says_nothing_of_the_programs_that_models_wrote(tmp_path: Path) -> None:
+    code = f"""
+import ast
+from symphony.__main__ import main
+main(["ls", "--outputs", {str(tmp_path)!r}])
+ast.parse("1if 2else 3")
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "SyntaxWarning" not in told.stderr
+
+
 def test_help_names_every_command_in_an_instant() -> None:
     def spent() -> float:
         """CPU-seconds of this process's children, which other load on the machine changes little."""
