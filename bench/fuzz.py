@@ -231,7 +231,7 @@ def play(counts: Counts, rng: random.Random, number: int, programs: int) -> None
         elif not isinstance(task, Programs):
             played(counts, "tasks", name, task, rng, number)
         elif programs:
-            played(counts, "programs", name, task, rng, programs // 10 if "rs" in name else programs)
+            played(counts, "programs", name, task, rng, programs // 10 if "_rs" in name else programs)
 
 
 def played(counts: Counts, part: str, name: str, task: Task, rng: random.Random, number: int) -> None:
