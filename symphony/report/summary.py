@@ -123,16 +123,17 @@ def _shown_differences(rows: Mapping[str, Mapping[str, Cell]], reference: str) -
     }
     if not verdicts:
         return ""
-    parts = []
-    for verdict, words in (("positive", "better than"), ("negative", "worse than")):
+    parts: list[str] = []
+    for verdict, words in (("positive", "better"), ("negative", "worse")):
         names = [_quoted(name) for name, found in verdicts.items() if found == verdict]
         listing = "; ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-        parts.append(f"is shown to be {words} {listing or 'none'}")
+        shown = f"is shown to be {words} than {listing}" if names else f"is not shown to be {words} than any method"
+        parts.append(f"{'It' if parts else reference} {shown}.")
     undecided = sum(found == "none" for found in verdicts.values())
     if undecided == len(verdicts):
         return f"No difference from {reference} is shown."
     rest = {0: "No difference is", 1: "One difference is"}.get(undecided, f"{undecided} differences are")
-    return f"{reference} {'. It '.join(parts)}. {rest} undecided."
+    return f"{' '.join(parts)} {rest} undecided."
 
 
 def difference_verdict(gain: Estimate, row: Mapping[str, Cell]) -> str:

@@ -358,7 +358,7 @@ def test_the_answer_says_what_the_reference_the_best_and_the_worst_solve(
          "symphony is shown to be better than b. It is shown to be worse than a. One difference is undecided."),
         ({"a": (0.2, 0.9)}, "No difference from symphony is shown."),
         ({name: (-0.3, 0.001) for name in "abcdefg"},
-         "symphony is shown to be better than a; b; c; d; e and 2 more. It is shown to be worse than none. "
+         "symphony is shown to be better than a; b; c; d; e and 2 more. It is not shown to be worse than any method. "
          "No difference is undecided."),
     ],
 )  # fmt: skip
