@@ -218,6 +218,7 @@ def test_the_readme_names_no_kind_that_is_not_tried_here() -> None:
     assert told == KINDS
 
 
+@pytest.mark.slow
 def test_what_is_added_can_be_planned(added: Path) -> None:
     overrides = ("tasks=[added_task]", "seeds=[0]", "pool=added_pool", "scorer=added_scorer", "memory=added_memory")
     for study, experiment in (("quickstart", "added_ablation"), ("methods", "added_search")):
@@ -227,6 +228,7 @@ def test_what_is_added_can_be_planned(added: Path) -> None:
         assert "added_task" in told.stdout
 
 
+@pytest.mark.slow
 def test_the_tests_that_go_over_what_there_is_go_over_what_is_added(added: Path) -> None:
     found = python(added, "-m", "pytest", "--collect-only", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *SEEN)
     assert found.returncode == 0, found.stdout[-2000:]

@@ -415,6 +415,7 @@ def test_a_problem_exceeds_its_money_by_its_calls_in_flight_at_most(tmp_path: Pa
     assert all((problem.cost or 0.0) < limit + 4 * DOLLARS for problem in problems)
 
 
+@pytest.mark.slow
 def test_a_limit_of_money_makes_the_price_a_part_of_a_runs_name_and_nothing_else_does(tmp_path: Path) -> None:
     def named(*overrides: str, completion: float = 10.0) -> str:
         group = api_group(tmp_path, "http://127.0.0.1:9/v1", *overrides, price={**PRICE, "completion": completion})

@@ -47,6 +47,7 @@ def test_there_is_one_run_job_a_task_pool_and_seed(project: Path) -> None:
     assert jobs(project)["run"] == 4  # (trio, llama alone) x 2 seeds
 
 
+@pytest.mark.slow
 def test_the_pool_is_trained_only_when_asked_for(project: Path) -> None:
     assert "train_model" not in jobs(project)
     assert jobs(project, "train_pool")["train_model"] == 3
@@ -73,6 +74,7 @@ def test_finished_runs_are_not_run_again(project: Path) -> None:
     assert "run" not in jobs(project)
 
 
+@pytest.mark.slow
 def test_a_run_whose_folder_was_deleted_is_run_again(project: Path) -> None:
     finish_runs(project)
     shutil.rmtree(next((project / "outputs" / "runs").iterdir()))
@@ -89,6 +91,7 @@ def test_a_comment_and_a_title_rerun_nothing(project: Path) -> None:
     assert finish_runs(project) == []
 
 
+@pytest.mark.slow
 def test_one_changed_ablation_reruns_its_own_runs_only(project: Path) -> None:
     finish_runs(project)
     append(project, "uniform", "search: {n: 3}")
@@ -103,6 +106,7 @@ def test_a_misspelt_key_stops_before_any_job(project: Path) -> None:
     assert "uniform.yaml: serach" in told.stdout + told.stderr
 
 
+@pytest.mark.slow
 def test_a_pinned_download_is_fetched_by_its_rule(project: Path, tmp_path: Path) -> None:
     served = tmp_path / "served" / "v1"
     served.mkdir(parents=True)
