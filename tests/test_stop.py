@@ -148,6 +148,7 @@ def test_a_program_that_is_not_ours_ends_alike_while_it_works_for_us(
         assert stopped(process, number)[:2] == (128 + number, LINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("seconds", [0, 0.7])
 def test_snakemake_says_the_same_while_it_plans(number: signal.Signals, seconds: float, tmp_path: Path) -> None:

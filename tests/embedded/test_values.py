@@ -28,6 +28,7 @@ def test_odds_show_a_mean_as_often_as_it_says():
     assert 0.22 < drawn.count("1.0") / len(drawn) < 0.38
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lesson", "learnt"),
     [

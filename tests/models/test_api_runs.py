@@ -161,6 +161,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return script, tmp_path / "records", first, {named(asked) for asked in server.asked[first:]}
 
 
+@pytest.mark.slow
 def test_every_kind_of_fault_is_met_at_30_percent(faulty: Run) -> None:
     script, _, asked, _ = faulty
     assert set(script.sent) == set(FAULTS)

@@ -153,6 +153,7 @@ async def search(pool: dict[str, Batcher], ask: Ask, problem: str, order: str) -
     return [(await pool[name].complete(ask(problem=problem, index=step))).text for step, name in enumerate(order)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [0, 1])
 async def test_a_model_answers_all_that_waits_for_it_before_another_takes_its_place(ask: Ask, threads: int) -> None:
     hall = Hall(10, {"a": 9, "b": 9})

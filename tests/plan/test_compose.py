@@ -45,8 +45,11 @@ def conf(tmp_path: Path) -> Path:
     return copy
 
 
-LARGE = {"laptop", "methods", "paper_hotpotqa", "paper_mbpp", "paper_webshop", "plus", "plus_tuning"}
-"""Studies that take five seconds and more to compose."""
+LARGE = {
+    *("diversity", "laptop", "methods", "paper_hotpotqa", "paper_mbpp", "paper_webshop", "plus", "plus_tuning"),
+    *("pools", "variants"),
+}
+"""Studies that take two seconds and more to compose."""
 
 
 @lru_cache

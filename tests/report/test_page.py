@@ -236,6 +236,7 @@ def test_the_first_screen_counts_the_calls_that_failed_by_agent(page: Path) -> N
     assert "(less than 0.1 %)" in head
 
 
+@pytest.mark.slow
 def test_the_first_screen_says_where_every_call_failed(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     run = make_run("single_llama", problems=2)
     for index in range(2):
@@ -249,6 +250,7 @@ def test_the_first_screen_says_where_every_call_failed(tmp_path: Path, make_run:
     assert "DEAD AGENT: llama answered no call in 1 of the 2 runs that asked it;" in head
 
 
+@pytest.mark.slow
 def test_the_first_screen_says_that_no_call_failed(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     load(tmp_path / "s.duckdb", [make_run("symphony", problems=2).write(tmp_path / "runs")])
     head = header(build(tmp_path / "s.duckdb", tmp_path / "report").read_text())
@@ -263,12 +265,14 @@ def test_the_first_screen_names_the_reference_and_the_page_says_where_problems_a
     assert "Few problems:" not in text  # 40 of each task
 
 
+@pytest.mark.slow
 def test_the_page_says_which_tasks_have_few_problems(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     load(tmp_path / "s.duckdb", [make_run("symphony", problems=12).write(tmp_path / "runs")])
     text = build(tmp_path / "s.duckdb", tmp_path / "report").read_text()
     assert "Few problems: gridworld has fewer than 32 different problems" in text
 
 
+@pytest.mark.slow
 def test_the_page_says_where_memory_was_short(make_run: Callable[..., Any], tmp_path: Path) -> None:
     folder = make_run("symphony").write(tmp_path / "runs")
     short = {"halvings": 3, "batch_tokens": 512, "swaps": 7, "swap_s": 2.25}

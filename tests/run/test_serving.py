@@ -221,6 +221,7 @@ def test_after_a_failure_the_next_start_tries_again(desk: Desk) -> None:
     assert carry_out(desk.group(), desk.folder / "out")
 
 
+@pytest.mark.slow
 def test_a_port_in_use_by_another_program_is_told(desk: Desk) -> None:
     with StubServer(lambda asked: "<html>", port=desk.port):
         message = told(desk.group(), desk.folder / "out")
@@ -241,6 +242,7 @@ def test_a_server_that_is_there_already_is_used_and_left_alone(desk: Desk) -> No
     assert desk.lines("start") == []
 
 
+@pytest.mark.slow
 def test_a_server_of_other_models_is_not_taken(desk: Desk) -> None:
     with StubServer(lambda asked: {"data": [{"id": "three"}]}, port=desk.port):
         message = told(desk.group(), desk.folder / "out")

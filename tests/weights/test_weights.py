@@ -46,6 +46,7 @@ def in_html(folder: Path) -> str:
     return f"{folder}/config.json: found a file that is not JSON"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [absent, a_file, cut, in_html])
 @pytest.mark.parametrize("command", ["plan", "run"])
 def test_plan_and_run_refuse_a_folder_that_is_no_whole_model(
