@@ -45,10 +45,8 @@ def conf(tmp_path: Path) -> Path:
     return copy
 
 
-LARGE = {
-    *("diversity", "laptop", "methods", "paper_hotpotqa", "paper_mbpp", "paper_webshop", "plus", "plus_tuning"),
-    *("pools", "variants"),
-}
+PAPER = {"paper_hotpotqa", "paper_mbpp", "paper_webshop"}
+LARGE = {"diversity", "laptop", "methods", "plus", "plus_tuning", "pools", "variants"} | PAPER
 """Studies that take two seconds and more to compose."""
 
 

@@ -20,7 +20,7 @@ FOLDER = ROOT / "recordings" / "laptop"
 RUNS = sorted({name[:2] for name in shipped(FOLDER)}) if (FOLDER / OUTCOMES).is_file() else []
 BY_EXPERIMENT = [list(of) for _, of in groupby(RUNS, key=lambda run: run[0])]
 REPLAYED = [of[number % len(of)] for number, of in enumerate(BY_EXPERIMENT)]
-"""One run of every experiment; the tasks take turns. `symphony reproduce` replays all."""
+"""One run of every experiment; the tasks take turns. `make run STUDY=laptop` replays the whole study."""
 MOST = 20 << 20  # bytes
 
 
