@@ -35,14 +35,10 @@ from symphony.weights import fetch, quantise
 def main(given: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0 if it did what was asked (`diff`, `reproduce`: and all is equal)."""
     warnings.filterwarnings("ignore", category=SyntaxWarning)  # Python's remarks on programs that models wrote
-    parser = _parser()
-    args, rest = parser.parse_known_args(given)
-    # argparse rejects words of a list that follow an option.
-    words = next((getattr(args, name) for name in ("settings", "overrides", "places") if name in args), None)
-    if rest and (words is None or any(word.startswith("-") for word in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if words is not None:
-        words += rest
+    try:
+        args = _parsed(given)
+    except KeyboardInterrupt:
+        return stop.end()
     try:
         return args.do(args) or 0
     except KeyboardInterrupt:
@@ -58,6 +54,18 @@ def main(given: Sequence[str] | None = None) -> int:
     except MemoryError:
         print(f"symphony {args.command}: found no memory left, {_MEMORY}", file=sys.stderr)
         return 1
+
+
+def _parsed(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    args, rest = parser.parse_known_args(given)
+    # argparse rejects words of a list that follow an option.
+    words = next((getattr(args, name) for name in ("settings", "overrides", "places") if name in args), None)
+    if rest and (words is None or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if words is not None:
+        words += rest
+    return args
 
 
 _MEMORY = "allowed: a smaller execution.in_flight or execution.memory_gb; the same command goes on from here"

@@ -29,6 +29,18 @@ def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_an_interrupt_while_the_arguments_are_read_is_no_traceback() -> None:
+    code = """
+import symphony.__main__ as command
+def interrupted():
+    raise KeyboardInterrupt
+command._parser = interrupted
+command.main(["ls"])
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert "Traceback" not in told.stderr
+
+
 def test_python_says_nothing_of_the_programs_that_models_wrote(tmp_path: Path) -> None:
     code = f"""
 import ast
