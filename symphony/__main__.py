@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from symphony import byhand, studies
-from symphony.arguments import as_path, checked_folder, outputs_option
+from symphony.arguments import as_count, as_gigabytes, as_name, as_path, checked_folder, outputs_option
 from symphony.forecast import doctor, estimate, forecast
 from symphony.forecast.findings import summarise
 from symphony.models import placement
@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     text = f"run {forecast.PILOT} problems of each experiment and task, and estimate from them"
     sub.add_argument("--pilot", action="store_true", help=text)
     text = "memory of each device (10^9 bytes), e.g. 24 or 24,24; says whether the pools fit"
-    sub.add_argument("--memory", type=_gigabytes, metavar="GB", help=text)
+    sub.add_argument("--memory", type=as_gigabytes, metavar="GB", help=text)
     text = f"weights loaded per second when models are swapped; default: {placement.LOAD_RATE / 1e9:g}"
     sub.add_argument("--load-rate", type=float, default=placement.LOAD_RATE / 1e9, metavar="GB", help=text)
     text = f"tokens of the longest sequence; default: {placement.SEQUENCE_TOKENS}"
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     _study(sub, optional=True)
     sub.add_argument("--group", type=as_path, metavar="FOLDER", help="outputs/groups/<name>, frozen by snakemake")
     text = f"GPUs to hold of those that {leases.VARIABLE} names; without it the run uses what it sees"
-    sub.add_argument("--gpus", type=_count, default=0, metavar="N", help=text)
+    sub.add_argument("--gpus", type=as_count, default=0, metavar="N", help=text)
     outputs_option(sub)
     sub = command("pack", _pack, "write the recorded answers of a study into a folder that can be shipped")
     _study(sub)
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=as_path, required=True, metavar="FOLDER", help="e.g. recordings/laptop")
     sub = command("load", _load, "check finished runs and build their database")
     text = "a study, and overrides; with --database: run folders, or a group's done.json for all of its runs"
-    sub.add_argument("places", nargs="+", type=_place_name, metavar="study", help=text)
+    sub.add_argument("places", nargs="+", type=as_name, metavar="study", help=text)
     sub.add_argument("--database", type=as_path, metavar="FILE", help="default: outputs/<study>/records.duckdb")
     _study_places(sub)
     for name, do, names in (("table", _table, tables.TABLES), ("figure", _figure, figures.FIGURES)):
@@ -132,15 +132,15 @@ def _parser() -> argparse.ArgumentParser:
     text = "load a study's finished runs and write its tables, figures and page; or those of a loaded database"
     sub = command("report", _report, text)
     sub.add_argument(
-        "places", nargs="*", type=_place_name, metavar="study", help="a study, and overrides; nothing with --database"
+        "places", nargs="*", type=as_name, metavar="study", help="a study, and overrides; nothing with --database"
     )
     _report_inputs(sub, required=False)
     sub.add_argument("--out", type=as_path, metavar="FOLDER", help="with --database: where they are written")
     _study_places(sub)
     sub = command("diff", _diff, "tell where two runs first differ; exit code 0 if they are equal, 1 if they differ")
     text = "RUN or RUN/PROBLEM; RUN is the folder of a finished run, or the first digits of its digest"
-    sub.add_argument("one", type=_place_name, metavar="RUN_A", help=text)
-    sub.add_argument("other", type=_place_name, metavar="RUN_B", help=text)
+    sub.add_argument("one", type=as_name, metavar="RUN_A", help=text)
+    sub.add_argument("other", type=as_name, metavar="RUN_B", help=text)
     sub.add_argument("--out", type=as_path, metavar="PAGE.html", help="also write both searches side by side")
     outputs_option(sub)
     for name, do, text in (
@@ -185,25 +185,6 @@ def _report_inputs(sub: argparse.ArgumentParser, *, required: bool = True) -> No
     sub.add_argument("--database", type=as_path, required=required, metavar="FILE", help="made by `symphony load`")
     sub.add_argument("--plan", type=as_path, metavar="FILE", help="JSON with titles and order of the experiments")
     sub.add_argument("--quantised", type=as_path, nargs="*", default=[], metavar="FILE", help="their manifest.json")
-
-
-def _place_name(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("found nothing, allowed: a study or a path")
-    return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or len(text) > 4:
-        raise argparse.ArgumentTypeError(f"found {text[:20]!r}, allowed: a whole number, 0 or more")
-    return int(text)
-
-
-def _gigabytes(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"found {text!r}, allowed: numbers, e.g. 24 or 24,24") from error
 
 
 def _study(sub: argparse.ArgumentParser, *, optional: bool = False) -> None:

@@ -15,6 +15,28 @@ def as_path(text: str) -> Path:
     return Path(text)
 
 
+def as_name(text: str) -> str:
+    """Reads an argument that names a study or a path; it may not be empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("found nothing, allowed: a study or a path")
+    return text
+
+
+def as_count(text: str) -> int:
+    """Reads a whole number from 0 to 9999."""
+    if not text.isdecimal() or len(text) > 4:
+        raise argparse.ArgumentTypeError(f"found {text[:20]!r}, allowed: a whole number, 0 or more")
+    return int(text)
+
+
+def as_gigabytes(text: str) -> list[float]:
+    """Reads one or several numbers, separated by commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"found {text!r}, allowed: numbers, e.g. 24 or 24,24") from error
+
+
 def outputs_option(sub: argparse.ArgumentParser) -> None:
     """Adds the option that names the folder of everything that is made."""
     sub.add_argument("--outputs", type=as_path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
