@@ -10,9 +10,19 @@ from symphony.plan import compose
 from tests.shared_data import DATA, needs
 
 CONF = Path(__file__).parents[2] / "conf"
-DEVELOPED = {"programs_python": range(200, 230), "programs_rust": range(200, 210), "hotpotqa": range(60, 70)}
+DEVELOPED = {
+    "programs_python": range(200, 230),
+    "programs_rust": range(200, 210),
+    "hotpotqa": range(60, 70),
+    "webshop": range(100, 106),
+}
 """Positions in the files of the problems on which wording v2 was developed or tried, as its files say."""
-WORDING = {"mbpp_py": "programs_python", "mbpp_rs": "programs_rust", "hotpotqa": "hotpotqa"}
+WORDING = {
+    "mbpp_py": "programs_python",
+    "mbpp_rs": "programs_rust",
+    "hotpotqa": "hotpotqa",
+    "webshop_sample": "webshop",
+}
 
 
 @needs("mbpp/mbpp-py.jsonl", "mbpp/mbpp-rs.jsonl", "hotpotqa/hotpot_dev_distractor_sample.jsonl")
@@ -31,7 +41,10 @@ def test_no_problem_on_which_prompts_were_developed_is_reported() -> None:
 def test_a_wording_s_file_says_on_which_items_it_was_developed(wording: str) -> None:
     text = (CONF.parent / "symphony" / "tasks" / "prompts" / wording / "v2.yaml").read_text()
     head = " ".join(text.partition("instructions:")[0].replace("#", " ").split())
-    assert f" on items {DEVELOPED[wording][0]} to {DEVELOPED[wording][-1]} of" in head
+    assert (
+        f" on {'goals' if wording == 'webshop' else 'items'} {DEVELOPED[wording][0]} to {DEVELOPED[wording][-1]} of"
+        in head
+    )
 
 
 @pytest.mark.slow
