@@ -52,6 +52,7 @@ def test_every_key_of_a_profile_is_an_option_of_snakemake() -> None:
     assert [key for keys in profiles for key in keys if f"--{key}" not in known] == []
 
 
+@pytest.mark.slow
 def test_ten_thousand_problems_are_at_most_fifty_submissions_to_slurm(project: Path) -> None:
     seeds = ",".join(map(str, range(24)))
     problems = 140  # x 3 experiments x 24 seeds = 10,080

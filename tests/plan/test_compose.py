@@ -46,7 +46,20 @@ def conf(tmp_path: Path) -> Path:
 
 
 PAPER = {"paper_hotpotqa", "paper_mbpp", "paper_webshop"}
-LARGE = {"diversity", "laptop", "methods", "plus", "plus_tuning", "pools", "variants"} | PAPER
+LARGE = PAPER | {
+    "branches",
+    "diversity",
+    "feedback",
+    "laptop",
+    "methods",
+    "plus",
+    "plus_tuning",
+    "pools",
+    "presets",
+    "scaling",
+    "theorem",
+    "variants",
+}
 """Studies that take two seconds and more to compose."""
 
 
@@ -629,6 +642,7 @@ def test_a_model_spec_that_was_read_goes_to_another_process() -> None:
     assert pickle.loads(pickle.dumps(spec)) == spec
 
 
+@pytest.mark.slow
 def test_the_size_of_a_pool_is_the_sum_of_its_different_local_models(tmp_path: Path) -> None:
     sizes = pool_sizes(plan("pools", ["tasks=[mini_qa]"], conf=CONF, data=tmp_path), tmp_path)
     alone = [sizes[f"embedded_{name}_only"] for name in ("llama", "qwen3", "neox")]

@@ -48,6 +48,7 @@ def test_a_figure_replaces_its_own_files_only(synthetic_db: Path, tmp_path: Path
     assert (tmp_path / f"skills{kind}").read_bytes() == WORK
 
 
+@pytest.mark.slow
 def test_a_page_replaces_its_own_page_only(synthetic_db: Path, tmp_path: Path) -> None:
     for name in ("README.html", "README.json"):
         (tmp_path / name).write_bytes(WORK)

@@ -166,6 +166,7 @@ def test_a_page_without_its_figures_is_refused(synthetic_db: Path, tmp_path: Pat
         render(synthetic_db, tmp_path, tmp_path / "report.html")
 
 
+@pytest.mark.slow
 def test_a_study_of_one_method_still_gives_a_page(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     load(tmp_path / "s.duckdb", [make_run("react", problems=2).write(tmp_path)])
     text = build(tmp_path / "s.duckdb", tmp_path / "report").read_text()
@@ -205,6 +206,7 @@ def test_the_summary_names_a_method_that_shares_no_problem_with_the_reference(
     assert "Not compared with symphony, as they share no problem (same task, data, seed): lats." in told
 
 
+@pytest.mark.slow
 def test_a_difference_that_correction_takes_away_is_not_shown(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     """Six problems of 40 that only the reference solves: p is .016, and with twenty tests as good as nothing."""
     runs = [make_run("symphony", problems=40)]
@@ -509,6 +511,7 @@ def test_the_twin_says_what_the_page_says(page: Path, synthetic_db: Path, plan_j
     assert (twin["feedback"], twin["commit"]) == ("oracle", "0123456789abcdef")
 
 
+@pytest.mark.slow
 def test_a_page_links_to_every_tree_where_there_is_one(
     page: Path, synthetic_db: Path, plan_json: Path, tmp_path: Path
 ) -> None:
