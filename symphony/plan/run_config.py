@@ -104,7 +104,7 @@ class RunConfig:
     """What is read of a run's config beside its models and parts, which `models` and `build` make.
 
     Attributes:
-        problems: >= 1.
+        problems: How many the run has, >= 1: the task's `count` where it gives a number, else `problems`.
     """
 
     task: Node
@@ -120,11 +120,11 @@ class RunConfig:
         Raises:
             KeyError, TypeError: The mapping is not a run's config.
         """
-        limits = config["budget"]
+        limits, count = config["budget"], config["task"].get("count")
         return cls(
             task=config["task"],
             search=config["search"],
-            problems=int(config["problems"]),
+            problems=int(config["problems"] if count is None else count),
             choices=Choices(**config["choices"]),
             budget=RunBudget(
                 problem=Limits(**limits["problem"]),

@@ -642,6 +642,15 @@ def test_a_model_spec_that_was_read_goes_to_another_process() -> None:
     assert pickle.loads(pickle.dumps(spec)) == spec
 
 
+def test_a_task_s_own_count_is_the_number_of_its_problems() -> None:
+    def problems(*overrides: str) -> int:
+        (run,) = plan("quickstart", ["tasks=[mini_qa]", "seeds=[11]", *overrides], experiment="uniform", conf=CONF)
+        return run.settings.problems
+
+    assert problems("problems=5") == 5
+    assert problems("problems=5", "task.count=3") == 3
+
+
 @pytest.mark.slow
 def test_the_size_of_a_pool_is_the_sum_of_its_different_local_models(tmp_path: Path) -> None:
     sizes = pool_sizes(plan("pools", ["tasks=[mini_qa]"], conf=CONF, data=tmp_path), tmp_path)
