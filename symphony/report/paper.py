@@ -17,7 +17,8 @@ HERE = " here"
 """Ends the name of a column with the study's own numbers; an empty cell in it was not run."""
 _CAPTION = (
     "The paper's layout: its reported numbers, and beside them what this study measured on the same benchmark under "
-    "oracle feedback, with 95 % intervals. Rows are matched by the names of the experiments. The paper's baselines use "
+    "oracle feedback, with 95 % intervals (in some studies a smaller form of it, such as webshop_sample, see "
+    "docs/tasks.md). Rows are matched by the names of the experiments. The paper's baselines use "
     'GPT-4, those here the pool in "pool here", which need not be the one that a row names. "n here" counts problems '
     "times seeds, over the columns."
 )

@@ -211,8 +211,8 @@ WHERE n.value IS NOT NULL;
 CREATE TEMP VIEW paper_cells AS
 WITH played AS (
     SELECT o.*, benchmark FROM outcomes o JOIN (VALUES
-        ('hotpotqa', 'HotpotQA'), ('hotpotqa_fullwiki', 'HotpotQA'), ('hotpotqa_official', 'HotpotQA'),
-        ('webshop', 'WebShop'), ('webshop_full', 'WebShop'), ('webshop_official', 'WebShop'),
+        ('hotpotqa', 'HotpotQA'), ('hotpotqa_context', 'HotpotQA'), ('hotpotqa_fullwiki', 'HotpotQA'), ('hotpotqa_official', 'HotpotQA'),
+        ('webshop', 'WebShop'), ('webshop_full', 'WebShop'), ('webshop_official', 'WebShop'), ('webshop_sample', 'WebShop'),
         ('mbpp_py', 'MBPP Python'), ('mbpp_py_upstream', 'MBPP Python'), ('mbpp_py_hidden_asserts', 'MBPP Python'),
         ('mbpp_rs', 'MBPP Rust'), ('mbpp_rs_upstream', 'MBPP Rust')) AS named(task, benchmark) USING (task)
     WHERE feedback = 'oracle'

@@ -74,6 +74,22 @@ def test_what_was_run_stands_beside_what_was_reported_and_the_rest_was_not_run(
     assert {row["exact match here"] for row in hotpotqa} == {None}
 
 
+@pytest.mark.parametrize(
+    ("task", "column"),
+    [
+        ("hotpotqa_context", "HotpotQA exact match here"),
+        ("webshop_sample", "WebShop success here"),
+        ("mbpp_py_hidden_asserts", "MBPP pass@1 here"),
+    ],
+)
+def test_the_tasks_of_the_laptop_fill_the_paper_s_tables(
+    task: str, column: str, tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    found = tables(tmp_path, played(make_run, "symphony", task))
+    rows = {row["variant"]: row for row in found["paper_table_5"].records()}
+    assert rows["full"][column] is not None
+
+
 def test_other_feedback_than_the_papers_is_no_counterpart(tmp_path: Path, make_run: Callable[..., Any]) -> None:
     found = tables(tmp_path, played(make_run, "symphony", "mbpp_py", feedback="none"))
     assert not any(table.rows for table in found.values())
