@@ -7,8 +7,8 @@ Measured, on this machine and without a model:
     problems of its real benchmark with a scripted pool that solves nothing, so that every search goes to its end
   - tokens of a call by phase, seconds of the planner and bytes on disk of a call, by replaying SYMPHONY's runs of the
     study `laptop` from recorded answers of real models of .1 to 1.5 B
-Assumed, and arithmetic: that calls of other models are as long as theirs (WebShop's as HotpotQA's, Rust's programs as
-Python's calls); the number of problems of each study; the rates in the columns. Tables:
+Assumed, and arithmetic: that calls of other models are as long as theirs (Rust's programs as Python's calls); the
+number of problems of each study; the rates in the columns. Tables:
   calls   of one problem, by study and method
   scale   of whole studies: problems, calls, 10^6 prompt and completion tokens, hours of generating at 250 and 2,500
           completion tokens a second (all models together), dollars at --price a million prompt and completion tokens,
@@ -43,7 +43,7 @@ from tests.shared_data import DATA
 
 STUDIES = ("paper_hotpotqa", "paper_webshop", "paper_mbpp")
 LIKE = {
-    "hotpotqa": "hotpotqa_context", "webshop": "hotpotqa_context", "mbpp_py": "mbpp_py_hidden_asserts",
+    "hotpotqa": "hotpotqa_context", "webshop": "webshop_sample", "mbpp_py": "mbpp_py_hidden_asserts",
     "mbpp_py_hidden_asserts": "mbpp_py_hidden_asserts", "mbpp_rs": "mbpp_rs_first_assert",
 }  # fmt: skip
 """The task of `laptop` whose calls a task's are taken to be like."""
