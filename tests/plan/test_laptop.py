@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from symphony.plan import compose
-from tests.shared_data import DATA, needs
+from tests.shared_data import DATA, LAPTOP, needs
 
 CONF = Path(__file__).parents[2] / "conf"
 DEVELOPED = {
@@ -25,7 +25,7 @@ WORDING = {
 }
 
 
-@needs("mbpp/mbpp-py.jsonl", "mbpp/mbpp-rs.jsonl", "hotpotqa/hotpot_dev_distractor_sample.jsonl")
+@needs(*LAPTOP)
 def test_no_problem_on_which_prompts_were_developed_is_reported() -> None:
     runs = compose.plan("laptop", experiment="symphony", conf=CONF, data=DATA)  # all have the same tasks
     for task in {run.task for run in runs}:

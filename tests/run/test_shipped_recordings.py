@@ -13,7 +13,7 @@ from symphony.plan.specs import groups
 from symphony.run.progress import watch
 from symphony.run.recordings import MANIFEST, OUTCOMES, outcomes, shipped
 from symphony.run.runner import Place, run_group
-from tests.shared_data import DATA, needs
+from tests.shared_data import DATA, LAPTOP, needs
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "recordings" / "laptop"
@@ -24,7 +24,7 @@ REPLAYED = [of[number % len(of)] for number, of in enumerate(BY_EXPERIMENT)]
 MOST = 20 << 20  # bytes
 
 
-@needs("mbpp/mbpp-py.jsonl", "mbpp/mbpp-rs.jsonl", "hotpotqa/hotpot_dev_distractor_sample.jsonl")
+@needs(*LAPTOP)
 @pytest.mark.parametrize(
     ("experiment", "task"),
     [pytest.param(*run, marks=pytest.mark.slow if run[1].startswith("mbpp_rs") else ()) for run in REPLAYED],
