@@ -209,9 +209,11 @@ def hydra_compose(conf: Path, overrides: list[str]) -> Any:
     from hydra import compose, initialize_config_dir
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException, MissingConfigException
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
+    OmegaConf.register_new_resolver("min", min, replace=True)  # ${min:${problems},5}
     ConfigStore.instance().store(name="root_schema", node=Root)
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
