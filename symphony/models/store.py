@@ -140,7 +140,10 @@ class _Kept(Generic[M]):
             missing = f"found no {what} for {_name(requests[0])}"
             if self.store.damaged:
                 missing += f" ({self.store.damaged} damaged rows were dropped)"
-            raise SymphonyError(f"{self.store.path}: {missing}, allowed in mode replay: stored calls only")
+            raise SymphonyError(
+                f"{self.store.path}: {missing}, allowed in mode replay: stored calls only"
+                " (execution.store=record asks the models for the others)"
+            )
 
     def keep(self, fresh: dict[bytes, Completion]) -> None:
         """Stores the answers; failed calls are never stored."""

@@ -120,6 +120,6 @@ def items(path: Path, rows: Sequence[Any], first: int, count: int | None) -> Seq
     last = len(rows) if count is None else first + count
     if not 0 <= first < last <= len(rows):
         raise SymphonyError(
-            f"task.problems: found {count} from item {first} on, allowed: 1 to {len(rows)} items ({path} has no more)"
+            f"task.count: found {count} from item {first} on, allowed: 1 to {len(rows)} items ({path} has no more)"
         )
     return rows[first:last]

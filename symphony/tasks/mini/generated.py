@@ -105,7 +105,7 @@ def problems(task: str, seed: int, count: int, split: Split, generate: Generate)
         SymphonyError: `count` is below 1.
     """
     if count < 1:
-        raise SymphonyError(f"task.problems: found {count}, allowed: >= 1")
+        raise SymphonyError(f"task.count: found {count}, allowed: >= 1")
     for index in range(count):
         rng = derive_rng(seed, task, split, str(index))
         yield split_problem(rng, f"{task}-{split}-{seed}-{index}", split, generate)

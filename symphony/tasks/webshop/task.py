@@ -143,7 +143,7 @@ class WebShop:
         last = len(every) if self.count is None else self.first + self.count
         if not 0 <= self.first < last <= len(every):
             raise SymphonyError(
-                f"task.problems: found {self.count} from goal {self.first} on, allowed: 1 to {len(every)} goals"
+                f"task.count: found {self.count} from goal {self.first} on, allowed: 1 to {len(every)} goals"
                 f" ({self.files()[-1]} has no more for this catalogue)"
             )
         return self.prompts.apart([_problem(index, every[index]) for index in range(self.first, last)])
