@@ -213,7 +213,7 @@ def hydra_compose(conf: Path, overrides: list[str]) -> Any:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    OmegaConf.register_new_resolver("min", min, replace=True)  # ${min:${problems},5}
+    OmegaConf.register_new_resolver("min", min, replace=True)  # a config can say ${min:${problems},5}
     ConfigStore.instance().store(name="root_schema", node=Root)
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
