@@ -183,6 +183,24 @@ def test_an_address_opens_its_node(page: Any, trees: Path) -> None:
     until(page, "window.page && page.problem.problem === 'gridworld-4'")
 
 
+def test_an_address_opened_right_after_a_click_is_kept(page: Any, trees: Path) -> None:
+    open_tree(page, trees, f"{RUN}/gridworld-3/2")
+    page.wait_for_timeout(300)  # the page has written the address of its own selection
+    page.evaluate(
+        """() => {
+            const later = setTimeout;
+            const waiting = [];
+            window.setTimeout = (act) => waiting.push(act);
+            window.page.select(0);
+            location.hash = location.hash.replace(/2$/, '1');
+            waiting.forEach((act) => act()); // the wait ends before the browser tells of the new address
+            window.setTimeout = later;
+        }"""
+    )
+    until(page, "page.selected === 1")
+    assert page.evaluate("location.hash").endswith("/gridworld-3/1")
+
+
 @pytest.mark.parametrize(
     "fragment",
     ["", "nothing/gridworld-0", f"{RUN}/nothing", "..%2F..%2Fevil/p", f"{RUN}/%3Cimg src=x onerror=alert(1)%3E"],

@@ -74,10 +74,16 @@ const fragment = () => location.hash.slice(1);
 
 let rewriting = 0;
 
-/** Changes the fragment without a new entry in the history; soon, since browsers refuse hundreds of changes a minute. */
+/**
+ * Changes the fragment without a new entry in the history; soon, since browsers refuse hundreds of changes a minute.
+ * An address that the reader opens in the meantime stays.
+ */
 function rewriteFragment(text) {
+  const before = location.hash;
   clearTimeout(rewriting);
-  rewriting = setTimeout(() => history.replaceState(null, "", `#${text}`), 150);
+  rewriting = setTimeout(() => {
+    if (location.hash === before) history.replaceState(null, "", `#${text}`);
+  }, 150);
 }
 
 /** The address of a problem's page, or of a node in it. */
