@@ -42,6 +42,8 @@ class NothingRecorded(SymphonyError):
 def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], None] = print) -> None:
     """Packs the call stores of some runs into a folder; earlier contents for the same tasks and pools are kept.
 
+    Answers that the runs replayed from another folder keep the origin that its manifest states.
+
     Args:
         outputs: Folder of call stores (`calls`) and records (`runs`).
         folder: Folder of the recordings; created if missing.
@@ -52,7 +54,9 @@ def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], 
     """
     known: dict[str, Any] = _manifest(folder) if _is_there(folder) else {"files": {}, "made": []}
     stores = outputs / "calls"
-    files, before = dict(known["files"]), sum(entry["calls"] for entry in known["files"].values())
+    files, history, new = dict(known["files"]), list(known["made"]), 0
+    replayed = {Path(run.how.recordings) for run in runs if run.how.recordings} - {folder}
+    sources = {source: _manifest(source) for source in sorted(replayed) if _is_there(source)}
     for task, pool in dict.fromkeys((run.task, run.pool) for run in runs):
         name = _name(task, pool)
         seeds = {f"{task}-{pool}-{run.seed}" for run in runs if (run.task, run.pool) == (task, pool)}
@@ -62,6 +66,12 @@ def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], 
         rows = _merge(parts)
         if not rows.calls:
             continue
+        added = _keys(rows) - _keys(*held)
+        for source, described in sources.items():
+            if name in described["files"] and added & (taken := _keys(_read(source, name, described["files"]))):
+                history += [entry for entry in described["made"] if entry not in history]
+                added -= taken
+        new += len(added)
         data = _compress(rows)
         write_bytes(folder / name, data)
         files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "calls": len(rows.calls), "bytes": len(data)}
@@ -71,13 +81,13 @@ def pack(runs: Sequence[Run], outputs: Path, folder: Path, say: Callable[[str], 
                 f"{folder / name}: {other:,} calls have two answers; the first are kept. A run that got another one "
                 "may not be replayed: run it again with execution.store=record and these recordings, then pack it"
             )
-    new = sum(entry["calls"] for entry in files.values()) - before
     if not files:
         raise NothingRecorded(f"{stores}: found no answers of the study, allowed: call stores of its runs")
-    history = list(known["made"])
     if new:
         entry = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": provenance.commit(), "calls": new}
         history.append({**entry, "machine": provenance.hardware(())})
+    if unfinished := sum(not is_complete(outputs / "runs" / run.digest) for run in runs):
+        say(f"{folder}: {unfinished:,} of {len(runs):,} runs are not finished; it has their answers but no outcomes")
     shipped_before = shipped(folder) if (folder / OUTCOMES).is_file() else {}
     table = _csv({**shipped_before, **outcomes(runs, outputs)})
     write_atomic(folder / OUTCOMES, table)
@@ -142,17 +152,19 @@ def holds(folder: Path, task: str, pool: str) -> bool:
 def describe_origin(runs: Iterable[Run]) -> list[str]:
     """Describes the origin of the recorded answers that runs replay: date, commit, machine and number of answers."""
     folders = {run.how.recordings or "" for run in runs if run.how.store == "replay"} - {""}
-    entries = [
-        entry for folder in sorted(folders) if _is_there(Path(folder)) for entry in _manifest(Path(folder))["made"]
-    ]
+    manifests = [_manifest(Path(folder)) for folder in sorted(folders) if _is_there(Path(folder))]
+    entries = [entry for manifest in manifests for entry in manifest["made"]]
     made: dict[tuple[str, str], dict[str, int]] = {}
     for entry in entries:
         commits = made.setdefault((str(entry["date"]), str(entry["machine"])), {})
         commits[str(entry["commit"])[:7]] = commits.get(str(entry["commit"])[:7], 0) + entry["calls"]
-    return [
+    told = [
         f"{date}, commit{'s' * (len(commits) > 1)} {', '.join(commits)}, {machine}: {sum(commits.values()):,} answers"
         for (date, machine), commits in made.items()
     ]
+    here = sum(entry["calls"] for manifest in manifests for entry in manifest["files"].values())
+    part = here < sum(entry["calls"] for entry in entries)  # packed from a study that replayed a part of others
+    return [*told, f"{here:,} of these answers are in the recordings that were replayed"] if part else told
 
 
 def _csv(rows: Mapping[tuple[str, ...], tuple[str, ...]]) -> str:
@@ -185,6 +197,10 @@ def _merge(parts: Iterable[Rows]) -> Rows:
         for size in part.sizes:
             sizes.setdefault((size[0], size[1]), size)
     return Rows([calls[key] for key in sorted(calls)], [sizes[key] for key in sorted(sizes)])
+
+
+def _keys(*parts: Rows) -> set[bytes]:
+    return {call[0] for part in parts for call in part.calls}
 
 
 def _contradictions(parts: Iterable[Rows], merged: Rows) -> int:

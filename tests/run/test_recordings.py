@@ -75,7 +75,7 @@ def test_two_answers_to_one_call_are_told_and_the_first_stays(packed: Path, tmp_
     store_of(tmp_path / "calls", "mini_qa-trio-0", {KEY: replace(ANSWER, text="Action: stay")})
     told: list[str] = []
     pack([run()], tmp_path, packed, say=told.append)
-    assert "1 calls have two answers" in told[-1]
+    assert "1 calls have two answers" in " ".join(told)
     with CallStore(tmp_path / "new.sqlite") as store:
         read_into(store, packed, "mini_qa", "trio", needed=True)
         assert store.get([KEY])[KEY].text == ANSWER.text
@@ -148,6 +148,32 @@ def test_a_replay_of_what_was_packed_has_the_same_outcomes_and_asks_no_model(tmp
     assert shipped(tmp_path / "recordings") == outcomes(runs, tmp_path / "first") != {}
     again = played(tmp_path / "again", "execution.store=replay", f"execution.recordings={tmp_path / 'recordings'}")
     assert outcomes(again, tmp_path / "again") == shipped(tmp_path / "recordings")
+
+
+def test_replayed_answers_that_are_packed_elsewhere_keep_their_origin(packed: Path, tmp_path: Path) -> None:
+    before = json.loads((packed / MANIFEST).read_text())
+    store_of(tmp_path / "again" / "calls", "mini_qa-trio-0", {KEY: ANSWER, OTHER: ANSWER})
+    pack([run(recordings=packed)], tmp_path / "again", tmp_path / "copy", say=lambda _: None)
+    made = json.loads((tmp_path / "copy" / MANIFEST).read_text())["made"]
+    assert made[0] == before["made"][0]
+    assert [entry["calls"] for entry in made] == [1, 1]
+
+
+def test_a_part_of_other_recordings_is_told(tmp_path: Path) -> None:
+    store_of(tmp_path / "calls", "mini_qa-trio-0", {KEY: ANSWER, OTHER: ANSWER})
+    pack([run()], tmp_path, tmp_path / "whole", say=lambda _: None)
+    store_of(tmp_path / "again" / "calls", "mini_qa-trio-0", {KEY: ANSWER})
+    pack([run(recordings=tmp_path / "whole")], tmp_path / "again", tmp_path / "part", say=lambda _: None)
+    lines = describe_origin([run(recordings=tmp_path / "part")])
+    assert lines[0].endswith(": 2 answers")
+    assert lines[1] == "1 of these answers are in the recordings that were replayed"
+
+
+def test_runs_that_are_not_finished_are_told(tmp_path: Path) -> None:
+    store_of(tmp_path / "calls", "mini_qa-trio-0", {KEY: ANSWER})
+    told: list[str] = []
+    pack([run()], tmp_path, tmp_path / "recordings", say=told.append)
+    assert "1 of 1 runs are not finished" in told[-1]
 
 
 def test_outcomes_of_other_runs_stay(tmp_path: Path) -> None:
