@@ -265,14 +265,12 @@ class Official(Symphony):
         if self.backup == "children":
             _back_up_children(tree, leaf)
         else:
-            Symphony._back_up(self, tree, leaf, last, value)
+            tree.backup(last, value)
         if self.backup == "wrong_end":
             _mark_wrong(tree[last], value)
-
-    def _settle(self, tree: Tree, leaf: int) -> None:
         if self.select == "close":  # "prune" detects exhausted nodes itself
-            Symphony._settle(self, tree, leaf)
+            tree.settle(leaf)
 
-    @property
-    def _deepest(self) -> int | None:
-        return self.depth if self.limit == "close" else None
+    def _simulation_limit(self, start: Node) -> float:
+        cuts = self.limit == "close"
+        return Symphony._simulation_limit(self if cuts else replace(self, depth=None), start)

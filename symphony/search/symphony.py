@@ -121,7 +121,6 @@ class Symphony(Method):
             return
         # Back up the value of the walk to the root, Eq. 8; close the leaf if nothing below it is left to try.
         self._back_up(phases.tree, leaf, last, value)
-        self._settle(phases.tree, leaf)
         # Reflect on where the simulation ended, too.
         await self._reflect(phases, [last])
 
@@ -204,24 +203,16 @@ class Symphony(Method):
         return rule.value(walked, last, self.sim_cut)
 
     def _back_up(self, tree: Tree, leaf: int, last: int, value: float) -> None:
-        """Backs up the value of a simulation that ended at `last` to the root (Eq. 8)."""
+        """Backs up the value of a simulation that ended at `last` (Eq. 8), and closes what has no way on."""
         tree.backup(last, value)
-
-    def _settle(self, tree: Tree, leaf: int) -> None:
-        """Closes the leaf, and its ancestors, if nothing below them is left to try."""
         tree.settle(leaf)
 
     @property
     def _width(self) -> int:
         return self.n if self.sim_width is None else self.sim_width
 
-    @property
-    def _deepest(self) -> int | None:
-        """Depth beyond which no simulation goes."""
-        return self.depth
-
     def _simulation_limit(self, start: Node) -> float:
         """Returns the depth at which a simulation from this node is cut."""
         limit = math.inf if self.sim_depth is None else self.sim_depth
         limit += start.depth if self.sim_depth_from == "extra" else 0
-        return limit if self._deepest is None else min(limit, self._deepest)
+        return limit if self.depth is None else min(limit, self.depth)
