@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from symphony.report.cells import Cell, interval
@@ -72,9 +73,15 @@ def empty(plt: Any) -> Any:
     return drawn
 
 
-def _height(methods: Sequence[str]) -> float:
-    """Returns the inches that a row for each method takes."""
-    return sum(_LINE + 0.13 * method.count("\n") for method in methods)
+def _heights(methods: Sequence[str]) -> list[float]:
+    """Returns the inches that each method's row takes: a title of several lines takes more."""
+    return [_LINE + 0.15 * method.count("\n") for method in methods]
+
+
+def _places(methods: Sequence[str]) -> list[float]:
+    """Returns the middle of each method's row, in inches from the top."""
+    heights = _heights(methods)
+    return [bottom - height / 2 for bottom, height in zip(accumulate(heights), heights, strict=True)]
 
 
 def _panels(plt: Any, count: int, phone: bool, height: float, across: int, **shared: Any) -> tuple[Any, list[Any]]:
@@ -114,8 +121,8 @@ def _dot(axis: Any, x: float, y: float, first: bool, **tip: str) -> None:
 
 def _names(axis: Any, methods: Sequence[str]) -> None:
     """Writes the methods down the side, the reference in the accent."""
-    axis.set_yticks(range(len(methods)), methods)
-    axis.set_ylim(len(methods) - 0.5, -0.5)
+    axis.set_yticks(_places(methods), methods)
+    axis.set_ylim(sum(_heights(methods)), 0)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     axis.grid(visible=False, axis="y")
@@ -127,17 +134,17 @@ def success(plt: Any, rows: Rows, phone: bool) -> Any:
     tasks = tasks[:1] if len(tasks) == 2 else tasks  # one task, and the same again as all tasks
     methods = _unique([row for row in rows if row["task"] == "all tasks"], "method")
     across = 1 if phone else 3
-    drawn, panels = _panels(plt, len(tasks), phone, 0.9 + _height(methods), across, sharey=True, sharex=True)
+    drawn, panels = _panels(plt, len(tasks), phone, 0.9 + sum(_heights(methods)), across, sharey=True, sharex=True)
     for axis, task in zip(panels, tasks, strict=True):
         by_method = {row["method"]: row for row in rows if row["task"] == task}
-        for position, method in enumerate(methods):
-            row = by_method.get(method, {})
+        for place, method in zip(_places(methods), methods, strict=True):
+            row, first = by_method.get(method, {}), method == methods[0]
             cell = row.get("success")
             if not isinstance(cell, Estimate):
                 continue
-            axis.plot([cell.low, cell.high], [position] * 2, color=ACCENT if position == 0 else INK, linewidth=1.3)
-            _dot(axis, cell.value, position, position == 0, **_tip(method, interval(cell), f"n = {row['n']}"))
-            if position == 0:
+            axis.plot([cell.low, cell.high], [place] * 2, color=ACCENT if first else INK, linewidth=1.3)
+            _dot(axis, cell.value, place, first, **_tip(method, interval(cell), f"n = {row['n']}"))
+            if first:
                 axis.axvline(cell.value, color=ACCENT, linewidth=0.8, linestyle="--", zorder=1)
         n = ", ".join(f"{n:,}" for n in sorted({int(_number(row["n"])) for row in by_method.values()}))
         axis.set_title(f"{task}\nn = {n}", fontsize=8)
@@ -158,14 +165,14 @@ def cost(plt: Any, rows: Rows, phone: bool) -> Any:
     reference = rows[0]["method"]
     rows = sorted(rows, key=lambda row: _number(row["tokens"]))
     methods = [str(row["method"]) for row in rows]
-    drawn, (left, right) = plt.subplots(1, 2, figsize=(width(phone), 0.9 + _height(methods)), sharey=True)
-    for position, row in enumerate(rows):
+    drawn, (left, right) = plt.subplots(1, 2, figsize=(width(phone), 0.9 + sum(_heights(methods))), sharey=True)
+    for place, row in zip(_places(methods), rows, strict=True):
         first, tokens = row["method"] == reference, row["tokens"]
         if isinstance(tokens, Estimate):
-            right.plot([tokens.low, tokens.high], [position] * 2, color=ACCENT if first else INK, linewidth=1.3)
+            right.plot([tokens.low, tokens.high], [place] * 2, color=ACCENT if first else INK, linewidth=1.3)
         tip = _tip(row["method"], f"{_number(row['success']):.2f} solved, {_number(tokens):,.0f} tokens per problem")
-        _dot(left, _number(row["success"]), position, first, **tip)
-        _dot(right, _number(tokens), position, first, **tip)
+        _dot(left, _number(row["success"]), place, first, **tip)
+        _dot(right, _number(tokens), place, first, **tip)
     _names(left, methods)
     right.tick_params(axis="y", length=0)
     left.set_xlim(-0.02, 1.02)
@@ -272,17 +279,17 @@ def diversity(plt: Any, rows: Rows, phone: bool) -> Any:
     levels = [name for name in levels if any(_number(row[name]) > 0 for row in rows)]
     kinds = _unique(rows, "distinct by")
     methods = _unique(rows, "method")
-    drawn, panels = _panels(plt, len(kinds), phone, 1.1 + _height(methods) * 1.1, 1 if phone else 2, sharey=True)
+    drawn, panels = _panels(plt, len(kinds), phone, 1.1 + sum(_heights(methods)) * 1.1, 1 if phone else 2, sharey=True)
     for axis, kind in zip(panels, kinds, strict=True):
         by_method = {row["method"]: row for row in rows if row["distinct by"] == kind}
         left = [0.0] * len(methods)
         for level, name in enumerate(levels):
             values = [_number(by_method[method][name]) if method in by_method else 0.0 for method in methods]
             bars = axis.barh(
-                range(len(methods)),
+                _places(methods),
                 values,
                 left=left,
-                height=0.7,
+                height=0.7 * _LINE,
                 color=FILLS[level % len(FILLS)],
                 hatch=_HATCHES[level % len(_HATCHES)],
                 edgecolor=INK if level != 1 else GRID,
