@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 KEPT = (
-    "traces", "success_cells", "paired_cells", "anytime_answers", "anytime_cells", "leads", "reached", "evaluations",
-    "judgements", "paper_cells",
+    "traces", "success_cells", "paired_cells", "anytime_answers", "anytime_cells", "counterparts", "leads", "reached",
+    "evaluations", "judgements", "paper_cells",
 )  # fmt: skip
 """Views of `views.sql` that take long to compute, each after those that it reads."""
 

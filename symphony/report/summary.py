@@ -231,14 +231,15 @@ def _components(tables: dict[str, Table], reference: str) -> list[Finding]:
             "negative": "the component hurts",
             "none": f"no effect shown ({_why_not(gain, row)})",
         }
+        against, variant = str(row["compared with"]), str(row["variant"])
         verdict = _verdict(gain, row)
         claim = f"{row['variant']} ({row['change']}): {words[verdict]}"
-        text = f"{claim}; full method minus variant: {mechanisms.points(gain)}."
-        evidence = mechanisms.same_calls(tables["success"], str(row["variant"])) or mechanisms.why(
-            str(row["change"]), tables, reference, str(row["variant"])
-        )
-        first = told.setdefault(evidence, str(row["variant"])) if evidence else ""
-        again = first not in ("", str(row["variant"]))
+        other = "full method" if against == reference else against
+        text = f"{claim}; {other} minus variant: {mechanisms.points(gain)}."
+        same = mechanisms.same_calls(tables["success"], variant) if against == reference else ""
+        evidence = same or mechanisms.why(str(row["change"]), tables, against, variant)
+        first = told.setdefault(evidence, variant) if evidence else ""
+        again = first not in ("", variant)
         findings.append(Finding(verdict=verdict, text=text, why=f"As for {first}." if again else evidence))
     return findings
 
@@ -247,6 +248,7 @@ def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
     findings = []
     rows = tables["pool"].records()
     own = next((row["search"] for row in rows if row["role"] == "reference"), None)
+    best = Counter(row["search"] for row in rows if row["role"] == "best single")
     singles = {row["method"] for row in rows if row["search"] == own and row["role"] in _SINGLE}
     for row in rows:
         gain = row["gain of the pool"]
@@ -257,9 +259,10 @@ def _pool(tables: dict[str, Table], reference: str) -> list[Finding]:
             "negative": "the best single member beats the pool",
             "none": f"no difference shown ({_why_not(gain, row)})",
         }
+        which = f" ({row['method']})" if best[row["search"]] > 1 else ""  # one for each feedback
         text = (
-            f"Under {row['search']}: {words[_verdict(gain, row)]}. Best member (chosen on these same problems, which "
-            f"favours it): {row['agents']}; gain of the pool {mechanisms.points(gain)}."
+            f"Under {row['search']}{which}: {words[_verdict(gain, row)]}. Best member (chosen on these same problems, "
+            f"which favours it): {row['agents']}; gain of the pool {mechanisms.points(gain)}."
         )
         evidence = (
             mechanisms.pool(tables["members"], tables["diversity"], reference, str(row["agents"]), singles)

@@ -107,18 +107,20 @@ SELECT experiment, any_value(title) AS title, any_value(position) AS position, b
        rate(f.success, cluster) AS success
 FROM cells JOIN anytime_answers f USING (run, problem) GROUP BY experiment, block, measure, step, whole, most;
 
--- What the reference solves more than each method under each limit of tokens from 1,000 on, over all tasks, on the same
--- problems. Where the method saw other feedback, the reference's variant with that feedback stands in for it.
+-- What each method is compared with: the reference or, where the method saw other feedback, the reference's variant with
+-- that feedback.
+CREATE TEMP VIEW counterparts AS
+WITH variants AS (SELECT DISTINCT experiment, feedback, position, reference FROM outcomes)
+SELECT v.experiment, v.feedback, arg_min(k.experiment, (NOT k.reference, k.position)) AS against
+FROM variants v JOIN variants k USING (feedback)
+JOIN (SELECT experiment FROM methods WHERE reference) r
+  ON split_part(k.experiment, '[', 1) = split_part(r.experiment, '[', 1)
+GROUP BY v.experiment, v.feedback;
+
+-- What the counterpart of each method solves more under each limit of tokens from 1,000 on, over all tasks, on the same
+-- problems.
 CREATE TEMP VIEW leads AS
-WITH variants AS (SELECT DISTINCT experiment, feedback, position, reference FROM outcomes),
-counterparts AS (
-    SELECT v.experiment, v.feedback, arg_min(k.experiment, (NOT k.reference, k.position)) AS against
-    FROM variants v JOIN variants k USING (feedback)
-    JOIN (SELECT experiment FROM methods WHERE reference) r
-      ON split_part(k.experiment, '[', 1) = split_part(r.experiment, '[', 1)
-    GROUP BY v.experiment, v.feedback
-),
-compared AS (
+WITH compared AS (
     SELECT o.experiment, any_value(o.title) AS title, any_value(o.position) AS position, any_value(s.title) AS against,
            step, most, count(*) AS n, rate(f.success, o.cluster) AS success, rate(g.success, o.cluster) AS reference_success,
            difference(g.success::INT - f.success::INT, o.cluster) AS lead,

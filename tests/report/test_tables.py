@@ -292,6 +292,37 @@ def test_a_lead_compares_what_saw_the_same_feedback(tmp_path: Path, make_run: Ca
     assert [(row["method"], row["compared with"]) for row in rows] == [(names[2], names[0]), (names[3], names[1])]
 
 
+def test_components_and_pools_are_compared_with_what_saw_the_same_feedback(
+    tmp_path: Path, make_run: Callable[..., Any]
+) -> None:
+    methods = {"symphony": "symphony", "bare": "no_memory", "llama": "single_llama", "neox": "single_neox"}
+    names = [f"{name}[feedback={feedback}]" for name in methods for feedback in ("oracle", "none")]
+    runs = [
+        make_run(
+            methods[name.partition("[")[0]], run=f"run-{at}", experiment=name, feedback=name.partition("=")[2][:-1]
+        )
+        for at, name in enumerate(names)
+    ]
+    blind = runs[1]  # without feedback the reference solves nothing
+    blind.problems = [dataclasses.replace(problem, success=False) for problem in blind.problems]
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"experiments": {name: {"title": name} for name in names}, "reference": names[0]}))
+    with open_study(load_runs(tmp_path, *runs), plan) as study:
+        tables = {name: read_table(study, name) for name in TABLES}
+    ablation = {row["variant"]: row for row in tables["ablation"].records()}
+    pool = {row["method"]: row for row in tables["pool"].records()}
+    said = [finding.text for _, part in summarise(tables, names[0]) for finding in part]
+    assert ablation[names[2]]["compared with"] == names[0]
+    assert ablation[names[3]]["compared with"] == names[1]
+    assert ablation[names[2]]["gain of the component"].value > 0  # type: ignore[union-attr]
+    assert ablation[names[3]]["gain of the component"].value < 0  # type: ignore[union-attr]
+    assert [pool[name]["role"] for name in names[:2]] == ["reference", "whole pool"]
+    for whole, single in ((names[0], names[4]), (names[1], names[5])):
+        rates = [pool[name]["all tasks"].value for name in (whole, single)]  # type: ignore[union-attr]
+        assert pool[single]["gain of the pool"].value == pytest.approx(rates[0] - rates[1])  # type: ignore[union-attr]
+    assert any(f"{names[1]} minus variant" in text for text in said)
+
+
 def test_a_node_that_was_judged_with_its_siblings_counts_for_the_agent_that_judged_them(
     tmp_path: Path, make_run: Callable[..., Any]
 ) -> None:
