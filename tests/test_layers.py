@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
+
+from symphony.plan.compose import plan
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "symphony"
@@ -131,6 +137,40 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         name_of(path): {target for target, _ in imports(path) if target.startswith("symphony.")} for path in MODULES
     }
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules of a circle
+
+
+def module_of(frame: FrameType) -> str:
+    """The project's module in which a function runs; "" for other code, and while a module is being imported."""
+    name = str(frame.f_globals.get("__name__", ""))
+    return name if name.startswith("symphony.") and frame.f_code.co_name != "<module>" else ""
+
+
+@pytest.mark.parametrize("study", ["quickstart", "laptop"])
+def test_no_call_that_plans_a_study_goes_up(study: str) -> None:
+    calls: dict[str, set[str]] = defaultdict(set)
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and (callee := module_of(frame)):
+            above = frame.f_back
+            while above is not None and not (caller := module_of(above)):
+                above = above.f_back
+            if above is not None and caller != callee:
+                calls[caller].add(callee)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        plan(study, experiment="symphony", conf=ROOT / "conf")
+    finally:
+        sys.setprofile(before)
+    assert len(calls) > 10
+    TopologicalSorter(calls).prepare()  # no module calls, by any way, one that called it
+    for caller, callees in calls.items():
+        for callee in callees:
+            above, below = layer(caller), layer(callee)
+            assert above is not None
+            assert below is not None
+            assert below <= above, f"{caller} calls {callee}"  # a `_target_` may name a search, of the same layer
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

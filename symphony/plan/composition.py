@@ -42,18 +42,33 @@ class Composition:
         return dict(self._cfg.hydra.runtime.choices)
 
     def set(self, key: str, value: Any) -> None:
-        """Changes the value of a key that is there, as an override does.
+        """Changes the value of a key that is there, as an override does. The value is a scalar without interpolations.
 
         Raises:
             OmegaConfBaseException: There is no such key, or it does not take the value.
         """
         from omegaconf import OmegaConf
 
+        root, *path = key.split(".")
+        node = self._node(key)
+        if node is not None and type(node._value()) is type(value) and node._value() == value:
+            return
         OmegaConf.update(self._cfg, key, value)
-        root = key.partition(".")[0]
+        is_alone = node is not None and root not in self._reach(root)  # nothing else below the root key changes
         for other in list(self._plain):
-            if root in self._reach(other):
+            if other == root and is_alone:
+                self._plain[root] = _replace(self._plain[root], path, _as_json(OmegaConf.select(self._cfg, key)))
+            elif other == root or root in self._reach(other):
                 del self._plain[other]
+
+    def _node(self, key: str) -> Any:
+        """Returns the node at a key; None if there is none, or if the key leads through an interpolation."""
+        node = self._cfg
+        for name in key.split("."):
+            if node is None or not isinstance(node._value(), dict):
+                return None
+            node = node._get_node(name)
+        return node
 
     def value(self, key: str, default: Any) -> Any:
         """Returns the value of a root key as JSON values; `default` if there is no such key."""
@@ -82,18 +97,17 @@ class Composition:
 
     def _resolve(self, key: str) -> Any:
         if key not in self._plain:
-            value = self._get(key, resolve=True)
-            self._plain[key] = json.loads(json.dumps(value), parse_constant=lambda name: _WORDS.get(name, float("nan")))
+            self._plain[key] = _as_json(self._get(key, resolve=True))
         return self._plain[key]
 
     def _reach(self, root: str) -> frozenset[str]:
-        """Returns the root keys on which the value of one depends; all if that is not plain to see."""
+        """Returns the root keys to which the value of one refers, by way of others, too; all if that is unclear."""
         if self._leads_to is None:
             self._leads_to = _close({str(key): self._references(str(key)) for key in self._cfg if key != "hydra"})
         return self._leads_to[root]
 
     def _references(self, key: str) -> frozenset[str] | None:
-        """Returns the root keys that one refers to directly; None if that is not plain to see."""
+        """Returns the root keys that one refers to directly; None if that is unclear."""
         from omegaconf import OmegaConf
 
         node = self._cfg._get_node(key)
@@ -109,6 +123,15 @@ class Composition:
         return frozenset(found)
 
 
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value), parse_constant=lambda name: _WORDS.get(name, float("nan")))
+
+
+def _replace(node: Any, path: Sequence[str], value: Any) -> Any:
+    """Returns a copy of nested mappings with another value at the end of the path."""
+    return {**node, path[0]: _replace(node[path[0]], path[1:], value)} if path else value
+
+
 def _texts(value: Any) -> list[str]:
     if isinstance(value, Mapping):
         return [text for item in value.items() for part in item for text in _texts(part)]
@@ -118,11 +141,12 @@ def _texts(value: Any) -> list[str]:
 
 
 def _close(direct: Mapping[str, frozenset[str] | None]) -> dict[str, frozenset[str]]:
-    """Returns the transitive closure of the references between root keys, each of which reaches itself."""
+    """Returns the transitive closure of the references between root keys."""
     everything = frozenset(direct)
     closed = {}
     for key in direct:
-        reached, waiting = {key}, [key]
+        reached: set[str] = set()
+        waiting = [key]
         while waiting:
             others = direct.get(waiting.pop(), frozenset())
             new = (everything if others is None else others) - reached
@@ -189,7 +213,7 @@ class Composer:
 
 @lru_cache(maxsize=100_000)
 def _single(item: str, conf: Path) -> tuple[str, Any] | None:
-    """Returns key and value of an override that sets a single value, and neither chooses an option nor adds a key."""
+    """Returns key and value of an override that sets a single value: no option, no new key, no reference to others."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     key = item.partition("=")[0]
@@ -197,7 +221,8 @@ def _single(item: str, conf: Path) -> tuple[str, Any] | None:
         return None
     (override,) = OverridesParser.create().parse_overrides([item])
     value = override.value()
-    return (key, value) if value is None or isinstance(value, (bool, int, float, str)) else None
+    is_plain = value is None or (isinstance(value, (bool, int, float, str)) and "${" not in str(value))
+    return (key, value) if is_plain else None
 
 
 def hydra_compose(conf: Path, overrides: list[str]) -> Any:

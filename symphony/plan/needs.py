@@ -86,12 +86,12 @@ def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
     """
     if not has_files(config["task"]):
         return {}
+    asks = getattr(class_of("search", config["search"]["_target_"]), "asks_alone", False)
     task = instantiate("task", config["task"], data)
     try:
         files = {path.name: sha256(path) for path in task.files()}
     except SymphonyError:
         files = dict((config["task"].get("source") or {}).get("files") or {})
-    asks = getattr(class_of("search", config["search"]["_target_"]), "asks_alone", False)
     words = {"answer prompts": task.prompts.answer_digest} if asks else {}
     if config["search"].get("siblings", 1) > 1:
         words["comparison prompts"] = task.prompts.comparison_digest

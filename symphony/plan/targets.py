@@ -52,8 +52,8 @@ def _group(key: str) -> str:
     return "model" if key.startswith("pool.") else key
 
 
-def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str, Any]:
-    """Returns the constructor arguments of a node with `_target_`: each must be known and well-typed, none missing.
+def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
+    """Returns the class of a node with `_target_`, and its arguments: each must be known and well-typed, none missing.
 
     Args:
         extra: Keys of the node that are not arguments.
@@ -64,6 +64,8 @@ def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str,
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise SymphonyError(f"{key}: found no `_target_`, allowed: an option of conf/{_group(key)}/")
     cls = class_of(key, node["_target_"])
+    if "source" in node:
+        parse_source(key, node["source"])
     fields = {name: kind for name, kind in kinds(cls).items() if allowed(kind)}
     arguments = {name: value for name, value in node.items() if name not in ("_target_", *extra)}
     for name, value in arguments.items():
@@ -75,18 +77,13 @@ def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> dict[str,
     for name in required(cls):
         if name not in arguments:
             raise SymphonyError(f"{key}.{name}: found nothing, allowed: a value (it has no default)")
-    if "source" in node:
-        parse_source(key, node["source"])
-    return arguments
+    return cls, arguments
 
 
 def instantiate(key: str, node: Any, data: Path = Path("data")) -> Any:
     """Makes the object of a node with `_target_`; `data` is passed to a class that takes it."""
-    arguments = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in check_arguments(key, node, extra=("source",)).items()
-    }
-    cls = class_of(key, node["_target_"])
+    cls, checked = check_arguments(key, node, extra=("source",))
+    arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in checked.items()}
     if "data" in kinds(cls):
         arguments["data"] = data
     try:

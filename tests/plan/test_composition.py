@@ -56,6 +56,34 @@ def test_a_changed_value_reaches_everything_that_refers_to_it(reference: str) ->
     assert changed.plain()["d"]["e"] != before
 
 
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"a": {"b": "one", "c": "${a.b}"}}, "a.b"),  # the root key refers to itself
+        ({"a": {"b": "one", "c": "${.b}"}}, "a.b"),
+        ({"a": {"b": "one", "c": "${d.e}"}, "d": {"e": "${a.b}"}}, "a.b"),  # by way of another
+        ({"a": {"b": "${d}"}, "d": {"e": "one", "f": "other"}}, "a.b.e"),  # the key leads through an interpolation
+        ({"a": {"b": "${d}"}, "d": "one"}, "a.b"),
+        ({"a": {"b": None}}, "a.b"),
+        ({"a": {"b": {"c": "one"}}}, "a.b"),
+        ({"a": "one", "b": "${a}"}, "a"),
+    ],
+)
+def test_a_value_changed_in_place_gives_what_a_new_composition_gives(content: dict[str, Any], key: str) -> None:
+    changed, anew = composition(**content), composition(**content)
+    changed.plain()
+    for value in ("two", "three"):
+        changed.set(key, value)
+        anew.set(key, value)
+        assert changed.plain() == Composition(anew._cfg).plain()
+
+
+def test_a_swept_reference_is_resolved_for_every_run() -> None:
+    sweep = ("tasks=[gridworld]", "seeds=[2,3]", "search.n=5,${seed}")
+    runs = plan("quickstart", sweep, experiment="symphony", conf=CONF)
+    assert [run.config["search"]["n"] for run in runs] == [5, 5, 2, 3]
+
+
 def test_what_does_not_refer_to_a_changed_value_is_not_resolved_again() -> None:
     changed = composition(a=1, b={"c": "${a}"}, d={"e": "${f}"}, f=3)
     before = changed.plain()
