@@ -162,7 +162,7 @@ def treequest_rates() -> dict[str, float]:
 
 
 def crowd(problems: int, iterations: int) -> list[tuple[Session, SearchResult]]:
-    method = Symphony(n=4, iterations=iterations, depth=8, first_visit="inf", sim_depth=2, sim_depth_from="extra")
+    method = Symphony(n=4, iterations=iterations, depth=8, first_visit="inf", sim_depth=4)
     agents = AgentPool("bench", tuple(Agent(name, Batcher(ScriptedBackend(talk("abcdefgh")))) for name in "ABC"))
     task = Stub(length=20)
 

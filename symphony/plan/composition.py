@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from symphony.plan.former import MOVED_KEYS
 from symphony.plan.schema import Root, allowed_at, check_option
 from symphony.plan.yaml_files import broken
 from symphony.types import SymphonyError, canonical_json
@@ -287,7 +288,9 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     misspelt = siblings is not None and "not in the config" in text
     known = [str(name) for name in siblings or () if name != "hydra"] if misspelt else []
     allowed = ", ".join(known) or allowed_at(key)
-    if misspelt and "." in key and not override.startswith("+"):
+    if misspelt and key in MOVED_KEYS:
+        allowed = MOVED_KEYS[key]
+    elif misspelt and "." in key and not override.startswith("+"):
         allowed = "; ".join(filter(None, (allowed, f"+{override or f'{key}=<value>'} adds a new key")))
     if allowed and not known:
         text = f"found a value that is not allowed ({text.rstrip('.')})"

@@ -1,4 +1,4 @@
-"""Former names of classes in a `_target_`, and of values: the runs of what is renamed keep their digests.
+"""Former names of classes in a `_target_`, of keys and of values: the runs of what is renamed keep their digests.
 
 For one release, an old name in a config gives an error that names the new one.
 """
@@ -28,10 +28,21 @@ FORMER = {
 """Module -> its former name."""
 CLASSES = {"symphony.search.official.Official": "symphony.search.symphony.Symphony"}
 """A class split off from another -> that other class."""
+_MOVED = {"sim_cut": -1.0, "sim_depth_from": "absolute"}
 KEYS: dict[str, dict[str, Any]] = {
-    name: {"consensus": "off"} for name in ("symphony.search.symphony.Symphony", "symphony.search.methods.lats.LATS")
+    "symphony.search.symphony.Symphony": {"consensus": "off", **_MOVED},
+    "symphony.search.methods.lats.LATS": {"consensus": "off", **_MOVED},
+    "symphony.search.official.Official": _MOVED,
 }
-"""Class -> keys that it used to have, with the value they had wherever the class is still used."""
+"""Class -> keys that its configs used to have, with the value they had wherever they are gone."""
+_OFFICIAL = "with search=symphony_official"
+MOVED_KEYS = {
+    "preset.consensus": f"search.consensus {_OFFICIAL}",
+    "preset.sim.cut": f"search.sim_cut {_OFFICIAL}",
+    "preset.sim.depth_from": f"search.sim_depth_from {_OFFICIAL}",
+    **{f"search.{key}": f"search.{key} {_OFFICIAL}" for key in ("consensus", *_MOVED)},
+}
+"""Former key -> the present one, for the error that names it."""
 LATER: dict[str, Any] = {"siblings": 1}
 """Key of a search that came later -> the value with which the search does what it did before.
 

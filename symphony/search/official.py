@@ -8,6 +8,7 @@ programming.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from symphony.search.official_values import VALUES, Values
 from symphony.search.phases import Expansion, Phases
 from symphony.search.result import SearchResult
 from symphony.search.settings import Distinct, Settings, Shown
+from symphony.search.simulation import CUT
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, FirstVisit, Node, Tree, UctMean
 from symphony.types import Score, SymphonyError
@@ -30,6 +32,7 @@ Select = Literal["close", "prune"]
 Limit = Literal["close", "stop"]
 Backup = Literal["plain", "wrong_end", "children"]
 SimEnd = Literal["first", "last"]
+SimulationDepth = Literal["absolute", "extra"]
 Consensus = Literal["off", "on", "nodes"]
 Resample = Literal["once", "never", "cooling"]
 ValueCache = Literal["off", "on"]
@@ -164,6 +167,8 @@ class Official(Symphony):
             backed up instead of the simulation's ("children").
         sim_end: Which of several ends of a simulation step is taken if none is a success: the first, or the last
             (hp/symphony.py:411-418, ws/symphony.py:638-647).
+        sim_depth_from: Whether `sim_depth` counts from the root ("absolute") or from the simulation's start ("extra").
+        sim_cut: Value of a cut simulation under sim_value "reward".
         resample: What happens to completions without an action: they are sampled once more ("once"), dropped
             ("never"), or dropped and, if a simulation step has no action left, sampled at falling temperature
             ("cooling").
@@ -184,6 +189,8 @@ class Official(Symphony):
     value_cache: ValueCache = "off"
     backup: Backup = "plain"
     sim_end: SimEnd = "first"
+    sim_depth_from: SimulationDepth = "absolute"
+    sim_cut: float = CUT
     resample: Resample = "once"
     distinct: Distinct = "action"
     lessons: LessonsWritten = "each"
@@ -261,6 +268,11 @@ class Official(Symphony):
         for id, value in zip(step.ids, agreed, strict=True):
             phases.give(id, Score(value=value, confidence=1.0, modulated=value))
 
+    async def _value(self, phases: Phases, walked: Sequence[Node], last: Node) -> float:
+        value = await Symphony._value(self, phases, walked, last)
+        is_cut = walked and not last.state.done
+        return self.sim_cut if is_cut and self.sim_value == "reward" else value
+
     def _back_up(self, tree: Tree, leaf: int, last: int, value: float) -> None:
         if self.backup == "children":
             _back_up_children(tree, leaf)
@@ -272,5 +284,6 @@ class Official(Symphony):
             tree.settle(leaf)
 
     def _simulation_limit(self, start: Node) -> float:
-        cuts = self.limit == "close"
-        return Symphony._simulation_limit(self if cuts else replace(self, depth=None), start)
+        extra = start.depth if self.sim_depth_from == "extra" else 0
+        limit = math.inf if self.sim_depth is None else self.sim_depth + extra
+        return limit if self.depth is None or self.limit == "stop" else min(limit, self.depth)

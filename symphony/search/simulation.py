@@ -10,9 +10,11 @@ from symphony.search.phases import Phases
 from symphony.search.tree import Node
 
 SimulationValue = Literal["mean", "sum", "reward"]
+CUT = -1.0
+"""Value of a cut simulation under "reward" (hp/symphony.py:452-461)."""
 
 
-def _mean(walked: Sequence[Node], last: Node, cut: float) -> float:
+def _mean(walked: Sequence[Node], last: Node) -> float:
     """Returns the value of the last node if the episode ended there, else the mean of the known R.
 
     The last node always has an R; the others have one only if they were chosen among several. The last R stands
@@ -24,19 +26,19 @@ def _mean(walked: Sequence[Node], last: Node, cut: float) -> float:
     return sum(known) / len(known)
 
 
-def _sum(walked: Sequence[Node], last: Node, cut: float) -> float:
+def _sum(walked: Sequence[Node], last: Node) -> float:
     """Returns the sum of R (paper section 3; may exceed 1)."""
     return sum([node.prior or 0.0 for node in walked]) if walked else last.prior or 0.0
 
 
-def _reward(walked: Sequence[Node], last: Node, cut: float) -> float:
-    """Returns the end's reward, a penalty if cut, 0 if no step was made, as classical MCTS does.
+def _reward(walked: Sequence[Node], last: Node) -> float:
+    """Returns the end's reward, `CUT` if cut, 0 if no step was made, as classical MCTS does.
 
     So does the published code: hp/symphony.py:379-461, ws/symphony.py:621-685.
     """
     if last.state.done:
         return (last.prior if last.state.reward is None else last.state.reward) or 0.0
-    return cut if walked else 0.0
+    return CUT if walked else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +46,12 @@ class SimulationRule:
     """What a simulation backs up.
 
     Attributes:
-        value: Computes it from the nodes walked through (the last included), the last node, and the penalty for a cut.
+        value: Computes it from the nodes walked through (the last included) and the last node.
         places: As in `evaluation.used`: 1 if only the best node of a step is used, 0 if the value of each is.
         judges_cut: Whether the node where a simulation is cut must be judged.
     """
 
-    value: Callable[[Sequence[Node], Node, float], float]
+    value: Callable[[Sequence[Node], Node], float]
     places: int
     judges_cut: bool
 

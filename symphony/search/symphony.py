@@ -18,7 +18,6 @@ from symphony.search.settings import Judge, Settings, Siblings
 from symphony.search.simulation import SIMULATION_VALUES, SimulationValue, best, best_unfinished
 from symphony.search.tree import FirstVisit, Node, Tree
 
-SimulationDepth = Literal["absolute", "extra"]
 ReflectOn = Literal["failure_or_limit", "failure"]
 
 
@@ -38,10 +37,9 @@ class Symphony(Method):
         c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, i.e. sqrt(2 ln N / n)).
         first_visit: What an unvisited child counts as in selection: see `Tree.best`.
         sim_width: Actions sampled per simulation step, >= 1 (paper: 1); None means `n` (published code).
-        sim_depth: Depth at which simulations are cut, >= 0; never beyond `depth`. None lets the episode end.
-        sim_depth_from: Whether `sim_depth` counts from the root ("absolute") or from the simulation's start ("extra").
+        sim_depth: Depth from the root at which simulations are cut, >= 0; never beyond `depth`. None lets the episode
+            end.
         sim_value: What a simulation backs up: see `SIMULATION_VALUES`.
-        sim_cut: Value of a cut simulation under sim_value "reward".
         judge: "used": an evaluator is asked only if the value changes a decision (`evaluation.used`); "every": always.
         siblings: New siblings that one call judges at most, 1 to 16; 1 asks about each alone.
         reflect_on: Whether an episode that is cut, by `depth` or by its horizon, counts as a failure, or only an end
@@ -66,9 +64,7 @@ class Symphony(Method):
     first_visit: FirstVisit = "virtual"
     sim_width: Count | None = None
     sim_depth: FromZero | None = 4
-    sim_depth_from: SimulationDepth = "absolute"
     sim_value: SimulationValue = "mean"
-    sim_cut: float = -1.0
     judge: Judge = "used"
     siblings: Siblings = 1
     reflect_on: ReflectOn = "failure_or_limit"
@@ -200,7 +196,7 @@ class Symphony(Method):
         rule = SIMULATION_VALUES[self.sim_value]
         if rule.judges_cut and not last.state.done and not phases.solved():
             await evaluate(phases, [last.id])
-        return rule.value(walked, last, self.sim_cut)
+        return rule.value(walked, last)
 
     def _back_up(self, tree: Tree, leaf: int, last: int, value: float) -> None:
         """Backs up the value of a simulation that ended at `last` (Eq. 8), and closes what has no way on."""
@@ -213,6 +209,4 @@ class Symphony(Method):
 
     def _simulation_limit(self, start: Node) -> float:
         """Returns the depth at which a simulation from this node is cut."""
-        limit = math.inf if self.sim_depth is None else self.sim_depth
-        limit += start.depth if self.sim_depth_from == "extra" else 0
-        return limit if self.depth is None else min(limit, self.depth)
+        return min([math.inf, *(limit for limit in (self.sim_depth, self.depth) if limit is not None)])

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from symphony.plan.former import CLASSES, FORMER, KEYS, LATER, VALUES, present_name
+from symphony.plan.compose import plan
+from symphony.plan.former import CLASSES, FORMER, KEYS, LATER, MOVED_KEYS, VALUES, present_name
 from symphony.plan.specs import digest
 from symphony.plan.targets import class_of
 from symphony.types import SymphonyError
@@ -22,6 +23,9 @@ TARGETS = sorted(
         for target in re.findall(r"^_target_: ([\w.]+)$", path.read_text(), re.MULTILINE)
     }
 )
+
+MOVED_VALUES = {"search.sim_cut": "-0.5", "search.sim_depth_from": "extra", "search.consensus": "nodes"}
+"""A value of each key that moved."""
 
 
 def config(group: str, target: str, **others: Any) -> dict[str, Any]:
@@ -48,6 +52,14 @@ def test_a_class_that_was_parted_from_another_keeps_its_digests_too() -> None:
         assert digest(config("search", target, consensus="on")) == digest(config("search", before, consensus="on"))
     for target, had in KEYS.items():
         assert digest(config("search", target)) == digest(config("search", target, **had))
+
+
+@pytest.mark.parametrize("key", MOVED_KEYS)
+def test_a_key_that_moved_is_told_where_it_is_now(key: str) -> None:
+    with pytest.raises(SymphonyError, match=re.escape(f"is not in the config, allowed: {MOVED_KEYS[key]}")):
+        plan("quickstart", [f"{key}=1"], experiment="symphony", conf=CONF)
+    now, _, option = MOVED_KEYS[key].partition(" with ")
+    assert plan("quickstart", [option, f"{now}={MOVED_VALUES[now]}"], experiment="symphony", conf=CONF)
 
 
 @pytest.mark.parametrize("key", LATER)

@@ -98,7 +98,7 @@ async def test_no_node_lies_below_the_depth_limit():
 
 async def test_k_bounds_the_iterations_and_the_calls():
     k, n, steps = 5, 4, 2
-    method = Symphony(n=n, iterations=k, sim_width=n, sim_depth=steps, sim_depth_from="extra")
+    method = Official(n=n, iterations=k, sim_width=n, sim_depth=steps, sim_depth_from="extra")
     result, ledger = await search(talk(), task=Stub(length=6), method=method, memory=PoolFifo())
     assert result.iterations == k
     assert len(ledger.calls) <= k * (n + n + steps * 2 * n) + len(ledger.reflections)
@@ -400,7 +400,7 @@ STEPS = in_turn("go a", value="Value: 0.5 Confidence: 1")
     ],
 )
 async def test_a_simulation_backs_up_what_is_configured(settings, length, backed_up):
-    method = Symphony(**{"n": 1, "iterations": 1, "sim_width": 1, "sim_depth": 3, **settings})
+    method = Official(**{"n": 1, "iterations": 1, "sim_width": 1, "sim_depth": 3, **settings})
     result, _ = await search(STEPS, task=Stub(length=length), method=method)
     assert result.tree[0].value_sum == pytest.approx(backed_up)
 

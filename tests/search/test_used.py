@@ -21,6 +21,7 @@ from symphony.search.methods.lats import LATS
 from symphony.search.methods.master import MASTER
 from symphony.search.methods.rap import RAP
 from symphony.search.methods.tot import ToT
+from symphony.search.official import Official
 from symphony.search.result import Search, choose_answer
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, Origin, Tree
@@ -170,10 +171,10 @@ async def unread(method: Search, make: type, feedback: str) -> tuple[int, int]:
 METHODS: dict[str, Method] = {
     "symphony": Symphony(iterations=5, temperature=0.2),
     "symphony, simulating alone": Symphony(iterations=5, sim_width=1, sim_depth=None),
-    "symphony, cut soon": Symphony(iterations=5, sim_width=1, sim_depth=1, sim_depth_from="extra"),
+    "official, cut soon": Official(iterations=5, sim_width=1, sim_depth=1, sim_depth_from="extra"),
     "symphony, two a step": Symphony(n=2, iterations=5, sim_width=2, depth=3),
     "symphony, the sum": Symphony(n=2, iterations=5, sim_width=1, sim_value="sum"),
-    "symphony, the end's reward": Symphony(n=2, iterations=5, sim_width=2, sim_value="reward", sim_cut=-0.5),
+    "official, the end's reward": Official(n=2, iterations=5, sim_width=2, sim_value="reward", sim_cut=-0.5),
     "symphony, halving": Symphony(n=2, iterations=5, root="sequential_halving"),
     "lats": LATS(n=2, iterations=4),
     "rap": RAP(n=2, iterations=6),
