@@ -54,8 +54,8 @@ from symphony.models.scripted import ScriptedBackend
 from symphony.plan.compose import plan
 from symphony.plan.specs import build
 from symphony.run.garbage import rare_collections
+from symphony.search.halving import RootRule
 from symphony.search.methods.ab_mcts import Attempt, Planner
-from symphony.search.methods.halving import RootRule
 from symphony.search.result import Search, SearchResult
 from symphony.search.symphony import Symphony
 from symphony.search.tree import Tree

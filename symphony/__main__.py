@@ -72,9 +72,10 @@ _MEMORY = "allowed: a smaller execution.in_flight or execution.memory_gb; the sa
 
 
 def _line(error: Exception) -> str:
-    """Returns an error as one line; for errors of the system the file comes first."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: found {error.strerror}, allowed: a file that can be read or written"
+    """Returns an error as one line; for errors of the system the file comes first, where it is known."""
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{place}found {error.strerror}, allowed: a file that can be read or written"
     return str(error)
 
 

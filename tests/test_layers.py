@@ -64,6 +64,7 @@ HEAVY = {
     ("duckdb",): (
         "symphony/records/database.py",
         "symphony/report/",
+        "symphony/sharing/exports.py",
         "symphony/tasks/jsonrows.py",
         "symphony/status/query.py",
     ),

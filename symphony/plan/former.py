@@ -9,7 +9,7 @@ from typing import Any
 
 _MINI = ("gridworld", "mini_qa", "mini_shop", "mini_code")
 _METHODS = (
-    *("ab_mcts", "agentcoder", "best_of_n", "cot", "debate", "halving", "lats", "master", "mixture", "rap", "react"),
+    *("ab_mcts", "agentcoder", "best_of_n", "cot", "debate", "lats", "master", "mixture", "rap", "react"),
     *("reflexion", "tot"),
 )
 FORMER = {

@@ -138,15 +138,16 @@ def load(db_path: str | Path, run_folders: Sequence[str | Path], *, versions: bo
             for check in _CHECKS:
                 if not (versions and check is _VERSIONS):
                     _hold(connection, check, target)
+            connection.execute("CHECKPOINT")  # closing would do it too, but hides an error, e.g. a full disk
         for folder, parts in manifests.items():
             for name, part in parts.items():
                 check_contents(folder / name, part)
         os.replace(temporary, target)
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.Error) as error:
         reason = str(error).splitlines()[0]
+        if isinstance(error, duckdb.Error) and "Could not write" not in reason and "IO Error" not in reason:
+            raise SymphonyError(f"{target}: the database could not be built ({reason})") from error
         raise SymphonyError(f"{target}: cannot be written ({reason}), allowed: a folder that can be written") from error
-    except duckdb.Error as error:
-        raise SymphonyError(f"{target}: the database could not be built ({str(error).splitlines()[0]})") from error
     finally:
         discard(temporary)
         discard(temporary.with_name(temporary.name + ".wal"))

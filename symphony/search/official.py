@@ -8,7 +8,6 @@ programming.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +16,14 @@ from typing import Literal
 
 from symphony.fields import Count, NotNegative
 from symphony.search.course import expand
+from symphony.search.evaluation import evaluate
 from symphony.search.method import Method
 from symphony.search.official_lessons import LESSONS, LessonsWritten
 from symphony.search.official_values import VALUES, Values
 from symphony.search.phases import Expansion, Phases
 from symphony.search.result import SearchResult
 from symphony.search.settings import Distinct, Settings, Shown
-from symphony.search.simulation import CUT
+from symphony.search.simulation import SIMULATION_VALUES, SimulationValue
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, FirstVisit, Node, Tree, UctMean
 from symphony.types import Score, SymphonyError
@@ -168,7 +168,9 @@ class Official(Symphony):
         sim_end: Which of several ends of a simulation step is taken if none is a success: the first, or the last
             (hp/symphony.py:411-418, ws/symphony.py:638-647).
         sim_depth_from: Whether `sim_depth` counts from the root ("absolute") or from the simulation's start ("extra").
-        sim_cut: Value of a cut simulation under sim_value "reward".
+        sim_value: What a simulation backs up: as in `Symphony`, or the "reward" of its end, `sim_cut` if it was cut,
+            and 0 if it made no step (hp/symphony.py:379-461, ws/symphony.py:621-685).
+        sim_cut: Value of a cut simulation under "reward" (published code: -1 for HotpotQA, -0.5 for WebShop).
         resample: What happens to completions without an action: they are sampled once more ("once"), dropped
             ("never"), or dropped and, if a simulation step has no action left, sampled at falling temperature
             ("cooling").
@@ -190,7 +192,8 @@ class Official(Symphony):
     backup: Backup = "plain"
     sim_end: SimEnd = "first"
     sim_depth_from: SimulationDepth = "absolute"
-    sim_cut: float = CUT
+    sim_value: SimulationValue | Literal["reward"] = "mean"  # type: ignore[assignment]  # wider than in Symphony
+    sim_cut: float = -1.0
     resample: Resample = "once"
     distinct: Distinct = "action"
     lessons: LessonsWritten = "each"
@@ -241,6 +244,12 @@ class Official(Symphony):
     async def _reflect(self, phases: Phases, ids: Sequence[int]) -> None:
         await LESSONS[self.lessons].after(phases, ids)
 
+    async def _simulate(self, phases: Phases, start: int) -> tuple[float, int]:
+        extra = phases.tree[start].depth if self.sim_depth_from == "extra" else 0
+        sim_depth = None if self.sim_depth is None else self.sim_depth + extra
+        depth = self.depth if self.limit == "close" else None
+        return await Symphony._simulate(replace(self, sim_depth=sim_depth, depth=depth), phases, start)
+
     def _start(self, phases: Phases, new: Sequence[int]) -> int:
         return VALUES[self.values].start(phases, new)
 
@@ -263,15 +272,18 @@ class Official(Symphony):
             actions = [node.turn.action for id in step.ids if (node := phases.tree[id]).turn]
             agreed = CONSENSUS[self.consensus](actions, step.votes, self._width)
         if agreed is None:
-            await Symphony._judge(self, phases, step)
+            places = 1 if self.sim_value == "reward" else SIMULATION_VALUES[self.sim_value].places
+            await evaluate(phases, step.ids, places)
             return
         for id, value in zip(step.ids, agreed, strict=True):
             phases.give(id, Score(value=value, confidence=1.0, modulated=value))
 
     async def _value(self, phases: Phases, walked: Sequence[Node], last: Node) -> float:
-        value = await Symphony._value(self, phases, walked, last)
-        is_cut = walked and not last.state.done
-        return self.sim_cut if is_cut and self.sim_value == "reward" else value
+        if self.sim_value != "reward":
+            return await Symphony._value(self, phases, walked, last)
+        if not last.state.done:
+            return self.sim_cut if walked else 0.0
+        return (last.prior if last.state.reward is None else last.state.reward) or 0.0
 
     def _back_up(self, tree: Tree, leaf: int, last: int, value: float) -> None:
         if self.backup == "children":
@@ -282,8 +294,3 @@ class Official(Symphony):
             _mark_wrong(tree[last], value)
         if self.select == "close":  # "prune" detects exhausted nodes itself
             tree.settle(leaf)
-
-    def _simulation_limit(self, start: Node) -> float:
-        extra = start.depth if self.sim_depth_from == "extra" else 0
-        limit = math.inf if self.sim_depth is None else self.sim_depth + extra
-        return limit if self.depth is None or self.limit == "stop" else min(limit, self.depth)

@@ -9,9 +9,7 @@ from typing import Literal
 from symphony.search.phases import Phases
 from symphony.search.tree import Node
 
-SimulationValue = Literal["mean", "sum", "reward"]
-CUT = -1.0
-"""Value of a cut simulation under "reward" (hp/symphony.py:452-461)."""
+SimulationValue = Literal["mean", "sum"]
 
 
 def _mean(walked: Sequence[Node], last: Node) -> float:
@@ -31,16 +29,6 @@ def _sum(walked: Sequence[Node], last: Node) -> float:
     return sum([node.prior or 0.0 for node in walked]) if walked else last.prior or 0.0
 
 
-def _reward(walked: Sequence[Node], last: Node) -> float:
-    """Returns the end's reward, `CUT` if cut, 0 if no step was made, as classical MCTS does.
-
-    So does the published code: hp/symphony.py:379-461, ws/symphony.py:621-685.
-    """
-    if last.state.done:
-        return (last.prior if last.state.reward is None else last.state.reward) or 0.0
-    return CUT if walked else 0.0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationRule:
     """What a simulation backs up.
@@ -48,18 +36,15 @@ class SimulationRule:
     Attributes:
         value: Computes it from the nodes walked through (the last included) and the last node.
         places: As in `evaluation.used`: 1 if only the best node of a step is used, 0 if the value of each is.
-        judges_cut: Whether the node where a simulation is cut must be judged.
     """
 
     value: Callable[[Sequence[Node], Node], float]
     places: int
-    judges_cut: bool
 
 
 SIMULATION_VALUES: dict[SimulationValue, SimulationRule] = {
-    "mean": SimulationRule(value=_mean, places=1, judges_cut=True),
-    "sum": SimulationRule(value=_sum, places=0, judges_cut=True),
-    "reward": SimulationRule(value=_reward, places=1, judges_cut=False),
+    "mean": SimulationRule(value=_mean, places=1),
+    "sum": SimulationRule(value=_sum, places=0),
 }
 
 

@@ -10,8 +10,8 @@ from typing import Literal
 from symphony.fields import Count, FromZero, NotNegative
 from symphony.search.course import conclude, expand
 from symphony.search.evaluation import evaluate
+from symphony.search.halving import ROOT_RULES, RootRule
 from symphony.search.method import Method
-from symphony.search.methods.halving import ROOT_RULES, RootRule
 from symphony.search.phases import Expansion, Phases
 from symphony.search.result import AnswerPolicy, SearchResult, StopReason
 from symphony.search.settings import Judge, Settings, Siblings
@@ -123,7 +123,7 @@ class Symphony(Method):
     async def _simulate(self, phases: Phases, start: int) -> tuple[float, int]:
         """Simulates from a node; returns the value to back up and the last node."""
         last, walked = phases.tree[start], []
-        limit = self._simulation_limit(last)
+        limit = min([math.inf, *(depth for depth in (self.sim_depth, self.depth) if depth is not None)])
         while not last.state.done and last.depth < limit and not phases.solved():
             step = await self._step(phases, last.id)
             if not step.ids:
@@ -193,10 +193,9 @@ class Symphony(Method):
 
     async def _value(self, phases: Phases, walked: Sequence[Node], last: Node) -> float:
         """Returns what a simulation backs up; has the node judged where it was cut."""
-        rule = SIMULATION_VALUES[self.sim_value]
-        if rule.judges_cut and not last.state.done and not phases.solved():
+        if not last.state.done and not phases.solved():
             await evaluate(phases, [last.id])
-        return rule.value(walked, last)
+        return SIMULATION_VALUES[self.sim_value].value(walked, last)
 
     def _back_up(self, tree: Tree, leaf: int, last: int, value: float) -> None:
         """Backs up the value of a simulation that ended at `last` (Eq. 8), and closes what has no way on."""
@@ -206,7 +205,3 @@ class Symphony(Method):
     @property
     def _width(self) -> int:
         return self.n if self.sim_width is None else self.sim_width
-
-    def _simulation_limit(self, start: Node) -> float:
-        """Returns the depth at which a simulation from this node is cut."""
-        return min([math.inf, *(limit for limit in (self.sim_depth, self.depth) if limit is not None)])

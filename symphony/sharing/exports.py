@@ -27,6 +27,8 @@ def export_parquet(database: Path, folders: Sequence[Path], out: Path, say: Call
 
     Rows and columns are those of docs/records.md, in the order of the database.
     """
+    import duckdb
+
     tables = (*TABLES, CONFIGS, SETTINGS)
     kept = [str(folder / PROMPTS) for folder in folders if (folder / PROMPTS).is_file()]
     names = [f"{table}.parquet" for table in (*tables, "prompts")]
@@ -40,8 +42,9 @@ def export_parquet(database: Path, folders: Sequence[Path], out: Path, say: Call
             try:
                 connection.execute(f"COPY ({query}) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)", parameters)
                 os.replace(temporary, out / name)
-            except OSError as error:
-                raise SymphonyError(f"{out}: found {error.strerror}, allowed: a folder that can be written") from error
+            except (OSError, duckdb.Error) as error:
+                reason = str(error).splitlines()[0]
+                raise SymphonyError(f"{out}: found {reason}, allowed: a folder that can be written") from error
             finally:
                 discard(temporary)
 

@@ -90,11 +90,11 @@ def edit(folder: Path, file: str, old: str, new: str) -> None:
 
 
 @contextmanager
-def small_files() -> Iterator[None]:
-    """A disk that is full after 100 bytes a file, for as long as the test itself writes nothing else."""
+def small_files(limit: int = 100) -> Iterator[None]:
+    """A disk that is full after a number of bytes a file, for as long as the test itself writes nothing else."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         yield
     finally:
@@ -457,6 +457,21 @@ def test_a_mistake_in_a_query_is_not_blamed_on_the_file(tmp_path: Path) -> None:
 def test_a_place_that_can_not_be_written_is_one_line(place: str, tmp_path: Path) -> None:
     with pytest.raises(SymphonyError, match=rf"^{place}: cannot be written \(.*\), allowed: a folder that can be"):
         load(place, [write(tmp_path)])
+
+
+@pytest.mark.parametrize("kilobytes", [1, 30, 100, 300, 1000, 2000])
+def test_a_database_on_a_full_disk_is_whole_or_told(kilobytes: int, tmp_path: Path) -> None:
+    folder, database = write(tmp_path), tmp_path / "study.duckdb"
+    load(database, [folder])
+    size = database.stat().st_size
+    database.unlink()
+    with small_files(kilobytes << 10):
+        if kilobytes << 10 < size:
+            with pytest.raises(SymphonyError, match=r"cannot be written \(.*\), allowed: a folder that can be written"):
+                load(database, [folder])
+        else:
+            load(database, [folder])
+    assert database.exists() == (kilobytes << 10 >= size)
 
 
 @pytest.mark.parametrize("name", ["timings.jsonl", "wall.json", "apart.json"])

@@ -9,7 +9,7 @@ import pytest
 from symphony.agents.memory import NoMemory
 from symphony.agents.scheduler import UCB
 from symphony.agents.scorer import Plain
-from symphony.search.methods.halving import ROOT_RULES, considered_visits
+from symphony.search.halving import ROOT_RULES, considered_visits
 from symphony.search.symphony import Symphony
 from symphony.search.tree import ROOT, Tree
 from symphony.types import Phase, Request, State, SymphonyError
