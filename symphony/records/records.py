@@ -179,7 +179,8 @@ class CallRecord:
         draw: Index of the draw among those of the same node and phase.
         seed: Seed of the sampler.
         prompt: Digest of the messages that were sent.
-        dropped_lessons, dropped_shots: Lessons and worked examples left out, because they did not fit the context.
+        dropped_lessons, dropped_shots: Lessons (with notes of actions already proposed) and worked examples left out,
+            because they did not fit the context.
         prompt_tokens, completion_tokens: Real tokens, never padding.
         cost: Dollars by the model's price table, whether the model or the call store answered; 0 for a model on this
             machine, None if a price is unknown.
