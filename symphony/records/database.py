@@ -166,7 +166,7 @@ def _made_here(path: Path) -> bool:
             tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     except duckdb.Error as error:
         reason = str(error).splitlines()[0].partition(". See also")[0]
-        if "lock" in reason:
+        if "Could not set lock" in reason:
             raise SymphonyError(
                 f"{path}: found it open in another program ({reason}), allowed: a database that no other program has "
                 "open for writing; close it there and load again"

@@ -393,11 +393,12 @@ def test_a_database_that_another_program_writes_to_is_told_and_loaded_when_it_is
     load(path, [folder])
 
 
-def test_a_damaged_database_in_the_way_of_a_new_one_is_told_with_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [lambda whole: whole[:5000], lambda whole: whole[:4096] + b"x" + whole[4097:]])
+def test_a_damaged_database_in_the_way_of_a_new_one_is_told_with_what_to_do(damage: Any, tmp_path: Path) -> None:
     folder = write(tmp_path)
     path = tmp_path / "study.duckdb"
     load(path, [folder])
-    path.write_bytes(path.read_bytes()[:5000])
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(SymphonyError, match=r"found a damaged database \(.*delete it and load again"):
         load(path, [folder])
     path.unlink()
