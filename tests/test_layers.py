@@ -146,8 +146,8 @@ def module_of(frame: FrameType) -> str:
     return name if name.startswith("symphony.") and frame.f_code.co_name != "<module>" else ""
 
 
-@pytest.mark.parametrize("study", ["quickstart", "laptop"])
-def test_no_call_that_plans_a_study_goes_up(study: str) -> None:
+@pytest.mark.parametrize(("study", "task"), [("quickstart", "mini_qa"), ("laptop", "webshop")])
+def test_no_call_that_plans_a_study_goes_up(study: str, task: str) -> None:
     calls: dict[str, set[str]] = defaultdict(set)
 
     def note(frame: FrameType, event: str, _: Any) -> None:
@@ -161,7 +161,7 @@ def test_no_call_that_plans_a_study_goes_up(study: str) -> None:
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        plan(study, experiment="symphony", conf=ROOT / "conf")
+        plan(study, [f"tasks=[{task}]"], experiment="symphony", conf=ROOT / "conf")
     finally:
         sys.setprofile(before)
     assert len(calls) > 10

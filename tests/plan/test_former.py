@@ -57,9 +57,10 @@ def test_a_class_that_was_parted_from_another_keeps_its_digests_too() -> None:
 @pytest.mark.parametrize("key", MOVED_KEYS)
 def test_a_key_that_moved_is_told_where_it_is_now(key: str) -> None:
     with pytest.raises(SymphonyError, match=re.escape(f"is not in the config, allowed: {MOVED_KEYS[key]}")):
-        plan("quickstart", [f"{key}=1"], experiment="symphony", conf=CONF)
+        plan("quickstart", ["tasks=[mini_qa]", f"{key}=1"], experiment="symphony", conf=CONF)
     now, _, option = MOVED_KEYS[key].partition(" with ")
-    assert plan("quickstart", [option, f"{now}={MOVED_VALUES[now]}"], experiment="symphony", conf=CONF)
+    present = ["tasks=[mini_qa]", "seeds=[0]", option, f"{now}={MOVED_VALUES[now]}"]
+    assert plan("quickstart", present, experiment="symphony", conf=CONF)
 
 
 @pytest.mark.parametrize("key", LATER)
