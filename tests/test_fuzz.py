@@ -204,7 +204,13 @@ PARSERS = {
 }
 
 
-@pytest.mark.parametrize("name", PARSERS)
+SLOW = ("programs in Python", "programs in Rust")
+"""Parsers whose completions take five seconds and more."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PARSERS]
+)
 def test_no_completion_crashes_a_parser_and_every_outcome_is_counted_by_kind(name: str) -> None:
     counts: Counter[str] = Counter()
 

@@ -21,13 +21,18 @@ RUNS = sorted({name[:2] for name in shipped(FOLDER)}) if (FOLDER / OUTCOMES).is_
 BY_EXPERIMENT = [list(of) for _, of in groupby(RUNS, key=lambda run: run[0])]
 REPLAYED = [of[number % len(of)] for number, of in enumerate(BY_EXPERIMENT)]
 """One run of every experiment; the tasks take turns. `make run STUDY=laptop` replays the whole study."""
+QUICK = ("symphony", "best_of_n", "react", "reflexion")
+"""Experiments that are replayed in every test run, if not on a task in Rust; the others where slow tests run."""
 MOST = 20 << 20  # bytes
 
 
 @needs(*LAPTOP)
 @pytest.mark.parametrize(
     ("experiment", "task"),
-    [pytest.param(*run, marks=pytest.mark.slow if run[1].startswith("mbpp_rs") else ()) for run in REPLAYED],
+    [
+        pytest.param(*run, marks=() if run[0] in QUICK and not run[1].startswith("mbpp_rs") else pytest.mark.slow)
+        for run in REPLAYED
+    ],
 )
 def test_a_replay_ends_as_the_run_that_was_recorded(
     experiment: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
