@@ -460,7 +460,7 @@ def test_a_place_that_can_not_be_written_is_one_line(place: str, tmp_path: Path)
         load(place, [write(tmp_path)])
 
 
-@pytest.mark.parametrize("kilobytes", [1, 30, 100, 300, 1000, 2000])
+@pytest.mark.parametrize("kilobytes", [1, 30, 100, 300, 1000, 2000, 8000])
 def test_a_database_on_a_full_disk_is_whole_or_told(kilobytes: int, tmp_path: Path) -> None:
     folder, database = write(tmp_path), tmp_path / "study.duckdb"
     load(database, [folder])
