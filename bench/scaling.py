@@ -34,7 +34,7 @@ from symphony.models.scripted import ScriptedBackend
 from symphony.plan.compose import plan
 from symphony.plan.model_spec import ModelSpec, models
 from symphony.plan.needs import available
-from symphony.plan.specs import Run, digest, groups
+from symphony.plan.specs import Run, groups
 from symphony.records.records import CallRecord, WallRecord, read_records
 from symphony.run.runner import Place, run_group
 from symphony.types import Phase, Request, canonical_json
@@ -123,7 +123,7 @@ def size(paths: Iterable[Path]) -> int:
 
 def shortened(run: Run, problems: int) -> Run:
     config = {**run.config, "problems": problems, "task": {**run.settings.task, "count": problems}}
-    return replace(run, config=config, digest=digest(config))
+    return replace(run, config=config)
 
 
 def longest(study: str, problems: int, folder: Path) -> dict[tuple[str, str], Phases]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from symphony.forecast.bounds import at_most
 from symphony.plan.model_spec import ModelSpec, models
-from symphony.plan.specs import Run, digest, groups
+from symphony.plan.specs import Run, groups
 from symphony.records.records import CallRecord, ProblemRecord, TimingRecord, WallRecord, is_complete, read_records
 from symphony.run.progress import Progress
 from symphony.run.runner import MakeBackend, Place, run_group
@@ -132,7 +132,7 @@ def _shorten(run: Run) -> Run:
     if run.settings.problems <= PILOT:
         return run
     config = {**run.config, "problems": PILOT, "task": {**run.settings.task, "count": PILOT}}
-    return replace(run, config=config, digest=digest(config))
+    return replace(run, config=config)
 
 
 def finished(runs: Sequence[Run], place: Place) -> dict[Cell, list[Run]]:

@@ -20,11 +20,11 @@ from typing import Any
 from symphony.fields import check, kinds, shown
 from symphony.files import write_atomic
 from symphony.models.folder import PACKAGE
-from symphony.models.revision import weights_digest
 from symphony.plan import sweeps
 from symphony.plan.composition import Composer, Composition, first_line, option_names
+from symphony.plan.contents import named_by_contents, with_weights
 from symphony.plan.model_spec import ModelSpec, models
-from symphony.plan.needs import has_files, named_by_data
+from symphony.plan.needs import has_files
 from symphony.plan.options import check_files, exchange, experiments, reference, sized
 from symphony.plan.schema import (
     GROUPS,
@@ -35,11 +35,10 @@ from symphony.plan.schema import (
     limits_of,
     served,
 )
-from symphony.plan.specs import Run, digest
+from symphony.plan.specs import Run
 from symphony.plan.targets import instantiate
 from symphony.plan.yaml_files import load
 from symphony.types import SymphonyError, canonical_json
-from symphony.weights.fetch import recorded_revision
 
 UNSCIENTIFIC = ("title", "question", "table", "reference", "against", "sweep", "stand_ins", "execution", "data_dir")
 """Root keys that cannot change a run's records; the digest leaves them out."""
@@ -90,11 +89,11 @@ def plan(
     if runs is None:
         composer = Composer(conf)
         runs = [run for variant in swept for run in _experiment_runs(study, variant, overrides, composer, conf)]
+        _check_study_budget(runs)
         if entry:
             text = json.dumps([asdict(run) for run in runs])
             write_atomic(entry, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
-    _check_study_budget(runs)
-    return [named_by_data(run, data) for run in runs]
+    return [named_by_contents(run, data, conf / CHECKSUMS) for run in runs]
 
 
 def _load_cached(entry: Path | None) -> list[Run] | None:
@@ -142,7 +141,9 @@ def pool(name: str, *, conf: Path = Path("conf")) -> dict[str, ModelSpec]:
         SymphonyError: The option does not exist or does not compose.
     """
     check_files(conf)
-    return models(_alone([f"pool={name}"], conf)[0])
+    config, _ = _alone([f"pool={name}"], conf)
+    config["pool"]["agents"] = with_weights(config["pool"]["agents"], conf / CHECKSUMS)
+    return models(config)
 
 
 def task(overrides: Sequence[str], *, conf: Path = Path("conf"), data: Path = Path("data")) -> Any:
@@ -239,7 +240,6 @@ def _task_runs(
         composition.set("seed", seed)
         config, execution = _resolve(composition, identity, composer, conf, whole=seed == seeds[0])
         yield Run(
-            digest=digest(config),
             study=study,
             experiment=name,
             task=task,
@@ -300,10 +300,8 @@ def settle(
     """
     if not checked:
         check_root(plain)
-    # A list, because its order is the order of the first calls. It includes the digest of the shipped weights that a
-    # model is or was made from, or the commit that its download is pinned to, so that new weights give new runs.
-    agents = plain["pool"]["agents"].items()
-    named = [{"name": name, **_weights(agent, conf / CHECKSUMS), **agent} for name, agent in agents]
+    # A list, because its order is the order of the first calls.
+    named = [{"name": name, **agent} for name, agent in plain["pool"]["agents"].items()]
     limits = limits_of(plain["budget"], identity.get("choices", {}).get("task"), option_names(conf, "task"))
     execution = {**plain["execution"], "data_dir": plain["data_dir"], **served(plain["pool"])}
     plain = {**plain, "pool": {"agents": named}, "budget": limits}
@@ -311,22 +309,11 @@ def settle(
     return json.loads(canonical_json({**config, **identity})), execution
 
 
-def _weights(agent: Mapping[str, Any], checksums: Path) -> dict[str, str]:
-    if agent.get("source") is not None:
-        commit = recorded_revision(agent["source"], checksums)
-        return {"weights": commit} if commit else {}
-    scheme, _, folder = str(agent.get("made_from", agent.get("path", ""))).partition(":")
-    is_packaged = scheme == "package" and (PACKAGE / folder / "config.json").is_file()
-    return {"weights": weights_digest(PACKAGE / folder)} if is_packaged else {}
-
-
 def _inputs_digest(study: str, overrides: Sequence[str], conf: Path) -> str:
     """Returns a digest of everything that the composition and its checks read; it names a composed plan."""
     versions = [version(package) for package in ("hydra-core", "omegaconf")]
     hashed = hashlib.sha256(canonical_json([study, *overrides, *versions]).encode())
-    files = [*sorted(conf.rglob("*.yaml")), *sorted(conf.glob(CHECKSUMS)), *sorted(PACKAGE.rglob("*.py"))]
-    files += sorted(path for path in (PACKAGE / "embedded" / "weights").rglob("*") if path.is_file())
-    for path in files:
+    for path in [*sorted(conf.rglob("*.yaml")), *sorted(PACKAGE.rglob("*.py"))]:
         content = path.read_bytes()
         hashed.update(f"{os.fspath(path)}\x00{len(content)}\x00".encode() + content)
     return hashed.hexdigest()[:24]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from symphony.files import sha256
 from symphony.plan.model_spec import models
-from symphony.plan.specs import Run, digest
+from symphony.plan.specs import Run
 from symphony.plan.targets import class_of, instantiate
 from symphony.types import SymphonyError
 
@@ -77,31 +75,3 @@ def has_data(config: Mapping[str, Any], data: Path) -> bool:
         return bool(instantiate("task", config["task"], data).files())
     except SymphonyError:
         return False
-
-
-def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
-    """Returns name -> sha256 of the files that a run's task reads, and the digests of the prompts that its search uses.
-
-    It is empty for a task without files. A missing file counts with the checksum that its option's `source` pins.
-    """
-    if not has_files(config["task"]):
-        return {}
-    asks = getattr(class_of("search", config["search"]["_target_"]), "asks_alone", False)
-    task = instantiate("task", config["task"], data)
-    try:
-        files = {path.name: sha256(path) for path in task.files()}
-    except SymphonyError:
-        files = dict((config["task"].get("source") or {}).get("files") or {})
-    words = {"answer prompts": task.prompts.answer_digest} if asks else {}
-    if config["search"].get("siblings", 1) > 1:
-        words["comparison prompts"] = task.prompts.comparison_digest
-    return {**files, "prompts": task.prompts.digest, **words}
-
-
-def named_by_data(run: Run, data: Path) -> Run:
-    """Returns the run under a digest that includes the contents of its data files: other data make another run."""
-    files = data_files(run.config, run.data(data))
-    if not files:
-        return run
-    config = {**run.config, "data": files}
-    return replace(run, config=config, digest=digest(config))

@@ -45,12 +45,10 @@ class Run:
     """One method on one task with one pool and one seed.
 
     Attributes:
-        digest: First 16 hex digits of the sha256 of `config`; names the folder of its records.
         config: The resolved scientific config, JSON values only; `settings` has it as typed values.
         execution: Settings that change no record: `Execution` and, if set, `data_dir` and the pool's `serve`.
     """
 
-    digest: str
     study: str
     experiment: str
     task: str
@@ -58,6 +56,11 @@ class Run:
     seed: int
     config: Mapping[str, Any]
     execution: Mapping[str, Any]
+
+    @cached_property
+    def digest(self) -> str:
+        """Its name, which is also that of the folder of its records (`digest`)."""
+        return digest(self.config)
 
     @cached_property
     def settings(self) -> RunConfig:
@@ -152,6 +155,7 @@ def freeze(group: Group, folder: Path) -> Path:
     """Writes the group's plan to `folder/<name>/plan.json`, unless it exists, and returns its path."""
     path = folder / group.name / "plan.json"
     plain = asdict(group)
+    plain["runs"] = [{"digest": run.digest, **node} for run, node in zip(group.runs, plain["runs"], strict=True)]
     text = json.dumps({**plain, "sha256": _sha(plain)}, indent=1)
     if not path.is_file() or path.read_bytes() != text.encode():
         write_atomic(path, text)
@@ -168,9 +172,10 @@ def thaw(path: Path) -> Group:
     if plain.pop("sha256", None) != _sha(plain):
         raise _damage_error(path, "contents that have changed since it was frozen")
     try:
+        digests = [run.pop("digest") for run in plain["runs"]]
         runs = tuple(Run(**run) for run in plain["runs"])
         group = Group(name=plain["name"], runs=runs, shared=tuple(plain["shared"]))
-        whole = bool(runs) and all(run.digest == digest(run.config) for run in runs)
+        whole = bool(runs) and [run.digest for run in runs] == digests
     except (KeyError, TypeError, AttributeError) as error:
         raise _damage_error(path, str(error)) from error
     if not whole:

@@ -52,8 +52,8 @@ def _group(key: str) -> str:
     return "model" if key.startswith("pool.") else key
 
 
-def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
-    """Returns the class of a node with `_target_`, and its arguments: each must be known and well-typed, none missing.
+def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> None:
+    """Checks the arguments of a node with `_target_`: each must be known and well-typed, none missing.
 
     Args:
         extra: Keys of the node that are not arguments.
@@ -77,13 +77,19 @@ def check_arguments(key: str, node: Any, extra: Sequence[str] = ()) -> tuple[Any
     for name in required(cls):
         if name not in arguments:
             raise SymphonyError(f"{key}.{name}: found nothing, allowed: a value (it has no default)")
-    return cls, arguments
 
 
 def instantiate(key: str, node: Any, data: Path = Path("data")) -> Any:
-    """Makes the object of a node with `_target_`; `data` is passed to a class that takes it."""
-    cls, checked = check_arguments(key, node, extra=("source",))
-    arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in checked.items()}
+    """Checks a node with `_target_` and makes its object (`construct`)."""
+    check_arguments(key, node, extra=("source",))
+    return construct(key, node, data)
+
+
+def construct(key: str, node: Mapping[str, Any], data: Path = Path("data")) -> Any:
+    """Makes the object of a node that `check_arguments` accepts; `data` is passed to a class that takes it."""
+    cls = class_of(key, node["_target_"])
+    given = {name: value for name, value in node.items() if name not in ("_target_", "source")}
+    arguments = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     if "data" in kinds(cls):
         arguments["data"] = data
     try:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from symphony.models.sizes import Size
+from symphony.plan.contents import data_files
 from symphony.plan.model_spec import ModelSpec, models
-from symphony.plan.needs import data_files, has_data, has_files, unavailable, unplayed
+from symphony.plan.needs import has_data, has_files, unavailable, unplayed
 from symphony.plan.specs import Group, Run, thaw
 from symphony.records.records import ProblemRecord, RunRecord, read_records
 from symphony.run import progress, recordings, runner
@@ -200,16 +201,16 @@ def hindrance(run: Run, folder: Path, data: Path) -> str:
     budget, task = run.settings.budget, run.settings.task
     if any(limits.seconds is not None for limits in (budget.problem, budget.run, budget.study)):
         return "their searches end by the clock"
-    if any(record.errors for record in read_records(folder / RUNS / run.digest, ProblemRecord)):
-        return "calls failed, and failed calls are not recorded"
-    if not recordings.holds(folder / RECORDINGS, run.task, run.pool):
-        return "their answers were not recorded"
     if task.get("unprotected"):
         return f"task {run.task} would run programs without isolation"
     if task.get("pages") == "live":
         return f"task {run.task} would ask a network"
     if str(task.get("wording", "")).endswith(".yaml"):
         return f"the prompts of task {run.task} are a file that is not in the bundle"
+    if any(record.errors for record in read_records(folder / RUNS / run.digest, ProblemRecord)):
+        return "calls failed, and failed calls are not recorded"
+    if not recordings.holds(folder / RECORDINGS, run.task, run.pool):
+        return "their answers were not recorded"
     if has_files(task) and not has_data(run.config, data):
         return f"the data of task {run.task} are not here"
     if has_files(task) and data_files(run.config, data) != run.config.get("data"):

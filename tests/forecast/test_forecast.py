@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -148,6 +149,8 @@ def test_money_is_estimated_by_the_prices_of_today(tmp_path: Path) -> None:
     # The scripted answers, taken to be those of an API: only the prices are asked for.
     priced = api(pilot, **{name: {"prompt": 2.0, "completion": 10.0} for name in names})
     unknown = api(pilot, **{name: {"prompt": 2.0} for name in names})
+    for run in (priced, unknown):
+        shutil.copytree(place.run(pilot), place.run(run), dirs_exist_ok=True)
     found, other = estimate([priced], place), estimate([unknown], place)
     assert found is not None
     assert found.dollars is not None

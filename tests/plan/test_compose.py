@@ -8,6 +8,7 @@ import re
 import shutil
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from symphony.plan.compose import plan, task
 from symphony.plan.model_spec import models
 from symphony.plan.needs import available, has_files, pool_sizes
 from symphony.plan.options import describe, describe_stand_ins, reference, studies, write_description
-from symphony.plan.specs import Run, build, digest, freeze, groups, thaw
+from symphony.plan.specs import Run, build, freeze, groups, thaw
 from symphony.plan.yaml_files import load
 from symphony.search.symphony import Symphony
 from symphony.types import SymphonyError
@@ -30,12 +31,12 @@ OPTIONS = sorted(
 EXPERIMENTS = sorted((path.parent.name, path.stem) for path in (CONF / "experiment").glob("*/*.yaml"))
 
 SIZES = sorted((CONF / "experiment").glob("*/sizes/*.yaml"))
+EXCHANGING = [path for path in SIZES if "stand_ins" in load(path)]
 
 
-@pytest.fixture
-def conf(tmp_path: Path) -> Path:
-    """A copy to change, with one experiment on one task and seed, so that composing is quick."""
-    copy = tmp_path / "conf"
+def small_copy(folder: Path) -> Path:
+    """Copies conf/ and leaves little of its quickstart, so that composing is quick."""
+    copy = folder / "conf"
     shutil.copytree(CONF, copy)
     for path in (copy / "experiment" / "quickstart").glob("*.yaml"):
         if path.stem not in ("symphony", "uniform"):
@@ -45,22 +46,31 @@ def conf(tmp_path: Path) -> Path:
     return copy
 
 
-PAPER = {"paper_hotpotqa", "paper_mbpp", "paper_webshop"}
-LARGE = PAPER | {
-    "branches",
-    "diversity",
-    "feedback",
-    "laptop",
-    "methods",
-    "plus",
-    "plus_tuning",
-    "pools",
-    "presets",
-    "scaling",
-    "theorem",
-    "variants",
-}
-"""Studies that take two seconds and more to compose."""
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    """A copy to change, with two experiments on one task and seed."""
+    return small_copy(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy that no test changes, so that its files are read once; its quickstart is one run."""
+    copy = small_copy(tmp_path_factory.mktemp("one_run"))
+    (copy / "experiment" / "quickstart" / "uniform.yaml").unlink()
+    return copy
+
+
+QUICK = {"quickstart", "sample", "memory_convergence"}
+"""Studies whose whole plans are tried each time; those of the others are among the slow tests."""
+
+
+def studied(study: str, *values: Any) -> Any:
+    """Parameters of a test; slow unless they are of a quick study."""
+    return pytest.param(*values, marks=() if study in QUICK else pytest.mark.slow)
+
+
+def named(path: Path) -> str:
+    return f"{path.parents[1].name}-{path.stem}"
 
 
 @lru_cache
@@ -80,11 +90,9 @@ def digests(conf: Path, *overrides: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_composes_and_instantiates(option: str, conf: Path) -> None:
+def test_every_option_composes_and_instantiates(option: str, one_run: Path) -> None:
     override = "tasks=[" + option.partition("=")[2] + "]" if option.startswith("task=") else option
-    for path in (conf / "experiment" / "quickstart").glob("uniform.yaml"):
-        path.unlink()
-    (run,) = plan("quickstart", [override], conf=conf)
+    (run,) = plan("quickstart", [override], conf=one_run)
     parts = build(run.config)
     if not has_files(run.config["task"]):  # whose data may not be at hand
         assert len(parts.task.problems()) == run.config["problems"]
@@ -116,15 +124,12 @@ def test_every_experiment_says_what_it_asks_and_which_table_it_feeds(study: str,
     assert (CONF / "experiment" / study / f"{name}.yaml").read_text().count("\n# ") >= 1
 
 
-@pytest.mark.parametrize(
-    "study", [pytest.param(study, marks=pytest.mark.slow if study in LARGE else ()) for study in studies(CONF)]
-)
+@pytest.mark.parametrize("study", [studied(study, study) for study in studies(CONF)])
 def test_a_study_has_one_run_an_experiment_task_and_seed(study: str) -> None:
     runs = planned(study)
     keys = [(run.experiment, run.task, run.seed) for run in runs]
     assert len(set(keys)) == len(keys) > 0
     assert len({run.digest for run in runs}) == len(runs)
-    assert all(digest(run.config) == run.digest for run in runs)
 
 
 def test_the_ablation_has_a_row_of_random_scores_that_differs_in_the_scorer_alone() -> None:
@@ -199,7 +204,7 @@ def test_limits_that_came_later_are_in_a_config_only_where_they_are_set(conf: Pa
     assert money.digest != first.digest
 
 
-@pytest.mark.parametrize("path", SIZES, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
+@pytest.mark.parametrize("path", [studied(path.parents[1].name, path) for path in SIZES], ids=named)
 def test_a_size_of_a_study_changes_what_its_file_says_and_nothing_else(path: Path) -> None:
     study, values = path.parents[1].name, load(path)
     if "stand_ins" in values:
@@ -211,10 +216,7 @@ def test_a_size_of_a_study_changes_what_its_file_says_and_nothing_else(path: Pat
     assert [run.digest for run in sized] == [run.digest for run in plan(study, overrides, experiment=name, conf=CONF)]
 
 
-EXCHANGING = [path for path in SIZES if "stand_ins" in load(path)]
-
-
-@pytest.mark.parametrize("path", EXCHANGING, ids=lambda path: f"{path.parents[1].name}-{path.stem}")
+@pytest.mark.parametrize("path", [studied(path.parents[1].name, path) for path in EXCHANGING], ids=named)
 def test_a_size_s_stand_ins_take_the_places_of_options_that_the_study_chooses(path: Path) -> None:
     study, pools = path.parents[1].name, load(path)["stand_ins"]["pool"]
     files = [path.parents[1] / "shared" / "base.yaml", *sorted(path.parents[1].glob("*.yaml"))]

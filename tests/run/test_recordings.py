@@ -28,9 +28,7 @@ NAME = "mini_qa-trio.jsonl.xz"
 
 def run(seed: int = 0, store: str = "replay", recordings: Path | None = None) -> Run:
     execution = {"store": store, "recordings": str(recordings) if recordings else None}
-    return Run(
-        study="s", experiment="e", task="mini_qa", pool="trio", seed=seed, config={}, digest="d", execution=execution
-    )
+    return Run(study="s", experiment="e", task="mini_qa", pool="trio", seed=seed, config={}, execution=execution)
 
 
 def store_of(folder: Path, name: str, answers: dict[bytes, Completion]) -> None:
