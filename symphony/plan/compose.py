@@ -93,7 +93,7 @@ def plan(
         if entry:
             text = json.dumps([asdict(run) for run in runs])
             write_atomic(entry, f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}")
-    return [named_by_contents(run, data, conf / CHECKSUMS) for run in runs]
+    return named_by_contents(runs, data, conf / CHECKSUMS)
 
 
 def _load_cached(entry: Path | None) -> list[Run] | None:

@@ -5,7 +5,7 @@ This is the last step of planning; the config was composed and checked before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from symphony.models.revision import weights_digest
 from symphony.plan.needs import has_files
 from symphony.plan.specs import Run
 from symphony.plan.targets import class_of, construct
-from symphony.types import SymphonyError
+from symphony.types import SymphonyError, canonical_json
 from symphony.weights.fetch import recorded_revision
 
 
@@ -39,7 +39,9 @@ def data_files(config: Mapping[str, Any], data: Path) -> dict[str, str]:
     return {**files, "prompts": task.prompts.digest, **words}
 
 
-def with_weights(agents: Sequence[Mapping[str, Any]], checksums: Path) -> list[Mapping[str, Any]]:
+def with_weights(
+    agents: Sequence[Mapping[str, Any]], checksums: Path, known: dict[str, str] | None = None
+) -> list[Mapping[str, Any]]:
     """Returns a pool's agents, each with `weights` if something is known of them.
 
     These are the digest of the shipped weights that its model is or was made from, or the commit that its download is
@@ -47,9 +49,16 @@ def with_weights(agents: Sequence[Mapping[str, Any]], checksums: Path) -> list[M
 
     Args:
         checksums: File in conf/ that records what first downloads found.
+        known: The weights found so far, which are not looked up again; new ones are added.
     """
-    found = [(agent, _weights(agent, checksums)) for agent in agents]
-    return [dict(sorted({**agent, "weights": weights}.items())) if weights else agent for agent, weights in found]
+    known = {} if known is None else known
+    named = []
+    for agent in agents:
+        place = canonical_json([agent.get(key) for key in ("source", "made_from", "path")])
+        if place not in known:
+            known[place] = _weights(agent, checksums)
+        named.append(dict(sorted({**agent, "weights": known[place]}.items())) if known[place] else agent)
+    return named
 
 
 def _weights(agent: Mapping[str, Any], checksums: Path) -> str:
@@ -60,9 +69,13 @@ def _weights(agent: Mapping[str, Any], checksums: Path) -> str:
     return weights_digest(PACKAGE / folder) if is_packaged else ""
 
 
-def named_by_contents(run: Run, data: Path, checksums: Path) -> Run:
-    """Returns the run with `data` and its agents' `weights` in its config, and so under a digest that includes them."""
-    files = data_files(run.config, run.data(data))
-    config = {**run.config, **({"data": files} if files else {})}
-    config["pool"] = {**run.config["pool"], "agents": with_weights(run.config["pool"]["agents"], checksums)}
-    return replace(run, config=config)
+def named_by_contents(runs: Iterable[Run], data: Path, checksums: Path) -> list[Run]:
+    """Returns the runs with `data` and their agents' `weights` in their configs, and so in their digests."""
+    known: dict[str, str] = {}
+    named = []
+    for run in runs:
+        files = data_files(run.config, run.data(data))
+        agents = with_weights(run.config["pool"]["agents"], checksums, known)
+        config = {**run.config, "pool": {**run.config["pool"], "agents": agents}}
+        named.append(replace(run, config={**config, "data": files} if files else config))
+    return named
