@@ -7,6 +7,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import FrameType
@@ -90,7 +91,8 @@ def layer(module: str) -> int | None:
     return next((number for number, packages in enumerate(LAYERS) if package(module) in packages), None)
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def imports(path: Path) -> tuple[tuple[str, bool], ...]:
     """Every imported module, and whether the import stands inside a function."""
 
     def walk(node: ast.AST, inside: bool) -> Iterator[tuple[str, bool]]:
@@ -106,7 +108,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
         for child in ast.iter_child_nodes(node):
             yield from walk(child, inner)
 
-    yield from walk(ast.parse((ROOT / path).read_text()), False)
+    return tuple(walk(ast.parse((ROOT / path).read_text()), False))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

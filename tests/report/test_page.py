@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from symphony.report.first import first_screen, setting
 from symphony.report.grids import Legends, grid, legend
 from symphony.report.paper import layouts
 from symphony.report.stats import Estimate
-from symphony.report.study import open_study
+from symphony.report.study import Study, open_study
 from symphony.report.summary import answer, summarise
 from symphony.report.tables import Table, read_table
 from symphony.types import SymphonyError
@@ -47,6 +47,12 @@ class Balance(HTMLParser):
 @pytest.fixture(scope="module")
 def page(synthetic_db: Path, plan_json: Path, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(synthetic_db, tmp_path_factory.mktemp("report"), plan_json, [manifest])
+
+
+@pytest.fixture(scope="module")
+def study(synthetic_db: Path, plan_json: Path) -> Iterator[Study]:
+    with open_study(synthetic_db, plan_json) as opened:
+        yield opened
 
 
 def test_everything_is_written(page: Path) -> None:
@@ -490,9 +496,8 @@ def test_rows_of_several_tasks_are_chosen_from_with_all_tasks_first() -> None:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_column_has_a_legend(synthetic_db: Path, plan_json: Path, name: str) -> None:
-    with open_study(synthetic_db, plan_json) as study:
-        columns = read_table(study, name).columns
+def test_every_column_has_a_legend(study: Study, name: str) -> None:
+    columns = read_table(study, name).columns
     assert [column for column in columns if not legend(name, column)] == []
 
 
