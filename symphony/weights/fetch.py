@@ -23,7 +23,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 
 from symphony.fields import check, shown
-from symphony.files import check_own, sha256, write_atomic
+from symphony.files import check_own, read_json, sha256, write_atomic
 from symphony.types import SymphonyError
 from symphony.weights import hub
 
@@ -182,12 +182,9 @@ def _read_manifest(manifest: Path) -> dict[str, Any]:
 
 
 def _read_checksums(path: Path | None) -> dict[str, str]:
-    if path is None or not path.is_file():
+    if path is None or not path.exists():
         return {}
-    try:
-        return {str(address): str(sha) for address, sha in json.loads(path.read_text()).items()}
-    except (ValueError, AttributeError) as error:
-        raise SymphonyError(f"{path}: found {error}, allowed: a JSON object, address -> sha256") from error
+    return {address: str(sha) for address, sha in read_json(path, "the checksum or commit of each address").items()}
 
 
 def pinned(source: Source, recorded: Mapping[str, str]) -> Source:

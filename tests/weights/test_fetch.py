@@ -247,6 +247,17 @@ def test_a_second_fetch_of_an_unknown_checksum_downloads_nothing(address: str, t
     assert len(Server.asked) == 1
 
 
+@pytest.mark.parametrize(("content", "found"), [("{", "a file that is not JSON"), ("[]", "a list"), ("3", "a int")])
+def test_a_damaged_file_of_checksums_is_named_before_anything_is_downloaded(
+    content: str, found: str, address: str, tmp_path: Path
+) -> None:
+    book = tmp_path / "checksums.json"
+    book.write_text(content)
+    with pytest.raises(SymphonyError, match=rf"checksums\.json: found {found}"):
+        fetch("task/x", unknown(address), tmp_path / "one", checksums=book, say=lambda _: None)
+    assert Server.asked == []
+
+
 def test_the_licence_lies_beside_the_data(address: str, tmp_path: Path) -> None:
     Server.files = {"/v1/a.bin": CONTENT}
     folder = fetch("task/x", unknown(address), tmp_path, say=lambda _: None)
