@@ -299,8 +299,8 @@ def configs(counts: Counts, rng: random.Random, number: int, folder: Path) -> No
     conf = mutations.small_conf(folder)
     words = ("presets", ["tasks=[gridworld]", "seeds=[0]"])
 
-    def planned() -> list[Any]:
-        return [dataclasses.asdict(run) for run in compose.plan(*words, experiment="default", conf=conf)]
+    def planned() -> list[tuple[str, Any]]:
+        return [(run.digest, run.config) for run in compose.plan(*words, experiment="default", conf=conf)]
 
     whole = planned()
     for turn in range(number):
@@ -310,8 +310,8 @@ def configs(counts: Counts, rng: random.Random, number: int, folder: Path) -> No
         path.write_bytes(changed(text, rng))
         kind, found = outcome(planned)
         if kind == "accepted":
-            same = [run["config"] for run in found] == [run["config"] for run in whole]
-            named = [run["digest"] for run in found] == [run["digest"] for run in whole]
+            same = [config for _, config in found] == [config for _, config in whole]
+            named = [digest for digest, _ in found] == [digest for digest, _ in whole]
             kind = "wrong" if same != named else "equal" if same else "other"
         counts.add("configs", file.partition("/")[0], kind, path.read_bytes(), found)
         path.write_bytes(text)

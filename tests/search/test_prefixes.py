@@ -77,9 +77,7 @@ def policies(method: Method) -> list[Method]:
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 @pytest.mark.parametrize("feedback", ["oracle", "none"])
-@pytest.mark.parametrize(
-    ("seed", "stride"), [(0, 3), *(pytest.param(seed, 1, marks=pytest.mark.slow) for seed in (0, 1))]
-)
+@pytest.mark.parametrize(("seed", "stride"), [(0, 3), pytest.param(1, 1, marks=pytest.mark.slow)])
 async def test_a_search_cut_at_any_number_of_calls_answers_what_its_prefix_says(method, feedback, seed, stride):
     for variant in policies(method):
         ledger, whole = await solve(variant, feedback, seed, Budget(calls=60))
