@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tests.report.conftest import synthetic_run
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
+sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright (pip install -e '.[dev]')")
+expect = sync_api.expect  # waits: a browser tells a page of some events later, of a new address for one
 
 
 @pytest.fixture(scope="module")
@@ -129,30 +132,30 @@ def test_a_chapter_opens(visit: Any, way: str) -> None:
     if way == "key":
         page.focus("#chapter-cost > summary")
         page.keyboard.press("Enter")
-    assert table.is_visible()
+    expect(table).to_be_visible()
 
 
 def test_a_column_says_what_it_holds_on_hover_and_on_focus(visit: Any) -> None:
     page = visit("#table-success")
     tooltip = page.locator("#tooltip")
     page.hover("#table-success th button:text-is('Holm p')")
-    assert tooltip.inner_text() == "Permutation p, corrected for the number of rows of the table."
+    expect(tooltip).to_have_text("Permutation p, corrected for the number of rows of the table.")
     page.keyboard.press("Escape")
-    assert not tooltip.is_visible()
+    expect(tooltip).to_be_hidden()
     page.focus("#table-success th button:text-is('n')")
-    assert tooltip.inner_text() == "Problems, times seeds."
+    expect(tooltip).to_have_text("Problems, times seeds.")
 
 
 def test_a_mark_of_a_figure_says_its_value(visit: Any) -> None:
     page = visit("#figure-success")
     page.locator("#figure-success .wide .tip").first.hover()
-    assert page.locator("#tooltip").inner_text().startswith("SYMPHONY 0.")
+    expect(page.locator("#tooltip")).to_have_text(re.compile(r"^SYMPHONY 0\."))
 
 
 def test_a_phone_gets_the_narrow_drawings(visit: Any) -> None:
     page = visit("#figure-success", size=PHONE)
-    assert page.locator("#figure-success .phone svg").is_visible()
-    assert not page.locator("#figure-success .wide svg").is_visible()
+    expect(page.locator("#figure-success .phone svg")).to_be_visible()
+    expect(page.locator("#figure-success .wide svg")).to_be_hidden()
 
 
 def test_printing_shows_everything(visit: Any) -> None:

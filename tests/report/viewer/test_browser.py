@@ -19,6 +19,7 @@ from tests.report.viewer.conftest import publish, publish_folders, write_large_r
 
 pytestmark = pytest.mark.slow
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright (pip install -e '.[dev]')")
+expect = sync_api.expect
 RUN = "symphony-gridworld-1"
 HOSTILE = '</script><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'"`${1}&amp;\u2028\u202e'
 
@@ -80,7 +81,8 @@ def open_tree(page: Any, trees: Path, fragment: str) -> None:
 
 
 def spot(page: Any, node: int) -> tuple[float, float]:
-    """Where a node is on the screen."""
+    """Where a node is on the screen, once the map has taken the size that the page leaves it."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     box = page.locator("#map").bounding_box()
     x, y = page.evaluate("id => [page.map.x(id), page.map.y(id)]", node)
     return box["x"] + x, box["y"] + y
@@ -165,7 +167,7 @@ def test_a_clicked_node_shows_its_texts_and_the_calls_with_their_prompts(page: A
     open_tree(page, trees, f"{RUN}/gridworld-0")
     page.mouse.click(*spot(page, 2))
     panel = page.locator("#panel")
-    assert panel.locator("h2.name").inner_text() == "Node 2"
+    expect(panel.locator("h2.name")).to_have_text("Node 2")
     assert page.evaluate("page.problem.nodes[2].action") in panel.inner_text()
     panel.locator("details.call").first.locator("summary").first.click()
     panel.locator("details.message pre").first.wait_for()
