@@ -79,8 +79,16 @@ def parse_json(data: bytes, where: object, what: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise SymphonyError(f"{where}: found a file that is not JSON ({error}), allowed: {what}") from error
     if not isinstance(content, dict):
-        raise SymphonyError(f"{where}: found a {type(content).__name__}, allowed: {what}, a JSON object")
+        raise SymphonyError(f"{where}: found {kind_of(content)}, allowed: {what}, a JSON object")
     return content
+
+
+_KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+
+
+def kind_of(value: Any) -> str:
+    """Names the kind of a value of JSON or YAML in an error message's words."""
+    return "null" if value is None else _KINDS.get(type(value), f"a {type(value).__name__}")
 
 
 def check_own(path: Path, own: Callable[[bytes], bool]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from symphony.files import kind_of
 from symphony.records.manifest import damaged
 from symphony.records.records import CONFIG
 
@@ -60,7 +61,7 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise damaged(path, str(error).splitlines()[0], "the run's config") from error
     if not isinstance(config, dict):
-        raise damaged(path, type(config).__name__, "the run's config, a mapping")
+        raise damaged(path, kind_of(config), "the run's config, a mapping")
     return config
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from symphony.chat.prompts import APART, ChatPrompts, Shot
+from symphony.files import kind_of
 from symphony.types import SymphonyError, Turn
 
 FOLDER = Path(__file__).parent / "prompts"
@@ -99,7 +100,7 @@ def _shots(where: str, node: Any) -> tuple[Shot, ...]:
 
 def _node(where: str, node: Any, needed: Sequence[str], others: Sequence[str]) -> Mapping[str, Any]:
     if not isinstance(node, Mapping):
-        raise SymphonyError(f"{where}: found {type(node).__name__}, allowed: the keys {', '.join((*needed, *others))}")
+        raise SymphonyError(f"{where}: found {kind_of(node)}, allowed: the keys {', '.join((*needed, *others))}")
     for key in node:
         if key not in (*needed, *others):
             raise SymphonyError(f"{where}: found the key {key!r}, allowed: {', '.join((*needed, *others))}")
@@ -111,7 +112,7 @@ def _node(where: str, node: Any, needed: Sequence[str], others: Sequence[str]) -
 
 def _list(where: str, node: Any) -> Sequence[Any]:
     if not isinstance(node, list):
-        raise SymphonyError(f"{where}: found {type(node).__name__}, allowed: a list")
+        raise SymphonyError(f"{where}: found {kind_of(node)}, allowed: a list")
     return node
 
 

@@ -389,7 +389,7 @@ def test_the_wording_of_answers_and_of_comparisons_names_the_runs_that_ask_with_
         ),
         ("instructions: a\nlessons: b\nevaluate: c\nreflect: d\ncompare: e", "compare: found 'e', allowed: text with"),
         ("instructions: [", "allowed: YAML"),
-        ("- a", "found list, allowed: the keys instructions"),
+        ("- a", "found a list, allowed: the keys instructions"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_told_by_its_key(tmp_path, text, told):

@@ -247,7 +247,9 @@ def test_a_second_fetch_of_an_unknown_checksum_downloads_nothing(address: str, t
     assert len(Server.asked) == 1
 
 
-@pytest.mark.parametrize(("content", "found"), [("{", "a file that is not JSON"), ("[]", "a list"), ("3", "a int")])
+@pytest.mark.parametrize(
+    ("content", "found"), [("{", "a file that is not JSON"), ("[]", "a list"), ("3", "a number"), ("null", "null")]
+)
 def test_a_damaged_file_of_checksums_is_named_before_anything_is_downloaded(
     content: str, found: str, address: str, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from math import inf
 from typing import Any, Literal, TypeGuard
 
 from symphony.chat.reasoning import ends_inside, joined, stop_at
+from symphony.files import kind_of
 from symphony.types import Completion
 
 SHOWN = 200
@@ -86,8 +87,7 @@ def understand(content: str, stop: Sequence[str], *, sent: bool = False) -> Comp
         return failure(Fault.REPLY, f"found finish_reason {clean(repr(reason))}, allowed: stop, length", usage)
     text = _whole(message, text)
     if not isinstance(text, str):
-        kind = "null" if text is None else type(text).__name__
-        return failure(Fault.REPLY, f"found content {kind}, allowed: a string", usage)
+        return failure(Fault.REPLY, f"found {kind_of(text)} as content, allowed: text", usage)
     if usage is None or (text and not usage.completion):  # uncounted tokens would escape every budget
         allowed = "prompt_tokens and completion_tokens, whole numbers, not 0 for text"
         return failure(Fault.REPLY, f"found no usable `usage`, allowed: {allowed}", usage)

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from symphony.files import kind_of
 from symphony.tasks import datafiles, jsonrows
 from symphony.tasks.bm25 import BM25
 from symphony.types import SymphonyError
@@ -220,13 +221,13 @@ def table(path: Path, kind: type[Mined] | type[Written]) -> Mapping[str, Any]:
     text = jsonrows.read_text(path)
     products = jsonrows.parse_json(text, path)
     if not isinstance(products, dict) or not products:
-        finding = "an empty object" if products == {} else type(products).__name__
+        finding = "an empty object" if products == {} else kind_of(products)
         raise SymphonyError(f"{path}: found {finding}, allowed: a JSON object of products")
     for asin, value in products.items():
         line = text.count("\n", 0, max(0, text.find(json.dumps(asin)))) + 1
         where = f"{path}:{line}: product {asin}"
         if kind is Written and not isinstance(value, list):
-            raise SymphonyError(f"{where}: found {type(value).__name__}, allowed: a list of instructions")
+            raise SymphonyError(f"{where}: found {kind_of(value)}, allowed: a list of instructions")
         for row in value if kind is Written else [value]:
             datafiles.check(kind, row, where)
     return products
