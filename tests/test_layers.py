@@ -24,13 +24,14 @@ MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
 # The packages by layers, from the lowest; a package (or a module beside them) imports only those of lower layers.
 LAYERS = (
     ("types",),
-    ("fields", "files", "stop", "chat", "arguments", "cores"),
+    ("fields", "files", "stop", "chat", "cores"),
     ("models", "records"),
     ("agents", "tasks", "weights"),
     ("plan", "search", "report", "embedded", "simulated"),
     ("run", "byhand"),
     ("forecast", "studies", "status"),
     ("sharing",),
+    ("commands",),
     ("__main__",),
 )
 # Packages that must not know each other, though one is below the other.

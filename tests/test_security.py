@@ -38,7 +38,7 @@ PROGRAMS = {
     "symphony/tasks/programs/sandbox_child.py",
     "symphony/forecast/doctor.py", "symphony/records/provenance.py", "symphony/run/live.py", "symphony/run/serving.py",
     "symphony/run/keeper.py", "symphony/tasks/programs/command.py", "symphony/tasks/programs/sandbox.py",
-    "symphony/tasks/programs/rust_suite.py", "symphony/__main__.py",
+    "symphony/tasks/programs/rust_suite.py", "symphony/commands/train_pool.py",
 }  # fmt: skip
 """Modules that start programs; each gives a list of words."""
 UNPICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -1,8 +1,9 @@
-"""Types and checks of command line arguments that several commands share."""
+"""What several commands share: types and checks of arguments, options, and the line they tell."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from symphony.types import SymphonyError
@@ -37,9 +38,21 @@ def as_gigabytes(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(f"found {text!r}, allowed: numbers, e.g. 24 or 24,24") from error
 
 
-def outputs_option(sub: argparse.ArgumentParser) -> None:
+def outputs_option(parser: argparse.ArgumentParser) -> None:
     """Adds the option that names the folder of everything that is made."""
-    sub.add_argument("--outputs", type=as_path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
+    parser.add_argument("--outputs", type=as_path, default=Path("outputs"), metavar="FOLDER", help="default: outputs")
+
+
+def conf_option(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that names the folder of configs."""
+    parser.add_argument("--conf", type=as_path, default=Path("conf"), metavar="FOLDER", help="default: conf")
+
+
+def database_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Adds the options that name a loaded database and what describes it."""
+    parser.add_argument("--database", type=as_path, required=required, metavar="FILE", help="made by `symphony load`")
+    parser.add_argument("--plan", type=as_path, metavar="FILE", help="JSON with titles and order of the experiments")
+    parser.add_argument("--quantised", type=as_path, nargs="*", default=[], metavar="FILE", help="their manifest.json")
 
 
 def checked_folder(key: str, place: Path) -> Path:
@@ -52,3 +65,8 @@ def checked_folder(key: str, place: Path) -> Path:
     if not existing.is_dir():
         raise SymphonyError(f"{key}: found {existing}, a file, allowed: a folder")
     return place
+
+
+def tell(text: str) -> None:
+    """Prints a line for the reader on the error stream, which leaves the output to the results."""
+    print(f"symphony: {text}", file=sys.stderr, flush=True)
