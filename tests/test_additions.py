@@ -21,6 +21,7 @@ KINDS = {
     "ablation",
     "claim",
     "table",
+    "command",
 }
 
 TASK = '''"""Say the word."""
@@ -125,6 +126,20 @@ MEMORY = '''
 class AddedMemory(PoolFifo):
     """See PoolFifo."""
 '''
+COMMAND = '''"""`symphony added-command`: says the word."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("word")
+
+
+def carry_out(args: argparse.Namespace) -> None:
+    print(args.word)
+'''
 EXPERIMENT = "# @package _global_\n# Is {0} any good?\n{1}title: {0}\nquestion: Is {0} any good?\ntable: {2}\n"
 POOL = "# A pool of one.\ndefaults:\n  - /model@agents.added: added_model\n"
 
@@ -135,8 +150,8 @@ FILES = {
     "count: ${problems}\nfeedback: ${feedback}\n",
     "symphony/tasks/prompts/hotpotqa/v9.yaml": WORDING,
     "conf/pool/added_pool.yaml": POOL,
-    "symphony/search/added_search.py": SEARCH,
-    "conf/search/added_search.yaml": "# One step at most.\n_target_: symphony.search.added_search.AddedSearch\n",
+    "symphony/search/methods/added_search.py": SEARCH,
+    "conf/search/added_search.yaml": "# One step.\n_target_: symphony.search.methods.added_search.AddedSearch\n",
     "conf/experiment/methods/added_search.yaml": EXPERIMENT.format(
         "added search", "defaults:\n  - override /search: added_search\n", "methods"
     ),
@@ -148,6 +163,7 @@ FILES = {
     ),
     "conf/claims/sample.yaml": "claims:\n  - {claim: It helps, source: me, better: symphony, than: programs}\n",
     "symphony/report/queries/added_table.sql": "SELECT experiment AS method, count(*) AS runs FROM runs GROUP BY ALL\n",
+    "symphony/commands/added_command.py": COMMAND,
 }
 """Whole files of one addition of each kind."""
 
@@ -157,7 +173,10 @@ APPENDED = {
     "symphony/agents/memory.py": MEMORY,
 }
 
+EDITED = {"symphony/commands/__init__.py": ("COMMANDS = {", 'COMMANDS = {\n    "added-command": "say the word",')}
+
 SEEN = {
+    "tests/test_cli.py": ("[added-command]",),
     "tests/plan/test_compose.py": (
         "[task=added_task]", "[pool=added_pool]", "[search=added_search]", "[scheduler=added_scheduler]",
         "[scorer=added_scorer]", "[memory=added_memory]", "[methods-added_search]", "[quickstart-added_ablation]",
@@ -199,6 +218,9 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in APPENDED.items():
         with (copy / name).open("a") as stream:
             stream.write(text)
+    for name, (text, more) in EDITED.items():
+        assert text in (copy / name).read_text()
+        (copy / name).write_text((copy / name).read_text().replace(text, more))
     shutil.copy(copy / "conf/model/embedded_llama.yaml", copy / "conf/model/added_model.yaml")
     return copy
 

@@ -44,7 +44,7 @@ class Memory(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolFifo:
-    """Broadcasts every lesson to every agent; each holds the last `size`.
+    """Broadcasts every lesson to every agent; each agent holds the last `size` lessons.
 
     One shared buffer; this equals one buffer per agent of the same size and content.
     Source: paper Eq. 3, which does not give the size.

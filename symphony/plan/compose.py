@@ -1,8 +1,8 @@
 """Composes conf/, checks it, and turns a study into runs named by their digests.
 
 A study is a folder `conf/experiment/<study>/`; each file in it is a small change to conf/config.yaml. Its runs are
-experiment x task x seed. A run's digest covers everything that can change its records and nothing else: a comment, a
-title or the number of problems in flight does not change it.
+experiment x task x seed. A run's digest covers the names of study and experiment and everything else that can change
+its records, and no more: a comment, a title or the number of problems in flight does not change it.
 """
 
 from __future__ import annotations

@@ -23,18 +23,18 @@ ReflectOn = Literal["failure_or_limit", "failure"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Symphony(Method):
-    """Select, expand, evaluate, simulate, back up, reflect.
+    """Selects, expands, evaluates, reflects, simulates and backs up, K times.
 
     Needs an evaluator; works with and without feedback; reflects if the memory does. One model or a pool.
 
-    Source: paper Algorithm 1, with the decisions of the canonical algorithm where the paper is silent: each iteration
-    selects one node and samples it n times, every simulation is backed up, each failure is reflected on once.
+    Source: paper Algorithm 1. Where it is silent: each iteration selects one node and samples n actions there, every
+    simulation is backed up, and each failure is reflected on once.
 
     Attributes:
         n: Actions sampled per expansion, >= 1.
         iterations: K, >= 1.
         depth: D, >= 1: a node at this depth is not expanded; None leaves it to the environment's horizon.
-        c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, i.e. sqrt(2 ln N / n)).
+        c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, i.e. sqrt(2 ln N / visits)).
         first_visit: What an unvisited child counts as in selection: see `Tree.best`.
         sim_width: Actions sampled per simulation step, >= 1 (paper: 1); None means `n` (published code).
         sim_depth: Depth from the root at which simulations are cut, >= 0; never beyond `depth`. None lets the episode
@@ -78,6 +78,7 @@ class Symphony(Method):
     reflect_tokens: Count = 48
 
     def settings(self) -> Settings:
+        # Not `super()`, which a dataclass with slots does not support.
         limit_fails = self.reflect_on == "failure_or_limit"
         return replace(Method.settings(self), limit_fails=limit_fails, avoids=self.avoid_repeats)
 
@@ -94,7 +95,7 @@ class Symphony(Method):
             leaves = self.leaves(phases.tree, min(self.parallel, self.iterations - k))
             if not leaves:
                 return "exhausted"
-            await phases.together([self._iterate(phases, leaf, k + at) for at, leaf in enumerate(leaves, 1)])
+            await phases.together([self._iterate(phases, leaf, k + later) for later, leaf in enumerate(leaves, 1)])
             k += len(leaves)
             if phases.solved():
                 return "solved"
@@ -102,8 +103,9 @@ class Symphony(Method):
 
     async def _iterate(self, phases: Phases, leaf: int, k: int) -> None:
         """Carries out iteration k at the selected leaf."""
-        phases.parts.session.iteration = k
+        phases.parts.session.iteration = k  # for the records
         # Expand: n actions, each by the agent that Eq. 1 picks. A success ends the search; `conclude` backs it up.
+        # Without a new child there is nothing to back up.
         new = await self._expand(phases, leaf)
         if phases.solved() or not new:
             return
@@ -132,7 +134,7 @@ class Symphony(Method):
             walked.append(last)
         return await self._value(phases, walked, last), last.id
 
-    # ---- its steps; one that only passes on what to await is no coroutine, since each costs time at every call
+    # ---- its steps; one that only forwards an awaitable is a plain function, since each coroutine costs time
 
     def leaves(self, tree: Tree, count: int) -> list[int]:
         """Selects the leaves of the next iterations by UCT (Eq. 7), at most `count`.
