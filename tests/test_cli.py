@@ -73,27 +73,30 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     assert "usage: symphony" in capsys.readouterr().out
 
 
-def modules_of(*arguments: str) -> set[str]:
-    """The modules that a process has imported when it has carried out a command."""
-    code = f"import sys, symphony.__main__ as it\ntry: it.main({arguments})\nfinally: print('loaded:', *sys.modules)"
+def modules_after(code: str) -> set[str]:
+    """The modules that a new process has imported when it has carried out some code."""
+    code = f"import sys\ntry:\n    {code}\nfinally: print('loaded:', *sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
     return set(done.stdout.rpartition("loaded:")[2].split())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_arguments_of_a_command_load_no_heavy_library(name: str) -> None:
+def test_the_modules_of_the_commands_load_no_heavy_library() -> None:
     heavy = {"torch", "transformers", "hydra", "omegaconf", "duckdb", "matplotlib", "jinja2", "rich", "numpy"}
     heavy |= {"scipy", "pydantic", "openai"}
-    loaded = modules_of(name, "--help")
-    assert f"symphony.commands.{name.replace('-', '_')}" in loaded
+    loaded = modules_after("from symphony.commands import COMMANDS, load; [load(name) for name in COMMANDS]")
+    assert loaded >= {f"symphony.commands.{name.replace('-', '_')}" for name in COMMANDS}
     assert not heavy & loaded
 
 
-def test_the_list_of_commands_loads_none_of_them() -> None:
-    assert {name for name in modules_of("--help") if name.startswith("symphony.")} == {
-        "symphony.__main__", "symphony.commands", "symphony.stop", "symphony.types",
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "commands"), [(["--help"], set()), (["ls", "--help"], {"symphony.commands.ls"})], ids=str
+)
+def test_only_the_command_that_is_asked_for_is_loaded(arguments: list[str], commands: set[str]) -> None:
+    loaded = modules_after(f"from symphony.__main__ import main; main({arguments})")
+    named = {f"symphony.commands.{name.replace('-', '_')}" for name in COMMANDS}
+    assert "symphony.commands" in loaded
+    assert named & loaded == commands
 
 
 def test_every_module_of_a_command_is_one_that_the_command_line_names() -> None:
