@@ -1,6 +1,6 @@
 """The commands of the command line: one module each, loaded when its command is asked for.
 
-`load` is the one place that imports a module by its name, so `symphony ls` loads neither the planner nor the report.
+`load` imports a module by its name, so `symphony ls` does not wait for what only `symphony run` or `report` needs.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Symphony(Method):
         n: Actions sampled per expansion, >= 1.
         iterations: K, >= 1.
         depth: D, >= 1: a node at this depth is not expanded; None leaves it to the environment's horizon.
-        c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, i.e. sqrt(2 ln N / visits)).
+        c: Weight of exploration in UCT, >= 0 (paper: 2; published code: 1.41, which is sqrt(2)).
         first_visit: What an unvisited child counts as in selection: see `Tree.best`.
         sim_width: Actions sampled per simulation step, >= 1 (paper: 1); None means `n` (published code).
         sim_depth: Depth from the root at which simulations are cut, >= 0; never beyond `depth`. None lets the episode
